@@ -1,0 +1,1 @@
+"""Name a session: its assets, folders, metadata, modalities and sorting results are attributes."""
