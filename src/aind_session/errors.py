@@ -1,0 +1,222 @@
+"""The tree of errors.
+
+Each error of this package is an `AindSessionError`, and also the builtin that callers would catch
+already::
+
+    AindSessionError
+    ├── InvalidIdentifierError      (ValueError)         no session, subject or asset ID in the text
+    ├── InvalidFilterError          (ValueError)         a date, platform or column that is none
+    ├── NotFoundError                                    looked everywhere, found nothing
+    │   ├── MissingAttributeError   (AttributeError)     a session without raw asset, folder, ...
+    │   ├── MissingFileError        (FileNotFoundError)  a folder or file that is not there
+    │   └── MissingAlignmentError   (KeyError)           no probe alignment
+    ├── CredentialsError
+    │   ├── MissingTokenError       (KeyError)           no Code Ocean token
+    │   └── UnsafeDomainError       (ValueError)         the token would go to a stranger
+    ├── ServiceError                                     could not find out
+    │   ├── ServiceTimeoutError     (TimeoutError)
+    │   ├── ServiceConnectionError  (ConnectionError)
+    │   ├── BadAnswerError          (ValueError)         no JSON, HTML, cut short
+    │   ├── IncompleteAnswerError                        a page is missing
+    │   └── AccessDeniedError       (PermissionError)
+    ├── SandboxError                                     the sandbox has no answer
+    ├── NamespaceError              (ValueError)         a namespace that clashes
+    └── MissingExtraError           (ImportError)        an optional dependency
+
+Errors that are also those of a client (`codeocean.error.Error`, `requests.HTTPError`) live beside
+that client, in `aind_session.services`. "Not found" and "could not find out" are different errors:
+`NotFoundError` means that every service that can answer said no, `ServiceError` that one did not
+answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _rebuild(cls: type[AindSessionError], state: dict[str, Any]) -> AindSessionError:
+    """Make an error again from its pickle, whatever its constructor takes."""
+    error = cls.__new__(cls)
+    Exception.__init__(error, state["message"])
+    error.__dict__.update(state)
+    return error
+
+
+class AindSessionError(Exception):
+    """Root of all errors of this package.
+
+    Parameters
+    ----------
+    message
+        What was asked, where, why it failed, and what to do next.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> try:
+    ...     aind_session.Session("no session here")
+    ... except aind_session.AindSessionError as error:
+    ...     print(type(error).__name__)
+    InvalidIdentifierError
+    """
+
+    message: str
+
+    def __init__(self, message: str = "", **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.__dict__.update(facts)
+
+    def __str__(self) -> str:
+        # KeyError shows its argument quoted and OSError looks for errno: all of ours read as text.
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Built anew from plain facts: what a client's error drags along (requests, headers with
+        # a token) never reaches a pickle.
+        return _rebuild, (type(self), self._plain_facts())
+
+    def _plain_facts(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if isinstance(v, _PLAIN)}
+
+
+_PLAIN = (str, int, float, bool, type(None), tuple)
+
+
+class InvalidIdentifierError(AindSessionError, ValueError):
+    """The text holds no session, subject or asset ID."""
+
+
+class InvalidFilterError(AindSessionError, ValueError):
+    """A filter has a value that can match nothing: a bad date, an unknown platform."""
+
+
+class NotFoundError(AindSessionError):
+    """Every service that can answer was asked, and none knows it.
+
+    Attributes
+    ----------
+    trail : tuple of str
+        What was asked of which service, with the answer, in order.
+    """
+
+    trail: tuple[str, ...] = ()
+
+
+class MissingAttributeError(NotFoundError, AttributeError):
+    """A session has no such thing: `getattr(session, "raw_data_asset", None)` is None."""
+
+
+class MissingFileError(NotFoundError, FileNotFoundError):
+    """A folder or a file is not there."""
+
+
+class MissingAlignmentError(NotFoundError, KeyError):
+    """No probe of the session has been aligned."""
+
+
+class CredentialsError(AindSessionError):
+    """A credential is missing, refused, or not to be sent."""
+
+
+class MissingTokenError(CredentialsError, KeyError):
+    """There is no Code Ocean token in the environment or a `.env` file."""
+
+
+class UnsafeDomainError(CredentialsError, ValueError):
+    """The token and the domain come from different sources: the token is not sent."""
+
+
+class ServiceError(AindSessionError):
+    """A service did not answer, or not with an answer.
+
+    Attributes
+    ----------
+    service : str
+        "Code Ocean", "DocDB" or "S3".
+    status : int or None
+        HTTP status of the last answer.
+    attempts : int
+        How often the question was put.
+    seconds : float
+        Time spent, in seconds.
+    request_id : str or None
+        The service's own name for the request, where it gave one.
+    """
+
+    service: str = ""
+    status: int | None = None
+    attempts: int = 1
+    seconds: float = 0.0
+    request_id: str | None = None
+
+
+class ServiceTimeoutError(ServiceError, TimeoutError):
+    """The service did not answer in the configured time."""
+
+
+class ServiceConnectionError(ServiceError, ConnectionError):
+    """The service could not be reached."""
+
+
+class BadAnswerError(ServiceError, ValueError):
+    """The answer is not what the service speaks: HTML, nothing, half of something."""
+
+
+class IncompleteAnswerError(ServiceError):
+    """Some pages of an answer did not come: half of a list is not told as the list."""
+
+
+class AccessDeniedError(ServiceError, PermissionError):
+    """It is there, but not for these credentials."""
+
+
+class SandboxError(AindSessionError):
+    """The sandbox cannot be served, or its catalogue cannot be read."""
+
+
+class NamespaceError(AindSessionError, ValueError):
+    """A namespace cannot be registered under this name."""
+
+
+class MissingExtraError(AindSessionError, ImportError):
+    """An optional dependency is not installed; the message names the extra.
+
+    Examples
+    --------
+    >>> from aind_session.errors import MissingExtraError
+    >>> print(MissingExtraError.of("pandas", "to_pandas()"))
+    to_pandas() needs the extra "pandas": pip install "aind-session[pandas]"
+    """
+
+    @classmethod
+    def of(cls, extra: str, what: str) -> MissingExtraError:
+        """Make the error that says which extra `what` needs."""
+        return cls(f'{what} needs the extra "{extra}": pip install "aind-session[{extra}]"')
+
+
+class PluginWarning(UserWarning):
+    """A namespace that another package announces could not be loaded."""
+
+
+class PartialAnswerWarning(UserWarning):
+    """A service did not answer: what was returned is what the others know.
+
+    Attributes
+    ----------
+    service : str
+        The service that did not answer.
+    missing : str
+        What may be missing from the answer.
+    """
+
+    service: str
+    missing: str
+
+    def __init__(self, service: str, missing: str, why: str = "") -> None:
+        self.service, self.missing, self.why = service, missing, why
+        super().__init__(service, missing, why)
+
+    def __str__(self) -> str:
+        because = f" ({self.why})" if self.why else ""
+        return f"{self.service} did not answer{because}: {self.missing} may be missing"
