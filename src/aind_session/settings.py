@@ -41,7 +41,7 @@ DEFAULT_DOCDB_HOST = "api.allenneuraldynamics.org"
 RESULTS_BUCKET = "codeocean-s3datasetsbucket-1u41qdg42ur9"
 #: Buckets that hold, or held, folders named after a session. Results are not among them: their
 #: folders are named by asset ID.
-DEFAULT_BUCKETS = (
+DEFAULT_BUCKETS: tuple[str, ...] = (
     "aind-ephys-data",
     "aind-ophys-data",
     "aind-behavior-data",
