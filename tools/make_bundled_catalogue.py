@@ -1,5 +1,6 @@
-"""Write the bundled catalogue anew from `bundled_sessions.json`: `python tools/make_bundled_catalogue.py`.
+"""Write the bundled catalogue anew: `python tools/make_bundled_catalogue.py`.
 
+What it holds is told by `bundled_sessions.json`.
 The result is the same each time, so that a change of the table is what a diff shows.
 """
 
@@ -24,14 +25,9 @@ from aind_session.catalogue.invent_assets import (
     tables,
 )
 from aind_session.catalogue.invent_builder import invent_session
+from aind_session.catalogue.invent_cores import Mouse, evaluation, processing, quality_control
 from aind_session.catalogue.invent_files import alignment, sorting_files
-from aind_session.catalogue.invent_records import (
-    Mouse,
-    evaluation,
-    processing,
-    quality_control,
-    session_record,
-)
+from aind_session.catalogue.invent_records import session_record
 
 TABLE: Json = json.loads(Path(__file__).with_name("bundled_sessions.json").read_text("utf-8"))
 TARGET = Path(__file__).parents[1] / "src" / "aind_session" / "catalogue" / "bundled"

@@ -19,8 +19,9 @@ from aind_session.catalogue.invent_assets import (
     tables,
     trigger_computation,
 )
+from aind_session.catalogue.invent_cores import Mouse, processing
 from aind_session.catalogue.invent_files import raw_keys, sorting_files
-from aind_session.catalogue.invent_records import Mouse, processing, session_record
+from aind_session.catalogue.invent_records import session_record
 
 _DAY = 86_400
 
@@ -61,7 +62,7 @@ def invent_session(
     session_id: str,
     *,
     modalities: Sequence[str] = ("ecephys", "behavior", "behavior-videos"),
-    sorted_by: None | str | Sequence[str] = None,
+    sorted_by: str | Sequence[str] | None = None,
     generation: str | None = "v1",
     uploaded: bool = True,
     in_codeocean: bool = True,

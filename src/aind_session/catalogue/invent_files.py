@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aind_session.catalogue.invent_assets import Json, tables
-from aind_session.catalogue.invent_records import processing
+from aind_session.catalogue.invent_cores import processing
 
 #: What each state of a sorting run leaves at the end of its file `output`.
 FAILURES = {
