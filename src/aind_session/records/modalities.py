@@ -1,0 +1,123 @@
+"""Abbreviations of modalities: today's, and the spellings that records and folders had before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aind_session.records.shape import items, text
+
+#: Full names, by today's abbreviation.
+NAMES: dict[str, str] = {
+    "BARseq": "Barcoded anatomy resolved by sequencing",
+    "behavior": "Behavior",
+    "behavior-videos": "Behavior videos",
+    "brightfield": "Brightfield microscopy",
+    "confocal": "Confocal microscopy",
+    "ecephys": "Extracellular electrophysiology",
+    "EMG": "Electromyography",
+    "fib": "Fiber photometry",
+    "fMOST": "Fluorescence micro-optical sectioning tomography",
+    "icephys": "Intracellular electrophysiology",
+    "ISI": "Intrinsic signal imaging",
+    "MAPseq": "Multiplexed analysis of projections by sequencing",
+    "merfish": "Multiplexed error-robust fluorescence in situ hybridization",
+    "MRI": "Magnetic resonance imaging",
+    "pophys": "Planar optical physiology",
+    "scRNAseq": "Single cell RNA sequencing",
+    "slap2": "Random access projection microscopy",
+    "SPIM": "Selective plane illumination microscopy",
+    "STPT": "Serial two-photon tomography",
+}
+
+#: Spellings no longer used, by their lower case, with what is written today.
+OBSOLETE: dict[str, str] = {
+    "dispim": "SPIM",
+    "exaspim": "SPIM",
+    "fip": "fib",
+    "mesospim": "SPIM",
+    "multiplane-ophys": "pophys",
+    "ophys": "pophys",
+    "single-plane-ophys": "pophys",
+    "slap": "slap2",
+    "smartspim": "SPIM",
+    "trained-behavior": "behavior",
+}
+
+_KNOWN = {
+    **{name.casefold(): abbreviation for abbreviation, name in NAMES.items()},
+    **{abbreviation.casefold(): abbreviation for abbreviation in NAMES},
+    **OBSOLETE,
+}
+# Some 1.x records hold the representation of a Python object.
+_PRINTED = re.compile(r"\babbreviation\s*=\s*(['\"])(.+?)\1")
+
+
+def modality_abbreviation(name: str) -> str:
+    """Give today's abbreviation of a modality.
+
+    Parameters
+    ----------
+    name
+        An abbreviation of any time and case, a modality's full name, or the name of a folder.
+
+    Returns
+    -------
+    str
+        The abbreviation; a modality that is not known comes back as it was written.
+
+    Examples
+    --------
+    >>> modality_abbreviation("ophys"), modality_abbreviation("SmartSPIM")
+    ('pophys', 'SPIM')
+    >>> modality_abbreviation("behavior_videos"), modality_abbreviation("Fiber photometry")
+    ('behavior-videos', 'fib')
+    """
+    known = name.strip().casefold()
+    return _KNOWN.get(known) or _KNOWN.get(known.replace("_", "-")) or name.strip()
+
+
+def written_modalities(value: Any) -> tuple[str, ...]:
+    """Read modalities from any shape that records give them.
+
+    Parameters
+    ----------
+    value
+        One modality or a list: mappings with an abbreviation, a name or both; abbreviations; or
+        printed Python objects.
+
+    Returns
+    -------
+    tuple[str, ...]
+        The abbreviations, or where there is none the names, as written and in their order.
+
+    Examples
+    --------
+    >>> written_modalities([{"name": "Behavior", "abbreviation": "behavior"}, "FIP"])
+    ('behavior', 'FIP')
+    >>> written_modalities("name='Planar optical physiology' abbreviation='pophys'")
+    ('pophys',)
+    """
+    found = []
+    for item in items(value):
+        if isinstance(item, Mapping):
+            name = text(item.get("abbreviation")) or text(item.get("name"))
+        else:
+            name = text(item)
+            printed = _PRINTED.search(name or "")
+            name = printed.group(2) if printed else name
+        if name is not None:
+            found.append(name)
+    return tuple(found)
+
+
+def current_modalities(written: tuple[str, ...]) -> tuple[str, ...]:
+    """Give today's abbreviations, each once, sorted.
+
+    Examples
+    --------
+    >>> current_modalities(("slap", "behavior", "SLAP2"))
+    ('behavior', 'slap2')
+    """
+    return tuple(sorted({modality_abbreviation(name) for name in written}))

@@ -1,0 +1,271 @@
+"""The core file `quality_control`: every metric in one flat list, and its groups.
+
+1.x keeps metrics inside evaluations. 2.x keeps one list of metrics with tags; the upgrade writes
+the evaluation's name as tag `type`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from aind_session.records.modalities import modality_abbreviation, written_modalities
+from aind_session.records.shape import View, all_named, at, copied, mappings, text
+from aind_session.records.times import parse_time
+
+QCStatus = Literal["Pass", "Fail", "Pending"]
+
+_STATUSES: dict[str, QCStatus] = {"pass": "Pass", "fail": "Fail", "pending": "Pending"}
+
+
+@dataclass(frozen=True)
+class StatusChange:
+    """One entry of a metric's history."""
+
+    status: QCStatus | None
+    evaluator: str | None = None
+    timestamp: datetime | None = None
+
+
+class Metric(View):
+    """One metric, in the terms of either generation."""
+
+    __slots__ = ("_evaluation",)
+
+    def __init__(self, raw: Any, evaluation: Any = None) -> None:
+        super().__init__(raw)
+        self._evaluation = evaluation
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.status!r})"
+
+    @property
+    def name(self) -> str | None:
+        """The metric's name."""
+        return text(at(self.raw, "name"))
+
+    @property
+    def value(self) -> Any:
+        """The value, of any type, a copy."""
+        return copied(at(self.raw, "value"))
+
+    @property
+    def modality(self) -> str | None:
+        """The abbreviation of its modality."""
+        return _modality(at(self.raw, "modality")) or _modality(at(self._evaluation, "modality"))
+
+    @property
+    def stage(self) -> str | None:
+        """`Raw data`, `Processing`, `Analysis` and such."""
+        return text(at(self.raw, "stage")) or text(at(self._evaluation, "stage"))
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What it is grouped by; a list of tags is numbered (`tag_1`) as the upgrade does."""
+        own = _tags(at(self.raw, "tags"))
+        name = text(at(self._evaluation, "name"))
+        return own if own or name is None else {"type": name}
+
+    @property
+    def evaluation(self) -> str | None:
+        """The name of its evaluation; where it has none the first of its tags."""
+        tags = self.tags
+        return tags.get("type") or next(iter(tags.values()), None)
+
+    @property
+    def status(self) -> QCStatus | None:
+        """The last status."""
+        history = self.history
+        return history[-1].status if history else None
+
+    @property
+    def history(self) -> tuple[StatusChange, ...]:
+        """Every status, in the order of the record."""
+        return tuple(
+            StatusChange(
+                _status(entry.get("status")),
+                text(entry.get("evaluator")),
+                parse_time(entry.get("timestamp")),
+            )
+            for entry in mappings(at(self.raw, "status_history"))
+        )
+
+    @property
+    def description(self) -> str | None:
+        """What it measures."""
+        return text(at(self.raw, "description"))
+
+    @property
+    def reference(self) -> str | None:
+        """A figure, as a path in the asset or a link."""
+        return text(at(self.raw, "reference"))
+
+    @property
+    def type(self) -> str | None:
+        """The kind of curation, of metrics that are curations."""
+        return text(at(self.raw, "type")) or text(at(self.raw, "value", "type"))
+
+    @property
+    def curation_history(self) -> tuple[dict[str, Any], ...]:
+        """Who curated when, of metrics that are curations; copies."""
+        written = at(self.raw, "curation_history") or at(self.raw, "value", "curation_history")
+        return tuple(copied(entry) for entry in mappings(written))
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Metrics that are judged together.
+
+    Attributes
+    ----------
+    latest_status
+        The status that the record tells, else the one that follows from the metrics: any that
+        fails makes it fail, unless that is allowed, and any that is pending makes it pending.
+    """
+
+    name: str | None
+    modality: str | None
+    stage: str | None
+    metrics: tuple[Metric, ...]
+    latest_status: QCStatus | None
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    notes: str | None = None
+    created: datetime | None = None
+    allow_failed_metrics: bool = False
+
+
+class QualityControl(View):
+    """What was found when an asset's data were looked at.
+
+    Examples
+    --------
+    >>> metric = {"name": "drift", "value": 3, "status_history": [{"status": "Fail"}]}
+    >>> control = QualityControl({"evaluations": [{"name": "Probe A", "metrics": [metric]}]})
+    >>> control.metrics, control.status
+    ((Metric('drift', 'Fail'),), {'type:Probe A': 'Fail'})
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.metrics)} metrics)"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Every metric, in the order of the record."""
+        within = [
+            Metric(metric, evaluation)
+            for evaluation in mappings(at(self.raw, "evaluations"))
+            for metric in mappings(evaluation.get("metrics"))
+        ]
+        return tuple(within + [Metric(metric) for metric in mappings(at(self.raw, "metrics"))])
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """The metrics in groups: those of 1.x, or the metrics of one name, modality and stage."""
+        written = [_written(evaluation) for evaluation in mappings(at(self.raw, "evaluations"))]
+        groups: dict[tuple[str | None, str | None, str | None], list[Metric]] = {}
+        for metric in map(Metric, mappings(at(self.raw, "metrics"))):
+            key = (metric.evaluation, metric.modality, metric.stage)
+            groups.setdefault(key, []).append(metric)
+        allowed = self._allowed
+        grouped = [
+            Evaluation(
+                name,
+                modality,
+                stage,
+                metrics=tuple(members),
+                latest_status=_worst(_forgiven(member, allowed) for member in members),
+            )
+            for (name, modality, stage), members in groups.items()
+        ]
+        return tuple(written + grouped)
+
+    @property
+    def status(self) -> dict[str, QCStatus]:
+        """The status by tag (`type:Probe A`), modality and stage.
+
+        As the record tells it, which before 2.4 has a tag's value alone as key; else derived.
+        """
+        given = at(self.raw, "status")
+        told = {}
+        if isinstance(given, Mapping):
+            told = {str(key): status for key, value in given.items() if (status := _status(value))}
+        if told:
+            return told
+        found: dict[str, list[QCStatus | None]] = {}
+        for evaluation in map(_written, mappings(at(self.raw, "evaluations"))):
+            name = f"type:{evaluation.name}" if evaluation.name else None
+            for key in (name, evaluation.modality, evaluation.stage):
+                found.setdefault(key or "", []).append(evaluation.latest_status)
+        allowed = self._allowed
+        for metric in map(Metric, mappings(at(self.raw, "metrics"))):
+            tags = [f"{key}:{tag}" for key, tag in metric.tags.items()]
+            for key in (*tags, metric.modality, metric.stage):
+                found.setdefault(key or "", []).append(_forgiven(metric, allowed))
+        joined = {key: _worst(statuses) for key, statuses in found.items() if key}
+        return {key: status for key, status in joined.items() if status is not None}
+
+    @property
+    def notes(self) -> str | None:
+        """Remarks."""
+        return text(at(self.raw, "notes"))
+
+    @property
+    def _allowed(self) -> frozenset[str]:
+        """The tags whose metrics may fail."""
+        return frozenset(all_named(at(self.raw, "allow_tag_failures")))
+
+
+def _written(evaluation: Mapping[str, Any]) -> Evaluation:
+    """View an evaluation of 1.x."""
+    metrics = tuple(Metric(metric, evaluation) for metric in mappings(evaluation.get("metrics")))
+    forgiving = evaluation.get("allow_failed_metrics") is True
+    derived = _worst(
+        "Pass" if forgiving and metric.status == "Fail" else metric.status for metric in metrics
+    )
+    return Evaluation(
+        name=text(evaluation.get("name")),
+        modality=_modality(evaluation.get("modality")),
+        stage=text(evaluation.get("stage")),
+        metrics=metrics,
+        latest_status=_status(evaluation.get("latest_status")) or derived,
+        description=text(evaluation.get("description")),
+        tags=all_named(evaluation.get("tags")),
+        notes=text(evaluation.get("notes")),
+        created=parse_time(evaluation.get("created")),
+        allow_failed_metrics=forgiving,
+    )
+
+
+def _forgiven(metric: Metric, allowed: frozenset[str]) -> QCStatus | None:
+    """Give a metric's status, where one that may fail passes."""
+    may_fail = any(tag in allowed or f"{key}:{tag}" in allowed for key, tag in metric.tags.items())
+    return "Pass" if may_fail and metric.status == "Fail" else metric.status
+
+
+def _worst(statuses: Iterable[QCStatus | None]) -> QCStatus | None:
+    found = set(statuses)
+    for status in ("Fail", "Pending", "Pass"):
+        if status in found:
+            return status
+    return None
+
+
+def _status(value: Any) -> QCStatus | None:
+    return _STATUSES.get((text(value) or "").strip().casefold())
+
+
+def _modality(value: Any) -> str | None:
+    written = written_modalities(value)
+    return modality_abbreviation(written[0]) if written else None
+
+
+def _tags(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        found = {str(key): text(tag) for key, tag in value.items()}
+        return {key: tag for key, tag in found.items() if tag is not None}
+    return {f"tag_{number}": tag for number, tag in enumerate(all_named(value), start=1)}

@@ -1,0 +1,258 @@
+"""Dates and times as records spell them, and what is doubtful about them.
+
+Times in records are unreliable. Over a hundred records compared with the time in their name show
+four kinds: right ones, starts in local time marked as UTC, names that are themselves UTC, and
+starts minutes to days away. The second and third look the same from the start alone, so that no
+rule can repair the one without breaking the other. Therefore:
+
+1. What the record writes with an offset is returned as that instant, never another.
+2. What it writes without an offset is read in the zone that the record names beside it, else as
+   Pacific time (the rule by which the 1.x records were upgraded).
+3. Whatever makes an instant uncertain is told by `start_doubt`; who needs to be sure asks for it.
+4. A session is identified by the text of its name, never by a converted time.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from typing import Any
+
+from aind_session.records.shape import text
+
+_DATE = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?=$|[T\s_-])", re.ASCII)
+_TIME = re.compile(
+    r"""\s*(\d{4})-(\d{1,2})-(\d{1,2})
+    (?:[Tt_-]|\s+)
+    (\d{1,2})([:-])(\d{2})(?:\5(\d{2})(?:[.,](\d+))?)?   # the hours' separator is the minutes'
+    \s*(?:([Zz]|UTC)|([+-])(\d{2}):?(\d{2})?(?::\d{2})?)?\s*$""",
+    re.ASCII | re.VERBOSE,
+)
+_ZONE = re.compile(r"[A-Za-z]{1,32}(?:[/_+-][A-Za-z0-9]{1,32}){0,4}")
+#: Years outside are mistakes; near the ends of `datetime` a change of zone would overflow.
+_YEARS = range(1900, 2200)
+#: A recording starts within this of the time in its name.
+TOLERANCE = timedelta(minutes=5)
+
+
+@functools.cache
+def pacific() -> tzinfo:
+    """Give the time zone of the institute."""
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo("America/Los_Angeles")
+
+
+def parse_time(value: Any) -> datetime | None:
+    """Read a time in any of the spellings that records use.
+
+    Parameters
+    ----------
+    value
+        The text: ISO 8601 with an offset, `Z` or neither; a space or hyphen for the `T`; hyphens
+        between hours, minutes and seconds; any number of decimals (six are kept).
+
+    Returns
+    -------
+    datetime | None
+        Aware where an offset or `Z` is written, naive where not; None for anything else, a bare
+        date included.
+
+    Examples
+    --------
+    >>> parse_time("2023-09-11 17:00:55-07:00").isoformat()
+    '2023-09-11T17:00:55-07:00'
+    >>> parse_time("2023-05-11T19-29-48-07:00").isoformat()
+    '2023-05-11T19:29:48-07:00'
+    >>> parse_time("2024-06-20T21:01:10.196Z").isoformat()
+    '2024-06-20T21:01:10.196000+00:00'
+    >>> parse_time("2022-06-21-14-08-06").isoformat()
+    '2022-06-21T14:08:06'
+    >>> parse_time("2022-06-21")
+    """
+    if not isinstance(value, str):
+        return None
+    found = _TIME.match(value)
+    if found is None:
+        return None
+    year, month, day, hour, _, minute, second, decimals, utc, sign, hours, minutes = found.groups()
+    if int(year) not in _YEARS:
+        return None
+    zone: tzinfo | None = None
+    try:
+        if utc:
+            zone = timezone.utc
+        elif sign:
+            offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
+            zone = timezone(-offset if sign == "-" else offset)
+        return datetime(
+            int(year),
+            int(month),
+            int(day),
+            int(hour),
+            int(minute),
+            int(second or 0),
+            int((decimals or "")[:6].ljust(6, "0")),
+            zone,
+        )
+    except ValueError:
+        return None
+
+
+def parse_date(value: Any) -> date | None:
+    """Read the date from a date or a time.
+
+    Parameters
+    ----------
+    value
+        The text.
+
+    Returns
+    -------
+    date | None
+        The date as written, whatever zone the time has; None for anything else.
+
+    Examples
+    --------
+    >>> parse_date("2023-02-11"), parse_date("2023-02-11T23:00:00Z"), parse_date("2023-02-31")
+    (datetime.date(2023, 2, 11), datetime.date(2023, 2, 11), None)
+    """
+    found = _DATE.match(value) if isinstance(value, str) else None
+    if found is None or int(found.group(1)) not in _YEARS:
+        return None
+    try:
+        return date(*map(int, found.groups()))
+    except ValueError:
+        return None
+
+
+def in_utc(value: Any) -> datetime | None:
+    """Read the time at which a record was written; those without an offset are in UTC.
+
+    Examples
+    --------
+    >>> in_utc("2024-06-20T21:01:10").isoformat()
+    '2024-06-20T21:01:10+00:00'
+    """
+    time = parse_time(value)
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        return time.replace(tzinfo=timezone.utc)
+    return time.astimezone(timezone.utc)
+
+
+def parse_zone(value: Any) -> tzinfo | None:
+    """Read a time zone given as hours from UTC or by its IANA name.
+
+    Examples
+    --------
+    >>> parse_zone(-7), parse_zone("America/New_York").key, parse_zone("nowhere")
+    (datetime.timezone(datetime.timedelta(days=-1, seconds=61200)), 'America/New_York', None)
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return timezone(timedelta(hours=value)) if -18 <= value <= 18 else None
+    name = text(value) or ""
+    if _ZONE.fullmatch(name) is None:
+        return None
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    # Beside ZoneInfoNotFoundError (a KeyError), a name that is a folder ("America") gives these.
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+def in_zone(time: datetime | None, zone: tzinfo | None) -> datetime | None:
+    """Make a time aware: one without an offset is in the zone given, else in Pacific time.
+
+    Parameters
+    ----------
+    time
+        What `parse_time` gave.
+    zone
+        The zone that the record names beside the time.
+
+    Returns
+    -------
+    datetime | None
+        The same instant where an offset was written, shown in the record's zone where that names
+        another than UTC.
+
+    Examples
+    --------
+    >>> in_zone(parse_time("2023-12-13T13:43:40"), None).isoformat()
+    '2023-12-13T13:43:40-08:00'
+    """
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        return time.replace(tzinfo=zone or pacific())
+    if zone is not None and time.utcoffset() == timedelta(0):
+        return time.astimezone(zone)
+    return time
+
+
+def start_doubt(
+    written: datetime | None, start: datetime | None, end: datetime | None, named: datetime | None
+) -> str | None:
+    """Tell why the start of an acquisition is uncertain.
+
+    Parameters
+    ----------
+    written
+        The start as the record writes it.
+    start, end
+        Start and end, both aware.
+    named
+        Date and time in the session's name, naive.
+
+    Returns
+    -------
+    str | None
+        The reasons, or None where nothing speaks against the start.
+
+    Examples
+    --------
+    >>> start = parse_time("2025-04-09T17:25:12+00:00")
+    >>> print(start_doubt(start, start, None, datetime(2025, 4, 9, 17, 25, 12)))
+    in UTC with the digits of the name: the name is in UTC, or the start in local time
+    """
+    if written is None or start is None:
+        return None
+    reasons = []
+    local = start.astimezone(pacific()).replace(tzinfo=None)
+    if written.tzinfo is None and start.utcoffset() != start.replace(fold=1).utcoffset():
+        reasons.append("written without an offset, within an hour of a change of the clocks")
+    if named is not None and abs(local - named) > TOLERANCE:
+        reasons.extend(_against_name(written, start, local, named))
+    if end is not None and end < start:
+        reasons.append("the end is before the start")
+    return "; ".join(reasons) or None
+
+
+def _against_name(
+    written: datetime, start: datetime, local: datetime, named: datetime
+) -> list[str]:
+    """Compare a start that is not the name's in Pacific time with the name."""
+    if abs(written.replace(tzinfo=None) - named) <= TOLERANCE and written.tzinfo is not None:
+        if written.utcoffset() == timedelta(0):
+            return [
+                "in UTC with the digits of the name: the name is in UTC, or the start in local time"
+            ]
+        return ["with the digits of the name, but another offset than the Pacific one of that day"]
+    if abs(start.astimezone(timezone.utc).replace(tzinfo=None) - named) <= TOLERANCE:
+        # The name is in UTC, and start and name are the same instant.
+        return []
+    return [f"{_span(abs(local - named))} from the time in the name"]
+
+
+def _span(span: timedelta) -> str:
+    """Say how long a span is, in its largest unit."""
+    minutes = round(span.total_seconds() / 60)
+    for unit, size in (("days", 1440), ("hours", 60)):
+        if minutes >= 2 * size:
+            return f"{minutes // size} {unit}"
+    return f"{minutes} minutes"
