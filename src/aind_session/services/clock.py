@@ -1,0 +1,83 @@
+"""The clock that waiting and deadlines go by; tests replace it and nothing sleeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What is asked of a clock."""
+
+    def monotonic(self) -> float:
+        """Give seconds that never go back."""
+
+    def time(self) -> float:
+        """Give seconds since 1970."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class _SystemClock:
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class _CurrentClock:
+    """The clock in use, whoever imported it before it was replaced."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def monotonic(self) -> float:
+        return self.clock.monotonic()
+
+    def time(self) -> float:
+        return self.clock.time()
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+
+
+#: What everything in `services` waits with.
+CLOCK = _CurrentClock(_SystemClock())
+
+
+@contextmanager
+def use_clock(clock: Clock) -> Iterator[Clock]:
+    """Wait with another clock, in all threads.
+
+    Parameters
+    ----------
+    clock
+        An object with `monotonic()`, `time()` and `sleep(seconds)`.
+
+    Examples
+    --------
+    >>> class Hurried:
+    ...     def __init__(self):
+    ...         self.now = 0.0
+    ...     def monotonic(self):
+    ...         return self.now
+    ...     time = monotonic
+    ...     def sleep(self, seconds):
+    ...         self.now += seconds
+    >>> with use_clock(Hurried()) as clock:
+    ...     CLOCK.sleep(3600)
+    >>> clock.now
+    3600.0
+    """
+    before, CLOCK.clock = CLOCK.clock, clock
+    try:
+        yield clock
+    finally:
+        CLOCK.clock = before

@@ -1,0 +1,133 @@
+"""Requests and responses without the secrets they went out with.
+
+Errors carry them, logs show them, pickles keep them: what leaves the transport has been through
+here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+from requests import PreparedRequest, Response
+from requests.structures import CaseInsensitiveDict
+
+#: Headers that say who asks.
+CREDENTIAL_HEADERS = ("Authorization", "Proxy-Authorization", "Cookie", "X-Amz-Security-Token")
+_KEPT_HEADERS = ("Content-Type", "Content-Length", "Date", "Retry-After", "Location")
+REQUEST_ID_HEADERS = (
+    "X-Request-Id",
+    "X-Amzn-RequestId",
+    "X-Amz-Request-Id",
+    "Apigw-Requestid",
+    "X-Amz-Apigw-Id",
+    "X-Correlation-Id",
+)
+_TOKEN = re.compile(r"cop_[A-Za-z0-9]{8,}", re.IGNORECASE)
+HIDDEN = "***"
+EXCERPT = 200
+
+
+def secrets_of(request: PreparedRequest) -> tuple[str, ...]:
+    """Give the secrets that a request carries, in every form they could come back in."""
+    found: list[str] = []
+    for name in CREDENTIAL_HEADERS:
+        value = request.headers.get(name)
+        if not value:
+            continue
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        found.append(text)
+        scheme, _, credentials = text.partition(" ")
+        if scheme.lower() not in ("basic", "bearer") or not credentials:
+            continue
+        found.append(credentials)
+        try:
+            user, _, password = base64.b64decode(credentials).decode("latin-1").partition(":")
+        except (binascii.Error, ValueError):
+            continue
+        found += [part for part in (user, password) if part]
+    return tuple(sorted(set(found), key=len, reverse=True))
+
+
+def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """Hide secrets in a text, and whatever looks like a token.
+
+    Examples
+    --------
+    >>> scrub("token cop_0123456789abcdef refused")
+    'token *** refused'
+    """
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return _TOKEN.sub(HIDDEN, text)
+
+
+def place_of(url: str | None) -> str:
+    """Give host and path of a URL: no user, no query (the signature of a presigned link)."""
+    parts = urlsplit(url or "")
+    return scrub(f"{parts.netloc.rpartition('@')[2]}{parts.path}")
+
+
+def bare_url(url: str | None) -> str:
+    """Give a URL without user and query."""
+    parts = urlsplit(url or "")
+    return scrub(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")))
+
+
+def excerpt(body: bytes, secrets: tuple[str, ...] = ()) -> str:
+    """Give the first characters of a body, to show what came instead of an answer."""
+    text = scrub(body[: 8 * EXCERPT].decode("utf-8", "replace"), secrets)
+    return text[:EXCERPT]
+
+
+def bare_request(request: PreparedRequest) -> PreparedRequest:
+    """Give a request with method, place and content type, and nothing else."""
+    bare = PreparedRequest()
+    bare.method, bare.url = request.method, bare_url(request.url)
+    bare.headers = CaseInsensitiveDict()
+    if "Content-Type" in request.headers:
+        bare.headers["Content-Type"] = request.headers["Content-Type"]
+    bare.hooks = {"response": []}
+    return bare
+
+
+def bare_response(
+    status: int,
+    body: bytes = b"",
+    *,
+    url: str = "",
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    reason: str = "",
+) -> Response:
+    """Make a response that holds facts only: no connection, no history, no request headers."""
+    response = Response()
+    response.status_code = status
+    response.reason = reason
+    response.url = bare_url(url)
+    response.encoding = "utf-8"
+    response.headers = CaseInsensitiveDict(headers or {})
+    response._content = body
+    response._content_consumed = True
+    request = PreparedRequest()
+    request.method, request.url, request.headers = method, response.url, CaseInsensitiveDict()
+    request.hooks = {"response": []}
+    response.request = request
+    return response
+
+
+def kept_headers(response: Response, secrets: tuple[str, ...] = ()) -> dict[str, str]:
+    """Give the headers of a response that an error may carry."""
+    names = (*_KEPT_HEADERS, *REQUEST_ID_HEADERS)
+    return {
+        name: bare_url(value) if name == "Location" else scrub(value, secrets)
+        for name in names
+        if (value := response.headers.get(name))
+    }
+
+
+def request_id_of(response: Response) -> str | None:
+    """Give the service's own name for a request, if it gave one."""
+    return next((response.headers[n] for n in REQUEST_ID_HEADERS if n in response.headers), None)

@@ -1,0 +1,473 @@
+"""How everything is asked over HTTP: one adapter for Code Ocean, DocDB, S3 and presigned links.
+
+It sets a time limit on every question, repeats what may be repeated, keeps credentials to the
+one host they belong to, and lets no secret out in an error. The clients above (`requests`
+sessions, the Code Ocean SDK, botocore) send through it and know nothing of it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
+
+from aind_session.errors import (
+    BadAnswerError,
+    ServiceConnectionError,
+    ServiceError,
+    ServiceTimeoutError,
+)
+from aind_session.services.clock import CLOCK, use_clock
+from aind_session.services.keeping import Kept, reset, when_forked
+from aind_session.services.retrying import PASSING, is_read, wait_before
+from aind_session.services.scrubbing import (
+    CREDENTIAL_HEADERS,
+    bare_request,
+    place_of,
+    request_id_of,
+    secrets_of,
+)
+
+__all__ = [
+    "CLOCK",
+    "Asked",
+    "Kept",
+    "RequestConnectionError",
+    "RequestTimeoutError",
+    "Transport",
+    "bare_session",
+    "guard_session",
+    "is_loopback",
+    "reset",
+    "use_clock",
+]
+
+log = logging.getLogger("aind_session.services")
+
+MAX_REDIRECTS = 5
+CONNECT_SECONDS = 10.0
+_CHUNK = 2**16
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+Origin = tuple[str, str, int]
+
+
+class RequestTimeoutError(ServiceTimeoutError, requests.Timeout):
+    """No answer in the configured time; also what `requests` would have raised."""
+
+
+class RequestConnectionError(ServiceConnectionError, requests.ConnectionError):
+    """The service could not be reached; also what `requests` would have raised."""
+
+
+@dataclass
+class Asked:
+    """The course of one question: attempts, time, what may still be spent.
+
+    Attributes
+    ----------
+    attempts : int
+        How often it was put.
+    request_id : str or None
+        The service's name for the last request.
+    secrets : tuple of str
+        What must not be told of it.
+    """
+
+    service: str
+    method: str
+    place: str
+    budget: float
+    allowed: int
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    started: float = field(default_factory=lambda: CLOCK.monotonic())
+    attempts: int = 0
+    ended: float | None = None
+    request_id: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, to the end of the question or to now."""
+        return (CLOCK.monotonic() if self.ended is None else self.ended) - self.started
+
+    @property
+    def remaining(self) -> float:
+        """Time that may still be spent."""
+        return self.budget - (CLOCK.monotonic() - self.started)
+
+    def next_wait(self, retry_after: str | None = None) -> float | None:
+        """Give the time to wait before the next attempt; None when there is none."""
+        if self.attempts >= self.allowed:
+            return None
+        wait = wait_before(self.attempts, retry_after)
+        return wait if wait < self.remaining else None
+
+    def facts(self, status: int | None = None) -> dict[str, Any]:
+        """Give what every error tells of its question."""
+        return {
+            "service": self.service,
+            "status": status,
+            "attempts": self.attempts,
+            "seconds": round(self.seconds, 3),
+            "request_id": self.request_id,
+        }
+
+    def told(self) -> str:
+        """Say how often and how long it was asked."""
+        times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        request = f", request {self.request_id}" if self.request_id else ""
+        return f"{self.method} {self.place} ({times}, {self.seconds:.1f} s{request})"
+
+
+def origin_of(url: str) -> Origin:
+    """Give scheme, host and port: what credentials belong to."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL leads to this very machine.
+
+    Examples
+    --------
+    >>> is_loopback("http://127.0.0.1:8000/api"), is_loopback("https://example.org")
+    (True, False)
+    """
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Transport(HTTPAdapter):
+    """Send requests of one service.
+
+    Parameters
+    ----------
+    service
+        Its name in errors: "Code Ocean", "DocDB", "S3".
+    home
+        URL of the one place that credentials are sent to; None: they are sent nowhere;
+        "*": wherever the request goes (requests that are signed for their host).
+    timeout
+        Seconds for a whole question, repetitions and waiting included.
+    attempts
+        How often a question is put at most. What changes something is sent once.
+    plain
+        Speak plain HTTP where the URL says https, on loopback only.
+    redirects
+        Whether to follow redirects.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        home: str | None = None,
+        timeout: float = 30.0,
+        attempts: int = 4,
+        plain: bool = False,
+        redirects: bool = True,
+    ) -> None:
+        self.service, self.attempts, self.plain, self.redirects = (
+            service,
+            attempts,
+            plain,
+            redirects,
+        )
+        self.timeout = timeout if 0 < timeout < math.inf else 30.0
+        self.home = home if home in (None, "*") else origin_of(str(home))
+        super().__init__(max_retries=0, pool_connections=8, pool_maxsize=32)
+        _transports.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Transport to {self.service}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("connections are not pickled: each process makes its own")
+
+    def renew(self) -> None:
+        """Leave all connections, and their locks, to whoever has them."""
+        self.proxy_manager = {}
+        self.init_poolmanager(8, 32)
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Put a question, and again if need be, until it is answered or its time is over.
+
+        Returns
+        -------
+        requests.Response
+            Read to its end; `.asked` tells the course of the question; its request is bare. Any
+            status: whoever asked knows what it means.
+
+        Raises
+        ------
+        ServiceTimeoutError, ServiceConnectionError
+            There was no answer.
+        """
+        asked = Asked(
+            self.service,
+            request.method or "GET",
+            place_of(request.url),
+            self._budget(timeout),
+            self.attempts if is_read(request.method, request.url) else 1,
+            secrets_of(request),
+        )
+        options = {"verify": verify, "cert": cert}
+        current, been = self._at_home(request.copy(), asked), set()
+        while True:
+            been.add((current.method, current.url))
+            response = self._ask(current, asked, dict(proxies or {}), options)
+            following = self._redirected(current, response, asked) if self.redirects else None
+            if following is None:
+                break
+            if (following.method, following.url) in been or len(been) > MAX_REDIRECTS:
+                raise ServiceError(
+                    f"{self.service} redirects without end: {asked.told()}",
+                    **asked.facts(response.status_code),
+                )
+            current = following
+        asked.ended = CLOCK.monotonic()
+        response.asked = asked  # type: ignore[attr-defined]
+        return response
+
+    def _budget(self, timeout: Any) -> float:
+        """Give the time for a question: what its caller set, else what is configured."""
+        if isinstance(timeout, tuple):
+            timeout = timeout[-1]
+        if isinstance(timeout, int | float) and 0 < timeout < math.inf:
+            return float(timeout)
+        return self.timeout
+
+    def _at_home(self, request: PreparedRequest, asked: Asked) -> PreparedRequest:
+        """Take credentials off a request that leaves home; refuse to speak in the clear."""
+        url = str(request.url)
+        if self.home != "*" and (self.home is None or origin_of(url) != self.home):
+            for name in CREDENTIAL_HEADERS:
+                request.headers.pop(name, None)
+        if self.plain and is_loopback(url) and url.startswith("https:"):
+            request.url = url = "http:" + url.removeprefix("https:")
+        if not url.startswith("https:") and not is_loopback(url):
+            raise RequestConnectionError(
+                f"{self.service} is asked over https only, not at {place_of(url)}",
+                **asked.facts(),
+            )
+        return request
+
+    def _ask(
+        self,
+        request: PreparedRequest,
+        asked: Asked,
+        proxies: dict[str, str],
+        options: dict[str, Any],
+    ) -> Response:
+        if is_loopback(str(request.url)):
+            proxies = {}
+        while True:
+            asked.attempts += 1
+            began = CLOCK.monotonic()
+            try:
+                response = self._once(request, asked, proxies, options)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                _make_bare(error, request)
+                log.debug(
+                    "%s %s %s: %s", self.service, request.method, asked.place, type(error).__name__
+                )
+                wait = asked.next_wait() if _may_pass(error) else None
+                if wait is None:
+                    raise self._failure(error, asked) from error
+            else:
+                milliseconds = 1000 * (CLOCK.monotonic() - began)
+                log.debug(
+                    "%s %s %s %s %d %.0f ms",
+                    *(self.service, request.method, urlsplit(str(request.url)).netloc),
+                    *(urlsplit(str(request.url)).path, response.status_code, milliseconds),
+                )
+                asked.request_id = request_id_of(response)
+                if response.status_code not in PASSING:
+                    return response
+                wait = asked.next_wait(response.headers.get("Retry-After"))
+                if wait is None:
+                    return response
+            CLOCK.sleep(wait)
+
+    def _once(
+        self,
+        request: PreparedRequest,
+        asked: Asked,
+        proxies: dict[str, str],
+        options: dict[str, Any],
+    ) -> Response:
+        remaining = asked.remaining
+        if remaining <= 0:
+            raise requests.Timeout("no time left")
+        response = super().send(
+            request,
+            stream=True,
+            timeout=(min(CONNECT_SECONDS, remaining), remaining),
+            proxies=proxies,
+            **options,
+        )
+        # Read here and not by the caller: a connection that breaks off in the middle of a body is
+        # one more failure that may pass.
+        response._content = _read(response, asked)
+        response._content_consumed = True
+        response.request = bare_request(request)
+        return response
+
+    def _redirected(
+        self, request: PreparedRequest, response: Response, asked: Asked
+    ) -> PreparedRequest | None:
+        target = response.headers.get("Location")
+        if response.status_code not in _REDIRECTS or not target:
+            return None
+        if not is_read(request.method, request.url):
+            raise ServiceError(
+                f"{self.service} redirects a request that is sent once only: {asked.told()}",
+                **asked.facts(response.status_code),
+            )
+        following = request.copy()
+        following.url = requests.utils.requote_uri(urljoin(str(request.url), target))
+        if response.status_code == 303:
+            following.method, following.body = "GET", None
+            for name in ("Content-Length", "Content-Type", "Transfer-Encoding"):
+                following.headers.pop(name, None)
+        if origin_of(following.url) != origin_of(str(request.url)):
+            # Signed for the host they went to: nothing of them is for another one.
+            for name in CREDENTIAL_HEADERS:
+                following.headers.pop(name, None)
+        return self._at_home(following, asked)
+
+    def _failure(self, error: BaseException, asked: Asked) -> ServiceError:
+        if isinstance(error, urllib3.exceptions.DecodeError):
+            return BadAnswerError(f"{self.service} sent garbage: {asked.told()}", **asked.facts())
+        timeouts = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+        if isinstance(error, timeouts):
+            return RequestTimeoutError(
+                f"{self.service} did not answer in {asked.budget:g} s: {asked.told()}",
+                **asked.facts(),
+            )
+        why = type(error).__name__
+        return RequestConnectionError(
+            f"{self.service} could not be reached ({why}): {asked.told()}", **asked.facts()
+        )
+
+
+def _read(response: Response, asked: Asked) -> bytes:
+    """Read a body to its end, or to the end of the question's time."""
+    chunks = []
+    raw = response.raw
+    # `read1` gives what has come; `read` of an older urllib3 waits for the whole chunk.
+    read = getattr(raw, "read1", raw.read)
+    try:
+        while True:
+            remaining = asked.remaining
+            if remaining <= 0:
+                raise requests.ReadTimeout("no time left")
+            _limit(raw, remaining)
+            chunk = read(_CHUNK, decode_content=True)
+            if not chunk:
+                break
+            chunks.append(chunk)
+    except BaseException:
+        response.close()
+        raise
+    raw.release_conn()
+    return b"".join(chunks)
+
+
+def _limit(raw: Any, seconds: float) -> None:
+    # The limit that a connection was opened with counts anew for each packet: a server that
+    # sends a byte a second would be waited for without end.
+    sock = getattr(getattr(raw, "connection", None), "sock", None)
+    if sock is not None:
+        sock.settimeout(seconds)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Tell whether a failure may be gone the next time: no bad certificate, no bad URL."""
+    permanent = (
+        requests.exceptions.SSLError,
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.InvalidHeader,
+        urllib3.exceptions.SSLError,
+        urllib3.exceptions.DecodeError,
+        urllib3.exceptions.LocationValueError,
+    )
+    return not isinstance(error, permanent)
+
+
+def _make_bare(error: BaseException, request: PreparedRequest) -> None:
+    """Take the request, with its credentials, out of an error and of what led to it."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, requests.RequestException):
+            link.request, link.response = bare_request(request), None
+        link = link.__cause__ or link.__context__
+
+
+class _NoCookies(DefaultCookiePolicy):
+    """Keep none: each question stands for itself, whichever thread puts it."""
+
+    def set_ok(self, cookie: Any, request: Any) -> bool:
+        return False
+
+
+def guard_session(session: requests.Session, transport: Transport, *prefixes: str) -> None:
+    """Send everything that a session asks, wherever it goes, through a transport."""
+    for prefix in ("https://", "http://", *prefixes):
+        replaced = session.adapters.get(prefix)
+        session.mount(prefix, transport)
+        if replaced is not None and replaced is not transport:
+            replaced.close()
+    session.cookies = RequestsCookieJar(_NoCookies())
+    _sessions.add(session)
+
+
+def bare_session(transport: Transport) -> requests.Session:
+    """Make a session without credentials."""
+    session = requests.Session()
+    guard_session(session, transport)
+    return session
+
+
+_transports: weakref.WeakSet[Transport] = weakref.WeakSet()
+_sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # Two processes on one connection would read each other's answers, and a lock that another
+    # thread of the parent held is never released in the child.
+    for transport in list(_transports):
+        transport.renew()
+    for session in list(_sessions):
+        session.cookies = RequestsCookieJar(_NoCookies())
+
+
+when_forked(_after_fork)
