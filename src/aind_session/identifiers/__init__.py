@@ -1,0 +1,47 @@
+"""Every form of session, data asset and subject name, and of dates, read and made the same.
+
+Nothing here asks a service, reads a file or imports what is slow.
+"""
+
+from __future__ import annotations
+
+from aind_session.identifiers.asset_names import (
+    AssetName,
+    Step,
+    label_family,
+    normalise_label,
+    split_asset_name,
+)
+from aind_session.identifiers.dates import (
+    DateRange,
+    date_record,
+    datetime_record,
+    parse_date_filter,
+    parse_dates,
+    parse_end,
+    parse_start,
+    time_record,
+)
+from aind_session.identifiers.session_ids import SessionID, find_session_id, parse_session_id
+from aind_session.identifiers.subject_ids import parse_subject_id, subject_in
+
+__all__ = [
+    "AssetName",
+    "DateRange",
+    "SessionID",
+    "Step",
+    "date_record",
+    "datetime_record",
+    "find_session_id",
+    "label_family",
+    "normalise_label",
+    "parse_date_filter",
+    "parse_dates",
+    "parse_end",
+    "parse_session_id",
+    "parse_start",
+    "parse_subject_id",
+    "split_asset_name",
+    "subject_in",
+    "time_record",
+]

@@ -1,0 +1,147 @@
+"""Names of derived data assets: a session ID, then `_<label>_<date>_<time>`, once or more."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from aind_session.identifiers.dates import is_calendar_day
+from aind_session.identifiers.session_ids import DAY, TIME, SessionID, locate
+
+# One step of processing: `_<label>`, then its date with or without time, where it has one.
+_STEP_STAMP = re.compile(rf"_{DAY}(?:_{TIME})?(?![0-9])")
+_LABEL_FAMILIES = re.compile(r"(sorted|curated|dlc|processed|stitched)(?=[a-z0-9])")
+
+
+class Step(NamedTuple):
+    """One step of processing, as a derived asset's name tells it."""
+
+    label: str | None
+    dt: datetime.datetime | None
+
+
+class AssetName(NamedTuple):
+    """The parts of a data asset's name.
+
+    Attributes
+    ----------
+    session : SessionID or None
+        The session in the name.
+    steps : tuple of Step
+        What follows the session, in order: each step's label and date-time.
+    is_session_name : bool
+        The name is a session ID and nothing more: that of a raw asset.
+    """
+
+    session: SessionID | None
+    steps: tuple[Step, ...]
+    is_session_name: bool
+
+    @property
+    def label(self) -> str | None:
+        """Label of the last step, as written: `sorted-ks2.5`, `dlc_face`, `raw_data`."""
+        return self.steps[-1].label if self.steps else None
+
+    @property
+    def dt(self) -> datetime.datetime | None:
+        """Date-time of the last step, in whatever time zone it was written."""
+        return self.steps[-1].dt if self.steps else None
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Family of each step's label, in order: `("sorted",)`."""
+        return tuple(label_family(step.label) for step in self.steps if step.label)
+
+
+def split_asset_name(name: str) -> AssetName:
+    """Split a data asset's name into its session and what was done to it.
+
+    Parameters
+    ----------
+    name
+        A data asset's name; of a path or URL, the part that has the session counts.
+
+    Returns
+    -------
+    AssetName
+        Without session and steps where the name has no session.
+
+    Examples
+    --------
+    >>> raw = "ecephys_676909_2023-12-13_13-43-40"
+    >>> name = split_asset_name(f"{raw}_sorted-ks2.5_2024-03-01_16-02-45")
+    >>> name.session.id == raw, name.label, name.dt.isoformat()
+    (True, 'sorted-ks2.5', '2024-03-01T16:02:45')
+    >>> split_asset_name("828418_2026-02-13_18-31-13").is_session_name
+    True
+    """
+    located = locate(name)
+    if located is None:
+        return AssetName(None, (), False)
+    session, start, end = located
+    after = re.split(r"[/\\]", name[end:], maxsplit=1)[0].rstrip()
+    clear_before = not name[:start].strip() or name[start - 1] in "/\\"
+    return AssetName(session, tuple(_steps(after)), clear_before and not after)
+
+
+def _steps(text: str) -> Iterator[Step]:
+    """Read the chain of labels and dates after a session ID."""
+    position = 0
+    for stamp in _STEP_STAMP.finditer(text):
+        year, month, day, hour, minute, second = stamp.groups()
+        if is_calendar_day(year, month, day):
+            label = text[position : stamp.start()].strip("_ ") or None
+            clock = int(hour or 0), int(minute or 0), int(second or 0)
+            yield Step(label, datetime.datetime(int(year), int(month), int(day), *clock))
+            position = stamp.end()
+    rest = text[position:]
+    # A file extension is no label: `..._15-47-10.json`.
+    if rest.startswith("_") and rest.strip("_ "):
+        yield Step(rest.strip("_ "), None)
+
+
+def normalise_label(label: str) -> str:
+    """Write a label in one way, so that its spellings compare equal.
+
+    Parameters
+    ----------
+    label
+        As a name has it.
+
+    Returns
+    -------
+    str
+        In lower case, hyphens between words, no dots.
+
+    Examples
+    --------
+    >>> normalise_label("dlc_eye") == normalise_label("dlc-eye")
+    True
+    >>> normalise_label("sorted-ks2.5"), normalise_label("sortedKS4")
+    ('sorted-ks25', 'sorted-ks4')
+    """
+    plain = re.sub(r"[-_\s]+", "-", label.strip("-_ ").lower().replace(".", ""))
+    return _LABEL_FAMILIES.sub(r"\1-", plain, count=1) if _LABEL_FAMILIES.match(plain) else plain
+
+
+def label_family(label: str) -> str:
+    """Give the first word of a label: what was done, whatever with.
+
+    Parameters
+    ----------
+    label
+        As a name has it.
+
+    Returns
+    -------
+    str
+        In lower case.
+
+    Examples
+    --------
+    >>> {label_family(label) for label in ("sorted", "sorted-ks2.5", "sortedKS4", "sorted_curated")}
+    {'sorted'}
+    """
+    return normalise_label(label).partition("-")[0]

@@ -1,0 +1,297 @@
+"""Dates as people write them: filters of a search, and the rich dates of a session."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aind_session.errors import InvalidFilterError
+
+if TYPE_CHECKING:
+    from npc_session import DateRecord, DatetimeRecord, TimeRecord
+
+_OFFSET = r"(?:\s*(?:Z|UTC|[+-][0-9]{2}:?(?:[0-9]{2})?))?"
+_SECOND = r"(?:[:._-]?([0-9]{2})(?:[.,][0-9]+)?)?"
+_CLOCK = rf"(?:[ T_-]?([0-9]{{2}})(?:[:._-]?([0-9]{{2}}){_SECOND})?{_OFFSET})?"
+_COMPACT = re.compile(rf"([0-9]{{4}})(?:([0-9]{{2}})(?:([0-9]{{2}}){_CLOCK})?)?", re.I)
+_SPACED = re.compile(rf"([0-9]{{4}})[-/_.]([0-9]{{1,2}})(?:[-/_.]([0-9]{{1,2}}){_CLOCK})?", re.I)
+
+_TICK = datetime.timedelta(microseconds=1)
+
+
+class DateRange(NamedTuple):
+    """A stretch of time, both ends included; an end that is None is open.
+
+    Examples
+    --------
+    >>> import datetime
+    >>> whole_day = parse_date_filter("2023-12-13")
+    >>> whole_day.contains(datetime.datetime(2023, 12, 13, 13, 43, 40))
+    True
+    >>> parse_date_filter("").is_open
+    True
+    """
+
+    start: datetime.datetime | None = None
+    end: datetime.datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Every date is in it: there is no filter."""
+        return self.start is None and self.end is None
+
+    def contains(self, dt: datetime.datetime) -> bool:
+        """Tell whether a date-time is in the range, by its digits whatever its time zone."""
+        dt = dt.replace(tzinfo=None)
+        return (self.start is None or self.start <= dt) and (self.end is None or dt <= self.end)
+
+    def within(self, other: DateRange) -> DateRange:
+        """Give what both ranges share."""
+        starts = [r.start for r in (self, other) if r.start is not None]
+        ends = [r.end for r in (self, other) if r.end is not None]
+        return DateRange(max(starts, default=None), min(ends, default=None))
+
+
+def parse_date_filter(value: object) -> DateRange:
+    """Read a filter for the day of a session.
+
+    ==========================================================  ====================
+    written as                                                  means
+    ==========================================================  ====================
+    `"2023-12-13"`, `"2023/12/13"`, `"2023_12_13"`              that day
+    `"20231213"`, `20231213`                                    that day
+    `"2023-12-13_13-43-40"`, `"2023-12-13 13:43:40"`            the day it falls on
+    `"20231213_134340"`, `"20231213134340"`                     the day it falls on
+    `"2023-12-13T13:43:40.5-08:00"`, `"2023-12-13T13:43:40Z"`   the day that is written
+    `"2023-12"`, `"202312"`                                     the whole month
+    `"2023"`                                                    the whole year
+    `datetime.date`, `datetime.datetime`, `npc_session` record  the day it falls on
+    `None`, `""`                                                no filter
+    ==========================================================  ====================
+
+    Offsets from UTC are left aside: a session's name tells its local time. As the end of a search
+    a day is that whole day, while a `datetime.datetime` is an instant, at midnight too.
+
+    Parameters
+    ----------
+    value
+        Any of the above.
+
+    Returns
+    -------
+    DateRange
+        The days meant.
+
+    Raises
+    ------
+    InvalidFilterError
+        It is no date. This is a `ValueError`.
+
+    Examples
+    --------
+    >>> parse_date_filter("20231213_134340") == parse_date_filter("2023-12-13")
+    True
+    """
+    period = _parse(value)
+    if period.start is None or period.end is None:
+        return period
+    start = period.start.replace(hour=0, minute=0, second=0, microsecond=0)
+    end = period.end.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return DateRange(start, end)
+
+
+def parse_start(value: object) -> DateRange:
+    """Read the first date of a search, itself included.
+
+    Parameters
+    ----------
+    value
+        As for `parse_date_filter`; a time counts.
+
+    Returns
+    -------
+    DateRange
+        Open at its end.
+
+    Raises
+    ------
+    InvalidFilterError
+        It is no date. This is a `ValueError`.
+
+    Examples
+    --------
+    >>> parse_start("2023-12").start
+    datetime.datetime(2023, 12, 1, 0, 0)
+    """
+    return DateRange(_parse(value).start, None)
+
+
+def parse_end(value: object) -> DateRange:
+    """Read the last date of a search, itself included: a day is that whole day.
+
+    Parameters
+    ----------
+    value
+        As for `parse_date_filter`; a time counts.
+
+    Returns
+    -------
+    DateRange
+        Open at its start.
+
+    Raises
+    ------
+    InvalidFilterError
+        It is no date. This is a `ValueError`.
+
+    Examples
+    --------
+    >>> parse_end("2023-12").end.isoformat()
+    '2023-12-31T23:59:59.999999'
+    >>> parse_end("2023-12-14_10-00-00").end.isoformat()
+    '2023-12-14T10:00:00.999999'
+    """
+    return DateRange(None, _parse(value).end)
+
+
+def parse_dates(date: object = None, start: object = None, end: object = None) -> DateRange:
+    """Read the three date filters of a search into one range.
+
+    Parameters
+    ----------
+    date, start, end
+        As for `parse_date_filter`, `parse_start` and `parse_end`.
+
+    Returns
+    -------
+    DateRange
+        What all three allow.
+
+    Raises
+    ------
+    InvalidFilterError
+        One is no date. This is a `ValueError`.
+
+    Examples
+    --------
+    >>> import datetime
+    >>> parse_dates(start="2023-12-13").contains(datetime.datetime(2023, 12, 12))
+    False
+    """
+    return parse_date_filter(date).within(parse_start(start)).within(parse_end(end))
+
+
+def is_calendar_day(year: str, month: str, day: str) -> bool:
+    """Tell whether there is such a day, its parts within 01 to 12 and 01 to 31."""
+    return day <= "28" or int(day) <= _days_in_month(int(year), int(month))
+
+
+def _days_in_month(year: int, month: int) -> int:
+    # Not `calendar.monthrange`: that module imports `locale`, which every start would pay for.
+    if month == 2:
+        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
+    return 30 if month in (4, 6, 9, 11) else 31
+
+
+def _parse(value: object) -> DateRange:
+    """Read a date as the stretch of time that it names: a year, a month, a day, a second."""
+    if value is None or value == "":
+        return DateRange()
+    text = str(value).strip()
+    if isinstance(value, str) and not text:
+        return DateRange()
+    if isinstance(value, bool | float):
+        raise _bad(value)
+    match = _COMPACT.fullmatch(text) or _SPACED.fullmatch(text)
+    if match is None:
+        raise _bad(value)
+    written = [int(part) for part in match.groups() if part is not None]
+    try:
+        if not 1900 <= written[0] <= 2100:
+            raise ValueError("no year of a recording")
+        year, month, day, hour, minute, second = (*written, *(1, 1, 1, 0, 0, 0)[len(written) :])
+        start = datetime.datetime(year, month, day, hour, minute, second)
+        return DateRange(start, _last_instant(start, len(written)))
+    except ValueError as error:
+        raise _bad(value) from error
+
+
+def _last_instant(start: datetime.datetime, parts: int) -> datetime.datetime:
+    """Give the end of the year, month, day, hour, minute or second that begins at `start`."""
+    if parts == 1:
+        return start.replace(year=start.year + 1) - _TICK
+    if parts == 2:
+        days = _days_in_month(start.year, start.month)
+        return start + datetime.timedelta(days=days) - _TICK
+    unit = ("days", "hours", "minutes", "seconds")[parts - 3]
+    return start + datetime.timedelta(**{unit: 1}) - _TICK
+
+
+def _bad(value: object) -> InvalidFilterError:
+    return InvalidFilterError(
+        f"{value!r} is no date. Write '2023-12-13', '2023-12-13_13-43-40', '20231213', '2023-12' "
+        "(the whole month) or '2023', or give a datetime.date or datetime.datetime"
+    )
+
+
+def date_record(text: str) -> DateRecord | Any:
+    """Make an `npc_session.DateRecord` of a day, where that knows the year.
+
+    Parameters
+    ----------
+    text
+        `YYYY-MM-DD`.
+
+    Returns
+    -------
+    npc_session.DateRecord or str
+        The same spelling either way.
+    """
+    from npc_session import DateRecord
+
+    return _record_or_text(DateRecord, text)
+
+
+def time_record(text: str) -> TimeRecord | Any:
+    """Make an `npc_session.TimeRecord` of a time.
+
+    Parameters
+    ----------
+    text
+        `HH:MM:SS`.
+
+    Returns
+    -------
+    npc_session.TimeRecord or str
+        The same spelling either way.
+    """
+    from npc_session import TimeRecord
+
+    return _record_or_text(TimeRecord, text)
+
+
+def datetime_record(text: str) -> DatetimeRecord | Any:
+    """Make an `npc_session.DatetimeRecord` of a date-time, where that knows the year.
+
+    Parameters
+    ----------
+    text
+        `YYYY-MM-DD HH:MM:SS`.
+
+    Returns
+    -------
+    npc_session.DatetimeRecord or str
+        The same spelling either way.
+    """
+    from npc_session import DatetimeRecord
+
+    return _record_or_text(DatetimeRecord, text)
+
+
+def _record_or_text(record: Any, text: str) -> Any:
+    try:
+        made = record(text)
+    except ValueError:
+        return text
+    return made if str(made) == text else text

@@ -1,0 +1,189 @@
+"""Date filters in every form, and the rich dates of a session."""
+
+from __future__ import annotations
+
+import datetime
+
+import npc_session
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aind_session.errors import InvalidFilterError
+from aind_session.identifiers import (
+    DateRange,
+    date_record,
+    datetime_record,
+    parse_date_filter,
+    parse_dates,
+    parse_end,
+    parse_start,
+    time_record,
+)
+
+DAY = datetime.date(2023, 12, 13)
+MOMENT = datetime.datetime(2023, 12, 13, 13, 43, 40)
+
+WRITTEN = [
+    "%Y-%m-%d_%H-%M-%S",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y_%m_%d_%H_%M_%S",
+    "%Y/%m/%d %H:%M:%S",
+    "%Y%m%d_%H%M%S",
+    "%Y%m%d %H%M%S",
+    "%Y%m%dT%H%M%S",
+    "%Y%m%d%H%M%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%dT%H:%M:%S-08:00",
+    "%Y-%m-%dT%H:%M:%S+0000",
+    "%Y-%m-%dT%H:%M:%S.123456Z",
+    "%Y-%m-%d %H:%M:%S.5+00:00",
+    "  %Y-%m-%dt%H:%M:%Sz ",
+]
+moments = st.datetimes(
+    min_value=datetime.datetime(2000, 1, 1), max_value=datetime.datetime(2099, 12, 31)
+).map(lambda dt: dt.replace(microsecond=0))
+one_day = datetime.timedelta(days=1)
+tick = datetime.timedelta(microseconds=1)
+
+
+@given(moments, st.sampled_from(WRITTEN))
+def test_every_form_of_a_moment(moment: datetime.datetime, form: str) -> None:
+    text = moment.strftime(form)
+    midnight = moment.replace(hour=0, minute=0, second=0)
+    assert parse_date_filter(text) == (midnight, midnight + one_day - tick)
+    assert parse_start(text) == (moment, None)
+    assert parse_end(text) == (None, moment + datetime.timedelta(seconds=1) - tick)
+
+
+@given(moments)
+def test_every_form_of_a_day(moment: datetime.datetime) -> None:
+    day = moment.date()
+    first = datetime.datetime(day.year, day.month, day.day)
+    whole = (first, first + one_day - tick)
+    unpadded = f"{day.year}-{day.month}-{day.day}"
+    values = [
+        day,
+        day.isoformat(),
+        f"{day:%Y%m%d}",
+        int(f"{day:%Y%m%d}"),
+        f"{day:%Y_%m_%d}",
+        unpadded,
+    ]
+    for value in values:
+        assert parse_date_filter(value) == whole
+        assert parse_start(value) == (whole[0], None)
+        assert parse_end(value) == (None, whole[1])
+    assert parse_date_filter(moment) == whole
+
+
+@pytest.mark.parametrize(
+    ("value", "first", "last"),
+    [
+        ("2023-12", "2023-12-01", "2023-12-31T23:59:59.999999"),
+        ("202402", "2024-02-01", "2024-02-29T23:59:59.999999"),
+        ("2100-02", "2100-02-01", "2100-02-28T23:59:59.999999"),
+        ("2023", "2023-01-01", "2023-12-31T23:59:59.999999"),
+        (2023, "2023-01-01", "2023-12-31T23:59:59.999999"),
+        ("2023-12-14 10:30", "2023-12-14T10:30", "2023-12-14T10:30:59.999999"),
+        ("2023-12-14T10:30-07:00", "2023-12-14T10:30", "2023-12-14T10:30:59.999999"),
+        ("2023-12-14_10", "2023-12-14T10:00", "2023-12-14T10:59:59.999999"),
+        (DAY, "2023-12-13", "2023-12-13T23:59:59.999999"),
+        (MOMENT, "2023-12-13T13:43:40", "2023-12-13T13:43:40.999999"),
+        (
+            MOMENT.replace(tzinfo=datetime.timezone.utc),
+            "2023-12-13T13:43:40",
+            "2023-12-13T13:43:40.999999",
+        ),
+        (npc_session.DateRecord("20231213"), "2023-12-13", "2023-12-13T23:59:59.999999"),
+        (
+            npc_session.DatetimeRecord("20231213_134340"),
+            "2023-12-13T13:43:40",
+            "2023-12-13T13:43:40.999999",
+        ),
+    ],
+)
+def test_what_is_partial_is_whole_and_ends_are_included(
+    value: object, first: str, last: str
+) -> None:
+    start, end = parse_start(value).start, parse_end(value).end
+    assert start is not None
+    assert end is not None
+    assert start == datetime.datetime.fromisoformat(first)
+    assert end.isoformat() == last
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_nothing_is_no_filter(value: object) -> None:
+    for parse in (parse_date_filter, parse_start, parse_end):
+        assert parse(value) == DateRange()
+        assert parse(value).is_open
+        assert parse(value).contains(MOMENT)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "yesterday",
+        "2023-13-01",
+        "2023-02-30",
+        "20230230",
+        "2023-12-13 25:00:00",
+        "13/12/2023",
+        "676909",
+        676909,
+        5,
+        True,
+        2023.0,
+        float("nan"),
+        "2023-12-13_13-43-40_1",
+        "2023121",
+        object(),
+        (),
+    ],
+)
+def test_what_is_no_date(value: object) -> None:
+    for parse in (parse_date_filter, parse_start, parse_end):
+        with pytest.raises(InvalidFilterError, match="is no date"):
+            parse(value)
+
+
+@given(st.text(max_size=20) | st.text(alphabet="0123456789-_:T Z+.", max_size=30))
+def test_arbitrary_text_raises_nothing_else(text: str) -> None:
+    try:
+        period = parse_date_filter(text)
+    except InvalidFilterError:
+        return
+    assert period.is_open == (not text.strip())
+
+
+def test_three_filters_make_one_range() -> None:
+    period = parse_dates("2023-12", "2023-12-13", "2023-12-14_10-00-00")
+    assert period.contains(MOMENT)
+    assert period.contains(MOMENT.replace(tzinfo=datetime.timezone.utc))
+    assert period.contains(datetime.datetime(2023, 12, 14, 10, 0, 0))
+    assert not period.contains(datetime.datetime(2023, 12, 14, 10, 0, 1))
+    assert not period.contains(datetime.datetime(2023, 12, 12, 23, 59, 59))
+    assert parse_dates().is_open
+
+
+def test_rich_dates_where_npc_session_knows_the_year() -> None:
+    date, clock = date_record("2023-12-13"), time_record("13:43:40")
+    both = datetime_record("2023-12-13 13:43:40")
+    assert isinstance(date, npc_session.DateRecord)
+    assert isinstance(clock, npc_session.TimeRecord)
+    assert isinstance(both, npc_session.DatetimeRecord)
+    assert (date.year, clock.hour, both.dt) == (2023, 13, MOMENT)
+
+
+@given(moments)
+def test_rich_dates_are_always_text_of_the_same_spelling(moment: datetime.datetime) -> None:
+    for made, text in (
+        (date_record(f"{moment:%Y-%m-%d}"), f"{moment:%Y-%m-%d}"),
+        (time_record(f"{moment:%H:%M:%S}"), f"{moment:%H:%M:%S}"),
+        (datetime_record(f"{moment:%Y-%m-%d %H:%M:%S}"), f"{moment:%Y-%m-%d %H:%M:%S}"),
+    ):
+        assert isinstance(made, str)
+        assert made == text
+        assert hash(made) == hash(text)

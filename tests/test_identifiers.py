@@ -1,0 +1,416 @@
+"""Session, subject and data asset names in every form."""
+
+from __future__ import annotations
+
+import datetime
+import pathlib
+import string
+import time
+import uuid
+from types import SimpleNamespace
+
+import npc_session
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from upath import UPath
+
+from aind_session.errors import InvalidIdentifierError
+from aind_session.identifiers import (
+    SessionID,
+    find_session_id,
+    label_family,
+    normalise_label,
+    parse_session_id,
+    parse_subject_id,
+    split_asset_name,
+    subject_in,
+)
+
+LEGACY = "ecephys_676909_2023-12-13_13-43-40"
+CURRENT = "828418_2026-02-13_18-31-13"
+
+# Invented for tests: they name a raw asset or a session of no subject.
+NO_SESSION = {
+    "SmartSPIM_raw_2026-01-01_00-00-00",
+    "SmartSPIM_raw_2026-01-01_00-00-00_processed_2026-01-02_00-00-00",
+    "SmartSPIM_raw_2026-01-01_00-00-00_stitched_2026-01-02_00-00-00",
+    "ecephys_new_2026-01-03_00-00-00",
+    "ecephys_old_2026-01-01_00-00-00",
+}
+
+platforms = st.sampled_from(
+    [
+        "ecephys",
+        "behavior",
+        "multiplane-ophys",
+        "motor-observatory",
+        "SmartSPIM",
+        "SLAP2",
+        "exaspim",
+    ]
+) | st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,10}(-[A-Za-z0-9]{1,8})?", fullmatch=True)
+subjects = st.sampled_from(
+    ["676909", "018559", "M2501", "ZS061", "125L", "AK028", "3"]
+) | st.from_regex(r"[0-9]{6,7}|[A-Z]{1,3}[0-9]{2,4}[A-Z]?", fullmatch=True)
+datetimes = st.datetimes(
+    min_value=datetime.datetime(2000, 1, 1), max_value=datetime.datetime(2099, 12, 31, 23, 59, 59)
+)
+
+
+@st.composite
+def session_ids(draw: st.DrawFn) -> SessionID:
+    platform = draw(st.none() | platforms)
+    subject = draw(subjects)
+    stamp = draw(datetimes).strftime("%Y-%m-%d_%H-%M-%S")
+    parts = (platform, subject, stamp) if platform else (subject, stamp)
+    return SessionID("_".join(parts), platform, subject)
+
+
+@given(session_ids())
+def test_an_id_comes_back_whole(expected: SessionID) -> None:
+    assert parse_session_id(expected.id) == expected
+    assert parse_session_id(str(parse_session_id(expected.id))) == expected
+    assert expected.dt.strftime("%Y-%m-%d %H:%M:%S") == f"{expected.date} {expected.time}"
+    assert expected.id.endswith(expected.bare)
+    assert parse_session_id(expected.bare).platform is None
+
+
+@given(
+    session_ids(),
+    st.sampled_from(["", "/data/", "s3://a-bucket/", "C:\\data\\", " ", '"', "'", "see (", "id="]),
+    st.sampled_from(
+        ["", "/x", "_sorted_2024-03-01_16-02-45", ".json", '"', " etc.", "_raw_data", "\\y"]
+    ),
+    st.text(alphabet=string.ascii_letters + " /-.", max_size=30),
+)
+def test_an_id_is_found_in_any_text(
+    expected: SessionID, before: str, after: str, around: str
+) -> None:
+    text = f"{around} {before}{expected.id}{after}{around}"
+    assert parse_session_id(text) == expected
+    assert find_session_id(text) == expected
+
+
+@given(session_ids(), st.sampled_from("-_"), st.sampled_from("-_:"))
+def test_separators_are_normalised(expected: SessionID, of_date: str, of_time: str) -> None:
+    date, clock = expected.id[-19:-9], expected.id[-8:]
+    head = expected.id[:-19]
+    text = f"{head}{date.replace('-', of_date)}_{clock.replace('-', of_time)}"
+    assert parse_session_id(text) == expected
+
+
+@given(
+    st.text(alphabet="abzAZ019-_/\\ .:", max_size=12),
+    st.from_regex(r"[a-zA-Z0-9 .-]{1,10}", fullmatch=True),
+    st.from_regex(r"[0-9]{6,7}", fullmatch=True),
+    st.dates(datetime.date(2010, 1, 1), datetime.date(2029, 12, 31)),
+    st.times(),
+    st.sampled_from("-_/"),
+    st.sampled_from("-:._"),
+)
+def test_whatever_npc_session_finds_is_found(
+    before: str,
+    platform: str,
+    subject: str,
+    day: datetime.date,
+    clock: datetime.time,
+    s: str,
+    t: str,
+) -> None:
+    stamp = f"{day:%Y{s}%m{s}%d}_{clock:%H{t}%M{t}%S}"
+    theirs = npc_session.extract_aind_session_id(f"{before}{platform}_{subject}_{stamp}")
+    ours = parse_session_id(f"{before}{platform}_{subject}_{stamp}")
+    their_platform, *rest = theirs.split("_")
+    if ours.subject_id == rest[0]:
+        # Their platform is anything but `_`, `/` and `\\`: with spaces and dots it is no platform.
+        assert ours.bare == "_".join(rest)
+        assert ours.platform is None or their_platform.endswith(ours.platform)
+    else:  # Today's names stand further left, in texts such as `a1_2021-...`.
+        assert ours.platform is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("behavior_ZS059_2021-03-26_13-52-11_raw_data", "behavior_ZS059_2021-03-26_13-52-11"),
+        (f"prefix_{LEGACY}", LEGACY),
+        (f"sorted_2023-12-16_06-52-11_{LEGACY}_sorted_2023-12-16_06-52-11", LEGACY),
+        (f"data\\{LEGACY}", LEGACY),
+        (f"2024-01-01_{CURRENT}", CURRENT),
+        (f"{LEGACY}/ecephys/{CURRENT}.nwb", LEGACY),
+        ("SLAP2_801381_2025-10-02_15-23-18", "SLAP2_801381_2025-10-02_15-23-18"),
+        (
+            "ecephys_620263_2022-07-26_14-08-55_sorted-ks2.5_2023-09-14_17-40-27",
+            "ecephys_620263_2022-07-26_14-08-55",
+        ),
+        (f"x1_2023-02-30_10-10-10 {LEGACY}", LEGACY),
+        (f"--session={LEGACY}", LEGACY),
+        (f"ecephys_676909_2024-02-29_13-43-40/{LEGACY}", "ecephys_676909_2024-02-29_13-43-40"),
+    ],
+)
+def test_the_leftmost_true_id_counts(text: str, expected: str) -> None:
+    assert parse_session_id(text).id == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Example T1 and T2 MRI Images",
+        "ecephys_raw_2026-01-01_00-00-00",
+        "sorted-ks2.5_2023-09-14_17-40-27",
+        "sorted-ks25_2023-09-14_17-40-27",
+        "sortedKS4_2024-03-08_15-04-14",
+        "ecephys_674562_2023-10-02_sortedKS4_2024-03-08_15-04-14",
+        "SmartSPIM-template_2024-05-16_11-26-14",
+        "ecephys_676909_2023-02-29_13-43-40",
+        "ecephys_676909_2023-13-01_13-43-40",
+        "ecephys_676909_2023-12-13_24-00-00",
+        "ecephys_676909_1999-12-31_10-00-00",
+        "ecephys_676909_2100-01-01_10-00-00",
+        "ecephys_٣٤٥٦٧٨_2023-12-13_13-43-40",
+    ],
+)
+def test_what_is_no_id_is_refused_with_the_accepted_forms(text: str) -> None:
+    with pytest.raises(InvalidIdentifierError, match="<platform>_<subject>_<date>_<time>"):
+        parse_session_id(text)
+
+
+def test_objects_that_have_a_session() -> None:
+    expected = parse_session_id(LEGACY)
+    derived = f"{LEGACY}_sorted_2024-03-01_16-02-45"
+    bucket = SimpleNamespace(bucket="a-bucket", prefix=LEGACY)
+    for value in (
+        expected,
+        pathlib.PurePosixPath(f"/data/{LEGACY}/x.json"),
+        pathlib.PureWindowsPath(f"C:/data/{LEGACY}/x.json"),
+        UPath(f"s3://a-bucket/{LEGACY}/x.json"),
+        SimpleNamespace(id="16d46411-540a-4122-b47f-8cb2a15d593a", name=derived),
+        SimpleNamespace(id=LEGACY),
+        SimpleNamespace(id=str(uuid.uuid4()), name="renamed", source_bucket=bucket),
+        {"_id": "1", "name": derived, "location": f"s3://a-bucket/{CURRENT}"},
+        {"name": None, "location": f"s3://a-bucket/{LEGACY}"},
+        {"name": "renamed", "source_bucket": {"prefix": LEGACY}},
+        {"data_description": {"name": derived}, "location": None},
+        npc_session.AINDSessionRecord(derived),
+        LEGACY.encode(),
+    ):
+        found = parse_session_id(value)
+        assert found == expected
+        assert type(found.id) is str
+
+
+@pytest.mark.parametrize(
+    "value", [None, 1.5, object(), [], {}, SimpleNamespace(name=None), b"\xff"]
+)
+def test_other_objects_are_refused(value: object) -> None:
+    assert find_session_id(value) is None
+    with pytest.raises(InvalidIdentifierError):
+        parse_session_id(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "16d46411-540a-4122-b47f-8cb2a15d593a",
+        " 16D46411540A4122B47F8CB2A15D593A ",
+        uuid.UUID("16d46411-540a-4122-b47f-8cb2a15d593a"),
+    ],
+)
+def test_a_bare_uuid_is_told_where_to_go(value: object) -> None:
+    with pytest.raises(ValueError, match="get_data_asset_model"):
+        parse_session_id(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("676909_2023-12-13", "get_sessions('676909', date='2023-12-13')\n"),
+        ("676909_2023-12-13_1", "get_sessions('676909', date='2023-12-13')[1]"),
+        ("ecephys_676909_20231213", "get_sessions('676909', date='2023-12-13')"),
+        (npc_session.SessionRecord("676909_20231213"), "get_sessions('676909', date='2023-12-13')"),
+        ("676909", "get_sessions('676909')"),
+        (676909, "get_sessions('676909')"),
+    ],
+)
+def test_short_ids_are_told_what_to_call(text: object, call: str) -> None:
+    with pytest.raises(InvalidIdentifierError) as caught:
+        parse_session_id(text)
+    assert call in str(caught.value)
+
+
+def test_an_object_is_not_shown_by_its_repr() -> None:
+    class Client:
+        def __repr__(self) -> str:
+            return "Client(token='secret')"
+
+    for parse in (parse_session_id, parse_subject_id):
+        with pytest.raises(InvalidIdentifierError) as caught:
+            parse(Client())
+        assert "secret" not in str(caught.value)
+        assert "Client" in str(caught.value)
+
+
+@given(st.text(max_size=60) | st.text(alphabet="_20123-:a/ ", max_size=60))
+def test_arbitrary_text_raises_nothing_else(text: str) -> None:
+    found = find_session_id(text)
+    try:
+        assert parse_session_id(text) == found
+    except InvalidIdentifierError:
+        assert found is None
+    assert split_asset_name(text).session == found
+    subject_in(text)
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        "_20",
+        "_2023-01-01_10-10-10",
+        "a",
+        "a-",
+        "_1",
+        "1",
+        "x1_2023-02-30_10-10-10",
+        "A1_",
+        " ",
+        "2023-",
+    ],
+)
+def test_long_junk_takes_no_time(junk: str) -> None:
+    text = junk * (100_000 // len(junk))
+    start = time.process_time()
+    found = find_session_id(text)
+    split_asset_name(f"{LEGACY}_{text}")
+    subject_in(text)
+    with pytest.raises(InvalidIdentifierError) as caught:
+        parse_session_id(text)
+    assert found is None
+    assert len(str(caught.value)) < 1000
+    assert time.process_time() - start < 1
+
+
+def test_every_real_name_is_read(shared_data: pathlib.Path) -> None:
+    names = (shared_data / "asset_names.txt").read_text().split("\n")
+    for name in filter(None, names):
+        found = split_asset_name(name)
+        if name in NO_SESSION:
+            assert found.session is None, name
+            continue
+        assert found.session is not None, name
+        assert name.startswith(found.session.id), name
+        assert found.is_session_name == (name == found.session.id), name
+        assert found.is_session_name or found.steps or name[len(found.session.id)] in "._", name
+
+
+@pytest.mark.parametrize(
+    ("rest", "steps"),
+    [
+        ("", []),
+        ("_sorted_2024-03-01_16-02-45", [("sorted", "2024-03-01T16:02:45")]),
+        ("_sorted-ks2.5_2023-09-14_17-40-27", [("sorted-ks2.5", "2023-09-14T17:40:27")]),
+        ("_dlc_face_2024-04-25_12-15-20", [("dlc_face", "2024-04-25T12:15:20")]),
+        ("_raw_data", [("raw_data", None)]),
+        ("_sorted_curated", [("sorted_curated", None)]),
+        (
+            "_processed_2024-01-12_22-05-53_processed_2024-02-07_18-05-32",
+            [("processed", "2024-01-12T22:05:53"), ("processed", "2024-02-07T18:05:32")],
+        ),
+        ("_sorted_CAR_first_2023-11-14", [("sorted_CAR_first", "2023-11-14T00:00:00")]),
+        ("_None_2023-11-14_10-00-00", [("None", "2023-11-14T10:00:00")]),
+        ("_2023-11-14_10-00-00", [(None, "2023-11-14T10:00:00")]),
+        ("_processed_2023-02-30_10-00-00", [("processed_2023-02-30_10-00-00", None)]),
+        (".json", []),
+        ("_", []),
+    ],
+)
+def test_derived_names(rest: str, steps: list[tuple[str | None, str | None]]) -> None:
+    found = split_asset_name(LEGACY + rest)
+    assert found.session == parse_session_id(LEGACY)
+    assert [(s.label, s.dt and s.dt.isoformat()) for s in found.steps] == steps
+    assert found.is_session_name == (rest == "")
+    assert found.label == (steps[-1][0] if steps else None)
+    assert (found.dt and found.dt.isoformat()) == (steps[-1][1] if steps else None)
+
+
+def test_names_in_paths_and_names_without_session() -> None:
+    assert split_asset_name(f"s3://a-bucket/{LEGACY}").is_session_name
+    assert split_asset_name(f"s3://a-bucket/{LEGACY}/ecephys").is_session_name
+    assert split_asset_name(f"s3://a-bucket/{LEGACY}_sorted/nwb").label == "sorted"
+    assert not split_asset_name(f"copy of {LEGACY}").is_session_name
+    assert split_asset_name("ecephys_686740_2023_10_26_12_29_08").is_session_name
+    assert split_asset_name("Example T1 and T2 MRI Images") == (None, (), False)
+
+
+@pytest.mark.parametrize(
+    ("label", "family"),
+    [
+        ("sorted", "sorted"),
+        ("sorted-ks2.5", "sorted"),
+        ("sorted-ks25", "sorted"),
+        ("sortedKS4", "sorted"),
+        ("sorted-opto", "sorted"),
+        ("sorted_curated", "sorted"),
+        ("sorted_2025", "sorted"),
+        ("curated-alakunina", "curated"),
+        ("dlc_eye", "dlc"),
+        ("videoprocessed", "videoprocessed"),
+        ("processed", "processed"),
+    ],
+)
+def test_label_families(label: str, family: str) -> None:
+    assert label_family(label) == family
+
+
+def test_label_spellings() -> None:
+    assert normalise_label("dlc-eye") == normalise_label("DLC_eye")
+    assert normalise_label("sorted-ks2.5") == normalise_label("sorted-ks25")
+    assert normalise_label("sortedKS4") == normalise_label("sorted_ks4")
+    assert normalise_label("sorted-ks4") != normalise_label("sorted-ks25")
+    chain = split_asset_name(f"{LEGACY}_sorted-ks2.5_2023-09-14_17-40-27_curated")
+    assert chain.families == ("sorted", "curated")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (676909, "676909"),
+        ("676909", "676909"),
+        (" 018559 ", "018559"),
+        ("M2501", "M2501"),
+        ("125L", "125L"),
+        (676909.0, "676909"),
+        (npc_session.SubjectRecord(676909), "676909"),
+        (SimpleNamespace(subject_id="018559", id="x"), "018559"),
+        (SimpleNamespace(id="676909"), "676909"),
+    ],
+)
+def test_subjects(value: object, expected: str) -> None:
+    found = parse_subject_id(value)
+    assert found == expected
+    assert type(found) is str
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "raw", "676 909", LEGACY, None, True, -3, 1.5, float("nan"), "٣٤٥٦٧٨", "67-69", [676909]],
+)
+def test_what_is_no_subject(value: object) -> None:
+    with pytest.raises(InvalidIdentifierError, match="no subject ID"):
+        parse_subject_id(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LEGACY, "676909"),
+        ("M2501_2023-12-13", "M2501"),
+        ("surgery of 676909, 20231213_134340", "676909"),
+        ("20231213_134340 676909", "676909"),
+        ("20231213_134340", None),
+        ("no subject here 12345", None),
+    ],
+)
+def test_subject_in_a_text(text: str, expected: str | None) -> None:
+    assert subject_in(text) == expected
