@@ -1,0 +1,331 @@
+"""The catalogue folder: what the services know of some sessions, as files that diff well.
+
+=====================  ========================================================================
+file                   one JSON object a line
+=====================  ========================================================================
+``catalogue.json``     (one object) format, version, description, buckets, capsules
+``data_assets.jsonl``  Code Ocean data assets as the API returns them; ``_access`` is "closed"
+                       (401), "forbidden" (403) or "gone" (404) for an asset that searches show
+                       and that cannot be had
+``computations.jsonl`` computations as the API returns them; ``_capsule`` is the capsule or
+                       pipeline they belong to, ``_files`` the text of each result file by path
+                       (null: known, not recorded)
+``docdb_v1.jsonl``     records of the first generation
+``docdb_v2.jsonl``     records of the second
+``s3.jsonl``           ``{"bucket", "key"}`` with the content as ``text`` or ``base64``, or only
+                       its ``size``; with none of them the object is empty
+=====================  ========================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aind_session.errors import SandboxError
+
+Json = dict[str, Any]
+
+FORMAT = "aind-session catalogue"
+VERSION = 1
+HEADER = "catalogue.json"
+#: Buckets that anybody may read; others are private unless a catalogue says otherwise.
+PUBLIC_BUCKETS = ("aind-open-data", "aind-ephys-data")
+
+
+class CatalogueFormatError(SandboxError, ValueError):
+    """A catalogue's folder or one of its lines cannot be read; the message has the place."""
+
+
+@dataclass
+class Catalogue:
+    """What the services know of some sessions.
+
+    Attributes
+    ----------
+    description : str
+        What the catalogue holds, for people.
+    buckets : dict
+        S3 buckets by name, ``{"public": bool}`` each.
+    capsules : dict
+        Code Ocean capsules and pipelines by ID, as the API returns them, or ``{}``.
+    data_assets, computations, docdb_v1, docdb_v2, objects : list of dict
+        One entry a line of the files. A running sandbox serves what is added at once.
+    source : str
+        Where the catalogue was loaded from.
+    extra : dict
+        Further keys of ``catalogue.json``, kept as they are.
+
+    Examples
+    --------
+    >>> from aind_session.catalogue import Catalogue
+    >>> catalogue = Catalogue(description="one invented session")
+    >>> asset = catalogue.add_asset({"name": "ecephys_000001_2024-01-01_12-00-00"})
+    >>> asset["state"], asset["type"]
+    ('ready', 'dataset')
+    """
+
+    description: str = ""
+    buckets: dict[str, Json] = field(default_factory=dict)
+    capsules: dict[str, Json] = field(default_factory=dict)
+    data_assets: list[Json] = field(default_factory=list, repr=False)
+    computations: list[Json] = field(default_factory=list, repr=False)
+    docdb_v1: list[Json] = field(default_factory=list, repr=False)
+    docdb_v2: list[Json] = field(default_factory=list, repr=False)
+    objects: list[Json] = field(default_factory=list, repr=False)
+    source: str = field(default="", compare=False)
+    extra: Json = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What messages call this catalogue: its description or the place it came from."""
+        return self.description or self.source or "without a description"
+
+    @classmethod
+    def load(cls, path: str | Path) -> Catalogue:
+        """Read a catalogue's folder.
+
+        Parameters
+        ----------
+        path
+            The folder that holds ``catalogue.json``.
+
+        Raises
+        ------
+        CatalogueFormatError
+            There is no catalogue, its version is unknown, or a line cannot be read (a
+            `ValueError`; the message names the file and the line).
+        """
+        folder = Path(path)
+        header = _read_header(folder)
+        lists = {name: list(_read_lines(folder / name, _NEEDED[name])) for name in _NEEDED}
+        known = ("format", "version", "description", "buckets", "capsules")
+        return cls(
+            description=str(header.get("description") or ""),
+            buckets=dict(header.get("buckets") or {}),
+            capsules=dict(header.get("capsules") or {}),
+            source=str(folder),
+            extra={k: v for k, v in header.items() if k not in known},
+            **{attribute: lists[name] for name, (attribute, _) in _FILES.items()},
+        )
+
+    @classmethod
+    def bundled(cls) -> Catalogue:
+        """Read the catalogue that comes with the package: the sessions of its documentation.
+
+        Examples
+        --------
+        >>> from aind_session.catalogue import Catalogue
+        >>> Catalogue.bundled().extra is not None
+        True
+        """
+        return cls.load(Path(__file__).parent / "bundled")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the catalogue as a folder, sorted, so that two of them can be compared.
+
+        Parameters
+        ----------
+        path
+            The folder; made where it is absent. Files of an older catalogue are replaced.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        header: Json = {
+            "format": FORMAT,
+            "version": VERSION,
+            "description": self.description,
+            "buckets": dict(sorted(self.buckets.items())),
+        }
+        if self.capsules:
+            header["capsules"] = dict(sorted(self.capsules.items()))
+        header.update(sorted(self.extra.items()))
+        for name, (attribute, order) in _FILES.items():
+            lines = [_dumps(entry) for entry in sorted(getattr(self, attribute), key=order)]
+            if lines:
+                _write(folder / name, "\n".join(lines) + "\n")
+            else:
+                (folder / name).unlink(missing_ok=True)
+        # Last, so that a folder whose writing was broken off is no catalogue.
+        _write(folder / HEADER, json.dumps(header, indent=1, ensure_ascii=False) + "\n")
+        return folder
+
+    def add_asset(self, asset: Json) -> Json:
+        """Add a Code Ocean data asset; what the API always returns is filled in where absent.
+
+        Returns
+        -------
+        dict
+            The asset as added, to be changed at will.
+        """
+        name = asset.get("name") or "asset"
+        filled = {
+            "id": asset.get("id") or made_up_id(f"asset {name} {len(self.data_assets)}"),
+            "created": 1_700_000_000 + len(self.data_assets),
+            "name": name,
+            "mount": name,
+            "last_used": 0,
+            "owner": made_up_id("owner"),
+            "state": "ready",
+            "type": "dataset",
+            **asset,
+        }
+        self.data_assets.append(filled)
+        return filled
+
+    def add_computation(self, computation: Json) -> Json:
+        """Add a computation, filled in as `add_asset` does."""
+        filled = {
+            "id": made_up_id(f"computation {len(self.computations)}"),
+            "created": 1_700_000_000 + len(self.computations),
+            "name": "Run",
+            "owner": made_up_id("owner"),
+            "run_time": 60,
+            "state": "completed",
+            "end_status": "succeeded",
+            "exit_code": 0,
+            "has_results": True,
+            **computation,
+        }
+        if filled["state"] != "completed":
+            for key in ("end_status", "exit_code", "has_results"):
+                if key not in computation:
+                    del filled[key]
+        self.computations.append(filled)
+        return filled
+
+    def add_record(self, generation: int | str, record: Json) -> Json:
+        """Add a DocDB record.
+
+        Parameters
+        ----------
+        generation
+            1 or 2 ("v1", "v2").
+        record
+            The record; an ``_id`` is made where it has none.
+        """
+        number = int(str(generation).lstrip("v"))
+        records = {1: self.docdb_v1, 2: self.docdb_v2}[number]
+        filled = {"_id": made_up_id(f"record {number} {len(records)}"), **record}
+        records.append(filled)
+        return filled
+
+    def add_object(self, bucket: str, key: str, text: str = "", size: int | None = None) -> Json:
+        """Add an S3 object; its bucket is declared where it is new.
+
+        Parameters
+        ----------
+        bucket, key
+            Where it is. A new bucket is public if AIND's bucket of that name is.
+        text
+            Its content.
+        size
+            Its size alone, of an object whose content is not recorded.
+        """
+        self.buckets.setdefault(bucket, {"public": bucket in PUBLIC_BUCKETS})
+        entry: Json = {"bucket": bucket, "key": key}
+        if size is not None:
+            entry["size"] = size
+        elif text:
+            entry["text"] = text
+        self.objects.append(entry)
+        return entry
+
+
+def made_up_id(text: str) -> str:
+    """Make a UUID that is always the same for a text."""
+    import uuid
+
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, text))
+
+
+def _by_name(entry: Json) -> tuple[str, ...]:
+    return tuple(str(entry.get(key) or "") for key in ("name", "location", "id", "_id"))
+
+
+def _by_created(entry: Json) -> tuple[str, int, str]:
+    return str(entry.get("_capsule") or ""), int(entry.get("created") or 0), str(entry.get("id"))
+
+
+def _by_key(entry: Json) -> tuple[str, str]:
+    return entry["bucket"], entry["key"]
+
+
+_FILES: dict[str, tuple[str, Callable[[Json], Any]]] = {
+    "data_assets.jsonl": ("data_assets", _by_name),
+    "computations.jsonl": ("computations", _by_created),
+    "docdb_v1.jsonl": ("docdb_v1", _by_name),
+    "docdb_v2.jsonl": ("docdb_v2", _by_name),
+    "s3.jsonl": ("objects", _by_key),
+}
+_NEEDED = {
+    "data_assets.jsonl": ("id",),
+    "computations.jsonl": ("id",),
+    "docdb_v1.jsonl": ("_id",),
+    "docdb_v2.jsonl": ("_id",),
+    "s3.jsonl": ("bucket", "key"),
+}
+
+
+def _read_header(folder: Path) -> Json:
+    path = folder / HEADER
+    if not path.is_file():
+        raise CatalogueFormatError(
+            f"no catalogue in {folder}: {HEADER} is not there (make one with "
+            "`aind-session snapshot`)"
+        )
+    try:
+        header = json.loads(path.read_text("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CatalogueFormatError(f"{path}: not JSON: {error}") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise CatalogueFormatError(f'{path}: not a catalogue: "format" is not "{FORMAT}"')
+    version = header.get("version")
+    if version != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        advice = "made by a newer aind-session: update it" if newer else "unknown"
+        raise CatalogueFormatError(
+            f"{path}: format version {version!r} is {advice} (this one reads version {VERSION})"
+        )
+    for key in ("buckets", "capsules"):
+        if not isinstance(header.get(key) or {}, dict):
+            raise CatalogueFormatError(f'{path}: "{key}" is not an object')
+    return header
+
+
+def _read_lines(path: Path, needed: tuple[str, ...]) -> Iterator[Json]:
+    import msgspec
+
+    if not path.is_file():
+        return
+    decode = msgspec.json.Decoder(Json).decode
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise CatalogueFormatError(f"{path}, line {number}: {error}") from None
+        for key in needed:
+            if not isinstance(entry.get(key), str):
+                raise CatalogueFormatError(f'{path}, line {number}: "{key}" is missing or no text')
+        yield entry
+
+
+def _dumps(entry: Json) -> str:
+    # Keys keep their order: a record is given back as the service told it.
+    return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, "utf-8", newline="\n")
+    part.replace(path)

@@ -1,0 +1,199 @@
+"""Computations and assets that are made while the sandbox runs, and how they come along.
+
+Nothing follows the clock: what was launched moves one state on each time that it is asked for, or
+when `Launches.advance` is called.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from aind_session.catalogue.format import Catalogue, Json, made_up_id
+from aind_session.catalogue.s3_index import Index, content_of
+from aind_session.settings import RESULTS_BUCKET
+
+STATES = ("initializing", "running", "finalizing", "completed")
+USER = made_up_id("the sandbox's user")
+#: Capsules that launch a pipeline with an asset attached: by parameters [pipeline type, asset ID].
+SORTING_CAPSULE = "eb5a26e4-a391-4d79-9da5-1ab65b71253f"
+SORTING_PIPELINE = "1f8f159a-7670-47a9-baf1-078905fc9c2e"
+KNOWN_CAPSULES = {
+    SORTING_CAPSULE: "Trigger spike sorting",
+    SORTING_PIPELINE: "Spike sorting",
+    "9fe42995-ffff-40ff-9c4c-c8206b8aacb5": "IBL data converter",
+    "567b5b98-8d41-413b-9375-9ca610ca2fd3": "IBL data converter monitor",
+}
+
+
+class Launches:
+    """What was launched, and the script of how it goes.
+
+    Attributes
+    ----------
+    launched : list of dict
+        Computations and assets that were made, the first one first.
+    outcome : str
+        End status of computations that are done: succeeded, failed or stopped.
+    files : dict
+        Result files of computations that are done.
+    polls : int or None
+        How often a computation or a new asset is asked for before its next state; None: only
+        `advance` moves it.
+    listings_until_visible : int
+        How often a new asset's folder in S3 is listed before its files are there.
+    on_run : callable or None
+        Called with each new computation.
+    """
+
+    def __init__(self, catalogue: Catalogue, index: Index) -> None:
+        self.catalogue, self.index = catalogue, index
+        self.launched: list[Json] = []
+        self.outcome = "succeeded"
+        self.files: dict[str, str] = {"output": "done\n"}
+        self.polls: int | None = 1
+        self.listings_until_visible = 0
+        self.on_run: Callable[[Json], None] | None = None
+        self._lock = threading.RLock()
+        self._polled: dict[str, int] = {}
+
+    def advance(self, launched_id: str | None = None, steps: int = 1) -> None:
+        """Move what was launched on by some states: all of it, or one thing by its ID."""
+        with self._lock:
+            chosen = self.launched
+            if launched_id is not None:
+                known = (*self.catalogue.computations, *self.catalogue.data_assets)
+                chosen = [entry for entry in known if entry["id"] == launched_id]
+            for entry in chosen:
+                for _ in range(steps):
+                    self._step(entry)
+
+    def poll(self, entry: Json) -> Json:
+        """Give a launched thing as it is when it is asked for, a state further where it is due."""
+        with self._lock:
+            if self.polls is not None and any(entry is one for one in self.launched):
+                polled = self._polled.get(entry["id"], 0) + 1
+                self._polled[entry["id"]] = polled
+                if polled % max(1, self.polls) == 0:
+                    self._step(entry)
+            return dict(entry)
+
+    def _step(self, entry: Json) -> None:
+        if entry["state"] == "draft":
+            entry["state"] = "ready"
+        if entry["state"] not in STATES[:-1]:
+            return
+        entry["state"] = STATES[STATES.index(entry["state"]) + 1]
+        entry["run_time"] += 60
+        if entry["state"] == "completed":
+            good = self.outcome == "succeeded"
+            entry.update(end_status=self.outcome, exit_code=0 if good else 1)
+            entry["_files"] = dict(entry.get("_files") or self.files)
+            entry["has_results"] = bool(entry["_files"])
+
+    def run(self, capsule: str, body: Json) -> Json:
+        """Launch a computation."""
+        with self._lock:
+            computation = self._launch(capsule, body)
+            values = body.get("parameters") or []
+            if capsule == SORTING_CAPSULE and len(values) > 1:
+                attached = [{"id": str(values[1]), "mount": str(values[1])}]
+                self._launch(SORTING_PIPELINE, {"data_assets": attached})
+        return computation
+
+    def _launch(self, capsule: str, body: Json) -> Json:
+        values = [{"name": "", "value": str(value)} for value in body.get("parameters") or ()]
+        values += [
+            {"param_name": p.get("param_name"), "value": str(p.get("value"))}
+            for p in body.get("named_parameters") or ()
+        ]
+        computation: Json = {
+            "id": made_up_id(f"run {capsule} {len(self.catalogue.computations)}"),
+            "created": self._now(),
+            "name": f"Run {len(self.launched) + 1}",
+            "owner": USER,
+            "run_time": 0,
+            "state": STATES[0],
+            "_capsule": capsule,
+        }
+        if values:
+            computation["parameters"] = values
+        if body.get("data_assets"):
+            computation["data_assets"] = body["data_assets"]
+        if body.get("processes"):
+            computation["processes"] = [
+                {"name": str(p.get("name")), "capsule_id": capsule} for p in body["processes"]
+            ]
+        self.catalogue.computations.append(computation)
+        self.launched.append(computation)
+        if self.on_run is not None:
+            self.on_run(computation)
+        return computation
+
+    def create_asset(self, body: Json, source: Json, computation: Json | None) -> Json:
+        """Make a data asset in the state draft, from the body of a request that was checked."""
+        with self._lock:
+            asset: Json = {
+                "id": made_up_id(f"created {body['name']} {len(self.catalogue.data_assets)}"),
+                "created": self._now(),
+                "name": body["name"],
+                "mount": body["mount"],
+                "tags": list(body["tags"]),
+                "description": body.get("description") or "",
+                "last_used": 0,
+                "owner": USER,
+                "state": "draft",
+                "type": "dataset",
+            }
+            if body.get("custom_metadata"):
+                asset["custom_metadata"] = body["custom_metadata"]
+            target = ((body.get("target") or {}).get("aws")) or None
+            bucket, prefix = RESULTS_BUCKET, asset["id"]
+            if target:
+                bucket, prefix = (
+                    target["bucket"],
+                    (target.get("prefix") or asset["name"]).strip("/"),
+                )
+                asset["source_bucket"] = _told_bucket(bucket, prefix, external=True)
+            if computation is not None:
+                asset["type"] = "result"
+                asset["provenance"] = {
+                    "capsule": computation.get("_capsule", ""),
+                    "computation": computation["id"],
+                    "data_assets": [a["id"] for a in computation.get("data_assets") or ()],
+                    "run_script": "code/run",
+                }
+                inner = str((source.get("computation") or {}).get("path") or "").strip("/")
+                for path, text in (computation.get("_files") or {}).items():
+                    if not inner or path.startswith(inner + "/"):
+                        path = path[len(inner) :].lstrip("/")
+                        self.index.put(bucket, f"{prefix}/{path}", (text or "").encode())
+            elif source.get("aws"):
+                self._take_from_bucket(asset, source["aws"])
+            elif body.get("data_asset_ids"):
+                asset["type"] = "combined"
+                asset["contained_data_assets"] = [{"id": i} for i in body["data_asset_ids"]]
+            if self.listings_until_visible:
+                self.index.hide(bucket, f"{prefix}/", self.listings_until_visible)
+            self.catalogue.data_assets.append(asset)
+            self.launched.append(asset)
+            return asset
+
+    def _take_from_bucket(self, asset: Json, source: Json) -> None:
+        bucket, prefix = source["bucket"], str(source.get("prefix") or "").strip("/")
+        external = bool(source.get("keep_on_external_storage"))
+        asset["source_bucket"] = _told_bucket(bucket, prefix, external=external)
+        if external:
+            return
+        for key, entry in list(self.index.under(bucket, f"{prefix}/" if prefix else "")):
+            rest = key[len(prefix) :].lstrip("/")
+            self.index.put(RESULTS_BUCKET, f"{asset['id']}/{rest}", content_of(entry) or b"")
+
+    def _now(self) -> int:
+        known: list[Any] = [*self.catalogue.data_assets, *self.catalogue.computations]
+        return 1 + max((int(entry.get("created") or 0) for entry in known), default=1_700_000_000)
+
+
+def _told_bucket(bucket: str, prefix: str, *, external: bool) -> Json:
+    return {"bucket": bucket, "prefix": prefix, "origin": "aws", "external": external}
