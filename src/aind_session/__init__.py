@@ -1,1 +1,72 @@
-"""Name a session: its assets, folders, metadata, modalities and sorting results are attributes."""
+"""Name a session: its assets, folders, metadata, modalities and sorting results are attributes.
+
+A table of contents: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aind_session.capsule import attached as attached
+    from aind_session.catalogue import Catalogue as Catalogue
+    from aind_session.catalogue import sandbox as sandbox
+    from aind_session.errors import AindSessionError as AindSessionError
+    from aind_session.errors import NotFoundError as NotFoundError
+    from aind_session.errors import PartialAnswerWarning as PartialAnswerWarning
+    from aind_session.errors import ServiceError as ServiceError
+    from aind_session.extension import ExtensionBaseClass as ExtensionBaseClass
+    from aind_session.extension import namespaces as namespaces
+    from aind_session.extension import register_namespace as register_namespace
+    from aind_session.extensions.docdb import get_record as get_record
+    from aind_session.extensions.ecephys import EcephysExtension as ecephys
+    from aind_session.extensions.lims import LimsExtension as lims
+    from aind_session.search import get_sessions as get_sessions
+    from aind_session.search import iter_sessions as iter_sessions
+    from aind_session.session import Session as Session
+    from aind_session.sessions import Sessions as Sessions
+    from aind_session.subject import Subject as Subject
+
+# Where each public name lives.
+_HOME = {
+    "AindSessionError": "errors",
+    "Catalogue": "catalogue",
+    "ExtensionBaseClass": "extension",
+    "NotFoundError": "errors",
+    "PartialAnswerWarning": "errors",
+    "ServiceError": "errors",
+    "Session": "session",
+    "Sessions": "sessions",
+    "Subject": "subject",
+    "attached": "capsule",
+    "ecephys": "extensions.ecephys:EcephysExtension",
+    "get_record": "extensions.docdb",
+    "get_sessions": "search",
+    "iter_sessions": "search",
+    "lims": "extensions.lims:LimsExtension",
+    "namespaces": "extension",
+    "register_namespace": "extension",
+    "sandbox": "catalogue",
+}
+
+__all__ = [*sorted(_HOME), "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("aind-session")
+    elif name in _HOME:
+        module, _, attribute = _HOME[name].partition(":")
+        value = getattr(importlib.import_module(f"aind_session.{module}"), attribute or name)
+    else:
+        raise AttributeError(f"module 'aind_session' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

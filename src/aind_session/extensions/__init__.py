@@ -1,0 +1,1 @@
+"""The package's own namespaces; each uses only the floors below, through the door for everybody."""

@@ -1,0 +1,239 @@
+"""Metadata of a session or subject: records as DocDB has them, and one answer for each question."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from aind_session.records import QUESTIONS, Procedures, Processing, QualityControl, Record
+
+if TYPE_CHECKING:
+    from aind_session.session import Session
+    from aind_session.subject import Subject
+
+
+class RecordDict(dict[str, Any]):
+    """A metadata record as it stands, with the same questions for both generations.
+
+    `keys`, `get`, `json.dumps` and `dict(...)` work as for any dictionary; it is the caller's own,
+    and empty where there is no record. Each question is an attribute, whose answer is None (or
+    `()`) where the record does not say.
+
+    Examples
+    --------
+    >>> record = RecordDict({"subject": {"subject_details": {"sex": "Male"}}})
+    >>> record.sex
+    'Male'
+    >>> record["subject"]
+    {'subject_details': {'sex': 'Male'}}
+    """
+
+    if TYPE_CHECKING:
+        # The answers' types; the attributes themselves are made below, one for each question.
+        name: str | None
+        id: str | None
+        session_id: str | None
+        subject_id: str | None
+        platform: str | None
+        project: str | None
+        data_level: str | None
+        modalities: tuple[str, ...]
+        modalities_as_written: tuple[str, ...]
+        genotype: str | None
+        sex: str | None
+        date_of_birth: datetime.date | None
+        year_of_birth: int | None
+        strain: str | None
+        species: str | None
+        breeding: dict[str, str] | None
+        acquisition_start: datetime.datetime | None
+        acquisition_start_doubt: str | None
+        acquisition_end: datetime.datetime | None
+        session_type: str | None
+        experimenters: tuple[str, ...]
+        investigators: tuple[str, ...]
+        instrument_id: str | None
+        ethics: tuple[str, ...]
+        source_data: tuple[str, ...]
+        tags: tuple[str, ...]
+        sorter_names: tuple[str, ...]
+        processing: Processing | None
+        quality_control: QualityControl | None
+        procedures: Procedures | None
+        codeocean_ids: tuple[str, ...]
+        location: str | None
+        bucket: str | None
+        prefix: str | None
+        schema_version: str | None
+        created: datetime.datetime | None
+        modified: datetime.datetime | None
+
+    def _records(self) -> tuple[Mapping[str, Any], ...]:
+        """Give the records that are asked, in order."""
+        return (self,)
+
+    def _answer(self, question: str) -> Any:
+        answer: Any = None
+        for record in self._records():
+            answer = getattr(Record(record), question)
+            if answer is not None and answer != ():
+                break
+        return answer
+
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(dict), *QUESTIONS, *vars(type(self))})
+
+
+def _attribute(question: str) -> property:
+    told = cast(property, getattr(Record, question)).__doc__
+    return property(lambda self: self._answer(question), doc=told)
+
+
+for _question in QUESTIONS:
+    setattr(RecordDict, _question, _attribute(_question))
+
+
+class SessionDocDB(RecordDict):
+    """The metadata record of a session: that of schema 1.x where there is one, else 2.x.
+
+    Looked up when `session.docdb` is first asked for, both generations at the same time; one copy
+    for each `Session` object. A question that one generation does not answer is put to the other.
+
+    Attributes
+    ----------
+    v1, v2 : RecordDict
+        The record of one generation; empty where it has none.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
+    >>> session.docdb["subject"]["genotype"] == session.docdb.genotype
+    True
+    >>> session.docdb.v2
+    {}
+    """
+
+    def __init__(self, base: Session) -> None:
+        from aind_session.lookup import metadata
+
+        self._take(metadata.records(base._id))
+
+    def _take(self, found: Mapping[str, bytes]) -> None:
+        import msgspec
+
+        decoded = {g: RecordDict(msgspec.json.decode(raw)) for g, raw in found.items()}
+        self.v1 = decoded.get("v1", RecordDict())
+        self.v2 = decoded.get("v2", RecordDict())
+        if found:
+            # Decoded once more: what is changed here stays unchanged in `v1` and `v2`.
+            self.update(msgspec.json.decode(found.get("v1") or found["v2"]))
+
+    def _records(self) -> tuple[Mapping[str, Any], ...]:
+        return (self, self.v2) if self.v1 else (self,)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The record crosses processes as it is; it is not looked up again over there.
+        return _rebuild, (type(self), dict(self), dict(self.v1), dict(self.v2))
+
+
+class FoundRecord(SessionDocDB):
+    """The record of any data asset, by name, ID or location; otherwise as `session.docdb`."""
+
+    def __init__(self, found: Mapping[str, bytes]) -> None:
+        self._take(found)
+
+
+def _rebuild(
+    cls: type[SessionDocDB], record: dict[str, Any], v1: dict[str, Any], v2: dict[str, Any]
+) -> SessionDocDB:
+    made = cls.__new__(cls)
+    made.update(record)
+    made.v1, made.v2 = RecordDict(v1), RecordDict(v2)
+    return made
+
+
+def get_record(name_id_or_location: str) -> FoundRecord:
+    """Get the metadata record of a data asset.
+
+    Parameters
+    ----------
+    name_id_or_location
+        Name of a data asset, its Code Ocean ID, the record's own ID, or its folder (`s3://...`).
+
+    Returns
+    -------
+    FoundRecord
+        Empty where there is no record.
+
+    Raises
+    ------
+    ServiceError
+        DocDB did not answer.
+
+    Examples
+    --------
+    >>> from aind_session.extensions.docdb import get_record
+    >>> get_record("16d46411-540a-4122-b47f-8cb2a15d593a").name
+    'ecephys_676909_2023-12-13_13-43-40'
+    """
+    from aind_session.lookup import metadata
+
+    return FoundRecord(metadata.record_of(name_id_or_location))
+
+
+class SubjectDocDB(RecordDict):
+    """The newest core file `subject`, as a dictionary, with the questions about the subject.
+
+    Attributes
+    ----------
+    records : tuple of RecordDict
+        Every record of the subject, both generations; asked for on access.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> aind_session.Subject(676909).docdb.genotype
+    'Pvalb-IRES-Cre/wt;Ai32(RCL-ChR2(H134R)_EYFP)/wt'
+    """
+
+    def __init__(self, base: Subject) -> None:
+        import msgspec
+
+        from aind_session.lookup import metadata
+
+        self._subject_id = base.id
+        found = metadata.record_of_subject(base.id)
+        self._whole = tuple(msgspec.json.decode(raw) for raw in found.values())
+        for record in self._whole:
+            if isinstance(record.get("subject"), dict):
+                self.update(record["subject"])
+                break
+
+    def _records(self) -> tuple[Mapping[str, Any], ...]:
+        return ({"subject": dict(self)}, *self._whole)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_subject, (dict(self), self._subject_id, self._whole)
+
+    @property
+    def records(self) -> tuple[RecordDict, ...]:
+        """Every record of the subject, both generations, ascending by creation."""
+        import msgspec
+
+        from aind_session.lookup import metadata
+
+        found = [
+            RecordDict(msgspec.json.decode(raw))
+            for raws in metadata.records_of_subject(self._subject_id).values()
+            for raw in raws
+        ]
+        return tuple(sorted(found, key=lambda r: str(r.created or "")))
+
+
+def _rebuild_subject(core: dict[str, Any], subject_id: str, whole: tuple[Any, ...]) -> SubjectDocDB:
+    made = SubjectDocDB.__new__(SubjectDocDB)
+    made.update(core)
+    made._subject_id, made._whole = subject_id, whole
+    return made

@@ -1,0 +1,197 @@
+"""Data assets of a session or a subject, from every source, without anybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from aind_session.identifiers import SessionID
+from aind_session.lookup import belonging, questions, trail
+from aind_session.lookup.partial import Gaps
+from aind_session.lookup.questions import CODE_OCEAN, DOCDB, GENERATIONS, Assets, Rows
+from aind_session.services import pool
+from aind_session.services.models import AssetSummary
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the services know of one session or subject, before anything is opened."""
+
+    assets: Assets
+    rows: Rows
+    gaps: Gaps
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no service knows the name."""
+        return not self.assets and not self.rows
+
+
+def ascending(assets: Iterable[AssetSummary]) -> Assets:
+    """Sort assets by creation and drop duplicates."""
+    unique = {asset.id: asset for asset in assets if not asset.archived}
+    return tuple(sorted(unique.values(), key=lambda a: (a.created, a.id)))
+
+
+def of_session(session: SessionID, missing: str) -> Known:
+    """Gather the assets and the records' rows of a session, linked assets not yet opened.
+
+    Where nothing is known under the name as written, the other spelling (with or without a
+    platform) is tried.
+
+    Parameters
+    ----------
+    session
+        The session.
+    missing
+        What may be missing where a service does not answer, for the warning.
+    """
+    known = _of_spelling(session, missing)
+    if known.nothing and not known.gaps:
+        other = _other_spelling(session, missing)
+        if other is not None:
+            return other
+    return known
+
+
+def _of_spelling(session: SessionID, missing: str) -> Known:
+    gaps = Gaps(missing)
+    outcomes = pool.outcomes(
+        lambda: _assets_of(session),
+        *(lambda g=g: _rows_of(g, session) for g in GENERATIONS),  # type: ignore[misc]
+    )
+    assets = gaps.fill(CODE_OCEAN, outcomes[0], ())
+    rows = [row for o in outcomes[1:] for row in gaps.fill(DOCDB, o, ())]
+    mine = [a for a in assets if _same(a.name, session)]
+    return Known(ascending(mine), tuple(r for r in rows if _same(r.name, session)), gaps)
+
+
+def _same(name: str, session: SessionID) -> bool:
+    found = belonging.session_of(name)
+    return found is not None and found.id == session.id
+
+
+def _assets_of(session: SessionID) -> Assets:
+    """Search a session's assets: among its subject's, where these are known, else by name."""
+    subject = session.subject_id
+    text = trail.peek(CODE_OCEAN, ("assets by text", subject))
+    if text is not None:
+        field: Assets = trail.peek(CODE_OCEAN, ("assets by field", subject)) or ()
+        return (*text, *field)
+    beginning = session.id[: questions.NAME_QUERY_LENGTH]
+    if f"{subject}_" in beginning:
+        return questions.assets_by_name(beginning)
+    # The query's length cuts the subject off: the whole subject is found with as many requests.
+    return questions.assets_by_text(subject)
+
+
+def _rows_of(generation: str, session: SessionID) -> Rows:
+    known: Rows | None = trail.peek(DOCDB, ("rows of subject", generation, session.subject_id))
+    if known is not None:
+        return known
+    return questions.rows_of_session(generation, session.id)
+
+
+def _other_spelling(session: SessionID, missing: str) -> Known | None:
+    known = of_subjects([session.subject_id], missing)[session.subject_id]
+    spellings = {
+        found.id: found
+        for name in (*(a.name for a in known.assets), *(r.name for r in known.rows))
+        if (found := belonging.session_of(name)) is not None
+        and found.subject_id == session.subject_id
+        and (found.date, found.time) == (session.date, session.time)
+        and (found.platform is None) != (session.platform is None)
+    }
+    if len(spellings) != 1:
+        return None
+    (other,) = spellings.values()
+    trail.tell("Nothing is known as %s: its other spelling %s is used", session.id, other.id)
+    return Known(
+        tuple(a for a in known.assets if _same(a.name, other)),
+        tuple(r for r in known.rows if _same(r.name, other)),
+        known.gaps,
+    )
+
+
+def of_subjects(subject_ids: Sequence[str], missing: str) -> dict[str, Known]:
+    """Gather assets and rows of several subjects: one search each, and three for all of them."""
+    gaps = Gaps(missing)
+    outcomes = pool.outcomes(
+        lambda: questions.assets_by_field(subject_ids),
+        *(
+            lambda g=g: questions.rows_of_subjects(g, subject_ids)  # type: ignore[misc]
+            for g in GENERATIONS
+        ),
+        *(lambda s=s: questions.assets_by_text(s) for s in subject_ids),  # type: ignore[misc]
+    )
+    by_field = gaps.fill(CODE_OCEAN, outcomes[0], ())
+    rows = [row for o in outcomes[1:3] for row in gaps.fill(DOCDB, o, ())]
+    by_text = [a for o in outcomes[3:] for a in gaps.fill(CODE_OCEAN, o, ())]
+    assets_of: dict[str, list[AssetSummary]] = {s: [] for s in subject_ids}
+    rows_of: dict[str, list[questions.Row]] = {s: [] for s in subject_ids}
+    for asset in (*by_field, *by_text):
+        assets_of.get(belonging.subject_of_asset(asset), []).append(asset)
+    for row in rows:
+        rows_of.get(belonging.subject_of_row(row), []).append(row)
+    return {s: Known(ascending(assets_of[s]), tuple(rows_of[s]), gaps) for s in subject_ids}
+
+
+def open_linked(known: Known) -> Assets:
+    """Add the assets that only DocDB links; those that are gone or closed are left out and told."""
+    have = {asset.id for asset in known.assets}
+    linked = {asset_id for row in known.rows for asset_id in row.record.codeocean_ids} - have
+    if not linked:
+        return known.assets
+    found: list[AssetSummary] = []
+    for outcome in pool.outcomes(
+        *(lambda i=i: questions.linked_asset(i) for i in sorted(linked))  # type: ignore[misc]
+    ):
+        asset = known.gaps.fill(CODE_OCEAN, outcome, None)
+        if asset is not None:
+            found.append(asset)
+    return ascending((*known.assets, *found))
+
+
+def session_assets(session: SessionID) -> Assets:
+    """Give the data assets of a session, ascending by creation.
+
+    Raises
+    ------
+    CredentialsError, ServiceError
+        Code Ocean could not be asked: it alone has data assets.
+    """
+    with trail.following(session.id, "data assets"):
+        known = of_session(session, "data assets that only DocDB links")
+        _need_code_ocean(known.gaps)
+        assets = open_linked(known)
+        _need_code_ocean(known.gaps)
+        known.gaps.warn()
+        if not assets:
+            trail.tell("No data asset was found for %s", session.id)
+        return assets
+
+
+def subject_assets(subject_id: str) -> Assets:
+    """Give the data assets of a subject, those without a session in their name included."""
+    with trail.following(subject_id, "data assets"):
+        known = of_subjects([subject_id], "data assets that only DocDB links")[subject_id]
+        _need_code_ocean(known.gaps)
+        assets = open_linked(known)
+        _need_code_ocean(known.gaps)
+        known.gaps.warn()
+        return assets
+
+
+def _need_code_ocean(gaps: Gaps) -> None:
+    error = gaps.errors.get(CODE_OCEAN)
+    if error is not None:
+        raise error
+
+
+def choose_raw(assets: Iterable[AssetSummary]) -> AssetSummary | None:
+    """Give the raw asset among a session's: the newest, where there are several."""
+    raw = [asset for asset in assets if belonging.is_raw(asset)]
+    chosen = belonging.newest(raw)
+    if chosen is not None and len(raw) > 1:
+        trail.tell("%d raw data assets: the newest, %s, is used", len(raw), chosen.id)
+    return chosen

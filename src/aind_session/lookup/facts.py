@@ -1,0 +1,97 @@
+"""The facts of one session: each looked up, or an error that tells what was asked of whom."""
+
+from __future__ import annotations
+
+import threading
+
+from aind_session.errors import MissingAttributeError, MissingFileError
+from aind_session.identifiers import SessionID
+from aind_session.lookup import advice, assets, folders, questions, trail
+from aind_session.lookup.folders import Folder
+from aind_session.services.models import AssetSummary
+
+
+def raw_asset(session: SessionID) -> AssetSummary:
+    """Give the raw data asset of a session.
+
+    Raises
+    ------
+    MissingAttributeError
+        There is none; the message tells what there is instead.
+    """
+    with trail.following(session.id, "raw data asset"):
+        asset = assets.choose_raw(assets.session_assets(session))
+        if asset is None:
+            raise _missing("raw_data_asset", advice.no_raw_asset(session))
+        return asset
+
+
+def raw_folder(session: SessionID) -> Folder:
+    """Give the folder of a session's raw files.
+
+    Raises
+    ------
+    MissingAttributeError
+        Every service was asked and none knows a folder.
+    ServiceError, CredentialsError
+        None knows a folder, and one could not be asked.
+    """
+    with trail.following(session.id, "raw data folder"):
+        folder, known = folders.find_raw(session, "a newer raw data folder")
+        if folder is None:
+            known.gaps.raise_first()
+            raise _missing("raw_data_dir", advice.no_raw_folder(session))
+        known.gaps.warn()
+        return folder
+
+
+def modalities(session: SessionID) -> tuple[str, ...]:
+    """Give the names of the modality folders in the raw folder, sorted."""
+    with trail.following(session.id, "modalities"):
+        folder = raw_folder(session)
+        listed = questions.listing(folder.bucket, folder.prefix)
+        if not listed.exists:
+            raise _missing(
+                "modalities",
+                f"{session.id} has the folder {folder} (told by {folder.source}), but S3 has "
+                "nothing there: it was moved or deleted, or its upload has not begun.",
+            )
+        return folders.modality_names(listed)
+
+
+def subfolder(session: SessionID, *names: str) -> Folder:
+    """Give the first of some sub-folders of the raw folder that exists.
+
+    Raises
+    ------
+    MissingFileError
+        None of them exists.
+    """
+    folder = raw_folder(session)
+    for name in names:
+        inside, _, last = name.rpartition("/")
+        listed = questions.listing(folder.bucket, f"{folder.prefix}/{inside}".rstrip("/"))
+        if last in listed.folders:
+            return Folder(folder.bucket, f"{folder.prefix}/{name}", "S3")
+    raise MissingFileError(
+        f"{session.id} has no folder {' or '.join(names)} in {folder}.", trail=trail.lines()
+    )
+
+
+_last = threading.local()
+
+
+def _missing(name: str, message: str) -> MissingAttributeError:
+    _last.error = error = MissingAttributeError(message, name=name, trail=trail.lines())
+    return error
+
+
+def last_missing(name: str) -> AttributeError:
+    """Give the error that an attribute of the class has just raised in this thread.
+
+    Python drops an AttributeError that a property raises when the class has a `__getattr__`, and
+    calls that instead.
+    """
+    error: MissingAttributeError | None = getattr(_last, "error", None)
+    _last.error = None
+    return error if error is not None else AttributeError(name)

@@ -1,0 +1,44 @@
+"""Forgetting: what is known of a session or subject, so that the next look asks again."""
+
+from __future__ import annotations
+
+from aind_session.identifiers import SessionID
+from aind_session.lookup import cohort, questions, trail
+from aind_session.services import storage
+from aind_session.services.cache import Key, answers
+
+
+def forget(session: SessionID) -> None:
+    """Forget a session's entries, its assets', and its subject's searches."""
+    cohort.forget(session.id)
+    trail.forget(session.id)
+    forget_subject(session.subject_id)
+
+
+def forget_subject(subject_id: str) -> None:
+    """Forget a subject's searches, and the entries of its sessions and assets."""
+    trail.forget(subject_id)
+    ids = _asset_ids(subject_id)
+
+    def concerns(key: Key) -> bool:
+        return any(subject_id in part or part in ids for part in key[2:])
+
+    answers.forget(concerns)
+    storage.forget_listings()
+
+
+def _asset_ids(subject_id: str) -> set[str]:
+    """Name the known assets of a subject: their listings and files are keyed by asset ID."""
+    ids: set[str] = set()
+    for key in (
+        ("assets by text", subject_id),
+        ("assets by field", subject_id),
+    ):
+        ids.update(asset.id for asset in trail.peek(questions.CODE_OCEAN, key) or ())
+    for generation in questions.GENERATIONS:
+        rows: questions.Rows = (
+            trail.peek(questions.DOCDB, ("rows of subject", generation, subject_id)) or ()
+        )
+        for row in rows:
+            ids.update(row.record.codeocean_ids)
+    return ids

@@ -1,0 +1,119 @@
+"""Full DocDB records of a session: exact name first, then what carries the name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aind_session.identifiers import SessionID, is_uuid
+from aind_session.lookup import assets, belonging, cohort, questions, trail
+from aind_session.lookup.partial import Gaps
+from aind_session.lookup.questions import DOCDB, GENERATIONS
+from aind_session.services import pool
+
+
+def records(session: SessionID) -> dict[str, bytes]:
+    """Give a session's record of each generation that has one, as JSON.
+
+    Raises
+    ------
+    ServiceError
+        One generation did not answer and the other has no record.
+    """
+    with trail.following(session.id, "metadata records"):
+        gaps = Gaps("the record of the other generation")
+        found = _by_name(session, session.id, gaps)
+        if not found and not gaps:
+            name = _other_name(session)
+            if name is not None:
+                found = _by_name(session, name, gaps)
+        if not found:
+            gaps.raise_first()
+            trail.tell("No metadata record was found for %s", session.id)
+        gaps.warn()
+        return found
+
+
+def _by_name(session: SessionID, name: str, gaps: Gaps) -> dict[str, bytes]:
+    def ask(generation: str) -> bytes | None:
+        if trail.peek(DOCDB, ("record", generation, name)) is None:
+            # Sessions that were found together are in all likelihood asked about together.
+            names = cohort.names_with(session, generation)
+            if len(names) > 1:
+                questions.learn_records(generation, names)
+        return questions.record_by_name(generation, name)
+
+    return _both(ask, gaps)
+
+
+def _both(ask: Callable[[str], bytes | None], gaps: Gaps) -> dict[str, bytes]:
+    """Ask both generations at the same time, and give the records that there are."""
+    outcomes = pool.outcomes(*(lambda g=g: ask(g) for g in GENERATIONS))  # type: ignore[misc]
+    answers = {
+        generation: gaps.fill(DOCDB, outcome, None)
+        for generation, outcome in zip(GENERATIONS, outcomes, strict=True)
+    }
+    return {generation: record for generation, record in answers.items() if record is not None}
+
+
+def record_of(what: str) -> dict[str, bytes]:
+    """Give the record of each generation by a data asset's name or ID, or by a location.
+
+    Raises
+    ------
+    ServiceError
+        One generation did not answer and the other has no record.
+    """
+    if what.startswith("s3://"):
+        by = questions.record_at
+    elif is_uuid(what):
+        by = questions.record_of_asset
+    else:
+        by = questions.record_by_name
+    return _told(what, lambda generation: by(generation, what))
+
+
+def record_of_subject(subject_id: str) -> dict[str, bytes]:
+    """Give the newest record of each generation that has a subject's core file."""
+    return _told(subject_id, lambda generation: questions.record_of_subject(generation, subject_id))
+
+
+def records_of_subject(subject_id: str) -> dict[str, tuple[bytes, ...]]:
+    """Give every full record of a subject, by generation."""
+    with trail.following(subject_id, "metadata records"):
+        gaps = Gaps("records of the other generation")
+        outcomes = pool.outcomes(
+            *(
+                lambda g=g: questions.records_of_subject(g, subject_id)  # type: ignore[misc]
+                for g in GENERATIONS
+            )
+        )
+        found = [gaps.fill(DOCDB, outcome, ()) for outcome in outcomes]
+        if not any(found):
+            gaps.raise_first()
+        gaps.warn()
+        return dict(zip(GENERATIONS, found, strict=True))
+
+
+def _told(about: str, ask: Callable[[str], bytes | None]) -> dict[str, bytes]:
+    with trail.following(about, "metadata records"):
+        gaps = Gaps("the record of the other generation")
+        found = _both(ask, gaps)
+        if not found:
+            gaps.raise_first()
+        gaps.warn()
+        return found
+
+
+def _other_name(session: SessionID) -> str | None:
+    """Find the record under the other spelling, or under a name that says `raw` behind the ID."""
+    known = assets.of_session(session, "")
+    names = [row.name for row in known.rows if _is_of_raw(row.name)]
+    if names:
+        trail.tell("No record is named %s: that of %s is used", session.id, names[-1])
+        return names[-1]
+    return None
+
+
+def _is_of_raw(name: str) -> bool:
+    parts = belonging.named(name)
+    return parts.is_session_name or (parts.label or "").lower() in ("raw", "raw_data", "raw-data")

@@ -1,0 +1,409 @@
+"""Every question that a lookup puts to a service, each asked once and kept for a time.
+
+Answers are immutable and shared: whoever hands something of them out decodes it anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from aind_session import settings
+from aind_session.errors import ServiceError
+from aind_session.lookup import trail
+from aind_session.records import Record
+from aind_session.services import codeocean, docdb, pool, storage
+from aind_session.services.models import AssetSummary
+
+CODE_OCEAN, DOCDB, S3 = "Code Ocean", "DocDB", "S3"
+GENERATIONS = ("v1", "v2")
+FOREVER = float("inf")
+
+#: Longer `name:` queries were seen to find nothing (Code Ocean, October 2024).
+NAME_QUERY_LENGTH = 20
+
+Assets = tuple[AssetSummary, ...]
+
+
+# -- Code Ocean ------------------------------------------------------------------------------------
+
+
+def assets_by_name(beginning: str) -> Assets:
+    """Search data assets by the first characters of their name."""
+    query = f"name:{beginning[:NAME_QUERY_LENGTH]}"
+    return trail.ask(
+        CODE_OCEAN,
+        f"data assets for the query {query!r}",
+        ("assets by name", query),
+        lambda: codeocean.search_assets(query=query, archived=False),
+        count_assets,
+    )
+
+
+def assets_by_text(subject_id: str) -> Assets:
+    """Search data assets by a subject's ID as free text: names, tags, custom metadata."""
+    return trail.ask(
+        CODE_OCEAN,
+        f"data assets for the free text {subject_id!r}",
+        ("assets by text", subject_id),
+        lambda: codeocean.search_assets(query=subject_id, archived=False),
+        count_assets,
+    )
+
+
+def assets_by_field(subject_ids: Sequence[str]) -> Assets:
+    """Search data assets by the custom field `subject id`, for several subjects at once."""
+    unknown = [s for s in subject_ids if _known_by_field(s) is None]
+    if len(unknown) == 1:
+        _ask_field(unknown, ("assets by field", unknown[0]), None)
+    elif unknown:
+        # One search for all; what it found is kept for each.
+        found = _ask_field(unknown, ("assets by field", *sorted(unknown)), 0.0)
+        split: dict[str, list[AssetSummary]] = {s: [] for s in unknown}
+        for asset in found:
+            split.setdefault(subject_field(asset), []).append(asset)
+        for subject_id in unknown:
+            trail.learn(CODE_OCEAN, ("assets by field", subject_id), tuple(split[subject_id]))
+        return (*found, *(a for s in subject_ids if s not in unknown for a in assets_by_field([s])))
+    return tuple(asset for s in subject_ids for asset in _known_by_field(s) or ())
+
+
+def _known_by_field(subject_id: str) -> Assets | None:
+    known: Assets | None = trail.peek(CODE_OCEAN, ("assets by field", subject_id))
+    return known
+
+
+def _ask_field(subject_ids: list[str], key: tuple[str, ...], seconds: float | None) -> Assets:
+    whose = repr(subject_ids[0]) if len(subject_ids) == 1 else f"one of {len(subject_ids)}"
+    return trail.ask(
+        CODE_OCEAN,
+        f"data assets whose `subject id` is {whose}",
+        key,
+        lambda: _search_field(subject_ids),
+        count_assets,
+        seconds,
+    )
+
+
+def _search_field(subject_ids: Sequence[str]) -> Assets:
+    field: dict[str, Any] = {"key": "subject id"}
+    if len(subject_ids) == 1:
+        field["value"] = subject_ids[0]
+    else:
+        field["values"] = list(subject_ids)
+    return codeocean.search_assets(filters=[field], archived=False)
+
+
+def subject_field(asset: AssetSummary) -> str:
+    """Give an asset's own custom field `subject id`, or an empty text."""
+    return str(asset.custom_metadata.get("subject id") or "").strip()
+
+
+def count_assets(assets: Assets) -> str:
+    """Put a list of assets in a few words."""
+    return f"{len(assets)} data asset{'' if len(assets) == 1 else 's'}"
+
+
+def linked_asset(asset_id: str) -> AssetSummary | None:
+    """Get an asset that a DocDB record links; None where it is gone, closed or odd."""
+
+    def call() -> tuple[AssetSummary | str, ...]:
+        try:
+            return (codeocean.get_asset(asset_id),)
+        except codeocean.CodeOceanNotFoundError:
+            return ("gone (404)",)
+        except codeocean.ClosedAssetError as error:
+            return (f"closed ({error.status})",)
+
+    answer = trail.ask(
+        CODE_OCEAN,
+        f"data asset {asset_id} (linked by DocDB)",
+        ("asset", asset_id),
+        call,
+        lambda found: found[0] if isinstance(found[0], str) else found[0].name,
+    )[0]
+    if isinstance(answer, str):
+        trail.tell("Linked data asset %s is left out: it is %s", asset_id, answer)
+        return None
+    return answer
+
+
+# -- DocDB -----------------------------------------------------------------------------------------
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What joins and tables need of a record: a few fields, as JSON."""
+
+    name: str
+    location: str
+    created: str
+    generation: str
+    raw: bytes
+
+    @property
+    def record(self) -> Record:
+        """The sparse record: the fields of `PROJECTION` only."""
+        return Record(msgspec.json.decode(self.raw))
+
+
+Rows = tuple[Row, ...]
+
+#: The fields that joins and tables read; every other one stays at the server.
+PROJECTION: dict[str, dict[str, int]] = {
+    "v1": dict.fromkeys(
+        (
+            *("_id", "name", "location", "created", "schema_version", "external_links"),
+            *("subject.subject_id", "subject.genotype", "subject.sex", "subject.date_of_birth"),
+            *("subject.subject_details", "subject.schema_version"),
+            *(
+                f"data_description.{key}"
+                for key in (
+                    *("schema_version", "subject_id", "project_name", "data_level", "modality"),
+                    *("modalities", "platform", "experiment_type", "name", "input_data_name"),
+                )
+            ),
+            *("session.session_start_time", "session.session_type", "session.subject_id"),
+            *("session.schema_version", "acquisition.acquisition_type"),
+            *("acquisition.acquisition_start_time", "acquisition.session_start_time"),
+            *("acquisition.subject_id", "acquisition.schema_version"),
+            *("_created", "other_identifiers"),
+        ),
+        1,
+    ),
+}
+PROJECTION["v2"] = PROJECTION["v1"]
+
+
+def rows_of_session(generation: str, session_id: str) -> Rows:
+    """Ask for a few fields of every record whose name begins with a session ID."""
+    match = {"name": {"$regex": f"^{re.escape(session_id)}"}}
+    return _rows(
+        generation,
+        f"records named {session_id}*",
+        ("rows of session", generation, session_id),
+        match,
+    )
+
+
+def rows_of_subjects(generation: str, subject_ids: Sequence[str]) -> Rows:
+    """Ask for a few fields of every record of some subjects, by subject or by name."""
+    unknown = [s for s in subject_ids if _known_rows(generation, s) is None]
+    if unknown:
+        names = "|".join(re.escape(s) for s in unknown)
+        match = {
+            "$or": [
+                {"subject.subject_id": {"$in": list(unknown)}},
+                # Records without a subject: by name, of any platform or none.
+                {"name": {"$regex": f"^(?:[A-Za-z0-9-]+_)?(?:{names})_"}},
+            ]
+        }
+        whose = f"subject {unknown[0]}" if len(unknown) == 1 else f"{len(unknown)} subjects"
+        rows = _rows(
+            generation,
+            f"records of {whose}",
+            ("rows of subject", generation, *unknown),
+            match,
+        )
+        if len(unknown) > 1:
+            from aind_session.lookup.belonging import subject_of_row
+
+            split: dict[str, list[Row]] = {s: [] for s in unknown}
+            for row in rows:
+                split.setdefault(subject_of_row(row), []).append(row)
+            for subject_id in unknown:
+                trail.learn(
+                    DOCDB, ("rows of subject", generation, subject_id), tuple(split[subject_id])
+                )
+    return tuple(row for s in subject_ids for row in _known_rows(generation, s) or ())
+
+
+def _known_rows(generation: str, subject_id: str) -> Rows | None:
+    known: Rows | None = trail.peek(DOCDB, ("rows of subject", generation, subject_id))
+    return known
+
+
+def rows_matching(generation: str, words: str, match: dict[str, Any]) -> Rows:
+    """Ask for a few fields of the records that match a filter."""
+    key = ("rows matching", generation, msgspec.json.encode(match).decode())
+    return _rows(generation, f"records with {words}", key, match)
+
+
+def _rows(generation: str, words: str, key: tuple[str, ...], match: dict[str, Any]) -> Rows:
+    pipeline = [{"$match": match}, {"$project": PROJECTION[generation]}]
+
+    def call() -> Rows:
+        found = docdb.aggregate(generation, pipeline)
+        return tuple(_row(generation, record) for record in found)
+
+    return trail.ask(DOCDB, f"{words} ({generation})", key, call, count_records)
+
+
+def _row(generation: str, record: dict[str, Any]) -> Row:
+    read = Record(record)
+    return Row(
+        name=read.name or "",
+        location=read.location or "",
+        created=str(record.get("created") or record.get("_created") or ""),
+        generation=generation,
+        raw=msgspec.json.encode(record),
+    )
+
+
+def count_records(rows: Sequence[object]) -> str:
+    """Put a list of records in a few words."""
+    return f"{len(rows)} record{'' if len(rows) == 1 else 's'}"
+
+
+def record_by_name(generation: str, name: str) -> bytes | None:
+    """Get the newest record of a name, as JSON, or None."""
+    return _record(generation, f"named {name}", ("record", generation, name), {"name": name})
+
+
+def record_of_asset(generation: str, asset_id: str) -> bytes | None:
+    """Get the newest record that links a data asset, or that has this ID itself."""
+    match = {
+        "$or": [
+            {"external_links.Code Ocean": asset_id},
+            {"other_identifiers.Code Ocean": asset_id},
+            {"_id": asset_id},
+            # Not every record of a result links it: its folder is named after it all the same.
+            {"location": f"s3://{settings.RESULTS_BUCKET}/{asset_id}"},
+        ]
+    }
+    return _record(generation, f"of asset {asset_id}", ("record", generation, asset_id), match)
+
+
+def record_at(generation: str, location: str) -> bytes | None:
+    """Get the record of a location, which is unique and shared by both generations' twins."""
+    where = location.rstrip("/")
+    match = {"location": {"$in": [where, f"{where}/"]}}
+    return _record(generation, f"at {where}", ("record", generation, where), match)
+
+
+def record_of_subject(generation: str, subject_id: str) -> bytes | None:
+    """Get the newest record of a subject that has its core file."""
+    match = {"subject.subject_id": subject_id}
+    return _record(
+        generation, f"of subject {subject_id}", ("record of subject", generation, subject_id), match
+    )
+
+
+def records_of_subject(generation: str, subject_id: str) -> tuple[bytes, ...]:
+    """Get every full record of a subject: large, as many as there are data assets."""
+    return trail.ask(
+        DOCDB,
+        f"all records of subject {subject_id} ({generation})",
+        ("records of subject", generation, subject_id),
+        lambda: tuple(
+            msgspec.json.encode(record)
+            for record in docdb.aggregate(
+                generation, [{"$match": {"subject.subject_id": subject_id}}]
+            )
+        ),
+        count_records,
+    )
+
+
+def _record(
+    generation: str, words: str, key: tuple[str, ...], match: dict[str, Any]
+) -> bytes | None:
+    newest = {"created": -1} if generation == "v1" else {"_created": -1}
+
+    def call() -> tuple[bytes, ...]:
+        found = docdb.find_one(generation, match, newest)
+        return () if found is None else (found,)
+
+    answer = trail.ask(
+        DOCDB,
+        f"the record {words} ({generation})",
+        key,
+        call,
+        lambda found: "1 record" if found else "no record",
+    )
+    return answer[0] if answer else None
+
+
+def learn_records(generation: str, names: Iterable[str]) -> None:
+    """Get the records of many names with few requests, and keep each."""
+    unknown = sorted({n for n in names if trail.peek(DOCDB, ("record", generation, n)) is None})
+    if not unknown:
+        return
+    chunks = [unknown[i : i + 50] for i in range(0, len(unknown), 50)]
+    pool.gather_all(lambda chunk: _learn_chunk(generation, chunk), chunks)
+
+
+def _learn_chunk(generation: str, names: list[str]) -> None:
+    def call() -> tuple[bytes, ...]:
+        try:
+            found = docdb.aggregate(generation, [{"$match": {"name": {"$in": names}}}])
+        except ServiceError:
+            # Too much for one answer: the gateway's limit is 10 MB. Halves may pass.
+            if len(names) < 2:
+                raise
+            half = len(names) // 2
+            _learn_chunk(generation, names[:half])
+            _learn_chunk(generation, names[half:])
+            return ()
+        newest: dict[str, dict[str, Any]] = {}
+        for record in sorted(found, key=lambda r: str(r.get("created") or r.get("_created") or "")):
+            newest[str(record.get("name"))] = record
+        for name in names:
+            record = newest.get(name)
+            kept = () if record is None else (msgspec.json.encode(record),)
+            trail.learn(DOCDB, ("record", generation, name), kept)
+        return ()
+
+    trail.ask(
+        DOCDB,
+        f"{len(names)} records by name ({generation})",
+        ("records", generation, *names),
+        call,
+        lambda _: "kept for each name",
+        seconds=0.0,
+    )
+
+
+# -- S3 --------------------------------------------------------------------------------------------
+
+
+def listing(bucket: str, prefix: str) -> storage.Listing:
+    """List a folder, one level deep; an empty one does not exist, to S3."""
+    prefix = prefix.rstrip("/") + "/" if prefix else ""
+    return trail.ask(
+        S3,
+        f"list s3://{bucket}/{prefix}",
+        ("listing", bucket, prefix),
+        lambda: storage.list_folder(bucket, prefix),
+        lambda found: (
+            f"{len(found.folders)} folders, {len(found.files)} files"
+            if found.exists
+            else "not there"
+        ),
+    )
+
+
+def text(bucket: str, key: str) -> bytes | None:
+    """Read a small file, or None where it is not there."""
+
+    def call() -> tuple[bytes, ...]:
+        try:
+            return (storage.read(bucket, key),)
+        except storage.StorageNotFoundError:
+            return ()
+
+    answer = trail.ask(
+        S3,
+        f"read s3://{bucket}/{key}",
+        ("text", bucket, key),
+        call,
+        lambda found: f"{len(found[0])} bytes" if found else "not there",
+    )
+    return answer[0] if answer else None
+
+
+def buckets() -> tuple[str, ...]:
+    """Give the buckets that are searched by name."""
+    return settings.current().buckets

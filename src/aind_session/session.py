@@ -1,0 +1,299 @@
+"""A session: an ID, and everything that is known of it when asked."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from aind_session import extension
+from aind_session.identifiers import (
+    SessionID,
+    date_record,
+    datetime_record,
+    parse_session_id,
+    time_record,
+)
+
+if TYPE_CHECKING:
+    from codeocean.data_asset import DataAsset
+    from npc_session import DateRecord, DatetimeRecord, TimeRecord
+    from upath import UPath
+
+    from aind_session.extensions.docdb import SessionDocDB
+    from aind_session.extensions.ecephys import EcephysExtension
+    from aind_session.extensions.lims import LimsExtension
+    from aind_session.subject import Subject
+
+# The class is a value of one slot: parsing is all that making one costs.
+_set = object.__setattr__
+
+
+class Session:
+    """A session by its ID; whatever else is known of it is looked up when asked for.
+
+    Two objects are equal when they refer to the same session ID, however they were made. They sort
+    by ID, pickle as their ID, and cannot be changed.
+
+    Parameters
+    ----------
+    session_id
+        Any text with a session ID in it (an ID, a path, the name of a derived asset, an S3 URL), a
+        data asset, or a metadata record.
+
+    Raises
+    ------
+    InvalidIdentifierError
+        There is no session ID in it (a `ValueError`).
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> session = aind_session.Session("/data/ecephys_676909_2023-12-13_13-43-40_sorted/x.nwb")
+    >>> session
+    Session('ecephys_676909_2023-12-13_13-43-40')
+    >>> session.subject_id
+    '676909'
+    """
+
+    __slots__ = ("__weakref__", "_id", "_namespaces")
+
+    _id: SessionID
+    _namespaces: dict[str, Any] | None
+
+    if TYPE_CHECKING:
+        # The built-in namespaces, for editors and type checkers.
+        docdb: SessionDocDB
+        ecephys: EcephysExtension
+        lims: LimsExtension
+
+    def __init__(self, session_id: object) -> None:
+        _set(self, "_id", parse_session_id(session_id))
+        _set(self, "_namespaces", None)
+
+    # -- the value ---------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._id.id!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return self._id.id == other._id.id if isinstance(other, Session) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._id.id)
+
+    def __lt__(self, other: Session) -> bool:
+        return self._id.id < other._id.id if isinstance(other, Session) else NotImplemented
+
+    def __le__(self, other: Session) -> bool:
+        return self._id.id <= other._id.id if isinstance(other, Session) else NotImplemented
+
+    def __gt__(self, other: Session) -> bool:
+        return self._id.id > other._id.id if isinstance(other, Session) else NotImplemented
+
+    def __ge__(self, other: Session) -> bool:
+        return self._id.id >= other._id.id if isinstance(other, Session) else NotImplemented
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Session cannot be changed: {name!r} was not set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Session cannot be changed: {name!r} was not deleted")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._id.id,)
+
+    def __copy__(self) -> Session:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+        return self
+
+    def __dir__(self) -> list[str]:
+        names = {name for name in dir(type(self)) if not name.startswith("_")}
+        return sorted(names | set(extension.names(type(self))))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if _on_class(type(self), name):
+            # An attribute raised AttributeError and Python came here: what it said stands.
+            from aind_session.lookup import facts
+
+            raise facts.last_missing(name)
+        return extension.find_plugin(self, name)
+
+    def _repr_html_(self) -> str:
+        # A dotted path: how things look stands on a higher floor.
+        html: str = importlib.import_module("aind_session.display").session_html(self)
+        return html
+
+    # -- the name ----------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """Session ID, as written, separators normalised."""
+        return self._id.id
+
+    @property
+    def subject_id(self) -> str:
+        """Subject's ID, leading zeros kept: for a mouse mostly its LabTracks number."""
+        return self._id.subject_id
+
+    @property
+    def subject(self) -> Subject:
+        """The subject."""
+        from aind_session.subject import Subject
+
+        return Subject(self._id.subject_id)
+
+    @property
+    def platform(self) -> str | None:
+        """Platform: the first part of the name.
+
+        A name of today's kind has none: then what Code Ocean's custom metadata (`experiment type`)
+        or DocDB say, and None while neither says anything. Only for such a name is it looked up.
+        """
+        if self._id.platform is not None:
+            return self._id.platform
+        from aind_session.lookup import platform
+
+        return platform.of(self._id)
+
+    @property
+    def dt(self) -> datetime.datetime:
+        """Date and time in the name: in most cases the local time at which acquisition started."""
+        return self._id.dt
+
+    @property
+    def date(self) -> DateRecord | str:
+        """Date in the name, `YYYY-MM-DD`."""
+        return date_record(self._id.date)
+
+    @property
+    def time(self) -> TimeRecord | str:
+        """Time in the name, `HH:MM:SS`."""
+        return time_record(self._id.time)
+
+    @property
+    def datetime(self) -> DatetimeRecord | str:
+        """Date and time in the name, `YYYY-MM-DD HH:MM:SS`."""
+        return datetime_record(f"{self._id.date} {self._id.time}")
+
+    # -- what the services know --------------------------------------------------------------------
+
+    @property
+    def data_assets(self) -> tuple[DataAsset, ...]:
+        """All data assets of the session, raw and derived, ascending by creation.
+
+        Asked of Code Ocean and DocDB at the same time, kept for the cache's time. Archived assets
+        are left out; linked assets that are gone or closed are skipped, and told in the trail.
+
+        Raises
+        ------
+        CredentialsError
+            There is no Code Ocean token, or it was refused (`KeyError`, `ValueError`).
+        ServiceError
+            Code Ocean did not answer.
+        """
+        from aind_session.lookup import assets
+        from aind_session.services.models import decode_assets
+
+        return decode_assets(asset.raw for asset in assets.session_assets(self._id))
+
+    @property
+    def raw_data_asset(self) -> DataAsset:
+        """The raw data asset; the newest, where there are several.
+
+        Raises
+        ------
+        MissingAttributeError
+            There is none (an `AttributeError`); the message tells what there is instead.
+        CredentialsError, ServiceError
+            As for `data_assets`.
+        """
+        from aind_session.lookup import facts
+        from aind_session.services.models import decode_asset
+
+        return decode_asset(facts.raw_asset(self._id).raw)
+
+    @property
+    def raw_data_dir(self) -> UPath:
+        """Folder of the raw files, in S3.
+
+        As DocDB and the raw data asset tell, without asking S3; the known buckets are searched by
+        name only where neither does.
+
+        Raises
+        ------
+        MissingAttributeError
+            Every service was asked and none knows a folder (an `AttributeError`).
+        ServiceError, CredentialsError
+            None knows a folder, and one could not be asked.
+        """
+        from aind_session.lookup import facts
+        from aind_session.services import storage
+
+        folder = facts.raw_folder(self._id)
+        return storage.path(folder.bucket, folder.prefix)
+
+    @property
+    def is_uploaded(self) -> bool:
+        """Whether there is a raw data asset, or a folder of raw files that S3 has."""
+        from aind_session.lookup import folders
+
+        return folders.is_uploaded(self._id)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modality folders among the raw files, sorted.
+
+        `ecephys_compressed` and `ecephys_clipped`, in the root of older sessions, are `ecephys`.
+        Asked of S3 with one listing. For the abbreviations in the metadata see
+        `session.docdb.modalities`.
+
+        Raises
+        ------
+        MissingAttributeError
+            There is no folder of raw files (an `AttributeError`).
+        """
+        from aind_session.lookup import facts
+
+        return facts.modalities(self._id)
+
+    # -- verbs -------------------------------------------------------------------------------------
+
+    def explain(self) -> None:
+        """Look up the common attributes, and print what was asked of whom, with what answer.
+
+        Examples
+        --------
+        >>> import aind_session
+        >>> aind_session.Session("ecephys_676909_2023-12-13_13-43-40").explain()  # doctest: +ELLIPSIS
+        ecephys_676909_2023-12-13_13-43-40
+        ...
+        """
+        from aind_session.lookup import explanation
+
+        print(explanation.of_session(self._id))
+
+    def refresh(self) -> None:
+        """Forget what is known of this session, and the searches for its subject."""
+        from aind_session.lookup import freshness
+
+        _set(self, "_namespaces", None)
+        freshness.forget(self._id)
+
+
+def _on_class(cls: type, name: str) -> bool:
+    return any(name in base.__dict__ for base in cls.__mro__)
+
+
+extension.attach_builtin(
+    Session,
+    {
+        "docdb": "aind_session.extensions.docdb:SessionDocDB",
+        "ecephys": "aind_session.extensions.ecephys:EcephysExtension",
+        "lims": "aind_session.extensions.lims:LimsExtension",
+    },
+)

@@ -1,0 +1,146 @@
+"""A subject: an ID, with its sessions, assets and records."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from aind_session import extension
+from aind_session.identifiers import parse_subject_id
+
+if TYPE_CHECKING:
+    from codeocean.data_asset import DataAsset
+
+    from aind_session.extensions.docdb import SubjectDocDB
+    from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
+    from aind_session.extensions.neuroglancer import NeuroglancerExtension
+    from aind_session.search import Sessions
+
+_set = object.__setattr__
+
+
+class Subject:
+    """A subject by its ID.
+
+    Parameters
+    ----------
+    subject_id
+        For a mouse mostly its LabTracks number, as text or number; also `M2501`, `ZS061`, `125L`.
+
+    Raises
+    ------
+    InvalidIdentifierError
+        It is no subject's ID (a `ValueError`).
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> subject = aind_session.Subject(676909)
+    >>> subject
+    Subject('676909')
+    >>> len(subject.sessions)
+    4
+    """
+
+    __slots__ = ("__weakref__", "_id", "_namespaces")
+
+    _id: str
+    _namespaces: dict[str, Any] | None
+
+    if TYPE_CHECKING:
+        docdb: SubjectDocDB
+        neuroglancer: NeuroglancerExtension
+        ibl_data_converter: IBLDataConverterExtension
+
+    def __init__(self, subject_id: object) -> None:
+        _set(self, "_id", parse_subject_id(subject_id))
+        _set(self, "_namespaces", None)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._id!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return self._id == other._id if isinstance(other, Subject) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __lt__(self, other: Subject) -> bool:
+        return self._id < other._id if isinstance(other, Subject) else NotImplemented
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Subject cannot be changed: {name!r} was not set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Subject cannot be changed: {name!r} was not deleted")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._id,)
+
+    def __copy__(self) -> Subject:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Subject:
+        return self
+
+    def __dir__(self) -> list[str]:
+        names = {name for name in dir(type(self)) if not name.startswith("_")}
+        return sorted(names | set(extension.names(type(self))))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return extension.find_plugin(self, name)
+
+    def _repr_html_(self) -> str:
+        # A dotted path: how things look stands on a higher floor.
+        html: str = importlib.import_module("aind_session.display").subject_html(self)
+        return html
+
+    @property
+    def id(self) -> str:
+        """Subject's ID, leading zeros kept."""
+        return self._id
+
+    @property
+    def sessions(self) -> Sessions:
+        """All sessions of the subject, ascending by date and time, then ID."""
+        # A dotted path: sessions stand on a higher floor, and a subject is made without them.
+        found: Sessions = importlib.import_module("aind_session.search").get_sessions(self._id)
+        return found
+
+    @property
+    def data_assets(self) -> tuple[DataAsset, ...]:
+        """All data assets of the subject, ascending by creation.
+
+        Those without a session in their name are included; those of other subjects that mention
+        this one are not.
+
+        Raises
+        ------
+        CredentialsError
+            There is no Code Ocean token, or it was refused (`KeyError`, `ValueError`).
+        ServiceError
+            Code Ocean did not answer.
+        """
+        from aind_session.lookup import assets
+        from aind_session.services.models import decode_assets
+
+        return decode_assets(asset.raw for asset in assets.subject_assets(self._id))
+
+    def refresh(self) -> None:
+        """Forget what is known of this subject and its sessions."""
+        from aind_session.lookup import freshness
+
+        _set(self, "_namespaces", None)
+        freshness.forget_subject(self._id)
+
+
+extension.attach_builtin(
+    Subject,
+    {
+        "docdb": "aind_session.extensions.docdb:SubjectDocDB",
+        "neuroglancer": "aind_session.extensions.neuroglancer:NeuroglancerExtension",
+        "ibl_data_converter": "aind_session.extensions.ibl_data_converter:IBLDataConverterExtension",
+    },
+)
