@@ -55,6 +55,9 @@ class Kept(Generic[T]):
             self._things.move_to_end(key)
             return self._things[key]
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._things
+
     def _drop(self, key: Hashable) -> None:
         thing = self._things.pop(key)
         if self.close is not None:

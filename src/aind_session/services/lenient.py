@@ -12,7 +12,6 @@ import enum
 import math
 import types
 import typing
-from functools import lru_cache
 from typing import Any
 
 # Required fields that old records and old servers leave out.
@@ -46,9 +45,13 @@ def build(model: type[Any], record: dict[str, Any]) -> tuple[Any, list[str]]:
     return _build(model, record, "", oddities), oddities
 
 
-@lru_cache(maxsize=64)
-def _hints(model: Any) -> dict[str, Any]:
-    return typing.get_type_hints(model)
+_known_hints: dict[Any, dict[str, Any]] = {}
+
+
+def _hints(model: type[Any]) -> dict[str, Any]:
+    if model not in _known_hints:
+        _known_hints[model] = typing.get_type_hints(model)
+    return _known_hints[model]
 
 
 def _build(model: type[Any], record: dict[str, Any], path: str, oddities: list[str]) -> Any:

@@ -1,0 +1,151 @@
+"""Errors that Code Ocean answers with: ours, the SDK's and those of `requests` at once.
+
+Code that catches `codeocean.error.Error` or `requests.HTTPError`, and looks at `status_code` or
+`response.status_code`, works with them. They are made of facts: no request header, no token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+from codeocean.error import Error
+from requests import HTTPError, Response
+
+from aind_session.errors import (
+    AccessDeniedError,
+    CredentialsError,
+    IncompleteAnswerError,
+    ServiceError,
+)
+from aind_session.services.scrubbing import bare_response, excerpt, kept_headers, scrub
+from aind_session.services.transport import Asked
+
+SERVICE = "Code Ocean"
+
+
+class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
+    """Code Ocean answered with an error.
+
+    Parameters
+    ----------
+    text
+        What was asked, what came, what to do.
+    answer
+        Facts of the answer: `status`, `body`, `url`, `method`, `headers`, `reason`.
+
+    Attributes
+    ----------
+    response : requests.Response
+        Status, body, few headers; nothing of the request but its place.
+    message : str
+        What the service said.
+    data : object
+        The answer's JSON; None if it was none.
+    http_err : requests.HTTPError
+        What `requests` would have raised.
+    """
+
+    response: Response
+    status_code: int
+    data: Any
+    http_err: HTTPError
+
+    def __init__(self, text: str, answer: dict[str, Any], **facts: Any) -> None:
+        # Not through `super()`: the SDK's own constructor takes a `requests` error.
+        Exception.__init__(self, text)
+        self.__dict__.update(facts)
+        self.service = SERVICE
+        self._text, self._answer = text, answer
+        self.response = bare_response(**answer)
+        self.request = self.response.request
+        self.status = self.status_code = answer["status"]
+        self.http_err = HTTPError(
+            f"{self.status_code} {self.response.reason} for url: {self.response.url}",
+            response=self.response,
+        )
+        self.data, self.message = None, "An error occurred."
+        try:
+            self.data = json.loads(answer["body"])
+        except ValueError:
+            self.message = answer["body"].decode("utf-8", "replace")
+        if isinstance(self.data, dict):
+            self.message = str(self.data.get("message", self.message))
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = ("attempts", "seconds", "request_id")
+        return _rebuild, (
+            type(self),
+            self._text,
+            self._answer,
+            {name: getattr(self, name) for name in names},
+        )
+
+    def prefixed(self, text: str) -> CodeOceanError:
+        """Give the same error with more said before it."""
+        cls, _, answer, facts = self.__reduce__()[1]
+        return _rebuild(cls, f"{text}: {self._text}", answer, facts)
+
+
+def _rebuild(
+    cls: type[CodeOceanError], text: str, answer: dict[str, Any], facts: dict[str, Any]
+) -> CodeOceanError:
+    return cls(text, answer, **facts)
+
+
+class CodeOceanNotFoundError(CodeOceanError, ValueError):
+    """No asset, computation or file of this ID or name."""
+
+
+class ClosedAssetError(CodeOceanError, AccessDeniedError):
+    """It is there, and the token is good, but this is not open to it."""
+
+
+class RefusedTokenError(CredentialsError, CodeOceanError, ValueError):
+    """The token itself is not accepted: expired, revoked, mistyped, or without the scope."""
+
+
+class IncompleteSearchError(CodeOceanError, IncompleteAnswerError):
+    """A later page of a search was answered with an error: what came before is not the answer."""
+
+
+def error_of(cls: type[CodeOceanError], response: Response, advice: str = "") -> CodeOceanError:
+    """Make an error of an answer.
+
+    Parameters
+    ----------
+    cls
+        Which error it is.
+    response
+        As it came from the transport.
+    advice
+        What it means, or what to do.
+    """
+    asked: Asked = getattr(response, "asked", None) or Asked(
+        SERVICE, response.request.method or "GET", str(response.url), 0.0, 1
+    )
+    body = scrub(response.content.decode("utf-8", "replace"), asked.secrets).encode()
+    answer = {
+        "status": response.status_code,
+        "body": body,
+        "url": response.url or "",
+        "method": response.request.method or "GET",
+        "headers": kept_headers(response, asked.secrets),
+        "reason": response.reason or "",
+    }
+    said = f" It said: {excerpt(_message(body))}" if body.strip() else ""
+    advice = f" {advice}" if advice else ""
+    text = f"{SERVICE} answered {response.status_code} to {asked.told()}.{advice}{said}"
+    error = cls(text, answer, **asked.facts(response.status_code))
+    error.__cause__ = error.http_err
+    return error
+
+
+def _message(body: bytes) -> bytes:
+    with contextlib.suppress(ValueError, AttributeError):
+        return str(json.loads(body)["message"]).encode()
+    return body

@@ -1,0 +1,355 @@
+"""What is asked of DocDB, the metadata database, in both of its generations ("v1" and "v2").
+
+Its gateway is public to readers: nothing here has credentials. Answers are the records' own JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+import requests
+
+from aind_session import settings
+from aind_session.errors import (
+    BadAnswerError,
+    IncompleteAnswerError,
+    ServiceConnectionError,
+    ServiceError,
+    ServiceTimeoutError,
+)
+from aind_session.services.docdb_errors import SERVICE, DocDBError, error_of
+from aind_session.services.scrubbing import excerpt
+from aind_session.services.transport import Kept, Transport, bare_session, is_loopback
+
+if TYPE_CHECKING:
+    from aind_data_access_api.document_db import MetadataDbClient
+
+__all__ = [
+    "DocDBError",
+    "aggregate",
+    "chunks_for_in",
+    "find",
+    "find_one",
+    "get_client",
+]
+
+log = logging.getLogger("aind_session.services")
+
+Filter = Mapping[str, Any]
+Record = dict[str, Any]
+
+DATABASE, COLLECTION = "metadata_index", "data_assets"
+#: Key that tells when a record was written.
+CREATED = {"v1": "created", "v2": "_created"}
+#: Characters of a URL that are known to pass the gateway.
+URL_LIMIT = 6000
+PAGE_SIZE = 500
+MAX_PAGES = 400
+# Of an answer smaller than this the gateway, whose limit is 10 MB, has cut nothing off, as long
+# as records are projected to a few keys.
+_SURELY_WHOLE = 2**20
+
+_records = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def _origin() -> str:
+    """Give the gateway's URL; https, which the transport turns to http on loopback."""
+    host = settings.current().docdb_host.value
+    if host.startswith("http://") and is_loopback(host):
+        host = host.removeprefix("http://")
+    return host if "://" in host else f"https://{host}"
+
+
+_sessions: Kept[requests.Session] = Kept(close=lambda session: session.close())
+
+
+def _session() -> requests.Session:
+    current = settings.current()
+    key = (_origin(), current.timeout_docdb, current.attempts)
+
+    def make() -> requests.Session:
+        # Credentials of a signed request, which a user may send through the client, stay here.
+        transport = Transport(
+            SERVICE,
+            home=key[0],
+            timeout=key[1],
+            attempts=key[2],
+            plain=current.docdb_host.value.startswith("http://"),
+        )
+        session = bare_session(transport)
+        session.hooks["response"] = [_raise_error]
+        return session
+
+    return _sessions.get(key, make)
+
+
+def _raise_error(response: requests.Response, *_: Any, **__: Any) -> None:
+    if response.status_code >= 400:
+        raise error_of(response)
+
+
+def get_client(version: str = "v1") -> MetadataDbClient:
+    """Give the client of one generation of the database.
+
+    Parameters
+    ----------
+    version
+        "v1" or "v2".
+
+    Returns
+    -------
+    aind_data_access_api.document_db.MetadataDbClient
+        The true client; what it asks is limited in time, repeated where that is safe, and its
+        errors are `DocDBError`.
+    """
+    from aind_data_access_api.document_db import MetadataDbClient
+
+    host = _origin().removeprefix("https://")
+    return MetadataDbClient(host=host, version=version, session=_session())
+
+
+def _url(version: str, route: str) -> str:
+    return f"{_origin()}/{version}/{DATABASE}/{COLLECTION}/{route}"
+
+
+def _get(
+    version: str,
+    filter: Filter,
+    projection: Filter | None,
+    sort: Mapping[str, int] | None,
+    limit: int,
+    skip: int,
+) -> requests.Response:
+    parameters = {"limit": str(limit), "skip": str(skip), "filter": json.dumps(filter)}
+    if projection is not None:
+        parameters["projection"] = json.dumps(projection)
+    if sort is not None:
+        parameters["sort"] = json.dumps(sort)
+    return _session().get(_url(version, "find"), params=parameters)
+
+
+def _split(response: requests.Response) -> list[msgspec.Raw]:
+    """Take a list of records apart."""
+    try:
+        response.content.decode()
+        return _records.decode(response.content)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        asked = response.asked  # type: ignore[attr-defined]
+        raise BadAnswerError(
+            f"{SERVICE} answered {response.status_code} with no list of records to "
+            f"{asked.told()}: {excerpt(response.content) or '(nothing)'}",
+            **asked.facts(response.status_code),
+        ) from error
+
+
+def _decoded(raws: list[msgspec.Raw]) -> list[Record]:
+    """Decode records; one that is none is left out and told."""
+    records = []
+    for raw in raws:
+        record = msgspec.json.decode(raw)
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            log.warning("Left out of DocDB's answer, no record: %s", excerpt(bytes(raw)))
+    return records
+
+
+def find_one(version: str, filter: Filter, sort: Mapping[str, int] | None = None) -> bytes | None:
+    """Give one record, by exactly one request.
+
+    Parameters
+    ----------
+    version
+        "v1" or "v2".
+    filter
+        A Mongo filter.
+    sort
+        Which comes first; by default the newest.
+
+    Returns
+    -------
+    bytes or None
+        The record's JSON; None if there is none.
+    """
+    raws = _split(_get(version, filter, None, sort or {CREATED[version]: -1}, limit=1, skip=0))
+    if not raws:
+        return None
+    raw = bytes(raws[0])
+    if not raw.lstrip().startswith(b"{"):
+        raise BadAnswerError(f"{SERVICE}'s record is none: {excerpt(raw)}", service=SERVICE)
+    return raw
+
+
+def find(
+    version: str,
+    filter: Filter,
+    projection: Filter | None = None,
+    sort: Mapping[str, int] | None = None,
+) -> list[Record]:
+    """Give all records that a filter matches, page by page.
+
+    Parameters
+    ----------
+    version
+        "v1" or "v2".
+    filter
+        A Mongo filter. A long `$in` is asked in parts, where no order is asked for.
+    projection
+        Which keys to give; by default all.
+    sort
+        The order; by default by `_id`, so that pages do not overlap.
+
+    Returns
+    -------
+    list of dict
+        Each record once.
+
+    Raises
+    ------
+    IncompleteAnswerError
+        Some pages did not come.
+    """
+    found: dict[Any, Record] = {}
+    for part in _parts(filter, sort):
+        for record in _pages(version, part, projection, sort):
+            # A projection without `_id` leaves nothing to tell records apart by.
+            found.setdefault(record.get("_id", ("no id", len(found))), record)
+    return list(found.values())
+
+
+def _pages(
+    version: str, filter: Filter, projection: Filter | None, sort: Mapping[str, int] | None
+) -> Iterator[Record]:
+    skip, before = 0, b""
+    for number in range(MAX_PAGES):
+        try:
+            response = _get(version, filter, projection, sort or {"_id": 1}, PAGE_SIZE, skip)
+        except ServiceError as error:
+            if number == 0:
+                raise
+            raise _missing_page(error, number + 1) from error
+        raws = _split(response)
+        if not raws:
+            return
+        if response.content == before:
+            raise IncompleteAnswerError(
+                f"{SERVICE} gave the same {len(raws)} records again for page {number + 1}",
+                service=SERVICE,
+            )
+        yield from _decoded(raws)
+        # The gateway gives fewer records than asked where they would be too much for it.
+        small = projection is not None and len(response.content) < _SURELY_WHOLE
+        if small and len(raws) < PAGE_SIZE:
+            return
+        skip, before = skip + len(raws), response.content
+    raise IncompleteAnswerError(
+        f"{SERVICE} has more than {MAX_PAGES} pages of records: narrow the filter.",
+        service=SERVICE,
+    )
+
+
+def _missing_page(error: ServiceError, number: int) -> IncompleteAnswerError:
+    facts = {name: getattr(error, name) for name in ("status", "attempts", "seconds", "request_id")}
+    return IncompleteAnswerError(
+        f"Page {number} of the records did not come, after {number - 1} that did: {error}",
+        service=SERVICE,
+        **facts,
+    )
+
+
+def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
+    """Give what a pipeline makes of the records.
+
+    One request; where it fails, though the service answers, and the pipeline only filters,
+    projects and sorts, the same is asked page by page.
+
+    Parameters
+    ----------
+    version
+        "v1" or "v2".
+    pipeline
+        Mongo stages. Answers over 10 MB do not pass the gateway: project what is needed.
+
+    Returns
+    -------
+    list of dict
+        The records.
+    """
+    try:
+        return _decoded(_split(_session().post(_url(version, "aggregate"), json=list(pipeline))))
+    except (ServiceTimeoutError, ServiceConnectionError):
+        raise
+    except (DocDBError, BadAnswerError) as error:
+        question = _as_find(pipeline)
+        if question is None:
+            raise
+        log.info("DocDB's /aggregate failed (%s): asked page by page", error)
+        try:
+            return find(version, *question)
+        except ServiceError as second:
+            raise second from error
+
+
+def _as_find(
+    pipeline: Sequence[Filter],
+) -> tuple[Filter, Filter | None, Mapping[str, int] | None] | None:
+    """Say a pipeline as filter, projection and sort; None where that cannot be."""
+    stages = [(name, stage[name]) for stage in pipeline for name in stage]
+    names = [name for name, _ in stages]
+    if names != [name for name in ("$match", "$sort", "$project") if name in names]:
+        return None
+    parts = dict(stages)
+    projection = parts.get("$project")
+    if projection is not None and not _is_plain(projection):
+        return None
+    return parts.get("$match", {}), projection, parts.get("$sort")
+
+
+def _is_plain(projection: Filter) -> bool:
+    """Tell whether a projection names keys only, and computes none."""
+    return all(isinstance(value, int) and value in (0, 1) for value in projection.values())
+
+
+def chunks_for_in(values: Sequence[str], limit: int = URL_LIMIT - 1500) -> Iterator[list[str]]:
+    """Part values so that each part, in an `$in` of a URL, stays below the gateway's limit.
+
+    Parameters
+    ----------
+    values
+        What a key may be.
+    limit
+        Characters that each part may take in a URL.
+
+    Examples
+    --------
+    >>> [len(part) for part in chunks_for_in(["676909"] * 1000)]
+    [250, 250, 250, 250]
+    """
+    part: list[str] = []
+    size = 0
+    for value in values:
+        length = len(quote(json.dumps(value), safe="")) + len("%2C+")
+        if part and size + length > limit:
+            yield part
+            part, size = [], 0
+        part.append(value)
+        size += length
+    if part:
+        yield part
+
+
+def _parts(filter: Filter, sort: Mapping[str, int] | None) -> Iterator[Filter]:
+    """Part a filter whose `$in` is too long for a URL."""
+    for key, condition in filter.items():
+        values = condition.get("$in") if isinstance(condition, dict) else None
+        if isinstance(values, list) and len(condition) == 1 and sort is None:
+            chunks = list(chunks_for_in(values)) or [[]]
+            if len(chunks) > 1:
+                yield from ({**filter, key: {"$in": chunk}} for chunk in chunks)
+                return
+    yield filter

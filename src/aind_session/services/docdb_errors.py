@@ -1,0 +1,66 @@
+"""The error that DocDB answers with: ours, and that of `requests`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from requests import HTTPError, Response
+
+from aind_session.errors import ServiceError
+from aind_session.services.scrubbing import bare_response, excerpt, kept_headers, scrub
+
+SERVICE = "DocDB"
+
+
+class DocDBError(ServiceError, HTTPError):
+    """DocDB answered with an error.
+
+    Attributes
+    ----------
+    response : requests.Response
+        Status, body, few headers; nothing of the request but its place.
+    """
+
+    def __init__(self, text: str, answer: dict[str, Any], **facts: Any) -> None:
+        super().__init__(text, **facts)
+        self.service = SERVICE
+        self._answer = answer
+        self.response: Response = bare_response(**answer)
+        self.request = self.response.request
+        self.status = self.status_code = answer["status"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = ("attempts", "seconds", "request_id")
+        facts = {name: getattr(self, name) for name in names}
+        return _rebuild, (type(self), self.message, self._answer, facts)
+
+
+def _rebuild(
+    cls: type[DocDBError], text: str, answer: dict[str, Any], facts: dict[str, Any]
+) -> DocDBError:
+    return cls(text, answer, **facts)
+
+
+def error_of(response: Response) -> DocDBError:
+    """Make an error of an answer, as it came from the transport."""
+    asked = response.asked  # type: ignore[attr-defined]
+    body = scrub(response.content.decode("utf-8", "replace"), asked.secrets).encode()
+    answer = {
+        "status": response.status_code,
+        "body": body,
+        "url": response.url or "",
+        "method": response.request.method or "GET",
+        "headers": kept_headers(response, asked.secrets),
+        "reason": response.reason or "",
+    }
+    said = f" It said: {excerpt(body)}" if body.strip() else ""
+    error = DocDBError(
+        f"{SERVICE} answered {response.status_code} to {asked.told()}.{said}",
+        answer,
+        **asked.facts(response.status_code),
+    )
+    error.__cause__ = HTTPError(
+        f"{response.status_code} {response.reason} for url: {error.response.url}",
+        response=error.response,
+    )
+    return error

@@ -1,0 +1,132 @@
+"""botocore's client for S3, sending through the house's transport.
+
+botocore decides on credentials, addresses and signatures. What it hands over to be sent goes
+out by our adapter (its own documented `before-send` event), so that there is one place for time
+limits, repetition, log and connections.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import botocore.awsrequest
+import botocore.config
+import botocore.session
+import requests
+from botocore import UNSIGNED
+from requests.structures import CaseInsensitiveDict
+
+from aind_session import settings
+from aind_session.services.storage_errors import SERVICE
+from aind_session.services.transport import Kept, Transport
+
+#: Where AIND's buckets are: asked there first, no request is spent on being sent elsewhere.
+DEFAULT_REGION = "us-west-2"
+# Variables that tell that Code Ocean or AWS Batch runs this, where a metadata address answers.
+_IN_THE_CLOUD = ("CO_CAPSULE_ID", "CO_COMPUTATION_ID", "AWS_BATCH_JOB_ID")
+
+
+@dataclass(frozen=True)
+class _Identity:
+    session: Any
+    has_credentials: bool
+
+
+def _find_identity() -> _Identity:
+    session = botocore.session.Session()
+    if not any(os.environ.get(name) for name in _IN_THE_CLOUD):
+        # Anywhere else the address of the EC2 metadata service is asked in vain, for seconds.
+        session.get_component("credential_provider").remove("iam-role")
+    session.set_config_variable("metadata_service_timeout", 1)
+    session.set_config_variable("metadata_service_num_attempts", 1)
+    return _Identity(session, session.get_credentials() is not None)
+
+
+_identities: Kept[_Identity] = Kept()
+_clients: Kept[Any] = Kept(most=16, close=lambda client: client.close())
+
+
+def _identity() -> _Identity:
+    return _identities.get(settings.current().identity(SERVICE), _find_identity)
+
+
+def has_credentials() -> bool:
+    """Tell whether there are AWS credentials: environment, configuration, container, role."""
+    return _identity().has_credentials
+
+
+def client(anonymous: bool) -> Any:
+    """Give the S3 client, with credentials or without.
+
+    Parameters
+    ----------
+    anonymous
+        Whether requests go out unsigned.
+    """
+    current = settings.current()
+    key = (current.identity(SERVICE), anonymous, current.timeout_s3, current.attempts)
+    return _clients.get(key, lambda: _make(anonymous, current.timeout_s3, current.attempts))
+
+
+_building = threading.Lock()
+
+
+def _make(anonymous: bool, timeout: float, attempts: int) -> Any:
+    identity = _identity()
+    options: dict[str, Any] = {
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "connect_timeout": timeout,
+        "read_timeout": timeout,
+    }
+    if anonymous:
+        options["signature_version"] = UNSIGNED
+    client = identity.session.create_client(
+        "s3",
+        region_name=identity.session.get_config_variable("region") or DEFAULT_REGION,
+        config=botocore.config.Config(**options),
+    )
+    transport = Transport(SERVICE, home="*", timeout=timeout, attempts=attempts, redirects=False)
+    client.meta.events.register("before-send.s3", _Sender(transport).send)
+    return client
+
+
+class _Sender:
+    """Sends what botocore prepared, and gives it back as botocore reads it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+
+    def send(self, request: Any, **_: Any) -> Any:
+        prepared = requests.PreparedRequest()
+        prepared.method, prepared.url = request.method, request.url
+        prepared.headers = CaseInsensitiveDict(
+            {name: _text(value) for name, value in request.headers.items()}
+        )
+        # Made for servers that would refuse a long body: it costs a second round trip.
+        prepared.headers.pop("Expect", None)
+        body = request.body
+        prepared.body = body.read() if hasattr(body, "read") else body
+        prepared.hooks = {"response": []}
+        response = self.transport.send(prepared)
+        answer = botocore.awsrequest.AWSResponse(
+            response.url, response.status_code, dict(response.headers), _Body(response.content)
+        )
+        answer.asked = response.asked  # type: ignore[attr-defined]
+        return answer
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+class _Body(io.BytesIO):
+    """A body that has been read, in the form that botocore reads it from."""
+
+    def stream(self, amt: int = 2**16, **_: Any) -> Iterator[bytes]:
+        while chunk := self.read(amt):
+            yield chunk
