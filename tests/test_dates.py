@@ -158,6 +158,18 @@ def test_arbitrary_text_raises_nothing_else(text: str) -> None:
     assert period.is_open == (not text.strip())
 
 
+def test_a_bad_value_is_shown_briefly() -> None:
+    class Client:
+        def __repr__(self) -> str:
+            return "Client(token='secret')"
+
+    for value in (Client(), "x" * 10_000):
+        with pytest.raises(InvalidFilterError) as caught:
+            parse_date_filter(value)
+        assert "secret" not in str(caught.value)
+        assert len(str(caught.value)) < 500
+
+
 def test_three_filters_make_one_range() -> None:
     period = parse_dates("2023-12", "2023-12-13", "2023-12-14_10-00-00")
     assert period.contains(MOMENT)

@@ -21,6 +21,7 @@ already::
     │   └── AccessDeniedError       (PermissionError)
     ├── SandboxError                                     the sandbox has no answer
     ├── NamespaceError              (ValueError)         a namespace that clashes
+    │   └── BrokenNamespaceError    (RuntimeError)       a namespace that cannot be made
     └── MissingExtraError           (ImportError)        an optional dependency
 
 Errors that are also those of a client (`codeocean.error.Error`, `requests.HTTPError`) live beside
@@ -177,6 +178,10 @@ class SandboxError(AindSessionError):
 
 class NamespaceError(AindSessionError, ValueError):
     """A namespace cannot be registered under this name."""
+
+
+class BrokenNamespaceError(NamespaceError, RuntimeError):
+    """A namespace cannot be made: the bug is in the namespace, the attribute is there."""
 
 
 class MissingExtraError(AindSessionError, ImportError):

@@ -22,7 +22,12 @@ from aind_session.identifiers.dates import (
     parse_start,
     time_record,
 )
-from aind_session.identifiers.session_ids import SessionID, find_session_id, parse_session_id
+from aind_session.identifiers.session_ids import (
+    SessionID,
+    find_session_id,
+    is_uuid,
+    parse_session_id,
+)
 from aind_session.identifiers.subject_ids import parse_subject_id, subject_in
 
 __all__ = [
@@ -33,6 +38,7 @@ __all__ = [
     "date_record",
     "datetime_record",
     "find_session_id",
+    "is_uuid",
     "label_family",
     "normalise_label",
     "parse_date_filter",

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 _OFFSET = r"(?:\s*(?:Z|UTC|[+-][0-9]{2}:?(?:[0-9]{2})?))?"
 _SECOND = r"(?:[:._-]?([0-9]{2})(?:[.,][0-9]+)?)?"
 _CLOCK = rf"(?:[ T_-]?([0-9]{{2}})(?:[:._-]?([0-9]{{2}}){_SECOND})?{_OFFSET})?"
-_COMPACT = re.compile(rf"([0-9]{{4}})(?:([0-9]{{2}})(?:([0-9]{{2}}){_CLOCK})?)?", re.I)
-_SPACED = re.compile(rf"([0-9]{{4}})[-/_.]([0-9]{{1,2}})(?:[-/_.]([0-9]{{1,2}}){_CLOCK})?", re.I)
+# Patterns as text: `re` compiles them at the first filter, not at every start.
+_COMPACT = rf"([0-9]{{4}})(?:([0-9]{{2}})(?:([0-9]{{2}}){_CLOCK})?)?"
+_SPACED = rf"([0-9]{{4}})[-/_.]([0-9]{{1,2}})(?:[-/_.]([0-9]{{1,2}}){_CLOCK})?"
 
 _TICK = datetime.timedelta(microseconds=1)
 
@@ -196,14 +197,12 @@ def _days_in_month(year: int, month: int) -> int:
 
 def _parse(value: object) -> DateRange:
     """Read a date as the stretch of time that it names: a year, a month, a day, a second."""
-    if value is None or value == "":
-        return DateRange()
-    text = str(value).strip()
-    if isinstance(value, str) and not text:
+    text = "" if value is None else str(value).strip()
+    if not text and (value is None or isinstance(value, str)):
         return DateRange()
     if isinstance(value, bool | float):
         raise _bad(value)
-    match = _COMPACT.fullmatch(text) or _SPACED.fullmatch(text)
+    match = re.fullmatch(_COMPACT, text, re.I) or re.fullmatch(_SPACED, text, re.I)
     if match is None:
         raise _bad(value)
     written = [int(part) for part in match.groups() if part is not None]
@@ -229,8 +228,12 @@ def _last_instant(start: datetime.datetime, parts: int) -> datetime.datetime:
 
 
 def _bad(value: object) -> InvalidFilterError:
+    # Of other objects the type only: their `repr` may be long, or hold secrets.
+    known = isinstance(value, str | int | float | datetime.date)
+    shown = repr(value) if known else f"a {type(value).__name__}"
+    shown = shown if len(shown) <= 100 else f"{shown[:97]}..."
     return InvalidFilterError(
-        f"{value!r} is no date. Write '2023-12-13', '2023-12-13_13-43-40', '20231213', '2023-12' "
+        f"{shown} is no date. Write '2023-12-13', '2023-12-13_13-43-40', '20231213', '2023-12' "
         "(the whole month) or '2023', or give a datetime.date or datetime.datetime"
     )
 

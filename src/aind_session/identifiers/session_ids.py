@@ -36,8 +36,9 @@ _BEFORE = re.compile(
 )
 _WINDOW = 160
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
-SHORT_ID = re.compile(
+# Patterns as text are for errors only: `re` compiles them when needed, not at every start.
+_UUID = r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}"
+SHORT_ID = (
     rf"(?<![A-Za-z0-9.-])({_SUBJECT})_(20[0-9]{{2}})[-_/]?(0[1-9]|1[0-2])[-_/]?"
     r"(0[1-9]|[12][0-9]|3[01])(?:_([0-9]{1,2}))?(?![0-9])"
 )
@@ -219,12 +220,12 @@ def _why_none(value: object) -> str:
     """Tell why no session ID was found, and what to call instead."""
     shown = shown_briefly(value)
     text = str(value).strip() if isinstance(value, str | int) else ""
-    if _UUID.fullmatch(text) or type(value).__name__ == "UUID":
+    if re.fullmatch(_UUID, text) or type(value).__name__ == "UUID":
         return (
             f"{shown} is the ID of a data asset or a computation, not of a session. "
             "Get the asset first: Session(get_data_asset_model(asset_id))"
         )
-    short = SHORT_ID.search(text)
+    short = re.search(SHORT_ID, text)
     if short is not None and is_calendar_day(*short.group(2, 3, 4)):
         subject, year, month, day, index = short.groups()
         which = f"[{int(index)}]" if index else ""
@@ -238,6 +239,17 @@ def _why_none(value: object) -> str:
             f"Try get_sessions({text!r})\n{_FORMS}"
         )
     return f"No session ID in {shown}. {_FORMS}"
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether a text is a bare UUID: the ID of an asset, a computation or a record.
+
+    Examples
+    --------
+    >>> is_uuid("16d46411-540a-4122-b47f-8cb2a15d593a"), is_uuid("676909")
+    (True, False)
+    """
+    return re.fullmatch(_UUID, text) is not None
 
 
 def shown_briefly(value: object) -> str:

@@ -12,8 +12,8 @@ from aind_session.identifiers.session_ids import (
     shown_briefly,
 )
 
-_LABTRACKS = re.compile(r"(?<![A-Za-z0-9])[0-9]{6,7}(?![A-Za-z0-9])")
-_COMPACT_STAMP = re.compile(r"20[0-9]{6}[_ T-][0-9]{6}(?![0-9])")
+_LABTRACKS = r"(?<![A-Za-z0-9])[0-9]{6,7}(?![A-Za-z0-9])"
+_COMPACT_STAMP = r"20[0-9]{6}[_ T-][0-9]{6}(?![0-9])"
 
 
 def parse_subject_id(value: object) -> str:
@@ -79,8 +79,8 @@ def subject_in(text: str) -> str | None:
     session = find_session_id(text)
     if session is not None:
         return session.subject_id
-    short = SHORT_ID.search(text)
+    short = re.search(SHORT_ID, text)
     if short is not None:
         return short[1]
-    number = _LABTRACKS.search(_COMPACT_STAMP.sub(" ", text))
+    number = re.search(_LABTRACKS, re.sub(_COMPACT_STAMP, " ", text))
     return number[0] if number else None
