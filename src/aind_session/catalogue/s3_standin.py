@@ -127,7 +127,9 @@ class S3StandIn:
         )
         page = self.index.page(bucket, prefix, delimiter, after, limit)
         encode = _quoted if params.get("encoding-type") == "url" else escape
-        texts = [f"<Name>{escape(bucket)}</Name><Prefix>{encode(prefix)}</Prefix>"]
+        # botocore decodes the prefix of the second kind of listing only.
+        told = encode(prefix) if second else escape(prefix)
+        texts = [f"<Name>{escape(bucket)}</Name><Prefix>{told}</Prefix>"]
         texts.append(f"<MaxKeys>{limit}</MaxKeys>")
         if delimiter:
             texts.append(f"<Delimiter>{encode(delimiter)}</Delimiter>")

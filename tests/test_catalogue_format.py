@@ -1,0 +1,161 @@
+"""The catalogue's folder: what is written is read again, and what cannot be read says where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aind_session.catalogue import Catalogue
+from aind_session.catalogue.format import CatalogueFormatError
+from aind_session.errors import SandboxError
+
+NAME = "ecephys_000001_2024-01-01_12-00-00"
+
+
+def invented() -> Catalogue:
+    catalogue = Catalogue(description="one invented session", extra={"asked": ["000001"]})
+    catalogue.add_asset({"name": NAME, "tags": ["raw"]})
+    catalogue.add_record(1, {"name": NAME, "location": f"s3://aind-open-data/{NAME}"})
+    catalogue.add_record("v2", {"name": NAME, "location": f"s3://aind-open-data/{NAME}"})
+    catalogue.add_object("aind-open-data", f"{NAME}/a b#1.json", "{}")
+    catalogue.add_object("aind-private", f"{NAME}/big.dat", size=10**9)
+    catalogue.add_computation({"_capsule": "c1", "_files": {"output": "fine", "nwb/x": None}})
+    catalogue.capsules["c1"] = {"name": "A capsule"}
+    return catalogue
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    catalogue = invented()
+    assert Catalogue.load(catalogue.save(tmp_path / "folder")) == catalogue
+
+
+def test_buckets_are_public_where_those_of_aind_are() -> None:
+    assert invented().buckets == {
+        "aind-open-data": {"public": True},
+        "aind-private": {"public": False},
+    }
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(), inside, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(record=st.dictionaries(st.text(), json_values, max_size=4), key=st.text(min_size=1))
+def test_any_record_and_key_survive(
+    tmp_path_factory: pytest.TempPathFactory, record: dict[str, Any], key: str
+) -> None:
+    catalogue = Catalogue()
+    catalogue.add_record(1, {**record, "_id": "1"})
+    catalogue.add_object("b", key, text=key)
+    loaded = Catalogue.load(catalogue.save(tmp_path_factory.mktemp("any")))
+    assert loaded.docdb_v1 == catalogue.docdb_v1
+    assert loaded.objects == catalogue.objects
+
+
+def test_files_are_sorted_and_say_the_same_in_any_order(tmp_path: Path) -> None:
+    forwards, backwards = Catalogue(), Catalogue()
+    names = [f"ecephys_{n:06d}_2024-01-01_12-00-00" for n in (3, 1, 2)]
+    for catalogue, order in ((forwards, names), (backwards, names[::-1])):
+        for name in order:
+            catalogue.add_record(1, {"_id": name, "name": name})
+            catalogue.add_object("aind-open-data", name)
+    forwards.save(tmp_path / "a")
+    backwards.save(tmp_path / "b")
+    for name in ("docdb_v1.jsonl", "s3.jsonl", "catalogue.json"):
+        text = (tmp_path / "a" / name).read_text()
+        assert text == (tmp_path / "b" / name).read_text()
+    lines = (tmp_path / "a" / "docdb_v1.jsonl").read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == sorted(names)
+
+
+def test_keys_of_a_record_keep_their_order(tmp_path: Path) -> None:
+    catalogue = Catalogue()
+    catalogue.add_record(1, {"_id": "1", "subject": {}, "acquisition": {}})
+    loaded = Catalogue.load(catalogue.save(tmp_path))
+    assert list(loaded.docdb_v1[0]) == ["_id", "subject", "acquisition"]
+
+
+def test_saving_again_replaces_what_is_gone(tmp_path: Path) -> None:
+    catalogue = invented()
+    catalogue.save(tmp_path)
+    catalogue.docdb_v2.clear()
+    catalogue.save(tmp_path)
+    assert Catalogue.load(tmp_path).docdb_v2 == []
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", *[".jsonl"] * 4]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"format": "aind-session catalogue", "version": 2}, "newer aind-session"),
+        ({"format": "aind-session catalogue", "version": "x"}, "version 'x' is unknown"),
+        ({"format": "aind-session catalogue"}, "version None is unknown"),
+        ({"version": 1}, "not a catalogue"),
+        ([], "not a catalogue"),
+        ({"format": "aind-session catalogue", "version": 1, "buckets": [1]}, '"buckets" is not'),
+    ],
+)
+def test_a_header_that_is_not_understood(tmp_path: Path, header: object, message: str) -> None:
+    (tmp_path / "catalogue.json").write_text(json.dumps(header))
+    with pytest.raises(CatalogueFormatError, match=message) as caught:
+        Catalogue.load(tmp_path)
+    assert str(tmp_path / "catalogue.json") in str(caught.value)
+
+
+def test_a_header_that_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / "catalogue.json").write_bytes(b"\xff{")
+    with pytest.raises(CatalogueFormatError, match="not JSON"):
+        Catalogue.load(tmp_path)
+
+
+def test_a_folder_without_a_catalogue(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="no catalogue in") as caught:
+        Catalogue.load(tmp_path)
+    assert isinstance(caught.value, ValueError)
+    assert "aind-session snapshot" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("docdb_v1.jsonl", '{"_id": "1"', "truncated"),
+        ("docdb_v2.jsonl", "[1]", "Expected `object`"),
+        ("data_assets.jsonl", '{"name": "no id"}', '"id" is missing'),
+        ("s3.jsonl", '{"bucket": "b", "key": 1}', '"key" is missing or no text'),
+        ("computations.jsonl", "<html>", "malformed"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, file: str, line: str, message: str) -> None:
+    invented().save(tmp_path)
+    with (tmp_path / file).open("a") as stream:
+        stream.write("\n" + line + "\n")
+    number = len((tmp_path / file).read_text().splitlines())
+    with pytest.raises(CatalogueFormatError, match=message) as caught:
+        Catalogue.load(tmp_path)
+    assert f"{tmp_path / file}, line {number}: " in str(caught.value)
+
+
+def test_what_is_added_is_filled_in_and_can_be_changed() -> None:
+    catalogue = Catalogue()
+    asset = catalogue.add_asset({"name": NAME, "tags": ["raw"]})
+    asset["tags"].append("ecephys")
+    assert catalogue.data_assets == [asset]
+    assert {"id", "created", "mount", "last_used", "owner", "state", "type"} <= set(asset)
+    running = catalogue.add_computation({"state": "running"})
+    assert "end_status" not in running
+    assert catalogue.add_computation({})["end_status"] == "succeeded"
+
+
+def test_the_repr_is_short() -> None:
+    catalogue = invented()
+    for number in range(1000):
+        catalogue.add_asset({"name": f"{NAME}_{number}"})
+    assert len(repr(catalogue)) < 500
