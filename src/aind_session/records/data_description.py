@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from aind_session.records.modalities import written_modalities
-from aind_session.records.shape import all_named, at, either, text
+from aind_session.records.shape import all_named, at, either, known, text
 
 DataLevel = Literal["raw", "derived", "simulated"]
 
@@ -31,9 +31,8 @@ def subject_id(core: Any) -> str | None:
 
 
 def project(core: Any) -> str | None:
-    """Read the project's name; the upgrade to 2.x writes `unknown` where there was none."""
-    found = text(at(core, "project_name"))
-    return None if found is not None and found.strip().casefold() == "unknown" else found
+    """Read the project's name."""
+    return known(at(core, "project_name"))
 
 
 def investigators(core: Any) -> tuple[str, ...]:

@@ -107,9 +107,10 @@ class Procedures(View):
 
     @property
     def injections(self) -> tuple[Procedure, ...]:
-        """The injections among what was done to the subject."""
+        """The injections among what was done to the subject; some real ones tell no type."""
         return tuple(
             procedure
             for procedure in self.on_subject
             if "injection" in (procedure.type or "").casefold()
+            or at(procedure.raw, "injection_materials") is not None
         )

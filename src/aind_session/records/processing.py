@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from aind_session.records.shape import (
@@ -18,12 +18,13 @@ from aind_session.records.shape import (
     copied_dict,
     either,
     items,
+    known,
     mappings,
     named,
     text,
     unique,
 )
-from aind_session.records.times import parse_time
+from aind_session.records.times import in_zone, parse_time
 
 _IN_CODE = ("code", "parameters")
 
@@ -69,10 +70,10 @@ class ProcessingStep(View):
     def version(self) -> str | None:
         """The version of the software or code."""
         return (
-            text(at(self.raw, "code", "version"))
-            or text(at(self.raw, "software_version"))
-            or text(at(self.raw, "version"))
-            or text(at(self.raw, "code_version"))
+            known(at(self.raw, "code", "version"))
+            or known(at(self.raw, "software_version"))
+            or known(at(self.raw, "version"))
+            or known(at(self.raw, "code_version"))
         )
 
     @property
@@ -102,13 +103,13 @@ class ProcessingStep(View):
 
     @property
     def start(self) -> datetime | None:
-        """When it began; naive where the record writes no offset."""
-        return parse_time(at(self.raw, "start_date_time"))
+        """When it began, aware; times without an offset are those of a machine in UTC."""
+        return in_zone(parse_time(at(self.raw, "start_date_time")), timezone.utc)
 
     @property
     def end(self) -> datetime | None:
-        """When it ended; naive where the record writes no offset."""
-        return parse_time(at(self.raw, "end_date_time"))
+        """When it ended, aware; times without an offset are those of a machine in UTC."""
+        return in_zone(parse_time(at(self.raw, "end_date_time")), timezone.utc)
 
     @property
     def stage(self) -> str:

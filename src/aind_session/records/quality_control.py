@@ -114,7 +114,7 @@ class Metric(View):
         return tuple(copied(entry) for entry in mappings(written))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Evaluation:
     """Metrics that are judged together.
 

@@ -298,9 +298,13 @@ class Record(View):
 
     @property
     def instrument_id(self) -> str | None:
-        """The rig or instrument, as the recording's file spells it, else as its own file does."""
-        told = self._of_recording(acquisition.instrument_id)
-        return told or instrument.instrument_id(at(self.raw, "rig"), at(self.raw, "instrument"))
+        """The rig or instrument, as its own file spells it, else as the recording's does.
+
+        In 1.x the two often differ (`MESO.1` and `429_MESO1_20260122`); the upgrade to 2.x keeps
+        the first.
+        """
+        told = instrument.instrument_id(at(self.raw, "rig"), at(self.raw, "instrument"))
+        return told or self._of_recording(acquisition.instrument_id)
 
     @property
     def ethics(self) -> tuple[str, ...]:

@@ -122,6 +122,18 @@ def text(value: Any) -> str | None:
     return None
 
 
+def known(value: Any) -> str | None:
+    """Read a text, of which `unknown` says nothing: the upgrade to 2.x fills gaps with it.
+
+    Examples
+    --------
+    >>> known("0.2.8"), known("unknown")
+    ('0.2.8', None)
+    """
+    found = text(value)
+    return None if found is None or found.strip().casefold() == "unknown" else found
+
+
 def named(value: Any) -> str | None:
     """Read a text, or the name of something described by a mapping.
 

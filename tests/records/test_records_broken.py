@@ -1,0 +1,164 @@
+"""A record of any shape: no question raises, and damage stays where it is."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_records import READ_BY, answers, first_generation, second_generation
+
+from aind_session.records import QUESTIONS, Record
+
+SCALARS: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
+)
+JSON: st.SearchStrategy[Any] = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner),
+    max_leaves=8,
+)
+RECORDS = {1: first_generation(), 2: second_generation()}
+REPLACEMENTS: tuple[Any, ...] = (
+    None, "", "text", "2031-13-45T99:99:99Z", 7, -1.5, float("nan"), True, [], {}, [[]], [None],
+    ["a", {"b": 1}], {"a": ["b"]}, [{"name": None}], {"name": ["x"]}, 10**30, "s3://", "ecephys",
+)  # fmt: skip
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Go through the paths of all keys and elements of a record."""
+    children: Any = ()
+    if isinstance(value, dict):
+        children = value.items()
+    elif isinstance(value, list):
+        children = enumerate(value)
+    for key, child in children:
+        yield (*path, key)
+        yield from _places(child, (*path, key))
+
+
+PLACES = {generation: tuple(_places(record)) for generation, record in RECORDS.items()}
+WHOLE = {generation: answers(record) for generation, record in RECORDS.items()}
+
+
+def _damaged(generation: int, place: tuple[Any, ...], replacement: Any, delete: bool) -> Any:
+    record = copy.deepcopy(RECORDS[generation])
+    holder: Any = record
+    for key in place[:-1]:
+        holder = holder[key]
+    if delete:
+        del holder[place[-1]]
+    else:
+        holder[place[-1]] = replacement
+    return record
+
+
+def _check_damage(generation: int, place: tuple[Any, ...], replacement: Any, delete: bool) -> None:
+    found = answers(_damaged(generation, place, replacement, delete))
+    for question in QUESTIONS:
+        if place[0] not in READ_BY[question]:
+            assert found[question] == WHOLE[generation][question], question
+
+
+def test_table_of_what_is_read_is_complete() -> None:
+    assert set(READ_BY) == set(QUESTIONS)
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_every_single_place_deleted_or_nulled(generation: int) -> None:
+    for place in PLACES[generation]:
+        _check_damage(generation, place, None, delete=True)
+        _check_damage(generation, place, None, delete=False)
+
+
+@given(st.data(), st.sampled_from([1, 2]), st.sampled_from(REPLACEMENTS) | JSON)
+def test_any_place_of_another_type(data: st.DataObject, generation: int, replacement: Any) -> None:
+    place = data.draw(st.sampled_from(PLACES[generation]))
+    _check_damage(generation, place, replacement, delete=False)
+
+
+@given(st.data(), st.sampled_from([1, 2]))
+def test_damage_in_many_places_at_once(data: st.DataObject, generation: int) -> None:
+    record = copy.deepcopy(RECORDS[generation])
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.sampled_from(tuple(_places(record)) or (("name",),)))
+        holder: Any = record
+        for key in place[:-1]:
+            holder = holder[key]
+        holder[place[-1]] = data.draw(st.sampled_from(REPLACEMENTS))
+    answers(record)
+
+
+@given(JSON)
+def test_any_json_as_the_record(value: Any) -> None:
+    found = answers(value)
+    if not isinstance(value, dict):
+        assert all(answer is None or answer == [] for answer in found.values())
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys([*RECORDS[1], *RECORDS[2]], JSON)))
+def test_any_json_as_core_files(record: dict[str, Any]) -> None:
+    answers(record)
+
+
+@pytest.mark.parametrize("key", ["processing", "quality_control", "procedures", "data_description"])
+def test_nesting_without_end(key: str) -> None:
+    nested: Any = {"name": "x", "sorter_name": "y"}
+    for _ in range(20_000):
+        nested = [nested]
+    lists = ("data_processes", "metrics", "evaluations", "subject_procedures", "modality", "tags")
+    record = {key: dict.fromkeys(lists, nested)}
+    record[key]["parameters"] = record[key]["code"] = nested
+    record[key]["metrics"] = [{"name": "deep", "value": nested}]
+    answers(record)
+
+
+def test_asking_changes_nothing() -> None:
+    for made in (first_generation, second_generation):
+        raw = made()
+        first = answers(raw)
+        assert answers(raw) == first
+        assert raw == made()
+        assert Record(raw).raw is raw
+
+
+def test_real_records_with_damage(shared_data: Any) -> None:
+    for path in sorted(shared_data.glob("records/v*/*.json"))[::12]:
+        raw = json.loads(path.read_text())
+        for key in raw:
+            for replacement in (None, "text", [1], {"a": [None]}):
+                answers({**raw, key: replacement})
+
+
+@pytest.mark.slow
+@settings(max_examples=20_000)
+@given(st.data(), st.sampled_from([1, 2]), st.sampled_from(REPLACEMENTS) | JSON)
+def test_any_place_of_another_type_at_length(
+    data: st.DataObject, generation: int, replacement: Any
+) -> None:
+    place = data.draw(st.sampled_from(PLACES[generation]))
+    _check_damage(generation, place, replacement, delete=False)
+
+
+@pytest.mark.slow
+@settings(max_examples=20_000)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys([*RECORDS[1], *RECORDS[2]], JSON)))
+def test_any_json_as_core_files_at_length(record: dict[str, Any]) -> None:
+    answers(record)
+
+
+@pytest.mark.slow
+def test_every_real_record_with_damage(shared_data: Any) -> None:
+    for path in sorted(shared_data.glob("records/v*/*.json")):
+        raw = json.loads(path.read_text())
+        whole = answers(raw)
+        for key in list(raw):
+            for replacement in REPLACEMENTS:
+                found = answers({**raw, key: replacement})
+                for question in QUESTIONS:
+                    if key not in READ_BY[question]:
+                        assert found[question] == whole[question], (path.name, key, question)

@@ -1,0 +1,136 @@
+"""Steps of processing in each of the places where records had them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from made_records import RECORDING, first_generation, second_generation
+
+from aind_session.records import Pipeline, Processing, Record
+
+
+def _step(name: str, sorter: str | None = None) -> dict[str, Any]:
+    return {"name": name, "parameters": {"sorter_name": sorter}}
+
+
+@pytest.mark.parametrize("raw", [first_generation(), second_generation()], ids=["v1", "v2"])
+def test_one_answer_for_both_generations(raw: dict[str, Any]) -> None:
+    processing = Record(raw).processing
+    assert processing is not None
+    compression, sorting, analysis = processing.steps
+    utc = timezone.utc
+    assert compression.name == compression.process_type == "Compression"
+    assert compression.version == "0.3.5"
+    assert compression.code_url == "https://example.org/compress"
+    assert compression.parameters == {"level": 3}
+    assert compression.inputs == ("/in",)
+    assert compression.output_location == "s3://out"
+    assert compression.outputs == {"ratio": 0.5}
+    assert compression.start == datetime(2031, 5, 8, tzinfo=utc)
+    assert compression.end == datetime(2031, 5, 8, 0, 10, tzinfo=utc)
+    assert compression.recording is None
+    assert sorting.process_type == "Spike sorting"
+    assert sorting.sorter_name == "sorterx"
+    assert sorting.recording == RECORDING
+    assert sorting.start == datetime(2031, 5, 8, 1, tzinfo=utc)
+    assert [step.stage for step in processing.steps] == ["Processing", "Processing", "Analysis"]
+    assert analysis.experimenters == ("A. Nalyst",)
+    assert analysis.version is None
+    assert analysis.notes is None
+    assert [pipeline.url for pipeline in processing.pipelines] == ["https://example.org/pipeline"]
+    assert [pipeline.version for pipeline in processing.pipelines] == ["2.1"]
+    assert processing.sorter_names == ("sorterx",)
+
+
+def test_old_list_at_the_top() -> None:
+    old = {
+        "schema_version": "0.1.0",
+        "pipeline_url": "u",
+        "pipeline_version": "1",
+        "data_processes": [{**_step("Spike sorting", "old"), "version": "0.2"}],
+    }
+    processing = Processing(old)
+    assert processing.sorter_names == ("old",)
+    assert processing.steps[0].version == "0.2"
+    assert processing.pipelines == (Pipeline("u", "1"),)
+
+
+def test_list_within_the_list_and_second_list_at_the_top() -> None:
+    processing = Processing(
+        {
+            "processing_pipeline": {
+                "data_processes": [_step("A"), [_step("B", "deep"), [_step("C")]], _step("D")]
+            },
+            "data_processes": [_step("E", "second"), _step("F", "deep")],
+            "analyses": [_step("G")],
+        }
+    )
+    assert [step.name for step in processing.steps] == list("ABCDEFG")
+    assert processing.sorter_names == ("deep", "second")
+
+
+@pytest.mark.parametrize(
+    ("step", "recording"),
+    [
+        ({"process_type": "Spike sorting", "name": "Spike sorting - R#1"}, "R#1"),
+        ({"process_type": "Spike sorting", "name": "Spike sorting_3"}, None),
+        (
+            {
+                "process_type": "Spike sorting",
+                "name": "Spike sorting_3",
+                "code": {"parameters": {"recording_name": "R#1"}},
+            },
+            "R#1",
+        ),
+        ({"name": "Spike sorting - R#1"}, None),
+    ],
+)
+def test_recording(step: Any, recording: str | None) -> None:
+    assert Processing({"data_processes": [step]}).steps[0].recording == recording
+
+
+@pytest.mark.parametrize(
+    ("pipelines", "expected"),
+    [
+        ([{"url": "u", "version": None, "name": "n"}], (Pipeline("u", None, "n"),)),
+        ({"url": "u"}, (Pipeline("u"),)),
+        (["https://u", "n"], (Pipeline("https://u"), Pipeline(name="n"))),
+        ([{}, None, 3.5], ()),
+        (None, ()),
+    ],
+)
+def test_pipelines(pipelines: Any, expected: tuple[Pipeline, ...]) -> None:
+    assert Processing({"pipelines": pipelines}).pipelines == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ([{"url": "s3://a"}, {"name": "b"}, "c", None], ("s3://a", "b", "c")),
+        ("s3://a", ("s3://a",)),
+        (None, ()),
+    ],
+)
+def test_inputs(written: Any, expected: tuple[str, ...]) -> None:
+    step = {"object_type": "Data process", "code": {"input_data": written}}
+    assert Processing({"data_processes": [step]}).steps[0].inputs == expected
+
+
+def test_dependencies() -> None:
+    processing = Record(second_generation()).processing
+    assert processing is not None
+    assert processing.dependencies == {"Compression": (), "Analysis": ("Compression",)}
+    assert Processing({"dependency_graph": None}).dependencies == {}
+
+
+@pytest.mark.parametrize("core", [None, [], "text", 3])
+def test_no_processing(core: Any) -> None:
+    record = Record({"processing": core})
+    assert record.processing is None
+    assert record.sorter_names == ()
+
+
+def test_a_copy_of_the_raw_assets_processing_has_no_sorter() -> None:
+    assert Processing({"data_processes": [_step("Compression")]}).sorter_names == ()
