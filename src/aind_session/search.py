@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,7 @@ def iter_sessions(**filters: Any) -> Iterator[Session]:
 def _years(wanted: DateRange) -> Iterator[tuple[datetime.datetime, datetime.datetime]]:
     this_year = datetime.datetime.now().year
     edges = [2000, *range(2015, this_year + 2), 2100]
-    for first, after in zip(edges, edges[1:], strict=False):
+    for first, after in itertools.pairwise(edges):
         start = datetime.datetime(first, 1, 1)
         end = datetime.datetime(after, 1, 1) - datetime.timedelta(microseconds=1)
         both = DateRange(start, end).within(wanted)

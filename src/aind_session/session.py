@@ -269,7 +269,8 @@ class Session:
         Examples
         --------
         >>> import aind_session
-        >>> aind_session.Session("ecephys_676909_2023-12-13_13-43-40").explain()  # doctest: +ELLIPSIS
+        >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
+        >>> session.explain()  # doctest: +ELLIPSIS
         ecephys_676909_2023-12-13_13-43-40
         ...
         """

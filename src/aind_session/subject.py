@@ -136,11 +136,13 @@ class Subject:
         freshness.forget_subject(self._id)
 
 
+_EXTENSIONS = "aind_session.extensions"
+
 extension.attach_builtin(
     Subject,
     {
-        "docdb": "aind_session.extensions.docdb:SubjectDocDB",
-        "neuroglancer": "aind_session.extensions.neuroglancer:NeuroglancerExtension",
-        "ibl_data_converter": "aind_session.extensions.ibl_data_converter:IBLDataConverterExtension",
+        "docdb": f"{_EXTENSIONS}.docdb:SubjectDocDB",
+        "neuroglancer": f"{_EXTENSIONS}.neuroglancer:NeuroglancerExtension",
+        "ibl_data_converter": f"{_EXTENSIONS}.ibl_data_converter:IBLDataConverterExtension",
     },
 )

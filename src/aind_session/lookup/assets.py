@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aind_session.identifiers import SessionID
 from aind_session.lookup import belonging, questions, trail
 from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import CODE_OCEAN, DOCDB, GENERATIONS, Assets, Rows
+from aind_session.lookup.questions import CODE_OCEAN, DOCDB, GENERATIONS, Assets, Row, Rows
 from aind_session.services import pool
 from aind_session.services.models import AssetSummary
 
@@ -113,9 +113,11 @@ def _other_spelling(session: SessionID, missing: str) -> Known | None:
     )
 
 
-def of_subjects(subject_ids: Sequence[str], missing: str) -> dict[str, Known]:
+def of_subjects(
+    subject_ids: Sequence[str], missing: str, gaps: Gaps | None = None
+) -> dict[str, Known]:
     """Gather assets and rows of several subjects: one search each, and three for all of them."""
-    gaps = Gaps(missing)
+    gaps = Gaps(missing) if gaps is None else gaps
     outcomes = pool.outcomes(
         lambda: questions.assets_by_field(subject_ids),
         *(
@@ -128,12 +130,26 @@ def of_subjects(subject_ids: Sequence[str], missing: str) -> dict[str, Known]:
     rows = [row for o in outcomes[1:3] for row in gaps.fill(DOCDB, o, ())]
     by_text = [a for o in outcomes[3:] for a in gaps.fill(CODE_OCEAN, o, ())]
     assets_of: dict[str, list[AssetSummary]] = {s: [] for s in subject_ids}
-    rows_of: dict[str, list[questions.Row]] = {s: [] for s in subject_ids}
+    rows_of: dict[str, list[Row]] = {s: [] for s in subject_ids}
     for asset in (*by_field, *by_text):
         assets_of.get(belonging.subject_of_asset(asset), []).append(asset)
     for row in rows:
         rows_of.get(belonging.subject_of_row(row), []).append(row)
     return {s: Known(ascending(assets_of[s]), tuple(rows_of[s]), gaps) for s in subject_ids}
+
+
+def by_session(some: Assets, rows: Sequence[Row], gaps: Gaps) -> dict[SessionID, Known]:
+    """Sort assets and rows by the session in their name."""
+    of: dict[SessionID, tuple[list[AssetSummary], list[Row]]] = {}
+    for asset in some:
+        session = belonging.session_of(asset.name)
+        if session is not None:
+            of.setdefault(session, ([], []))[0].append(asset)
+    for row in rows:
+        session = belonging.session_of(row.name)
+        if session is not None:
+            of.setdefault(session, ([], []))[1].append(row)
+    return {s: Known(tuple(a), tuple(r), gaps) for s, (a, r) in of.items()}
 
 
 def open_linked(known: Known) -> Assets:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from aind_session.identifiers import SessionID
-from aind_session.lookup import belonging, trail
-from aind_session.lookup.questions import DOCDB, Rows
+from aind_session.lookup import assets, belonging, questions, trail
+from aind_session.lookup.assets import Known
+from aind_session.lookup.partial import Gaps
+from aind_session.lookup.questions import DOCDB, GENERATIONS, Row, Rows
+from aind_session.services import pool
 
 #: Sessions remembered with those that were found with them.
 KEPT = 20_000
 #: Sessions whose full records are fetched at once: a record has 100 kB on average, the gateway's
 #: limit is 10 MB.
 AT_ONCE = 50
+#: Subjects named in one question: their IDs in a filter stay far below the limit of a URL, should
+#: the question have to be put as one.
+SUBJECTS_AT_ONCE = 100
 
 _groups: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 _lock = threading.Lock()
@@ -56,18 +62,106 @@ def clear() -> None:
 
 
 def names_with(session: SessionID, generation: str) -> list[str]:
-    """Name the records worth fetching together with a session's, itself included.
-
-    Where the rows of the subject are known, only records that exist are named.
-    """
+    """Name the records worth fetching together with a session's, itself included."""
     with _lock:
         group = _groups.get(session.id, ())
-    if len(group) < 2:
-        return [session.id]
+    return _that_exist(group, generation) if len(group) > 1 else [session.id]
+
+
+def _that_exist(session_ids: Iterable[str], generation: str) -> list[str]:
+    """Leave out sessions that have no record, as far as that is known."""
+    names = []
+    for session_id in session_ids:
+        found = belonging.session_of(session_id)
+        if found is not None and _has_record(found, generation):
+            names.append(session_id)
+    return names
+
+
+def _has_record(session: SessionID, generation: str) -> bool:
     rows: Rows | None = trail.peek(DOCDB, ("rows of subject", generation, session.subject_id))
     if rows is None:
-        return list(group)
-    here = {row.name for row in rows if belonging.named(row.name).is_session_name}
-    subject_mates = [name for name in group if f"{session.subject_id}_" in name]
-    others = [name for name in group if name not in subject_mates]
-    return [name for name in (*subject_mates, *others) if name in here or name in others]
+        return True
+    if any(row.name == session.id for row in rows):
+        return True
+    # Known to have none: kept as such, so that nobody asks for it.
+    trail.learn(DOCDB, ("record", generation, session.id), ())
+    return False
+
+
+def _chunks(things: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [things[i : i + size] for i in range(0, len(things), size)]
+
+
+def _subjects(sessions: Iterable[SessionID]) -> list[str]:
+    return list(dict.fromkeys(session.subject_id for session in sessions))
+
+
+def rows(sessions: Sequence[SessionID]) -> dict[SessionID, Rows]:
+    """Give a few fields of each session's records: one request a generation and 100 subjects."""
+    gaps = Gaps("columns from its records")
+    subjects = _subjects(sessions)
+    with trail.following(subjects[0] if subjects else "", "records of a cohort"):
+        outcomes = pool.outcomes(
+            *(
+                lambda g=g, c=c: questions.rows_of_subjects(g, c)  # type: ignore[misc]
+                for c in _chunks(subjects, SUBJECTS_AT_ONCE)
+                for g in GENERATIONS
+            )
+        )
+        by_session: dict[str, list[Row]] = {}
+        for outcome in outcomes:
+            for row in gaps.fill(DOCDB, outcome, ()):
+                found = belonging.session_of(row.name)
+                if found is not None:
+                    by_session.setdefault(found.id, []).append(row)
+        gaps.warn()
+        return {s: tuple(by_session.get(s.id, ())) for s in sessions}
+
+
+def known(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
+    """Give each session's assets and rows, linked assets opened.
+
+    One request a subject, and three for each 100 of them.
+    """
+    gaps = Gaps("sessions' assets and records")
+    subjects = _subjects(sessions)
+    result: dict[SessionID, Known] = {}
+    with trail.following(subjects[0] if subjects else "", "assets of a cohort"):
+        by_subject: dict[str, Known] = {}
+        for chunk in _chunks(subjects, SUBJECTS_AT_ONCE):
+            by_subject.update(assets.of_subjects(chunk, gaps.missing, gaps))
+        opened = pool.gather_all(lambda s: assets.open_linked(by_subject[s]), list(by_subject))
+        for of_subject, some in zip(by_subject.values(), opened, strict=True):
+            result.update(assets.by_session(some, of_subject.rows, gaps))
+        gaps.warn()
+    return {session: result.get(session, Known((), (), gaps)) for session in sessions}
+
+
+def records(sessions: Sequence[SessionID], each: Callable[[int], object]) -> None:
+    """Fetch and keep the full records of sessions, a request for each 50 and generation.
+
+    Parameters
+    ----------
+    sessions
+        Whose records.
+    each
+        Called with the number of sessions whenever some are done.
+    """
+    ids = [session.id for session in sessions]
+
+    def learn(chunk: Sequence[str], generation: str) -> None:
+        questions.learn_records(generation, _that_exist(chunk, generation))
+        if generation == GENERATIONS[-1]:
+            each(len(chunk))
+
+    gaps = Gaps("metadata records")
+    for outcome in pool.outcomes(
+        *(
+            lambda c=c, g=g: learn(c, g)  # type: ignore[misc]
+            for c in _chunks(ids, AT_ONCE)
+            for g in GENERATIONS
+        )
+    ):
+        gaps.fill(DOCDB, outcome, None)
+    gaps.warn()

@@ -12,9 +12,8 @@ from aind_session.lookup import assets, belonging, questions, trail
 from aind_session.lookup.assets import Known
 from aind_session.lookup.filters import modality_filter
 from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import CODE_OCEAN, DOCDB, GENERATIONS, Assets, Row
+from aind_session.lookup.questions import CODE_OCEAN, DOCDB, GENERATIONS, Assets
 from aind_session.services import codeocean, docdb, pool
-from aind_session.services.models import AssetSummary
 
 MISSING = "sessions that only it knows"
 
@@ -32,25 +31,11 @@ def of_subjects(subject_ids: Sequence[str]) -> Found:
         gaps.warn()
         found: Found = {}
         for subject_id, known in by_subject.items():
-            of_subject = _by_session(known.assets, known.rows, gaps)
+            of_subject = assets.by_session(known.assets, known.rows, gaps)
             found.update({s: k for s, k in of_subject.items() if s.subject_id == subject_id})
             if not of_subject:
                 trail.tell("No session was found of subject %s", subject_id)
         return found
-
-
-def _by_session(some: Assets, rows: Sequence[Row], gaps: Gaps) -> Found:
-    """Sort assets and rows by the session in their name."""
-    of: dict[SessionID, tuple[list[AssetSummary], list[Row]]] = {}
-    for asset in some:
-        session = belonging.session_of(asset.name)
-        if session is not None:
-            of.setdefault(session, ([], []))[0].append(asset)
-    for row in rows:
-        session = belonging.session_of(row.name)
-        if session is not None:
-            of.setdefault(session, ([], []))[1].append(row)
-    return {s: Known(tuple(a), tuple(r), gaps) for s, (a, r) in of.items()}
 
 
 def matching(
@@ -85,7 +70,7 @@ def matching(
         if DOCDB in gaps.errors and not some and not rows:
             gaps.raise_first()
         gaps.warn()
-        found = _by_session(some, rows, gaps)
+        found = assets.by_session(some, rows, gaps)
         return {s: k for s, k in found.items() if dates.contains(s.dt)}
 
 
