@@ -307,7 +307,7 @@ def make() -> Catalogue:
     """Make the whole catalogue."""
     folder = Catalogue(
         description=TABLE["description"],
-        buckets={name: {"public": public} for name, public in TABLE["buckets"].items()},
+        buckets={name: {"public": public} for name, public in tables()["buckets"].items()},
         capsules={capsule: {} for capsule in TABLE["capsules"]},
     )
     raw_ids = add_known(folder)

@@ -17,7 +17,8 @@ Json = dict[str, Any]
 RESULTS_BUCKET = "codeocean-s3datasetsbucket-1u41qdg42ur9"
 
 _NAME = re.compile(
-    r"(?:(?P<platform>[^_]+)_)?(?P<subject>[^_]+)_(?P<date>\d{4}-\d\d-\d\d)_(?P<time>\d\d-\d\d-\d\d)"
+    r"(?:(?P<platform>[A-Za-z0-9-]+)_)?(?P<subject>[A-Za-z]*[0-9][A-Za-z0-9]*)"
+    r"_(?P<date>\d{4}-\d\d-\d\d)_(?P<time>\d\d-\d\d-\d\d)"
 )
 
 

@@ -239,7 +239,7 @@ class _Builder:
         self.assets.append((asset["created"], asset["id"]))
 
     def record(
-        self, name: str, location: str, created: int, asset_id: str, label: str = "", **core: Any
+        self, name: str, location: str, created: int, asset_id: str, label: str = "", **cores: Any
     ) -> None:
         for generation in self.generations:
             derived: dict[str, Any] = {"source": self.session_id, "process": label}
@@ -256,11 +256,20 @@ class _Builder:
                     created=created,
                     asset_ids=[asset_id] if self.linked and self.in_codeocean else [],
                     **derived,
-                    **{key: make(generation) for key, make in core.items()},
+                    **{key: make(generation) for key, make in cores.items()},
                 ),
             )
 
-    def derived(self, label: str, created: int, raw_id: str, **other: Any) -> str:
+    def derived(
+        self,
+        label: str,
+        created: int,
+        raw_id: str,
+        *,
+        capsule: str | None = None,
+        computation: str | None = None,
+        **cores: Any,
+    ) -> str:
         """Add a result with this label: the asset and its records."""
         name = f"{self.session_id}_{label}_{stamp(created)}"
         asset_id = invented_id("asset", name)
@@ -274,13 +283,13 @@ class _Builder:
                     platform=self.name.platform,
                     inputs=[raw_id],
                     level="derived" if self.metadata else None,
-                    capsule=other.pop("capsule", None),
-                    computation=other.pop("computation", None),
+                    capsule=capsule,
+                    computation=computation,
                 )
             )
             self.labels.setdefault(label, asset_id)
         location = f"s3://{RESULTS_BUCKET}/{asset_id}"
-        self.record(name, location, created + 600, asset_id, label, **other)
+        self.record(name, location, created + 600, asset_id, label, **cores)
         return asset_id
 
     def sorting(
