@@ -116,11 +116,7 @@ class Index:
             if self._is_late(bucket, prefix, listing=True):
                 keys = []
             at = bisect_left(keys, prefix)
-            if after:
-                folded = delimiter and after.endswith(delimiter)
-                at = max(
-                    at, bisect_left(keys, _after(after)) if folded else bisect_right(keys, after)
-                )
+            at = max(at, bisect_right(keys, after)) if after else at
             found = Page([], [], None)
             while at < len(keys) and keys[at].startswith(prefix):
                 key = keys[at]
@@ -129,13 +125,13 @@ class Index:
                 end = key.find(delimiter, len(prefix)) if delimiter else -1
                 if end < 0:
                     found.keys.append(key)
-                    found.last = key
                     at += 1
                 else:
                     common = key[: end + len(delimiter)]
                     found.prefixes.append(common)
-                    found.last = common
                     at = bisect_left(keys, _after(common), at)
+                # Of what was folded: its last key, so that the next page begins behind it.
+                found.last = keys[at - 1]
             found.last = None
             return found
 

@@ -138,6 +138,8 @@ class S3StandIn:
         texts.append(f"<IsTruncated>{'true' if page.last else 'false'}</IsTruncated>")
         if second:
             texts.append(f"<KeyCount>{len(page.keys) + len(page.prefixes)}</KeyCount>")
+            if "start-after" in params:
+                texts.append(f"<StartAfter>{encode(params['start-after'])}</StartAfter>")
             if token:
                 texts.append(f"<ContinuationToken>{escape(token)}</ContinuationToken>")
             if page.last:
