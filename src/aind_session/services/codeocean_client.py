@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import threading
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from urllib3.util import Retry
 
 from aind_session import settings
 from aind_session.errors import BadAnswerError, InvalidIdentifierError, ServiceError
+from aind_session.services.addresses import origin_of
 from aind_session.services.cache import answers
 from aind_session.services.codeocean_errors import (
     SERVICE,
@@ -25,14 +25,17 @@ from aind_session.services.codeocean_errors import (
     RefusedTokenError,
     error_of,
 )
+from aind_session.services.keeping import Kept
 from aind_session.services.retrying import is_read
 from aind_session.services.scrubbing import excerpt
-from aind_session.services.transport import Kept, Transport, guard_session, origin_of
+from aind_session.services.sessions import guard_session
+from aind_session.services.transport import Transport
 
 log = logging.getLogger("aind_session.services")
 
 _json = msgspec.json.Decoder(msgspec.Raw)
-_probing = threading.local()
+#: What tells whether a token is good.
+PROBE = "data_assets/search"
 
 
 class Client(CodeOcean):  # type: ignore[misc]
@@ -67,28 +70,25 @@ class Client(CodeOcean):  # type: ignore[misc]
 
     def _error_handler(self, response: requests.Response, *_: Any, **__: Any) -> None:
         """Raise what an answer means; called by `requests` for each answer."""
-        if origin_of(str(response.url)) != origin_of(self.domain):
-            # An answer from elsewhere says nothing about the token.
-            if response.status_code >= 400:
-                raise error_of(CodeOceanError, response)
-            return
-        if response.status_code < 400:
+        if response.status_code >= 400:
+            raise self._meaning(response)
+        if response.asked.origin == origin_of(self.domain):  # type: ignore[attr-defined]
             check_json(response)
-            return
-        raise self._meaning(response)
 
     def _meaning(self, response: requests.Response) -> CodeOceanError:
         status = response.status_code
+        if origin_of(str(response.url)) != origin_of(self.domain):
+            # An answer from elsewhere says nothing about the token.
+            return error_of(CodeOceanError, response)
         if status == 404:
             return error_of(CodeOceanNotFoundError, response)
         if status == 403:
             return error_of(ClosedAssetError, response, "The token is not allowed to see it.")
         if status != 401:
             return error_of(CodeOceanError, response)
-        if getattr(_probing, "now", False):
-            return error_of(RefusedTokenError, response)
         try:
-            accepted = self.accepts_token()
+            # A search is closed to no good token: it is its own probe.
+            accepted = not str(response.url).endswith(PROBE) and self.accepts_token()
         except ServiceError as problem:
             return error_of(
                 CodeOceanError, response, f"Whether the token is good is not known ({problem})."
@@ -116,15 +116,16 @@ class Client(CodeOcean):  # type: ignore[misc]
         return answers.get(("token", who), self._probe)
 
     def _probe(self) -> bool:
-        # A search is the least that the scope allows, and no asset can be closed to it.
-        _probing.now = True
+        # The least that the scope allows.
         try:
-            self.session.post("data_assets/search", json={"limit": 1, "archived": False})
+            self.probe()
         except (RefusedTokenError, ClosedAssetError):
             return False
-        finally:
-            _probing.now = False
         return True
+
+    def probe(self) -> None:
+        """Put the question that any good token may ask; raises what comes of it."""
+        self.session.post(PROBE, json={"limit": 1, "archived": False})
 
 
 def check_json(response: requests.Response) -> None:
@@ -188,12 +189,8 @@ def get_client(check_credentials: bool = False, retries: int | Retry | None = No
     client = _clients.get(key, make)
     if check_credentials and not client.accepts_token():
         # Asked once more, so that the error tells the service's own words.
-        _raise_refusal(client)
+        client.probe()
     return client
-
-
-def _raise_refusal(client: Client) -> None:
-    client.session.post("data_assets/search", json={"limit": 1, "archived": False})
 
 
 def _times(retries: int | Retry) -> int:

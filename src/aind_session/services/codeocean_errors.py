@@ -19,10 +19,11 @@ from aind_session.errors import (
     IncompleteAnswerError,
     ServiceError,
 )
+from aind_session.services.asked import Asked
 from aind_session.services.scrubbing import bare_response, excerpt, kept_headers, scrub
-from aind_session.services.transport import Asked
 
 SERVICE = "Code Ocean"
+LONGEST_MESSAGE = 1000
 
 
 class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
@@ -85,11 +86,6 @@ class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
             {name: getattr(self, name) for name in names},
         )
 
-    def prefixed(self, text: str) -> CodeOceanError:
-        """Give the same error with more said before it."""
-        cls, _, answer, facts = self.__reduce__()[1]
-        return _rebuild(cls, f"{text}: {self._text}", answer, facts)
-
 
 def _rebuild(
     cls: type[CodeOceanError], text: str, answer: dict[str, Any], facts: dict[str, Any]
@@ -137,7 +133,7 @@ def error_of(cls: type[CodeOceanError], response: Response, advice: str = "") ->
         "headers": kept_headers(response, asked.secrets),
         "reason": response.reason or "",
     }
-    said = f" It said: {excerpt(_message(body))}" if body.strip() else ""
+    said = f" It said: {_said(body)}" if body.strip() else ""
     advice = f" {advice}" if advice else ""
     text = f"{SERVICE} answered {response.status_code} to {asked.told()}.{advice}{said}"
     error = cls(text, answer, **asked.facts(response.status_code))
@@ -145,7 +141,8 @@ def error_of(cls: type[CodeOceanError], response: Response, advice: str = "") ->
     return error
 
 
-def _message(body: bytes) -> bytes:
-    with contextlib.suppress(ValueError, AttributeError):
-        return str(json.loads(body)["message"]).encode()
-    return body
+def _said(body: bytes) -> str:
+    """Give the service's own message, or the start of what came in its place."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(body)["message"])[:LONGEST_MESSAGE]
+    return excerpt(body)

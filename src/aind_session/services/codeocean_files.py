@@ -20,8 +20,10 @@ from aind_session.services.codeocean_errors import (
     CodeOceanNotFoundError,
     error_of,
 )
+from aind_session.services.keeping import Kept
 from aind_session.services.scrubbing import excerpt
-from aind_session.services.transport import Kept, Transport, bare_session
+from aind_session.services.sessions import bare_session
+from aind_session.services.transport import Transport
 
 #: Name, whether it is a folder, size in bytes (None for folders).
 Item = tuple[str, bool, "int | None"]

@@ -22,9 +22,12 @@ from aind_session.errors import (
     ServiceError,
     ServiceTimeoutError,
 )
+from aind_session.services.addresses import is_loopback
 from aind_session.services.docdb_errors import SERVICE, DocDBError, error_of
+from aind_session.services.keeping import Kept
 from aind_session.services.scrubbing import excerpt
-from aind_session.services.transport import Kept, Transport, bare_session, is_loopback
+from aind_session.services.sessions import bare_session
+from aind_session.services.transport import Transport
 
 if TYPE_CHECKING:
     from aind_data_access_api.document_db import MetadataDbClient

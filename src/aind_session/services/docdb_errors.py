@@ -53,7 +53,7 @@ def error_of(response: Response) -> DocDBError:
         "headers": kept_headers(response, asked.secrets),
         "reason": response.reason or "",
     }
-    said = f" It said: {excerpt(body)}" if body.strip() else ""
+    said = f" It said: {excerpt(body, limit=1000)}" if body.strip() else ""
     error = DocDBError(
         f"{SERVICE} answered {response.status_code} to {asked.told()}.{said}",
         answer,

@@ -73,10 +73,20 @@ class Kept(Generic[T]):
 _all: weakref.WeakSet[Kept[Any]] = weakref.WeakSet()
 
 
+_also: list[Callable[[], None]] = []
+
+
+def when_reset(do: Callable[[], None]) -> None:
+    """Do something more whenever every client is dropped."""
+    _also.append(do)
+
+
 def reset() -> None:
     """Drop every client of every service, and what they remember of their service."""
     for kept in list(_all):
         kept.clear()
+    for do in _also:
+        do()
 
 
 def _after_fork() -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from urllib.parse import urlsplit, urlunsplit
 
 from requests import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
+
+from aind_session.services.addresses import bare_url
 
 #: Headers that say who asks.
 CREDENTIAL_HEADERS = ("Authorization", "Proxy-Authorization", "Cookie", "X-Amz-Security-Token")
@@ -64,22 +65,9 @@ def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
     return _TOKEN.sub(HIDDEN, text)
 
 
-def place_of(url: str | None) -> str:
-    """Give host and path of a URL: no user, no query (the signature of a presigned link)."""
-    parts = urlsplit(url or "")
-    return scrub(f"{parts.netloc.rpartition('@')[2]}{parts.path}")
-
-
-def bare_url(url: str | None) -> str:
-    """Give a URL without user and query."""
-    parts = urlsplit(url or "")
-    return scrub(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")))
-
-
-def excerpt(body: bytes, secrets: tuple[str, ...] = ()) -> str:
+def excerpt(body: bytes, secrets: tuple[str, ...] = (), limit: int = EXCERPT) -> str:
     """Give the first characters of a body, to show what came instead of an answer."""
-    text = scrub(body[: 8 * EXCERPT].decode("utf-8", "replace"), secrets)
-    return text[:EXCERPT]
+    return scrub(body[: 8 * limit].decode("utf-8", "replace"), secrets)[:limit]
 
 
 def bare_request(request: PreparedRequest) -> PreparedRequest:

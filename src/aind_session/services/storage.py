@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aind_session import settings
 from aind_session.errors import IncompleteAnswerError, ServiceError
+from aind_session.services.keeping import Kept
 from aind_session.services.storage_client import client, has_credentials
 from aind_session.services.storage_errors import (
     SERVICE,
@@ -22,7 +23,6 @@ from aind_session.services.storage_errors import (
     StorageNotFoundError,
     translated,
 )
-from aind_session.services.transport import Kept
 
 if TYPE_CHECKING:
     from upath import UPath

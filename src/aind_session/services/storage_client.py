@@ -7,9 +7,10 @@ limits, repetition, log and connections.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-import threading
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,10 @@ from botocore import UNSIGNED
 from requests.structures import CaseInsensitiveDict
 
 from aind_session import settings
-from aind_session.services.storage_errors import SERVICE
-from aind_session.services.transport import Kept, Transport
+from aind_session.services.keeping import Kept, when_reset
+from aind_session.services.sessions import bare_session
+from aind_session.services.storage_errors import SERVICE, last_asked
+from aind_session.services.transport import Transport
 
 #: Where AIND's buckets are: asked there first, no request is spent on being sent elsewhere.
 DEFAULT_REGION = "us-west-2"
@@ -39,7 +42,8 @@ class _Identity:
 
 def _find_identity() -> _Identity:
     session = botocore.session.Session()
-    if not any(os.environ.get(name) for name in _IN_THE_CLOUD):
+    wanted = os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "false"
+    if not wanted and not any(os.environ.get(name) for name in _IN_THE_CLOUD):
         # Anywhere else the address of the EC2 metadata service is asked in vain, for seconds.
         session.get_component("credential_provider").remove("iam-role")
     session.set_config_variable("metadata_service_timeout", 1)
@@ -73,9 +77,6 @@ def client(anonymous: bool) -> Any:
     return _clients.get(key, lambda: _make(anonymous, current.timeout_s3, current.attempts))
 
 
-_building = threading.Lock()
-
-
 def _make(anonymous: bool, timeout: float, attempts: int) -> Any:
     identity = _identity()
     options: dict[str, Any] = {
@@ -85,12 +86,18 @@ def _make(anonymous: bool, timeout: float, attempts: int) -> Any:
     }
     if anonymous:
         options["signature_version"] = UNSIGNED
+    config = botocore.config.Config(**options)
+    with contextlib.suppress(TypeError):
+        # Unknown to an older botocore; a newer one would send small files in signed pieces.
+        config = config.merge(botocore.config.Config(request_checksum_calculation="when_required"))
     client = identity.session.create_client(
         "s3",
         region_name=identity.session.get_config_variable("region") or DEFAULT_REGION,
-        config=botocore.config.Config(**options),
+        config=config,
     )
-    transport = Transport(SERVICE, home="*", timeout=timeout, attempts=attempts, redirects=False)
+    transport = Transport(
+        SERVICE, home="*", timeout=timeout, attempts=attempts, redirects=False, decode=False
+    )
     client.meta.events.register("before-send.s3", _Sender(transport).send)
     return client
 
@@ -100,6 +107,8 @@ class _Sender:
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
+        # Only asked for the proxies and certificates of this environment.
+        self.session = bare_session(transport)
 
     def send(self, request: Any, **_: Any) -> Any:
         prepared = requests.PreparedRequest()
@@ -112,12 +121,13 @@ class _Sender:
         body = request.body
         prepared.body = body.read() if hasattr(body, "read") else body
         prepared.hooks = {"response": []}
-        response = self.transport.send(prepared)
-        answer = botocore.awsrequest.AWSResponse(
+        bundle = os.environ.get("AWS_CA_BUNDLE") or None
+        options = self.session.merge_environment_settings(request.url, {}, True, bundle, None)
+        response = self.transport.send(prepared, **options)
+        last_asked.asked = response.asked  # type: ignore[attr-defined]
+        return botocore.awsrequest.AWSResponse(
             response.url, response.status_code, dict(response.headers), _Body(response.content)
         )
-        answer.asked = response.asked  # type: ignore[attr-defined]
-        return answer
 
 
 def _text(value: str | bytes) -> str:
@@ -130,3 +140,15 @@ class _Body(io.BytesIO):
     def stream(self, amt: int = 2**16, **_: Any) -> Iterator[bytes]:
         while chunk := self.read(amt):
             yield chunk
+
+
+def _forget_file_systems() -> None:
+    # What a `UPath` reads with is kept by s3fs, listings included, for as long as the process.
+    s3fs = sys.modules.get("s3fs")
+    if s3fs is not None:
+        for file_system in list(s3fs.S3FileSystem._cache.values()):
+            file_system.invalidate_cache()
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+when_reset(_forget_file_systems)

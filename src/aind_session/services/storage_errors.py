@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 import botocore.exceptions
+import botocore.parsers
 
 from aind_session.errors import AccessDeniedError, BadAnswerError, ServiceError
+from aind_session.services.asked import Asked
 from aind_session.services.scrubbing import excerpt, scrub
 
 SERVICE = "S3"
@@ -15,6 +18,10 @@ T = TypeVar("T")
 
 # Told as 400, though they mean that the credentials are not accepted.
 _REFUSALS = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired"})
+
+
+#: How the last question of this thread went: botocore's own errors do not tell.
+last_asked = threading.local()
 
 
 class StorageError(ServiceError, OSError):
@@ -63,9 +70,8 @@ def _of_answer(error: botocore.exceptions.ClientError, place: str) -> StorageErr
         cls, meaning = StorageAccessError, "no access"
     elif status == 404:
         cls, meaning = StorageNotFoundError, "not there"
-    return cls(
-        f"{place}: {meaning} (S3 answered {status} {code}: {said})",
-        service=SERVICE,
-        status=status,
-        request_id=metadata.get("RequestId"),
-    )
+    asked: Asked | None = getattr(last_asked, "asked", None)
+    facts = asked.facts(status) if asked else {"service": SERVICE, "status": status}
+    facts["request_id"] = metadata.get("RequestId") or facts.get("request_id")
+    told = f" to {asked.told()}" if asked else ""
+    return cls(f"{place}: {meaning} (S3 answered {status} {code}{told}: {said})", **facts)

@@ -7,13 +7,10 @@ sessions, the Code Ocean SDK, botocore) send through it and know nothing of it.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -21,35 +18,25 @@ import requests
 import urllib3
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
-from requests.cookies import RequestsCookieJar
 
-from aind_session.errors import (
-    BadAnswerError,
-    ServiceConnectionError,
-    ServiceError,
-    ServiceTimeoutError,
-)
+from aind_session.errors import BadAnswerError, ServiceError
+from aind_session.services.addresses import bare_url, is_loopback, origin_of, place_of
+from aind_session.services.asked import Asked, RequestConnectionError, RequestTimeoutError
 from aind_session.services.clock import CLOCK, use_clock
-from aind_session.services.keeping import Kept, reset, when_forked
-from aind_session.services.retrying import PASSING, is_read, wait_before
+from aind_session.services.keeping import reset, when_forked
+from aind_session.services.retrying import PASSING, is_read
 from aind_session.services.scrubbing import (
     CREDENTIAL_HEADERS,
     bare_request,
-    place_of,
     request_id_of,
     secrets_of,
 )
 
 __all__ = [
     "CLOCK",
-    "Asked",
-    "Kept",
     "RequestConnectionError",
     "RequestTimeoutError",
     "Transport",
-    "bare_session",
-    "guard_session",
-    "is_loopback",
     "reset",
     "use_clock",
 ]
@@ -60,100 +47,6 @@ MAX_REDIRECTS = 5
 CONNECT_SECONDS = 10.0
 _CHUNK = 2**16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DEFAULT_PORTS = {"https": 443, "http": 80}
-
-Origin = tuple[str, str, int]
-
-
-class RequestTimeoutError(ServiceTimeoutError, requests.Timeout):
-    """No answer in the configured time; also what `requests` would have raised."""
-
-
-class RequestConnectionError(ServiceConnectionError, requests.ConnectionError):
-    """The service could not be reached; also what `requests` would have raised."""
-
-
-@dataclass
-class Asked:
-    """The course of one question: attempts, time, what may still be spent.
-
-    Attributes
-    ----------
-    attempts : int
-        How often it was put.
-    request_id : str or None
-        The service's name for the last request.
-    secrets : tuple of str
-        What must not be told of it.
-    """
-
-    service: str
-    method: str
-    place: str
-    budget: float
-    allowed: int
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    started: float = field(default_factory=lambda: CLOCK.monotonic())
-    attempts: int = 0
-    ended: float | None = None
-    request_id: str | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Time spent, to the end of the question or to now."""
-        return (CLOCK.monotonic() if self.ended is None else self.ended) - self.started
-
-    @property
-    def remaining(self) -> float:
-        """Time that may still be spent."""
-        return self.budget - (CLOCK.monotonic() - self.started)
-
-    def next_wait(self, retry_after: str | None = None) -> float | None:
-        """Give the time to wait before the next attempt; None when there is none."""
-        if self.attempts >= self.allowed:
-            return None
-        wait = wait_before(self.attempts, retry_after)
-        return wait if wait < self.remaining else None
-
-    def facts(self, status: int | None = None) -> dict[str, Any]:
-        """Give what every error tells of its question."""
-        return {
-            "service": self.service,
-            "status": status,
-            "attempts": self.attempts,
-            "seconds": round(self.seconds, 3),
-            "request_id": self.request_id,
-        }
-
-    def told(self) -> str:
-        """Say how often and how long it was asked."""
-        times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
-        request = f", request {self.request_id}" if self.request_id else ""
-        return f"{self.method} {self.place} ({times}, {self.seconds:.1f} s{request})"
-
-
-def origin_of(url: str) -> Origin:
-    """Give scheme, host and port: what credentials belong to."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0)
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL leads to this very machine.
-
-    Examples
-    --------
-    >>> is_loopback("http://127.0.0.1:8000/api"), is_loopback("https://example.org")
-    (True, False)
-    """
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Transport(HTTPAdapter):
@@ -174,6 +67,8 @@ class Transport(HTTPAdapter):
         Speak plain HTTP where the URL says https, on loopback only.
     redirects
         Whether to follow redirects.
+    decode
+        Whether to undo a body's compression; S3 keeps files that are compressed themselves.
     """
 
     def __init__(
@@ -185,13 +80,10 @@ class Transport(HTTPAdapter):
         attempts: int = 4,
         plain: bool = False,
         redirects: bool = True,
+        decode: bool = True,
     ) -> None:
-        self.service, self.attempts, self.plain, self.redirects = (
-            service,
-            attempts,
-            plain,
-            redirects,
-        )
+        self.service, self.attempts = service, attempts
+        self.plain, self.redirects, self.decode = plain, redirects, decode
         self.timeout = timeout if 0 < timeout < math.inf else 30.0
         self.home = home if home in (None, "*") else origin_of(str(home))
         super().__init__(max_retries=0, pool_connections=8, pool_maxsize=32)
@@ -233,7 +125,7 @@ class Transport(HTTPAdapter):
         asked = Asked(
             self.service,
             request.method or "GET",
-            place_of(request.url),
+            bare_url(request.url),
             self._budget(timeout),
             self.attempts if is_read(request.method, request.url) else 1,
             secrets_of(request),
@@ -335,7 +227,7 @@ class Transport(HTTPAdapter):
         )
         # Read here and not by the caller: a connection that breaks off in the middle of a body is
         # one more failure that may pass.
-        response._content = _read(response, asked)
+        response._content = _read(response, asked, self.decode)
         response._content_consumed = True
         response.request = bare_request(request)
         return response
@@ -378,7 +270,7 @@ class Transport(HTTPAdapter):
         )
 
 
-def _read(response: Response, asked: Asked) -> bytes:
+def _read(response: Response, asked: Asked, decode: bool) -> bytes:
     """Read a body to its end, or to the end of the question's time."""
     chunks = []
     raw = response.raw
@@ -390,7 +282,7 @@ def _read(response: Response, asked: Asked) -> bytes:
             if remaining <= 0:
                 raise requests.ReadTimeout("no time left")
             _limit(raw, remaining)
-            chunk = read(_CHUNK, decode_content=True)
+            chunk = read(_CHUNK, decode_content=decode)
             if not chunk:
                 break
             chunks.append(chunk)
@@ -432,33 +324,7 @@ def _make_bare(error: BaseException, request: PreparedRequest) -> None:
         link = link.__cause__ or link.__context__
 
 
-class _NoCookies(DefaultCookiePolicy):
-    """Keep none: each question stands for itself, whichever thread puts it."""
-
-    def set_ok(self, cookie: Any, request: Any) -> bool:
-        return False
-
-
-def guard_session(session: requests.Session, transport: Transport, *prefixes: str) -> None:
-    """Send everything that a session asks, wherever it goes, through a transport."""
-    for prefix in ("https://", "http://", *prefixes):
-        replaced = session.adapters.get(prefix)
-        session.mount(prefix, transport)
-        if replaced is not None and replaced is not transport:
-            replaced.close()
-    session.cookies = RequestsCookieJar(_NoCookies())
-    _sessions.add(session)
-
-
-def bare_session(transport: Transport) -> requests.Session:
-    """Make a session without credentials."""
-    session = requests.Session()
-    guard_session(session, transport)
-    return session
-
-
 _transports: weakref.WeakSet[Transport] = weakref.WeakSet()
-_sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
@@ -466,8 +332,6 @@ def _after_fork() -> None:
     # thread of the parent held is never released in the child.
     for transport in list(_transports):
         transport.renew()
-    for session in list(_sessions):
-        session.cookies = RequestsCookieJar(_NoCookies())
 
 
 when_forked(_after_fork)
