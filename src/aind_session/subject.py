@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aind_session.extensions.docdb import SubjectDocDB
     from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
     from aind_session.extensions.neuroglancer import NeuroglancerExtension
-    from aind_session.search import Sessions
+    from aind_session.sessions import Sessions
 
 _set = object.__setattr__
 

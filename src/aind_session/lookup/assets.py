@@ -58,7 +58,7 @@ def _of_spelling(session: SessionID, missing: str) -> Known:
     gaps = Gaps(missing)
     outcomes = pool.outcomes(
         lambda: _assets_of(session),
-        *(lambda g=g: _rows_of(g, session) for g in GENERATIONS),  # type: ignore[misc]
+        *(lambda g=g: _rows_of(g, session) for g in GENERATIONS),
     )
     assets = gaps.fill(CODE_OCEAN, outcomes[0], ())
     rows = [row for o in outcomes[1:] for row in gaps.fill(DOCDB, o, ())]
@@ -120,11 +120,8 @@ def of_subjects(
     gaps = Gaps(missing) if gaps is None else gaps
     outcomes = pool.outcomes(
         lambda: questions.assets_by_field(subject_ids),
-        *(
-            lambda g=g: questions.rows_of_subjects(g, subject_ids)  # type: ignore[misc]
-            for g in GENERATIONS
-        ),
-        *(lambda s=s: questions.assets_by_text(s) for s in subject_ids),  # type: ignore[misc]
+        *(lambda g=g: questions.rows_of_subjects(g, subject_ids) for g in GENERATIONS),
+        *(lambda s=s: questions.assets_by_text(s) for s in subject_ids),
     )
     by_field = gaps.fill(CODE_OCEAN, outcomes[0], ())
     rows = [row for o in outcomes[1:3] for row in gaps.fill(DOCDB, o, ())]
@@ -159,9 +156,7 @@ def open_linked(known: Known) -> Assets:
     if not linked:
         return known.assets
     found: list[AssetSummary] = []
-    for outcome in pool.outcomes(
-        *(lambda i=i: questions.linked_asset(i) for i in sorted(linked))  # type: ignore[misc]
-    ):
+    for outcome in pool.outcomes(*(lambda i=i: questions.linked_asset(i) for i in sorted(linked))):
         asset = known.gaps.fill(CODE_OCEAN, outcome, None)
         if asset is not None:
             found.append(asset)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 from aind_session.identifiers import SessionID
-from aind_session.lookup import assets, belonging, questions, trail
+from aind_session.lookup import assets, belonging, folders, questions, trail
 from aind_session.lookup.assets import Known
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import DOCDB, GENERATIONS, Row, Rows
@@ -104,7 +104,7 @@ def rows(sessions: Sequence[SessionID]) -> dict[SessionID, Rows]:
     with trail.following(subjects[0] if subjects else "", "records of a cohort"):
         outcomes = pool.outcomes(
             *(
-                lambda g=g, c=c: questions.rows_of_subjects(g, c)  # type: ignore[misc]
+                lambda g=g, c=c: questions.rows_of_subjects(g, c)
                 for c in _chunks(subjects, SUBJECTS_AT_ONCE)
                 for g in GENERATIONS
             )
@@ -138,7 +138,7 @@ def known(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
     return {session: result.get(session, Known((), (), gaps)) for session in sessions}
 
 
-def records(sessions: Sequence[SessionID], each: Callable[[int], object]) -> None:
+def records(sessions: Sequence[SessionID], each: Callable[[float], object]) -> None:
     """Fetch and keep the full records of sessions, a request for each 50 and generation.
 
     Parameters
@@ -157,11 +157,19 @@ def records(sessions: Sequence[SessionID], each: Callable[[int], object]) -> Non
 
     gaps = Gaps("metadata records")
     for outcome in pool.outcomes(
-        *(
-            lambda c=c, g=g: learn(c, g)  # type: ignore[misc]
-            for c in _chunks(ids, AT_ONCE)
-            for g in GENERATIONS
-        )
+        *(lambda c=c, g=g: learn(c, g) for c in _chunks(ids, AT_ONCE) for g in GENERATIONS)
     ):
         gaps.fill(DOCDB, outcome, None)
     gaps.warn()
+
+
+def listings(sessions: Sequence[SessionID], each: Callable[[float], object]) -> None:
+    """List the raw folder of each session, one request each; what fails is asked again later."""
+
+    def look(session: SessionID) -> None:
+        folder, _ = folders.find_raw(session, "")
+        if folder is not None:
+            questions.listing(folder.bucket, folder.prefix)
+        each(1)
+
+    pool.outcomes(*(lambda s=s: look(s) for s in sessions))

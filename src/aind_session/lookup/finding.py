@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from aind_session.identifiers import DateRange, SessionID
-from aind_session.lookup import assets, belonging, questions, trail
+from aind_session.lookup import assets, questions, trail
 from aind_session.lookup.assets import Known
 from aind_session.lookup.filters import modality_filter
 from aind_session.lookup.partial import Gaps
@@ -57,9 +58,8 @@ def matching(
         if value
     )
     with trail.following(words or "dates", "sessions"):
-        asks = [
-            lambda g=g: questions.rows_matching(g, words or "dates", match)  # type: ignore[misc]
-            for g in GENERATIONS
+        asks: list[Callable[[], Any]] = [
+            partial(questions.rows_matching, g, words or "dates", match) for g in GENERATIONS
         ]
         by_platform = platform is not None and project is None and modality is None
         if by_platform and platform is not None:
@@ -141,5 +141,5 @@ def known_values(field: str) -> list[str]:
             lambda found: f"{len(found)} values",
         )
 
-    outcomes = pool.outcomes(*(lambda g=g: ask(g) for g in GENERATIONS))  # type: ignore[misc]
+    outcomes = pool.outcomes(*(lambda g=g: ask(g) for g in GENERATIONS))
     return sorted({value for o in outcomes for value in (o.value or ())})

@@ -9,7 +9,7 @@ from aind_session.errors import AccessDeniedError, ServiceError
 from aind_session.identifiers import SessionID
 from aind_session.lookup import assets, belonging, questions, trail
 from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import S3
+from aind_session.lookup.questions import S3, Rows
 from aind_session.services import pool, storage
 from aind_session.services.models import AssetSummary
 
@@ -43,9 +43,9 @@ def of_asset(asset: AssetSummary) -> Folder | None:
     return None
 
 
-def _told(known: assets.Known, session: SessionID) -> Folder | None:
+def _told(known: assets.Known) -> Folder | None:
     """Give the raw folder that Code Ocean or DocDB tell; DocDB wins where they differ."""
-    from_docdb = _location(known, session)
+    from_docdb = location(known.rows)
     raw = assets.choose_raw(assets.open_linked(known) if not from_docdb else known.assets)
     from_code_ocean = of_asset(raw) if raw is not None else None
     if from_docdb and from_code_ocean and from_docdb[:2] != from_code_ocean[:2]:
@@ -53,26 +53,24 @@ def _told(known: assets.Known, session: SessionID) -> Folder | None:
     return from_docdb or from_code_ocean
 
 
-def _location(known: assets.Known, session: SessionID) -> Folder | None:
-    rows = [
+def location(rows: Rows) -> Folder | None:
+    """Give the raw folder that a session's records tell; the newest record counts."""
+    raw = [
         row
-        for row in known.rows
+        for row in rows
         if row.location.startswith("s3://") and belonging.named(row.name).is_session_name
     ]
-    if not rows:
+    if not raw:
         return None
-    # The newest record counts; between the generations' twins the location is the same.
-    row = max(rows, key=lambda r: r.created)
-    bucket, prefix = storage.split(row.location)
+    # Between the generations' twins the location is the same.
+    bucket, prefix = storage.split(max(raw, key=lambda r: r.created).location)
     return Folder(bucket, prefix.strip("/"), "DocDB")
 
 
 def _search(session: SessionID, gaps: Gaps) -> Folder | None:
     """Look for a folder of the session's name in the known buckets, all at once."""
     names = questions.buckets()
-    outcomes = pool.outcomes(
-        *(lambda b=b: questions.listing(b, session.id) for b in names)  # type: ignore[misc]
-    )
+    outcomes = pool.outcomes(*(lambda b=b: questions.listing(b, session.id) for b in names))
     closed = []
     for bucket, outcome in zip(names, outcomes, strict=True):
         if isinstance(outcome.error, AccessDeniedError | PermissionError):
@@ -92,7 +90,7 @@ def _search(session: SessionID, gaps: Gaps) -> Folder | None:
 def find_raw(session: SessionID, missing: str) -> tuple[Folder | None, assets.Known]:
     """Find the raw folder: told by Code Ocean or DocDB, else searched by name."""
     known = assets.of_session(session, missing)
-    folder = _told(known, session)
+    folder = _told(known)
     if folder is None:
         folder = _search(session, known.gaps)
     return folder, known
@@ -106,7 +104,7 @@ def is_uploaded(session: SessionID) -> bool:
             return True
         if any(belonging.is_raw(asset) for asset in assets.open_linked(known)):
             return True
-        folder = _location(known, session)
+        folder = location(known.rows)
         if folder is not None:
             try:
                 if questions.listing(folder.bucket, folder.prefix).exists:

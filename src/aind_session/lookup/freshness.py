@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aind_session.identifiers import SessionID
 from aind_session.lookup import cohort, questions, trail
-from aind_session.services import storage
+from aind_session.services import storage_client
 from aind_session.services.cache import Key, answers
 
 
@@ -24,7 +24,7 @@ def forget_subject(subject_id: str) -> None:
         return any(subject_id in part or part in ids for part in key[2:])
 
     answers.forget(concerns)
-    storage.forget_listings()
+    storage_client.forget_listings()
 
 
 def _asset_ids(subject_id: str) -> set[str]:

@@ -47,7 +47,7 @@ def _by_name(session: SessionID, name: str, gaps: Gaps) -> dict[str, bytes]:
 
 def _both(ask: Callable[[str], bytes | None], gaps: Gaps) -> dict[str, bytes]:
     """Ask both generations at the same time, and give the records that there are."""
-    outcomes = pool.outcomes(*(lambda g=g: ask(g) for g in GENERATIONS))  # type: ignore[misc]
+    outcomes = pool.outcomes(*(lambda g=g: ask(g) for g in GENERATIONS))
     answers = {
         generation: gaps.fill(DOCDB, outcome, None)
         for generation, outcome in zip(GENERATIONS, outcomes, strict=True)
@@ -63,6 +63,7 @@ def record_of(what: str) -> dict[str, bytes]:
     ServiceError
         One generation did not answer and the other has no record.
     """
+    by: Callable[[str, str], bytes | None]
     if what.startswith("s3://"):
         by = questions.record_at
     elif is_uuid(what):
@@ -82,10 +83,7 @@ def records_of_subject(subject_id: str) -> dict[str, tuple[bytes, ...]]:
     with trail.following(subject_id, "metadata records"):
         gaps = Gaps("records of the other generation")
         outcomes = pool.outcomes(
-            *(
-                lambda g=g: questions.records_of_subject(g, subject_id)  # type: ignore[misc]
-                for g in GENERATIONS
-            )
+            *(lambda g=g: questions.records_of_subject(g, subject_id) for g in GENERATIONS)
         )
         found = [gaps.fill(DOCDB, outcome, ()) for outcome in outcomes]
         if not any(found):

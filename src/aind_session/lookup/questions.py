@@ -351,8 +351,8 @@ def _learn_chunk(generation: str, names: list[str]) -> None:
         for record in sorted(found, key=lambda r: str(r.get("created") or r.get("_created") or "")):
             newest[str(record.get("name"))] = record
         for name in names:
-            record = newest.get(name)
-            kept = () if record is None else (msgspec.json.encode(record),)
+            latest = newest.get(name)
+            kept = () if latest is None else (msgspec.json.encode(latest),)
             trail.learn(DOCDB, ("record", generation, name), kept)
         return ()
 

@@ -142,12 +142,18 @@ class _Body(io.BytesIO):
             yield chunk
 
 
-def _forget_file_systems() -> None:
-    # What a `UPath` reads with is kept by s3fs, listings included, for as long as the process.
+def forget_listings() -> None:
+    """Forget the listings that paths keep: s3fs keeps them for as long as the process."""
     s3fs = sys.modules.get("s3fs")
     if s3fs is not None:
         for file_system in list(s3fs.S3FileSystem._cache.values()):
             file_system.invalidate_cache()
+
+
+def _forget_file_systems() -> None:
+    forget_listings()
+    s3fs = sys.modules.get("s3fs")
+    if s3fs is not None:
         s3fs.S3FileSystem.clear_instance_cache()
 
 

@@ -1,0 +1,231 @@
+"""Tables of sessions: a row a session, columns by name, each with its cost.
+
+==================  =================================================================  =========
+column              what is in it                                                      cost
+==================  =================================================================  =========
+``id``              session ID                                                         none
+``subject``         subject's ID                                                       none
+``platform``        first part of the name, else what records tell                     records
+``date``            date in the name, `YYYY-MM-DD`                                     none
+``time``            time in the name, `HH:MM:SS`                                       none
+``dt``              both, as a date-time                                               none
+``genotype``        subject's genotype                                                 records
+``project``         project's name                                                     records
+``session_type``    what the session was called by who acquired it                     records
+``modalities``      abbreviations of modalities, as the raw record tells them          records
+``location``        folder of the raw files, as the raw record tells it                records
+``uploaded``        a raw data asset, or a raw record with a folder                    assets
+``raw_asset_id``    ID of the raw data asset                                           assets
+``raw_asset_name``  its name                                                           assets
+``folder``          folder of the raw files, by record or raw data asset               assets
+``n_assets``        number of data assets                                              assets
+``derived``         a column ``derived:LABEL`` for each label that was found           assets
+``derived:LABEL``   name of the newest derived asset of a label, its spellings joined  assets
+``sorted``          a sorted data asset that did not fail                              sorting
+==================  =================================================================  =========
+
+Costs, where nothing is known yet. *Records*: 1 request for each 100 subjects and generation.
+*Assets*: 1 for each subject and 3 for each 100 of them, further pages, and 1 for each data asset
+that only a record links. *Sorting*: assets, and about 4 for each session with a sorted asset.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from aind_session.errors import AindSessionError, InvalidFilterError
+from aind_session.identifiers import SessionID, label_family
+from aind_session.lookup import assets, belonging, cohort, folders, platform
+from aind_session.lookup.assets import Known
+from aind_session.lookup.partial import Gaps
+from aind_session.lookup.questions import Rows
+from aind_session.records import Record
+from aind_session.services import pool
+from aind_session.services.models import AssetSummary
+
+
+@dataclass
+class Line:
+    """What a table knows of one session."""
+
+    session: SessionID
+    rows: Rows = ()
+    known: Known | None = None
+    is_sorted: bool | None = None
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """The session's sparse records: its raw ones first, 1.x before 2.x."""
+        ordered = sorted(
+            self.rows,
+            key=lambda r: (not belonging.named(r.name).is_session_name, r.generation),
+        )
+        return [row.record for row in ordered]
+
+    def told(self, question: str) -> Any:
+        """Give the first answer that a record has to a question."""
+        for record in self.records:
+            answer = getattr(record, question)
+            if answer is not None and answer != ():
+                return answer
+        return None
+
+    @cached_property
+    def raw_asset(self) -> AssetSummary | None:
+        """The raw data asset."""
+        return assets.choose_raw(self.known.assets) if self.known else None
+
+    @property
+    def location(self) -> str | None:
+        """The folder that a raw record tells."""
+        folder = folders.location(self.rows)
+        return str(folder) if folder else None
+
+    @property
+    def folder(self) -> str | None:
+        """The folder that a raw record or the raw data asset tells."""
+        if self.location:
+            return self.location
+        folder = folders.of_asset(self.raw_asset) if self.raw_asset else None
+        return str(folder) if folder else None
+
+    @cached_property
+    def derived(self) -> dict[str, str]:
+        """The newest derived asset of each family of labels."""
+        found: dict[str, str] = {}
+        for asset in self.known.assets if self.known else ():
+            label = belonging.named(asset.name).label
+            if label and not belonging.is_raw(asset):
+                # Ascending by creation: the last one stays.
+                found[label_family(label)] = asset.name
+        return found
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: how it is read from a line, and what must be known for it."""
+
+    read: Callable[[Line], Any]
+    cost: str = "none"
+
+
+def _list(values: tuple[str, ...] | None) -> list[str]:
+    return list(values or ())
+
+
+COLUMNS: dict[str, Column] = {
+    "id": Column(lambda line: line.session.id),
+    "subject": Column(lambda line: line.session.subject_id),
+    "platform": Column(
+        lambda line: (
+            line.session.platform or platform.of_known(line.known or Known((), line.rows, Gaps("")))
+        ),
+        "records",
+    ),
+    "date": Column(lambda line: line.session.date),
+    "time": Column(lambda line: line.session.time),
+    "dt": Column(lambda line: line.session.dt),
+    "genotype": Column(lambda line: line.told("genotype"), "records"),
+    "project": Column(lambda line: line.told("project"), "records"),
+    "session_type": Column(lambda line: line.told("session_type"), "records"),
+    "modalities": Column(lambda line: _list(line.told("modalities")), "records"),
+    "location": Column(lambda line: line.location, "records"),
+    "uploaded": Column(lambda line: bool(line.raw_asset or line.location), "assets"),
+    "raw_asset_id": Column(lambda line: line.raw_asset.id if line.raw_asset else None, "assets"),
+    "raw_asset_name": Column(
+        lambda line: line.raw_asset.name if line.raw_asset else None, "assets"
+    ),
+    "folder": Column(lambda line: line.folder, "assets"),
+    "n_assets": Column(lambda line: len(line.known.assets) if line.known else 0, "assets"),
+    "sorted": Column(lambda line: line.is_sorted, "sorting"),
+}
+
+#: What a table shows if nothing else is asked for: columns whose cost is small.
+CHEAP = (
+    *("id", "subject", "platform", "date", "time"),
+    *("genotype", "project", "session_type", "modalities", "location"),
+)
+
+
+def table(sessions: Sequence[SessionID], columns: Iterable[str] | None) -> dict[str, list[Any]]:
+    """Read columns of some sessions, each asked for once for all of them.
+
+    Parameters
+    ----------
+    sessions
+        A row for each, in this order.
+    columns
+        Names of columns; None for the cheap ones.
+
+    Returns
+    -------
+    dict of str to list
+        Values by column, in the order asked for.
+
+    Raises
+    ------
+    InvalidFilterError
+        There is no such column (a `ValueError`).
+    """
+    names = list(CHEAP if columns is None else columns)
+    costs = {_cost(name) for name in names}
+    lines = _lines(sessions, costs)
+    result: dict[str, list[Any]] = {}
+    for name in names:
+        if name == "derived":
+            labels = sorted({label for line in lines for label in line.derived})
+            for label in labels:
+                result[f"derived:{label}"] = [line.derived.get(label) for line in lines]
+        elif name.startswith("derived:"):
+            family = label_family(name.removeprefix("derived:"))
+            result[name] = [line.derived.get(family) for line in lines]
+        else:
+            result[name] = [COLUMNS[name].read(line) for line in lines]
+    return result
+
+
+def _cost(name: str) -> str:
+    if name == "derived" or name.startswith("derived:"):
+        return "assets"
+    if name not in COLUMNS:
+        near = difflib.get_close_matches(name, COLUMNS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COLUMNS)}."
+        raise InvalidFilterError(f"No column is called {name!r}: {hint}")
+    return COLUMNS[name].cost
+
+
+def _lines(sessions: Sequence[SessionID], costs: set[str]) -> list[Line]:
+    if costs & {"assets", "sorting"}:
+        known = cohort.known(sessions)
+        lines = [Line(s, known[s].rows, known[s]) for s in sessions]
+    elif "records" in costs and sessions:
+        rows = cohort.rows(sessions)
+        lines = [Line(s, rows[s]) for s in sessions]
+    else:
+        lines = [Line(s) for s in sessions]
+    if "sorting" in costs:
+        _fill_sorted(lines)
+    return lines
+
+
+def _fill_sorted(lines: list[Line]) -> None:
+    from aind_session.lookup import sorting
+
+    for line, outcome in zip(
+        lines,
+        pool.outcomes(*(lambda n=line: sorting.is_sorted(n.session) for line in lines)),
+        strict=True,
+    ):
+        if not isinstance(outcome.error, AindSessionError):
+            line.is_sorted = outcome.unwrap()
+
+
+def as_rows(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """Turn columns into rows, for what is written line by line."""
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
