@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -289,7 +290,7 @@ def test_truth_of_each_session_is_in_the_catalogue(world: tuple[Catalogue, Truth
         for generation in ("v1", "v2")
     }
     for session in truth.sessions.values():
-        named = [a for a in assets.values() if a["name"] == session.id]
+        named = [a for i, a in assets.items() if a["name"] == session.id and i in session.assets]
         if named:
             assert session.raw_asset == max(named, key=lambda a: float(a["created"]))["id"]
         own = [r[session.id] for r in records.values() if session.id in r]
@@ -327,6 +328,18 @@ def test_subjects_gather_their_sessions_in_order(world: tuple[Catalogue, Truth])
         times = [i.split("_")[-2:] for i in subject.sessions]
         assert times == sorted(times)
         assert all(truth.sessions[i].sources == {"s3"} for i in subject.only_in_s3)
+
+
+def test_reading_every_name_finds_the_sessions(world: tuple[Catalogue, Truth]) -> None:
+    catalogue, truth = world
+    names = [a["name"] for a in catalogue.data_assets if not a.get("archived")]
+    names += [r["name"] for r in (*catalogue.docdb_v1, *catalogue.docdb_v2)]
+    pattern = re.compile(r"(?:[A-Za-z0-9-]+_)?([A-Za-z0-9]+)_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
+    found: dict[str, set[str]] = {subject_id: set() for subject_id in truth.subjects}
+    for name in names:
+        if match := pattern.match(name):
+            found[match[1]].add(match[0])
+    assert found == {s.id: set(s.sessions) for s in truth.subjects.values()}
 
 
 def test_one_subject_begins_another() -> None:

@@ -206,6 +206,7 @@ class _Session:
         rng = self.world.rng
         carried = self.generations and self.links == "dict"
         styles = ["plain"] * 8 + ["no metadata", "two", "two", "tag only", "level derived"]
+        styles += ["newer one archived", "named raw_data"]
         styles += ["renamed"] * 2 if carried else []
         styles += ["bucket"] * 2 if self.generations else ["internal"]
         styles += ["moved"] if self.generations else []
@@ -226,6 +227,14 @@ class _Session:
             self.truth.location = f"s3://{RESULTS_BUCKET}/{raw_id}"
         elif style == "moved":
             asset["source_bucket"]["bucket"] = "aind-open-data-prod-o5171v"
+        elif style == "named raw_data":
+            asset["name"] += "_raw_data"
+        elif style == "newer one archived":
+            newer = self._raw_asset(
+                self.world.new_id("archived", self.id), self.registered + 7200, self.bucket, ""
+            )
+            self._add(newer | {"archived": True})
+            self.truth.skipped[newer["id"]] = "archived"
         elif style == "two":
             older = self._raw_asset(
                 self.world.new_id("older", self.id), self.registered - 7200, "aind-ephys-data", ""
@@ -452,7 +461,7 @@ class _Session:
     def _records(self) -> None:
         cores: dict[str, Any] = {}
         genotype: str | None = self.mouse.genotype
-        if self.source == "everywhere" and len(self.generations) == 1 and self.world.chance(0.07):
+        if len(self.generations) == 1 and self.world.chance(0.07):
             cores, genotype = {"subject": None}, None
             self.truth.oddities.add("no subject in the record")
         if self.links != "dict":
