@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aind_session import settings
 from aind_session.errors import IncompleteAnswerError, ServiceError
 from aind_session.services.keeping import Kept
-from aind_session.services.storage_client import client, has_credentials
+from aind_session.services.storage_client import client, forget_listings, has_credentials
 from aind_session.services.storage_errors import (
     SERVICE,
     StorageAccessError,
@@ -32,6 +32,7 @@ __all__ = [
     "StorageAccessError",
     "StorageError",
     "StorageNotFoundError",
+    "forget_listings",
     "list_folder",
     "list_keys",
     "path",

@@ -317,11 +317,21 @@ def _may_pass(error: BaseException) -> bool:
 
 def _make_bare(error: BaseException, request: PreparedRequest) -> None:
     """Take the request, with its credentials, out of an error and of what led to it."""
-    link: BaseException | None = error
-    while link is not None:
+    query = urlsplit(str(request.url)).query
+    links: list[Any] = [error]
+    for link in links:
         if isinstance(link, requests.RequestException):
             link.request, link.response = bare_request(request), None
-        link = link.__cause__ or link.__context__
+        if query:
+            # The query of a presigned link is as good as a password while it lasts.
+            if isinstance(getattr(link, "url", None), str):
+                link.url = link.url.partition("?")[0]
+            link.args = tuple(
+                part.replace(f"?{query}", "") if isinstance(part, str) else part
+                for part in link.args
+            )
+        behind = (link.__cause__, link.__context__, getattr(link, "reason", None), *link.args)
+        links += [one for one in behind if isinstance(one, BaseException) and one not in links]
 
 
 _transports: weakref.WeakSet[Transport] = weakref.WeakSet()

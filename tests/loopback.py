@@ -1,0 +1,233 @@
+"""A server on loopback that answers as it is told, and a clock that does not wait."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server does with one request.
+
+    `kind`: "whole", "hang" (no answer), "reset" (the connection breaks before an answer),
+    "truncated" (it ends in the middle of the body), "drip" (a byte now and then).
+    """
+
+    status: int = 200
+    body: Any = b"{}"
+    headers: dict[str, str] = field(default_factory=dict)
+    kind: str = "whole"
+
+    @property
+    def content(self) -> bytes:
+        """The body's bytes; what is no bytes is sent as JSON."""
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as it came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    peer: int
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+
+Script = Iterable[Answer] | Callable[[Seen], Answer]
+
+
+class Loopback:
+    """Serve a list of answers in turn (the last one for ever), or what a function says."""
+
+    def __init__(self, script: Script) -> None:
+        self._function = script if callable(script) else None
+        self._answers = [] if callable(script) else list(script)
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self.requests: list[Seen] = []
+        handler = type("Handler", (_Handler,), {"loopback": self})
+        self._server = _Server(("127.0.0.1", 0), handler)
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        # The poll interval is what closing waits for.
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
+
+    def __enter__(self) -> Loopback:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._server.shutdown()
+        self._server.end_connections()
+        self._server.server_close()
+        self._thread.join()
+
+    def next_answer(self, seen: Seen) -> Answer:
+        """Note a request and say what it gets."""
+        with self._lock:
+            self.requests.append(seen)
+            if self._function is not None:
+                return self._function(seen)
+            return self._answers[min(len(self.requests), len(self._answers)) - 1]
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the server ends; True when it has."""
+        return self._over.wait(seconds)
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths that were asked, queries left out."""
+        return [seen.path.partition("?")[0] for seen in self.requests]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self.open: set[socket.socket] = set()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def end_connections(self) -> None:
+        for connection in list(self.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: connections that break are what many tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    loopback: Loopback
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def _serve(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        seen = Seen(
+            self.command,
+            self.path,
+            dict(self.headers.items()),
+            self.rfile.read(length),
+            self.client_address[1],
+        )
+        answer = self.loopback.next_answer(seen)
+        if answer.kind == "hang":
+            self.loopback.wait()
+            self.close_connection = True
+            return
+        if answer.kind == "reset":
+            self._reset()
+            return
+        body = answer.content
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if "Transfer-Encoding" not in answer.headers:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if answer.kind == "drip":
+            self._drip(body)
+        elif answer.kind == "truncated":
+            self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+        else:
+            self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _serve
+
+    def _drip(self, body: bytes) -> None:
+        for index in range(len(body)):
+            self.wfile.write(body[index : index + 1])
+            self.wfile.flush()
+            if self.loopback.wait(0.02):
+                return
+
+    def _reset(self) -> None:
+        # Closing with a zero linger sends RST: "connection reset by peer".
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+        self.connection.close()
+
+
+class FakeClock:
+    """Time passes by sleeping only, and at once; `slept` lists how long."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+#: Tokens to look for wherever they must not be.
+CANARY = "cop_Canary0Canary1Canary2Canary3"
+
+
+def point_at(monkeypatch: Any, server: Loopback, **settings: str) -> None:
+    """Make the environment of this test lead to a server, all three services of it."""
+    from aind_session.services import transport
+    from aind_session.services.cache import answers
+
+    values = {
+        "CODE_OCEAN_API_TOKEN": CANARY,
+        "CODE_OCEAN_DOMAIN": server.url,
+        "AIND_SESSION_DOCDB_HOST": server.url,
+        "AWS_ENDPOINT_URL_S3": server.url,
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "example",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        **settings,
+    }
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AIND_SESSION_SANDBOX"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    transport.reset()
+    answers.clear()

@@ -1,0 +1,592 @@
+from __future__ import annotations
+
+import base64
+import contextlib
+import email.utils
+import io
+import logging
+import os
+import pickle
+import random
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from aind_session.errors import ServiceError
+from aind_session.services import retrying
+from aind_session.services.addresses import origin_of
+from aind_session.services.asked import Asked
+from aind_session.services.clock import use_clock
+from aind_session.services.keeping import Kept
+from aind_session.services.retrying import (
+    LONGEST_RETRY_AFTER,
+    LONGEST_WAIT,
+    is_read,
+    wait_before,
+)
+from aind_session.services.sessions import bare_session, guard_session
+from aind_session.services.transport import (
+    RequestConnectionError,
+    RequestTimeoutError,
+    Transport,
+    reset,
+)
+from loopback import CANARY, Answer, FakeClock, Loopback
+from timeout_guard import watch_timeouts
+
+OK = Answer(200, {"good": True})
+BASIC = base64.b64encode(f"{CANARY}:".encode()).decode()
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    fake = FakeClock()
+    with use_clock(fake):
+        yield fake
+
+
+def session_at(server: Loopback, **options: Any) -> requests.Session:
+    """Make a session with a credential, whose home is the server."""
+    options.setdefault("home", server.url)
+    session = bare_session(Transport("Service", **options))
+    session.auth = (CANARY, "")
+    return session
+
+
+def asked_of(response: requests.Response) -> Asked:
+    """Give the course of the question that a response answers."""
+    asked = vars(response)["asked"]
+    assert isinstance(asked, Asked)
+    return asked
+
+
+# --- what is repeated ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "read"),
+    [
+        ("GET", "/anything", True),
+        ("HEAD", "/anything", True),
+        ("POST", "/api/v1/data_assets/search", True),
+        ("POST", "/api/v1/capsules/search?limit=1", True),
+        ("POST", "/v2/metadata_index/data_assets/aggregate", True),
+        ("POST", "/api/v1/data_assets/12ab/files", True),
+        ("POST", "/api/v1/computations/12ab/results", True),
+        ("POST", "/api/v1/computations", False),
+        ("POST", "/api/v1/data_assets", False),
+        ("POST", "/api/v1/data_assets/12ab/transfer", False),
+        ("POST", "/api/v1/research", False),
+        ("POST", "/api/v1/computations?next=/search", False),
+        ("PUT", "/api/v1/data_assets/search", False),
+        ("PATCH", "/api/v1/computations/12ab", False),
+        ("DELETE", "/api/v1/computations/12ab", False),
+    ],
+)
+def test_what_may_be_repeated_follows_the_operation(method: str, path: str, read: bool) -> None:
+    assert is_read(method, f"https://host{path}") is read
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/a/search"), ("GET", "/a")])
+def test_reads_succeed_on_the_third_try(
+    clock: FakeClock, method: str, path: str, status: int
+) -> None:
+    with Loopback([Answer(status), Answer(status), OK]) as server:
+        response = session_at(server).request(method, server.url + path)
+    assert response.json() == {"good": True}
+    assert asked_of(response).attempts == len(server.requests) == 3
+    assert len(clock.slept) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/computations"), ("POST", "/data_assets"), ("PATCH", "/a"), ("PUT", "/a/search")],
+)
+@pytest.mark.parametrize("kind", ["whole", "reset", "truncated"])
+def test_what_changes_something_is_sent_once(
+    clock: FakeClock, method: str, path: str, kind: str
+) -> None:
+    with Loopback([Answer(503, kind=kind), OK]) as server:
+        session = session_at(server)
+        if kind == "whole":
+            assert session.request(method, server.url + path).status_code == 503
+        else:
+            with pytest.raises(RequestConnectionError):
+                session.request(method, server.url + path)
+    assert len(server.requests) == 1
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 501])
+def test_a_final_answer_is_taken_at_once(clock: FakeClock, status: int) -> None:
+    with Loopback([Answer(status), OK]) as server:
+        assert session_at(server).get(server.url).status_code == status
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", ["reset", "truncated"])
+def test_broken_connections_are_tried_again(clock: FakeClock, kind: str) -> None:
+    broken = Answer(200, b"x" * 1000, kind=kind)
+    with Loopback([broken, broken, OK]) as server:
+        assert session_at(server).get(server.url).json() == {"good": True}
+    assert len(server.requests) == 3
+
+
+def test_a_body_cut_short_is_never_passed_on(clock: FakeClock) -> None:
+    with (
+        Loopback([Answer(200, b"x" * 1000, kind="truncated")]) as server,
+        pytest.raises(RequestConnectionError) as caught,
+    ):
+        session_at(server, attempts=3).get(server.url)
+    assert caught.value.attempts == len(server.requests) == 3
+
+
+def test_chunks_that_break_off_are_told(clock: FakeClock) -> None:
+    chunked = Answer(
+        200, b"5\r\nhello\r\n", {"Transfer-Encoding": "chunked", "Connection": "close"}
+    )
+    with Loopback([chunked]) as server, pytest.raises(RequestConnectionError):
+        session_at(server, attempts=1).get(server.url)
+
+
+# --- how long is waited -------------------------------------------------------------------------
+
+
+def test_waits_grow_to_the_cap_with_jitter() -> None:
+    retrying._random.seed(7)
+    rounds = [[wait_before(n) for n in range(1, 12)] for _ in range(50)]
+    for index, waits in enumerate(zip(*rounds, strict=True)):
+        full = min(LONGEST_WAIT, 0.5 * 2**index)
+        assert all(full / 2 <= wait <= full for wait in waits)
+        assert len({round(wait, 6) for wait in waits}) > 40
+    assert max(map(max, rounds)) <= LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("2", 2.0),
+        (email.utils.formatdate(1_700_000_005.0, usegmt=True), 5.0),
+        ("86400", LONGEST_RETRY_AFTER),
+        (email.utils.formatdate(1_700_900_000.0, usegmt=True), LONGEST_RETRY_AFTER),
+        ("0", 0.0),
+    ],
+)
+def test_retry_after_is_heeded_to_a_limit(clock: FakeClock, header: str, expected: float) -> None:
+    with Loopback([Answer(429, headers={"Retry-After": header}), OK]) as server:
+        session_at(server).get(server.url)
+    assert clock.slept == [expected]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "soon",
+        "-3",
+        "2 seconds",
+        "1e3",
+        "²",
+        "",
+        "Thu, 99 Foo 2026",
+        "nan",
+        "Mon, 01 Jan 0001 00:00",
+    ],
+)
+def test_retry_after_that_is_garbage_is_passed_over(clock: FakeClock, header: str) -> None:
+    assert 0.25 <= wait_before(1, header) <= 0.5
+
+
+def test_a_date_gone_by_is_passed_over(clock: FakeClock) -> None:
+    gone = email.utils.formatdate(1_600_000_000.0, usegmt=True)
+    assert 0.25 <= wait_before(1, gone) <= 0.5
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 5])
+def test_attempts_are_counted_exactly(clock: FakeClock, attempts: int) -> None:
+    with Loopback([Answer(503, headers={"X-Request-Id": "r-17"})]) as server:
+        response = session_at(server, attempts=attempts, timeout=1000).get(server.url)
+    asked = asked_of(response)
+    assert response.status_code == 503
+    assert asked.attempts == len(server.requests) == attempts
+    assert len(clock.slept) == attempts - 1
+    assert asked.seconds == pytest.approx(sum(clock.slept))
+    assert asked.facts(503)["request_id"] == "r-17"
+
+
+def test_waiting_never_passes_the_deadline(clock: FakeClock) -> None:
+    with Loopback([Answer(503, headers={"Retry-After": "10"})]) as server:
+        response = session_at(server, attempts=50, timeout=25).get(server.url)
+    assert response.status_code == 503
+    assert clock.slept == [10.0, 10.0]
+
+
+def test_when_attempts_run_out_the_cause_is_told(clock: FakeClock) -> None:
+    with Loopback([Answer(kind="reset")]) as server, pytest.raises(ServiceError) as caught:
+        session_at(server, attempts=3).get(server.url)
+    error = caught.value
+    assert isinstance(error, requests.ConnectionError)
+    assert isinstance(error, ConnectionError)
+    assert error.attempts == 3
+    assert error.seconds == pytest.approx(sum(clock.slept), abs=0.001)
+    assert isinstance(error.__cause__, requests.ConnectionError)
+    assert "3 attempts" in str(error)
+
+
+def test_nobody_listening_is_a_connection_error(clock: FakeClock) -> None:
+    with Loopback([OK]) as server:
+        url = server.url
+    with pytest.raises(RequestConnectionError) as caught:
+        bare_session(Transport("Service", attempts=2)).get(url)
+    assert caught.value.attempts == 2
+
+
+# --- the end of the time ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/a"), ("POST", "/computations")])
+def test_a_server_that_never_answers_ends_in_time(method: str, path: str) -> None:
+    with (
+        Loopback([Answer(kind="hang")]) as server,
+        pytest.raises(RequestTimeoutError, match=r"0\.2 s") as caught,
+    ):
+        session_at(server, timeout=0.2).request(method, server.url + path)
+    assert 0.15 < caught.value.seconds < 2
+    assert isinstance(caught.value, TimeoutError)
+    assert isinstance(caught.value, requests.Timeout)
+    assert caught.value.attempts == len(server.requests) == 1
+
+
+def test_a_server_that_drips_ends_in_time() -> None:
+    with (
+        Loopback([Answer(200, b"x" * 10_000, kind="drip")]) as server,
+        pytest.raises(RequestTimeoutError) as caught,
+    ):
+        session_at(server, timeout=0.2).get(server.url)
+    assert caught.value.seconds < 2
+
+
+def test_repetitions_share_one_deadline() -> None:
+    answers = [Answer(503, headers={"Retry-After": "0"}), Answer(kind="hang")]
+    with Loopback(answers) as server, pytest.raises(RequestTimeoutError) as caught:
+        session_at(server, timeout=0.3).get(server.url)
+    assert caught.value.attempts == 2
+    assert caught.value.seconds < 2
+
+
+@pytest.mark.parametrize("timeout", [0.1, (3.0, 0.1)])
+def test_a_callers_own_timeout_counts(timeout: Any) -> None:
+    with Loopback([Answer(kind="hang")]) as server, pytest.raises(RequestTimeoutError):
+        session_at(server, timeout=100).get(server.url, timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan")])
+def test_there_is_always_a_time_limit(timeout: float) -> None:
+    with watch_timeouts() as forgotten, Loopback([OK]) as server:
+        session_at(server, timeout=timeout).get(server.url, timeout=None)
+    assert forgotten == []
+
+
+def test_the_guard_sees_a_request_without_a_time_limit() -> None:
+    with watch_timeouts() as forgotten, Loopback([OK]) as server, requests.Session() as session:
+        session.get(server.url)
+    assert forgotten == ["GET /"]
+
+
+# --- where credentials go -----------------------------------------------------------------------
+
+
+def test_credentials_go_home() -> None:
+    with Loopback([OK]) as server:
+        session_at(server).get(server.url)
+    assert server.requests[0].headers["Authorization"] == f"Basic {BASIC}"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/a"), ("POST", "/a/search")])
+def test_no_credentials_follow_to_another_port(status: int, method: str, path: str) -> None:
+    with (
+        Loopback([OK]) as other,
+        Loopback([Answer(status, headers={"Location": f"{other.url}/there"})]) as server,
+    ):
+        session = session_at(server)
+        session.headers["Cookie"] = f"token={CANARY}"
+        assert session.request(method, server.url + path).json() == {"good": True}
+    headers = other.requests[0].headers
+    assert "Authorization" not in headers
+    assert CANARY not in str(headers)
+    assert BASIC not in str(headers)
+
+
+def test_credentials_do_not_come_back_after_a_stranger() -> None:
+    with Loopback([OK]) as other:
+        back = Answer(302, headers={"Location": f"{other.url}/there"})
+        with Loopback(lambda seen: OK if seen.path == "/home" else back) as server:
+            other._answers = [Answer(302, headers={"Location": f"{server.url}/home"})]
+            session_at(server).get(f"{server.url}/away")
+    assert server.paths == ["/away", "/home"]
+    assert "Authorization" not in server.requests[1].headers
+
+
+def test_a_redirect_within_the_host_keeps_credentials_and_body() -> None:
+    def script(seen: Any) -> Answer:
+        return OK if seen.path == "/b/search" else Answer(307, headers={"Location": "/b/search"})
+
+    with Loopback(script) as server:
+        session_at(server).post(f"{server.url}/a/search", json={"query": "x"})
+    assert server.requests[1].method == "POST"
+    assert server.requests[1].json == {"query": "x"}
+    assert server.requests[1].headers["Authorization"] == f"Basic {BASIC}"
+
+
+def test_from_https_to_http_is_another_origin() -> None:
+    assert origin_of("https://host/a") != origin_of("http://host/a")
+    assert origin_of("https://host/a") == origin_of("HTTPS://HOST:443/b")
+    session = requests.Session()
+    transport = Transport("Service", home="https://127.0.0.1")
+    guard_session(session, transport)
+    request = requests.Request("GET", "http://127.0.0.1/a", auth=(CANARY, "")).prepare()
+    bare = transport._at_home(request, Asked("Service", "GET", "http://127.0.0.1/a", 1, 1))
+    assert "Authorization" not in bare.headers
+
+
+@pytest.mark.parametrize("url", ["http://example.org/a", "http://10.0.0.1/a", "ftp://example.org/"])
+def test_only_https_is_spoken_beyond_loopback(url: str) -> None:
+    session = bare_session(Transport("Service", home=url))
+    session.mount("ftp://", session.get_adapter("https://"))
+    with pytest.raises(RequestConnectionError, match="https only"):
+        session.get(url)
+
+
+def test_a_redirect_into_the_clear_is_not_followed() -> None:
+    away = Answer(302, headers={"Location": "http://example.org/a"})
+    with Loopback([away]) as server, pytest.raises(RequestConnectionError, match="https only"):
+        session_at(server).get(server.url)
+
+
+@pytest.mark.parametrize("loop", ["/a", "/again"])
+def test_loops_of_redirects_stop(loop: str) -> None:
+    with Loopback([Answer(302, headers={"Location": loop})]) as server:
+        with pytest.raises(ServiceError, match="redirects without end"):
+            session_at(server).get(f"{server.url}/a")
+        assert len(server.requests) <= 2
+
+
+def test_long_chains_of_redirects_stop() -> None:
+    def script(seen: Any) -> Answer:
+        return Answer(302, headers={"Location": f"/{int(seen.path[1:]) + 1}"})
+
+    with Loopback(script) as server:
+        with pytest.raises(ServiceError, match="redirects without end"):
+            session_at(server).get(f"{server.url}/0")
+        assert len(server.requests) < 10
+
+
+def test_what_changes_something_is_not_redirected() -> None:
+    with Loopback([Answer(307, headers={"Location": "/elsewhere"})]) as server:
+        with pytest.raises(ServiceError, match="sent once"):
+            session_at(server).post(f"{server.url}/computations", json={})
+        assert server.paths == ["/computations"]
+
+
+def test_an_absolute_url_elsewhere_goes_without_credentials() -> None:
+    with Loopback([OK]) as other, Loopback([OK]) as server:
+        session_at(server).get(f"{other.url}/presigned?X-Amz-Signature=1")
+    assert "Authorization" not in other.requests[0].headers
+
+
+def test_cookies_are_not_kept() -> None:
+    with Loopback([Answer(200, headers={"Set-Cookie": f"a={CANARY}; Path=/"})]) as server:
+        session = session_at(server)
+        session.get(server.url)
+        session.get(server.url)
+    assert "Cookie" not in server.requests[1].headers
+
+
+def test_plain_http_under_an_https_name_is_for_loopback_only() -> None:
+    with Loopback([OK]) as server:
+        url = server.url.replace("http:", "https:")
+        session_at(server, home=url, plain=True).get(url)
+    assert server.requests[0].headers["Authorization"] == f"Basic {BASIC}"
+
+
+# --- what is told -------------------------------------------------------------------------------
+
+
+def everything_told_of(error: BaseException) -> str:
+    """Give all that an error and what led to it say, hold and pickle to."""
+    told, link = [], error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        told += [repr(link), str(link), repr(link.args), repr(vars(link))]
+        request, response = getattr(link, "request", None), getattr(link, "response", None)
+        if request is not None:
+            told += [repr(request.headers), str(request.url), repr(vars(request))]
+        if response is not None:
+            told += [repr(response.headers), response.text, repr(vars(response))]
+            told += [repr(response.request.headers), str(response.request.url)]
+        # What cannot be pickled carries nothing anywhere.
+        with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError):
+            told.append(repr(pickle.dumps(link)))
+        link = link.__cause__ or link.__context__  # type: ignore[assignment]
+    told += traceback.format_exception(error)
+    return "\n".join(told)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(kind="reset"), Answer(kind="hang"), Answer(200, b"xy", kind="truncated"), None],
+    ids=["reset", "hang", "truncated", "refused"],
+)
+def test_the_token_is_nowhere_in_an_error(
+    answer: Answer | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Loopback([OK]) as nobody:
+        pass
+    with Loopback([answer or OK]) as server:
+        url = (server if answer else nobody).url
+        # In a name, so that the source lines of a traceback do not show it.
+        signed = f"{url}/a?X-Amz-Signature=12ab34cd"
+        session = session_at(server, attempts=2, timeout=0.2, home=url)
+        with caplog.at_level(logging.DEBUG), pytest.raises(ServiceError) as caught:
+            session.get(signed)
+    told = everything_told_of(caught.value)
+    for secret in (CANARY, BASIC):
+        assert secret not in told + caplog.text
+    assert "12ab34cd" not in told
+
+
+def test_the_token_is_nowhere_in_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "aind_session"), Loopback([Answer(503)]) as server:
+        session = session_at(server, attempts=1)
+        response = session.get(server.url)
+    assert CANARY not in repr(pickle.dumps(response))
+    assert BASIC not in repr(pickle.dumps(response))
+    assert BASIC not in str(response.request.headers)
+    assert BASIC not in repr(asked_of(response))
+    assert CANARY not in repr(asked_of(response))
+    assert "Service GET 127.0.0.1" in caplog.text
+    assert " 503 " in caplog.text
+
+
+def test_errors_pickle() -> None:
+    with Loopback([Answer(kind="reset")]) as server, pytest.raises(ServiceError) as caught:
+        session_at(server, attempts=1).get(server.url)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is type(caught.value)
+    assert (str(again), again.attempts) == (str(caught.value), 1)
+
+
+def test_connections_are_not_pickled() -> None:
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(Transport("Service"))
+
+
+# --- threads and forks --------------------------------------------------------------------------
+
+
+def test_connections_are_used_again() -> None:
+    with Loopback([OK]) as server:
+        session = session_at(server)
+        for _ in range(5):
+            session.get(server.url)
+    assert len({seen.peer for seen in server.requests}) == 1
+
+
+def test_many_threads_share_a_session() -> None:
+    errors: list[BaseException] = []
+
+    def ask(session: requests.Session, url: str) -> None:
+        try:
+            for _ in range(5):
+                assert session.get(url).json() == {"good": True}
+        except BaseException as error:
+            errors.append(error)
+
+    with Loopback([OK]) as server:
+        session = session_at(server)
+        threads = [threading.Thread(target=ask, args=(session, server.url)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+    assert len(server.requests) == 40
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_shares_no_connection_and_no_lock() -> None:
+    kept: Kept[str] = Kept()
+    with Loopback([OK]) as server:
+        session = session_at(server, timeout=5)
+        session.get(server.url)
+        # Held in the parent when it forks, as by another of its threads.
+        jar_lock = session.cookies._cookies_lock
+        with jar_lock, kept._lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            holder = threading.Thread(target=_hold_and_fork, args=(kept, session, server.url))
+            holder.start()
+            holder.join()
+        assert _hold_and_fork.code == 0  # type: ignore[attr-defined]
+    peers = [seen.peer for seen in server.requests]
+    assert len(peers) == 2
+    assert peers[0] != peers[1]
+
+
+def _hold_and_fork(kept: Kept[str], session: requests.Session, url: str) -> None:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            made = kept.get("a", lambda: "made in the child")
+            code = 0 if made and session.get(url).json() == {"good": True} else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    _hold_and_fork.code = os.waitstatus_to_exitcode(status)  # type: ignore[attr-defined]
+
+
+def test_reset_drops_what_is_kept() -> None:
+    closed: list[str] = []
+    kept: Kept[str] = Kept(most=2, close=closed.append)
+    for name in ("a", "b", "c"):
+        kept.get(name, lambda name=name: name)  # type: ignore[misc]
+    assert closed == ["a"]
+    reset()
+    assert closed == ["a", "b", "c"]
+    assert "c" not in kept
+
+
+def test_loopback_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with Loopback([OK]) as server:
+        assert session_at(server, attempts=1).get(server.url).json() == {"good": True}
+
+
+def test_compressed_answers_are_read() -> None:
+    import gzip
+
+    buffer = io.BytesIO()
+    text = b'{"good": true}' + b" " * random.Random(0).randrange(200_000, 300_000)
+    with gzip.GzipFile(fileobj=buffer, mode="wb") as file:
+        file.write(text)
+    answer = Answer(200, buffer.getvalue(), {"Content-Encoding": "gzip"})
+    with Loopback([answer]) as server:
+        assert session_at(server).get(server.url).content == text
+        assert session_at(server, decode=False).get(server.url).content == buffer.getvalue()
+
+
+def test_garbled_compression_is_a_bad_answer() -> None:
+    from aind_session.errors import BadAnswerError
+
+    answer = Answer(200, b"no gzip at all", {"Content-Encoding": "gzip"})
+    with Loopback([answer]) as server, pytest.raises(BadAnswerError):
+        session_at(server).get(server.url)
