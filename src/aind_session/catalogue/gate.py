@@ -123,12 +123,19 @@ class Gate:
                 self._closing.wait(self.latency)
             if fault is not None:
                 return self._break(fault, request, asked, healed)
-            answer = self.services[service](asked)
-            request.status = answer.status
-            return answer
+            return self._answer(request, asked)
         finally:
             # Before the answer is sent: whoever has the answer finds the request counted.
             request.ended = time.perf_counter()
+
+    def _answer(self, request: Request, asked: Asked) -> Answer:
+        try:
+            answer = self.services[request.service](asked)
+        except Exception as error:
+            # A question so odd that no check foresaw it: told, not left to the thread to die of.
+            answer = make_answer(400, f"not understood: {type(error).__name__}: {error}")
+        request.status = answer.status
+        return answer
 
     def _break(
         self, fault: Fault, request: Request, asked: Asked, healed: threading.Event
@@ -142,8 +149,7 @@ class Gate:
         if fault.kind == "status":
             request.status = fault.status
             return Answer(fault.status, fault.body, fault.headers)
-        answer = self.services[request.service](asked)
-        request.status = answer.status
+        answer = self._answer(request, asked)
         if fault.kind == "truncate":
             raise Dropped(answer)
         self._closing.wait(fault.seconds)
@@ -171,6 +177,12 @@ class Gate:
         """Let go of everything that waits."""
         self._closing.set()
         self.heal()
+
+
+def make_answer(status: int, message: str) -> Answer:
+    """Make an answer that is a message."""
+    body = json.dumps({"message": message}).encode()
+    return Answer(status, body, {"Content-Type": "application/json"})
 
 
 def make_fault(

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aind_session.catalogue.format import Catalogue, Json, made_up_id
-from aind_session.catalogue.s3_index import Index, content_of
+from aind_session.catalogue.result_files import as_object
+from aind_session.catalogue.s3_index import Index
 from aind_session.settings import RESULTS_BUCKET
 
 STATES = ("initializing", "running", "finalizing", "completed")
@@ -168,7 +169,7 @@ class Launches:
                 for path, text in (computation.get("_files") or {}).items():
                     if not inner or path.startswith(inner + "/"):
                         path = path[len(inner) :].lstrip("/")
-                        self.index.put(bucket, f"{prefix}/{path}", (text or "").encode())
+                        self.index.copy(as_object(path, text), bucket, f"{prefix}/{path}")
             elif source.get("aws"):
                 self._take_from_bucket(asset, source["aws"])
             elif body.get("data_asset_ids"):
@@ -188,7 +189,7 @@ class Launches:
             return
         for key, entry in list(self.index.under(bucket, f"{prefix}/" if prefix else "")):
             rest = key[len(prefix) :].lstrip("/")
-            self.index.put(RESULTS_BUCKET, f"{asset['id']}/{rest}", content_of(entry) or b"")
+            self.index.copy(entry, RESULTS_BUCKET, f"{asset['id']}/{rest}")
 
     def _now(self) -> int:
         known: list[Any] = [*self.catalogue.data_assets, *self.catalogue.computations]

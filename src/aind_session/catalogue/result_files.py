@@ -13,6 +13,11 @@ from aind_session.catalogue.s3_index import Index, content_of, size_of
 from aind_session.settings import RESULTS_BUCKET
 
 
+def as_object(path: str, text: str | None) -> Json:
+    """Make an S3 entry of a result file; one that is not recorded has a size only."""
+    return {"key": path, **({"size": 1} if text is None else {"text": text})}
+
+
 class Files:
     """Find files by root ("assets/<ID>" or "results/<ID>") and path.
 
@@ -50,9 +55,7 @@ class Files:
         for computation in self.catalogue.computations:
             if computation["id"] == computation_id:
                 for path, text in (computation.get("_files") or {}).items():
-                    # Not recorded: as an object of which only the size is known.
-                    content = {"size": 1} if text is None else {"text": text}
-                    yield path.strip("/"), {"key": path, **content}
+                    yield path.strip("/"), as_object(path, text)
 
     def list_folder(self, root: str, path: str) -> list[Json] | None:
         """List a folder as the API does; None where there is no such folder."""

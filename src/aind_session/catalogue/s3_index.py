@@ -90,6 +90,15 @@ class Index:
                 entry["base64"] = base64.b64encode(content).decode()
             return entry
 
+    def copy(self, source: Json, bucket: str, key: str) -> Json:
+        """Write an object like another, whose content need not be recorded."""
+        with self.lock:
+            entry = self.put(bucket, key, content_of(source) or b"")
+            if content_of(source) is None:
+                del entry["text"]
+                entry["size"] = source["size"]
+            return entry
+
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object; nothing happens where it is not there."""
         with self.lock:

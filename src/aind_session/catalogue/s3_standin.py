@@ -199,12 +199,7 @@ class S3StandIn:
         old = self.index.get(old_bucket, old_key)
         if old is None:
             raise S3Error(404, "NoSuchKey", "The specified key does not exist.")
-        content = content_of(old)
-        entry = self.index.put(bucket, key, content or b"")
-        if content is None:
-            del entry["text"]
-            entry["size"] = old["size"]
-        return entry
+        return self.index.copy(old, bucket, key)
 
     def _delete_many(self, bucket: str, body: bytes) -> Answer:
         deleted = []

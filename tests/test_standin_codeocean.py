@@ -1,0 +1,389 @@
+"""Code Ocean's stand-in, asked by the real SDK: searches, assets, files and their refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import codeocean
+import codeocean.components
+import pytest
+import requests
+from codeocean.data_asset import (
+    DataAssetParams,
+    DataAssetSearchParams,
+    DataAssetState,
+    DataAssetUpdateParams,
+)
+from codeocean.error import Error
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aind_session.catalogue import Catalogue, Sandbox, asset_search, sandbox
+from aind_session.settings import RESULTS_BUCKET
+
+RAW = "ecephys_000001_2024-01-01_12-00-00"
+SORTED = f"{RAW}_sorted_2024-01-02_12-00-00"
+OTHER = "behavior_000002_2024-01-03_12-00-00"
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    catalogue = Catalogue(description="two invented subjects")
+    catalogue.add_asset(
+        {
+            "id": "raw",
+            "name": RAW,
+            "created": 100,
+            "size": 5,
+            "tags": ["ecephys", "raw", "000001"],
+            "custom_metadata": {"subject id": "000001", "data level": "raw", "age": 90},
+            "source_bucket": {
+                "bucket": "aind-open-data",
+                "prefix": RAW,
+                "origin": "aws",
+                "external": True,
+            },
+        }
+    )
+    catalogue.add_asset(
+        {
+            "id": "sorted",
+            "name": SORTED,
+            "created": 200,
+            "size": 3,
+            "type": "result",
+            "tags": ["derived", "ecephys", "000001"],
+            "provenance": {"commit": "abc123", "run_script": "code/run", "computation": None},
+            "custom_metadata": {"subject id": "000001", "data level": "derived"},
+        }
+    )
+    catalogue.add_asset(
+        {
+            "id": "other",
+            "name": OTHER,
+            "created": 300,
+            "size": 9,
+            "archived": True,
+            "description": "Compared with 000001: the subject id is that of its sister.",
+            "tags": ["behavior", "raw", "000002"],
+            "custom_metadata": {"subject id": "000002", "age": 120},
+        }
+    )
+    catalogue.add_asset({"id": "closed", "name": "closed_one", "created": 50, "_access": "closed"})
+    catalogue.add_asset(
+        {"id": "barred", "name": "barred_one", "_access": "forbidden", "created": 3}
+    )
+    catalogue.add_asset({"id": "gone", "name": "gone_one", "created": 40, "_access": "gone"})
+    catalogue.add_asset(
+        {
+            "id": "both",
+            "name": "both together",
+            "created": 30,
+            "type": "combined",
+            "contained_data_assets": [{"id": "raw"}, {"id": "other"}],
+        }
+    )
+    for path, text in (
+        ("output", "all went well"),
+        ("nwb/a #1.nwb", "hdf"),
+        ("spikesorted/probe A/info.json", "{}"),
+    ):
+        catalogue.add_object(RESULTS_BUCKET, f"sorted/{path}", text)
+    catalogue.add_object(RESULTS_BUCKET, "sorted/nwb/large.nwb", size=10**9)
+    with sandbox(catalogue) as serving:
+        yield serving
+
+
+@pytest.fixture
+def client(box: Sandbox) -> Iterator[codeocean.CodeOcean]:
+    made = codeocean.CodeOcean(domain=box.urls["codeocean"], token=box.token)
+    yield made
+    made.session.close()
+
+
+def search(client: codeocean.CodeOcean, **params: Any) -> list[str]:
+    found = client.data_assets.search_data_assets(DataAssetSearchParams(**params))
+    return [asset.id for asset in found.results]
+
+
+EVERYTHING = ["other", "sorted", "raw", "closed", "gone", "both", "barred"]
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        (None, EVERYTHING),
+        ("", EVERYTHING),
+        # 20 characters of a name find it, 21 find nothing.
+        ("name:ecephys_000001_2024-0", []),
+        ("name:ecephys_000001_2024-", ["sorted", "raw"]),
+        ('name:"ecephys_000001"', ["sorted", "raw"]),
+        ("name:ECEPHYS_000001", ["sorted", "raw"]),
+        (f"name:{RAW}", []),
+        (f'name:"{RAW}"', []),
+        ("name:ecephys_000001 name:behavior_000002", ["other", "sorted", "raw"]),
+        ("name:ecephys_000001 tag:raw", ["raw"]),
+        ("tag:raw", ["other", "raw"]),
+        ("tag:raw tag:derived", ["other", "sorted", "raw"]),
+        ('name:"both together"', ["both"]),
+        ('name:"together both"', []),
+        ("name:ecephys*", []),
+        ("000001", ["other", "sorted", "raw"]),
+        ("subject id:000001", ["other", "sorted", "raw"]),
+        ("subject id:000002", ["other"]),
+        ("commit_id:abc123", ["sorted"]),
+        ("run_script:code/run", ["sorted"]),
+        ("contained_data_id:raw", ["both"]),
+        ("sister", ["other"]),
+        ("nowhere", []),
+    ],
+)
+def test_the_query_language(client: codeocean.CodeOcean, query: str | None, ids: list[str]) -> None:
+    assert search(client, query=query) == ids
+
+
+@pytest.mark.parametrize(
+    ("params", "ids"),
+    [
+        ({"type": "result"}, ["sorted"]),
+        ({"type": "combined"}, ["both"]),
+        ({"origin": "external"}, ["raw"]),
+        ({"origin": "internal", "query": "000001"}, ["other", "sorted"]),
+        ({"archived": True}, ["other"]),
+        ({"archived": False, "query": "tag:raw"}, ["raw"]),
+        ({"favorite": True}, []),
+        ({"ownership": "created"}, []),
+        ({"ownership": "shared", "query": "tag:raw"}, ["other", "raw"]),
+        ({"sort_field": "created", "sort_order": "asc", "query": "tag:raw"}, ["raw", "other"]),
+        ({"sort_field": "name", "query": "000001"}, ["other", "raw", "sorted"]),
+        (
+            {"sort_field": "size", "sort_order": "desc", "query": "000001"},
+            ["other", "raw", "sorted"],
+        ),
+        ({"sort_order": "asc", "query": "tag:raw"}, ["other", "raw"]),
+        ({"limit": 2}, EVERYTHING[:2]),
+        ({"limit": 2, "offset": 3}, EVERYTHING[3:5]),
+    ],
+)
+def test_the_options_of_a_search(
+    client: codeocean.CodeOcean, params: dict[str, Any], ids: list[str]
+) -> None:
+    assert search(client, **params) == ids
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        ({"key": "subject id", "value": "000001"}, ["sorted", "raw"]),
+        ({"key": "subject id", "value": "00000"}, []),
+        ({"key": "subject id", "values": ["000001", "000002"]}, ["other", "sorted", "raw"]),
+        ({"key": "age", "range": {"min": 100, "max": 200}}, ["other"]),
+        ({"key": "age", "value": 90.0}, ["raw"]),
+        ({"key": "tags", "value": "derived"}, ["sorted"]),
+        ({"key": "name", "value": RAW}, ["raw"]),
+        (
+            {"key": "data level", "value": "raw", "exclude": True},
+            [i for i in EVERYTHING if i != "raw"],
+        ),
+    ],
+)
+def test_filters(client: codeocean.CodeOcean, wanted: dict[str, Any], ids: list[str]) -> None:
+    wanted = dict(wanted)
+    if "range" in wanted:
+        wanted["range"] = codeocean.components.SearchFilterRange(**wanted["range"])
+    assert search(client, filters=[codeocean.components.SearchFilter(**wanted)]) == ids
+
+
+def test_pages(box: Sandbox, client: codeocean.CodeOcean) -> None:
+    params = DataAssetSearchParams(limit=3)
+    assert [a.id for a in client.data_assets.search_data_assets_iterator(params)] == EVERYTHING
+    assert box.count("codeocean") == 3
+    first = client.data_assets.search_data_assets(params)
+    assert first.has_more
+    again = DataAssetSearchParams(limit=3, next_token=first.next_token, offset=1)
+    assert search(client, **again.to_dict()) == EVERYTHING[3:6]
+
+
+def test_a_page_has_a_hundred_assets_unless_asked_for_more(box: Sandbox) -> None:
+    for _ in range(1200):
+        box.catalogue.add_asset({"name": "many"})
+    url = f"{box.urls['codeocean']}/api/v1/data_assets/search"
+    for body, count in (({}, 100), ({"limit": 1000}, 1000), ({"limit": 1000, "offset": 1000}, 200)):
+        answer = requests.post(url, json={"query": "name:many", **body}, auth=(box.token, ""))
+        assert len(answer.json()["results"]) == count
+        assert answer.json()["has_more"] is (count < 1200 and "offset" not in body)
+
+
+def test_duplicates_on_request(box: Sandbox, client: codeocean.CodeOcean) -> None:
+    box.codeocean.duplicates = 2
+    assert search(client, query="tag:raw") == ["other", "raw", "other", "raw"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"limit": 1001},
+        {"limit": "many"},
+        {"next_token": "made up"},
+        {"sort_field": "owner"},
+        {"sort_field": "name", "sort_order": "up"},
+        {"type": "nonsense"},
+        {"origin": "elsewhere"},
+        {"archived": "no"},
+        {"qwery": "raw"},
+        {"query": 1},
+        {"filters": [{"value": "x"}]},
+        {"filters": [{"key": "x"}]},
+        {"offset": "x"},
+        [],
+        "no json",
+    ],
+)
+def test_a_search_that_is_not_understood(box: Sandbox, body: Any) -> None:
+    url = f"{box.urls['codeocean']}/api/v1/data_assets/search"
+    data = {"data": body} if isinstance(body, str) else {"json": body}
+    answer = requests.post(url, auth=(box.token, ""), **data)
+    assert answer.status_code == 400
+    assert answer.json()["message"]
+
+
+@pytest.mark.parametrize("token", ["", "cop_wrong", None])
+def test_a_token_that_is_missing_or_wrong(box: Sandbox, token: str | None) -> None:
+    url = f"{box.urls['codeocean']}/api/v1/data_assets/raw"
+    answer = requests.get(url, auth=None if token is None else (token, ""))
+    assert answer.status_code == 401
+    assert "message" in answer.json()
+    bearer = requests.get(url, headers={"Authorization": f"Bearer {box.token}"})
+    assert bearer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("asset_id", "status"), [("closed", 401), ("barred", 403), ("gone", 404), ("nobody", 404)]
+)
+def test_assets_that_cannot_be_had(
+    box: Sandbox, client: codeocean.CodeOcean, asset_id: str, status: int
+) -> None:
+    with pytest.raises(Error) as caught:
+        client.data_assets.get_data_asset(asset_id)
+    assert caught.value.status_code == status
+    assert caught.value.data == {"message": caught.value.message}
+    if asset_id == "nobody":
+        assert "two invented subjects" in caught.value.message
+        assert "aind-session snapshot" in caught.value.message
+
+
+def test_an_unknown_route_says_that_this_is_a_sandbox(box: Sandbox) -> None:
+    url = f"{box.urls['codeocean']}/api/v1/nonsense"
+    answer = requests.get(url, auth=(box.token, ""))
+    assert answer.status_code == 404
+    assert "sandbox" in answer.json()["message"]
+
+
+def test_an_asset_is_told_as_it_is_without_what_is_private(
+    box: Sandbox, client: codeocean.CodeOcean
+) -> None:
+    box.catalogue.data_assets[0]["_note"] = "private"
+    asset = client.data_assets.get_data_asset("raw")
+    assert (asset.name, asset.state) == (RAW, DataAssetState.Ready)
+    url = f"{box.urls['codeocean']}/api/v1/data_assets/raw"
+    assert "_note" not in requests.get(url, auth=(box.token, "")).json()
+
+
+def test_files_of_an_internal_asset(box: Sandbox, client: codeocean.CodeOcean) -> None:
+    def listed(path: str) -> list[tuple[str, str, str, int | None]]:
+        items = client.data_assets.list_data_asset_files("sorted", path).items
+        return [(item.name, item.path, item.type, item.size) for item in items]
+
+    assert listed("") == [
+        ("nwb", "nwb", "folder", None),
+        ("output", "output", "file", 13),
+        ("spikesorted", "spikesorted", "folder", None),
+    ]
+    assert listed("nwb/") == [
+        ("a #1.nwb", "nwb/a #1.nwb", "file", 3),
+        ("large.nwb", "nwb/large.nwb", "file", 10**9),
+    ]
+    with pytest.raises(Error, match="not found"):
+        listed("nothing")
+
+
+def test_links_work_without_credentials_and_refuse_them(
+    box: Sandbox, client: codeocean.CodeOcean
+) -> None:
+    urls = client.data_assets.get_data_asset_file_urls("sorted", "nwb/a #1.nwb")
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        old = client.data_assets.get_data_asset_file_download_url("sorted", "nwb/a #1.nwb")
+    assert old.url == urls.download_url == urls.view_url
+    assert not urls.download_url.startswith(box.urls["codeocean"])
+    answer = requests.get(urls.download_url)
+    assert (answer.status_code, answer.text) == (200, "hdf")
+    leak = requests.get(urls.download_url, auth=(box.token, ""))
+    assert leak.status_code == 400
+    assert requests.get(urls.download_url[:-1] + "!").status_code == 403
+    assert requests.get(urls.download_url.replace("nwb", "other", 1)).status_code == 403
+    assert box.count("files") == 4
+
+
+def test_files_that_are_not_there_or_not_recorded(
+    box: Sandbox, client: codeocean.CodeOcean
+) -> None:
+    with pytest.raises(Error) as caught:
+        client.data_assets.get_data_asset_file_urls("sorted", "nothing")
+    assert caught.value.status_code == 404
+    link = client.data_assets.get_data_asset_file_urls("sorted", "nwb/large.nwb").download_url
+    answer = requests.get(link)
+    assert answer.status_code == 501
+    assert "aind-session snapshot" in answer.text
+
+
+def test_files_of_an_external_asset_are_refused(client: codeocean.CodeOcean) -> None:
+    with pytest.raises(Error, match="internal") as caught:
+        client.data_assets.list_data_asset_files("raw")
+    assert caught.value.status_code == 400
+
+
+def test_an_asset_is_changed_archived_shared_and_deleted(
+    box: Sandbox, client: codeocean.CodeOcean
+) -> None:
+    assets = client.data_assets
+    changed = assets.update_metadata("raw", DataAssetUpdateParams(name="new", tags=["x"]))
+    assert (changed.name, changed.tags, changed.mount) == ("new", ["x"], RAW)
+    assets.archive_data_asset("raw", archive=True)
+    assert search(client, archived=True) == ["other", "raw"]
+    permissions = codeocean.components.Permissions(
+        everyone=codeocean.components.EveryoneRole.Viewer
+    )
+    assets.update_permissions("raw", permissions)
+    assert assets.get_permissions("raw").everyone == permissions.everyone
+    assets.delete_data_asset("raw")
+    with pytest.raises(Error):
+        assets.get_data_asset("raw")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"name": "", "tags": [], "mount": "m"}, "name"),
+        ({"name": "n", "tags": [], "mount": ""}, "mount"),
+        ({"name": "n", "tags": [], "mount": "m"}, "source"),
+        ({"name": "n", "tags": [], "mount": "m", "data_asset_ids": ["nobody"]}, "not found"),
+    ],
+)
+def test_an_asset_that_is_not_made(
+    box: Sandbox, client: codeocean.CodeOcean, params: dict[str, Any], message: str
+) -> None:
+    count = len(box.catalogue.data_assets)
+    with pytest.raises(Error, match=message):
+        client.data_assets.create_data_asset(DataAssetParams(**params))
+    assert len(box.catalogue.data_assets) == count
+
+
+@given(
+    names=st.lists(st.text(st.sampled_from("ab_"), min_size=1, max_size=5), max_size=4),
+    part=st.text(st.sampled_from("ab_"), min_size=1, max_size=2),
+)
+def test_a_name_is_found_by_any_part_of_it(names: list[str], part: str) -> None:
+    assets = [{"id": name, "name": name, "created": 0} for name in names]
+    found = asset_search.search(assets, {"query": f"name:{part}"}, "user")
+    assert [asset["name"] for asset in found] == [name for name in names if part in name]
