@@ -26,6 +26,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,6 +126,7 @@ class Settings:
     timeout_docdb: float
     timeout_s3: float
     attempts: int
+    identities: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     def require_token(self) -> str:
         """Give the token, if it may be sent to the domain.
@@ -160,20 +162,14 @@ class Settings:
         return True
 
     def identity(self, service: str) -> str:
-        """Name who asks: answers to one identity are never given to another.
+        """Name who asks: answers to one are never given to another.
 
         Parameters
         ----------
         service
             "Code Ocean", "DocDB" or "S3".
         """
-        if service == "Code Ocean":
-            text = f"{self.domain.value}\0{self.token.value if self.token else ''}"
-        elif service == "DocDB":
-            return self.docdb_host.value
-        else:
-            text = "\0".join(os.environ.get(name, "") for name in _AWS_IDENTITY)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self.identities[service]
 
 
 _AWS_IDENTITY = (
@@ -185,30 +181,69 @@ _AWS_IDENTITY = (
 )
 
 
+#: Seconds for which the `.env` files are taken to be as they were.
+FILES_FRESH = 1.0
+
+_last: tuple[object, float, Settings] | None = None
+
+
 def current() -> Settings:
     """Read the settings as they are now.
 
     Returns
     -------
     Settings
-        Cheap to make: a `.env` file is parsed again only when it has changed.
+        Cheap, since it is asked for with every question: read again where the environment has
+        changed, and where a second has passed, in which a `.env` file could have.
     """
+    global _last
     if os.environ.get("AIND_SESSION_SANDBOX") and not os.environ.get("AIND_SESSION_SANDBOX_ACTIVE"):
         _start_sandbox()
+    # The environment as the interpreter holds it: a copy through its public face decodes each
+    # value anew, and costs twenty times as much.
+    environment = getattr(os.environ, "_data", os.environ)
+    last = _last
+    if last is not None and last[0] == environment and time.monotonic() - last[1] < FILES_FRESH:
+        return last[2]
+    settings = _read()
+    _last = (dict(environment), time.monotonic(), settings)
+    return settings
+
+
+def forget() -> None:
+    """Read everything again when next asked: for who changes a `.env` file or the folder."""
+    global _last
+    _last = None
+    _parsed.clear()
+
+
+def _read() -> Settings:
     sources = list(_sources())
     token = _find_token(sources)
     seconds = _number(sources, "AIND_SESSION_TIMEOUT", 30.0)
+    domain = _find(sources, "CODE_OCEAN_DOMAIN", DEFAULT_DOMAIN, _clean_domain)
+    docdb_host = _find(sources, "AIND_SESSION_DOCDB_HOST", DEFAULT_DOCDB_HOST, _clean_host)
     return Settings(
         token=token,
-        domain=_find(sources, "CODE_OCEAN_DOMAIN", DEFAULT_DOMAIN, _clean_domain),
-        docdb_host=_find(sources, "AIND_SESSION_DOCDB_HOST", DEFAULT_DOCDB_HOST, _clean_host),
+        domain=domain,
+        docdb_host=docdb_host,
         buckets=_find(sources, "AIND_SESSION_BUCKETS", DEFAULT_BUCKETS, _names).value,
         cache_seconds=_number(sources, "AIND_SESSION_CACHE_SECONDS", 600.0),
         timeout_codeocean=seconds,
         timeout_docdb=seconds,
         timeout_s3=seconds,
         attempts=max(1, int(_number(sources, "AIND_SESSION_ATTEMPTS", 4))),
+        identities={
+            "Code Ocean": _digest(domain.value, token.value if token else ""),
+            "DocDB": _digest(docdb_host.value),
+            "S3": _digest(*(os.environ.get(name, "") for name in _AWS_IDENTITY)),
+        },
     )
+
+
+def _digest(*parts: str) -> str:
+    """Name who asks, without telling: a secret cannot be read out of it."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _start_sandbox() -> None:

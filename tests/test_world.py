@@ -1,0 +1,93 @@
+"""An invented world, seeded and random: everything that is there is found, and nothing else."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import aind_session
+from aind_session.catalogue.invent import Truth, invent_world
+
+N_SESSIONS = 200
+
+
+@contextmanager
+def _world(seed: int) -> Iterator[Truth]:
+    catalogue, truth = invent_world(seed, N_SESSIONS)
+    assert len(truth.sessions) >= N_SESSIONS
+    with aind_session.sandbox(catalogue), warnings.catch_warnings():
+        # What is closed or gone in this world is told, not warned of: a warning is an error.
+        warnings.simplefilter("error")
+        yield truth
+
+
+def _found(session_id: str) -> dict[str, object]:
+    """Look up everything that the world's truth tells of a session."""
+    session = aind_session.Session(session_id)
+    raw = getattr(session, "raw_data_asset", None)
+    folder = getattr(session, "raw_data_dir", None)
+    return {
+        "assets": {asset.id for asset in session.data_assets},
+        "raw asset": raw.id if raw else None,
+        "folder": folder.as_posix() if folder else None,
+        "uploaded": session.is_uploaded,
+        "modalities": getattr(session, "modalities", None),
+        "recorded": bool(session.docdb),
+        "genotype": session.docdb.genotype,
+    }
+
+
+def _true(truth: Truth, session_id: str) -> dict[str, object]:
+    of = truth.sessions[session_id]
+    return {
+        "assets": of.assets,
+        "raw asset": of.raw_asset,
+        "folder": of.location,
+        "uploaded": of.uploaded,
+        "modalities": of.modalities,
+        "recorded": of.recorded,
+        "genotype": of.genotype,
+    }
+
+
+def _check(truth: Truth, session_id: str) -> None:
+    found = _found(session_id)
+    # Assets that a search lists and nobody can read: a lookup may show them or not.
+    found["assets"] = set(found["assets"]) - truth.sessions[session_id].listed_but_closed  # type: ignore[call-overload]
+    assert found == _true(truth, session_id), truth.sessions[session_id].oddities
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_cohort_is_found_whole(seed: int) -> None:
+    with _world(seed) as truth:
+        sessions = aind_session.get_sessions(truth.subjects)
+        expected = {s for subject in truth.subjects.values() for s in subject.sessions}
+        assert {s.id for s in sessions} == expected
+        sessions.prefetch()
+        for subject_id, of in truth.subjects.items():
+            mine = [s.id for s in aind_session.get_sessions(subject_id)]
+            assert mine == list(of.sessions)
+            assets = {a.id for a in aind_session.Subject(subject_id).data_assets}
+            assert assets - of.listed_but_closed == of.assets
+        for session_id in truth.sessions:
+            _check(truth, session_id)
+
+
+@pytest.mark.parametrize("seed", [100, 101])
+def test_each_session_is_found_alone(seed: int) -> None:
+    with _world(seed) as truth:
+        for session_id in sorted(truth.sessions)[::4]:
+            aind_session.Session(session_id).refresh()
+            _check(truth, session_id)
+
+
+def test_both_spellings_lead_to_one_session() -> None:
+    with _world(7) as truth:
+        platformless = next(s for s in truth.sessions.values() if s.platform is None and s.assets)
+        other = aind_session.Session(f"behavior_{platformless.id}")
+        assert {a.id for a in other.data_assets} - platformless.listed_but_closed == (
+            platformless.assets
+        )
