@@ -59,8 +59,6 @@ OFFSETS = st.integers(-14 * 60, 14 * 60)
 ZONES: st.SearchStrategy[Any] = st.none() | OFFSETS.map(
     lambda minutes: timezone(timedelta(minutes=minutes))
 )
-    lambda m: timezone(timedelta(minutes=m))
-)
 
 
 @given(
