@@ -9,6 +9,7 @@ lists may change between two questions.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -23,8 +24,18 @@ Test = Callable[[Json], bool]
 _READ_ONLY = {"$match", "$project", "$sort", "$limit", "$skip", "$count"}
 
 
+_importing = threading.Lock()
+
+
 class BadQuery(Exception):
     """Mongo would refuse the query, or mongomock does not know it."""
+
+
+def _load() -> None:
+    # The package imports itself in circles: two threads that begin with different modules of it
+    # get halves.
+    with _importing:
+        import mongomock  # noqa: F401
 
 
 def matching(records: Iterable[Json], query: Json) -> Iterator[Json]:
@@ -37,6 +48,7 @@ def matching(records: Iterable[Json], query: Json) -> Iterator[Json]:
     >>> [r["name"] for r in matching(records, {"tags": {"$in": ["y", "z"]}})]
     ['b']
     """
+    _load()
     from mongomock.filtering import filter_applies
 
     _guard(filter_applies, query, {})
@@ -64,6 +76,7 @@ def find(
 
 def aggregate(records: list[Json], pipeline: list[Json]) -> list[Json]:
     """Run an aggregation pipeline that only reads."""
+    _load()
     from mongomock.aggregate import process_pipeline
 
     stages = list(pipeline)
