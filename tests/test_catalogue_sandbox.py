@@ -100,7 +100,9 @@ def test_of_nested_sandboxes_the_inner_one_answers(box: Sandbox) -> None:
     with sandbox(Catalogue()) as inner:
         assert os.environ["CODE_OCEAN_DOMAIN"] == inner.urls["codeocean"]
         answer = requests.get(
-            os.environ["CODE_OCEAN_DOMAIN"] + "/api/v1/data_assets/raw", auth=(inner.token, "")
+            os.environ["CODE_OCEAN_DOMAIN"] + "/api/v1/data_assets/raw",
+            auth=(inner.token, ""),
+            timeout=5,
         )
         assert answer.status_code == 404
         assert get(box).status_code == 200
@@ -140,7 +142,7 @@ def test_no_thread_and_no_socket_is_left() -> None:
     before = threads()
     with sandbox(invented()) as box:
         with requests.Session() as session:
-            session.get(asset_url(box))
+            session.get(asset_url(box), timeout=5)
             assert len(threads() - before) == 2
         url = asset_url(box)
     assert threads() == before
@@ -171,10 +173,10 @@ def test_it_starts_and_ends_quickly() -> None:
 
 def test_a_connection_is_used_again_without_delay(box: Sandbox) -> None:
     with requests.Session() as session:
-        session.get(asset_url(box))
+        session.get(asset_url(box), timeout=5)
         started = time.perf_counter()
         for _ in range(20):
-            session.get(asset_url(box))
+            session.get(asset_url(box), timeout=5)
         # An acknowledgement that is waited for takes 40 ms each time.
         assert time.perf_counter() - started < 0.6
     assert len([name for name in threads() if name.endswith("codeocean")]) <= 1
@@ -222,7 +224,7 @@ def test_requests_are_counted(box: Sandbox) -> None:
 
 
 def test_bodies_are_kept(box: Sandbox) -> None:
-    requests.post(f"{asset_url(box, 'search')}", json={"limit": 1}, auth=(box.token, ""))
+    requests.post(f"{asset_url(box, 'search')}", json={"limit": 1}, auth=(box.token, ""), timeout=5)
     assert box.requests[0].json() == {"limit": 1}
 
 

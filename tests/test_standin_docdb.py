@@ -25,7 +25,7 @@ class PlainAdapter(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
         assert request.url is not None
         request.url = request.url.replace("https://", "http://", 1)
-        return super().send(request, *args, **kwargs)
+        return super().send(request, *args, **{**kwargs, "timeout": 5})
 
 
 @pytest.fixture
@@ -53,7 +53,8 @@ def box() -> Iterator[Sandbox]:
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
     with requests.Session() as opened:
-        opened.mount("https://127.0.0.1", PlainAdapter())
+        for scheme in ("https", "http"):
+            opened.mount(f"{scheme}://127.0.0.1", PlainAdapter())
         yield opened
 
 

@@ -245,7 +245,9 @@ def test_one_call_of_s3fs_is_one_request(box: Sandbox) -> None:
 
 
 def test_an_odd_request_says_that_this_is_a_sandbox(box: Sandbox) -> None:
-    answer = requests.post(f"{box.urls['s3']}/{OPEN}/key?select", headers={"Authorization": "x"})
+    answer = requests.post(
+        f"{box.urls['s3']}/{OPEN}/key?select", headers={"Authorization": "x"}, timeout=5
+    )
     assert answer.status_code == 501
     assert "aind-session snapshot" in answer.text
 
@@ -255,6 +257,7 @@ def test_a_stream_in_signed_chunks_is_taken_apart(box: Sandbox) -> None:
         f"{box.urls['s3']}/{PRIVATE}/chunked",
         headers={"Authorization": "x", "Content-Encoding": "aws-chunked"},
         data=b"5;chunk-signature=abc\r\nhello\r\n6\r\n world\r\n0\r\nx-amz-checksum:1\r\n\r\n",
+        timeout=5,
     )
     assert answer.status_code == 200
     assert box.catalogue.objects[-1]["text"] == "hello world"
