@@ -1,0 +1,87 @@
+"""Options that stand for all verbs: `--sandbox [PATH]` and `--debug`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+BUNDLED = "1"
+#: What makes a folder a catalogue.
+HEADER = "catalogue.json"
+
+
+def settle(arguments: Sequence[str], verbs: Collection[str]) -> list[str]:
+    """Bring the global options to the front, and settle what `--sandbox` has for a value.
+
+    An option whose value may be left out is not to be told apart from one without a value by its
+    form. Before the verb, what follows `--sandbox` is its PATH unless it is a verb or an option;
+    behind the verb, only where it is the folder of a catalogue.
+
+    Examples
+    --------
+    >>> settle(["--sandbox", "show", "676909"], {"show"})
+    ['--sandbox=1', 'show', '676909']
+    >>> settle(["--sandbox", "study/", "show", "676909"], {"show"})
+    ['--sandbox=study/', 'show', '676909']
+    >>> settle(["show", "676909", "--sandbox", "--debug"], {"show"})
+    ['--sandbox=1', '--debug', 'show', '676909']
+    """
+    front: list[str] = []
+    rest: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        if argument == "--":
+            rest += [argument, *waiting]
+            break
+        if argument == "--debug" or argument.startswith("--sandbox="):
+            front.append(argument)
+        elif argument == "--sandbox":
+            path = BUNDLED
+            if waiting and _is_path(waiting[0], verbs, verb_seen=bool(rest)):
+                path = waiting.pop(0)
+            front.append(f"--sandbox={path}")
+        else:
+            rest.append(argument)
+    return [*front, *rest]
+
+
+def _is_path(text: str, verbs: Collection[str], verb_seen: bool) -> bool:
+    if text.startswith("-"):
+        return False
+    if verb_seen:
+        return (Path(text) / HEADER).is_file()
+    return text not in verbs
+
+
+def start_sandbox(where: str) -> None:
+    """Have the sandbox start at the first question to a service.
+
+    Raises
+    ------
+    InvalidFilterError
+        There is no catalogue at that place (a `ValueError`).
+    """
+    from aind_session.errors import InvalidFilterError
+
+    if where not in (BUNDLED, "") and not (Path(where) / HEADER).is_file():
+        raise InvalidFilterError(
+            f"{where!r} is no folder of a catalogue (there is no {HEADER} in it)."
+        )
+    # A sandbox that serves already, in the process that started this one, is not the one meant.
+    os.environ.pop("AIND_SESSION_SANDBOX_ACTIVE", None)
+    os.environ["AIND_SESSION_SANDBOX"] = (
+        BUNDLED if where in (BUNDLED, "") else str(Path(where).resolve())
+    )
+
+
+def log_everything() -> None:
+    """Send the package's log, each request of it, to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("aind_session")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)

@@ -1,0 +1,149 @@
+"""Output: rich in a terminal, plain and whole in a pipe, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from aind_session.errors import InvalidFilterError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Write CSV, with a line of names.")]
+
+
+def checked(as_json: bool, as_csv: bool) -> None:
+    """Refuse two formats at once."""
+    if as_json and as_csv:
+        raise InvalidFilterError("--json and --csv exclude each other.")
+
+
+def is_terminal() -> bool:
+    """Tell whether people look at the output."""
+    return sys.stdout.isatty()
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show in a terminal that something is under way."""
+    if not (is_terminal() and sys.stderr.isatty()):
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{what} ..."):
+        yield
+
+
+def write_json(value: object) -> None:
+    """Write a value as JSON."""
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, indent=1, ensure_ascii=not is_utf8, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime.datetime | datetime.date):
+        return value.isoformat()
+    return str(value)
+
+
+def write_csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Write rows as CSV; several values in a cell are separated by semicolons."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([in_a_cell(row.get(name), ";") for name in names] for row in rows)
+
+
+def in_a_cell(value: object, separator: str = ", ") -> str:
+    """Put a value in a cell's words.
+
+    Examples
+    --------
+    >>> in_a_cell(True), in_a_cell(None), in_a_cell(("ecephys", "behavior"))
+    ('yes', '', 'ecephys, behavior')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(" ", "seconds")
+    if isinstance(value, list | tuple):
+        return separator.join(in_a_cell(one) for one in value)
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Spell out what would move a terminal's cursor or change its colours: names are people's own.
+
+    Examples
+    --------
+    >>> print(printable("a name\\nwith \\x1b[31mred"))
+    a name\\nwith \\x1b[31mred
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def write_facts(title: str, facts: Mapping[str, object]) -> None:
+    """Write names and values, one a line."""
+    cells = {name: in_a_cell(value) for name, value in facts.items()}
+    if is_terminal():
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(style="cyan", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, cell in cells.items():
+            table.add_row(name, Text(cell))
+        _rich(Text(printable(title), style="bold"), table)
+        return
+    width = max((len(name) for name in cells), default=0)
+    print(printable(title))
+    for name, cell in cells.items():
+        print(f"{name:<{width}}  {cell}".rstrip())
+
+
+def write_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a table."""
+    cells = [[in_a_cell(value) for value in row] for row in rows]
+    if is_terminal():
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, header_style="cyan", pad_edge=False)
+        for name in names:
+            table.add_column(name, overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(cell) for cell in row))
+        _rich(table)
+        return
+    lines = [list(names), *cells]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+    for line in lines:
+        print("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip())
+
+
+def write_line(text: str = "", style: str = "") -> None:
+    """Write a line of text."""
+    if is_terminal():
+        from rich.text import Text
+
+        _rich(Text(printable(text), style=style))
+    else:
+        print(printable(text))
+
+
+def _rich(*things: Any) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(*things, sep="\n")
