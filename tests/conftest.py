@@ -1,12 +1,20 @@
-"""What every test shares: no network but loopback, real records where they are at hand."""
+"""What every test shares: a world without network and secrets, the sandbox, real records."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ipaddress
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import urllib3.connectionpool
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from aind_session.catalogue import Sandbox
 
 settings.register_profile(
     "suite",
@@ -18,6 +26,78 @@ settings.load_profile("suite")
 
 #: Real records and names, beside the checkout where they are at hand; no part of the project.
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+_NAMES = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
+_OURS = ("CODE_OCEAN_", "AIND_SESSION_", "AWS_")
+
+
+class ForbiddenRequestError(RuntimeError):
+    """Something would have left this machine, or might have waited for ever."""
+
+
+#: What the guards refused during the running test: refusals that are caught fail the test, too.
+refused: list[str] = []
+
+
+def _refuse(what: str) -> None:
+    refused.append(what)
+    raise ForbiddenRequestError(what)
+
+
+def _address(host: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
+    try:
+        return ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _is_local(host: object) -> bool:
+    if host in (None, "", b"", "localhost", b"localhost"):
+        return True
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+def _guard_sockets(event: str, args: tuple[Any, ...]) -> None:
+    """Refuse names and addresses that are not this machine's, whoever asks for them."""
+    if not event.startswith("socket."):
+        return
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        address = args[1]
+        if isinstance(address, tuple) and not _is_local(address[0]):
+            # `socket.create_connection` closes it after an OSError only.
+            args[0].close()
+            _refuse(f"{event} to {address[0]}")
+    # An address is no question to anybody; connecting to it is what is refused.
+    elif event in _NAMES and not _is_local(args[0]) and _address(args[0]) is None:
+        _refuse(f"{event} of {args[0]}")
+
+
+def _guard_timeouts() -> None:
+    """Refuse every request that is sent without limits for connecting and for reading."""
+    pool = urllib3.connectionpool.HTTPConnectionPool
+    make_request: Callable[..., Any] = pool._make_request
+
+    def guarded(self: Any, conn: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        timeout = self._get_timeout(kwargs.get("timeout", self.timeout))
+        if timeout.connect_timeout is None or timeout.read_timeout is None:
+            _refuse(f"{method} {url} without a timeout")
+        return make_request(self, conn, method, url, *args, **kwargs)
+
+    pool._make_request = guarded  # type: ignore[method-assign]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the user's secrets away, and set the guards, before anything is imported."""
+    for name, value in list(os.environ.items()):
+        if name.startswith(_OURS) or value[:4].lower() == "cop_":
+            del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    # An audit hook sees every socket, made in Python or not, and cannot be patched away.
+    sys.addaudithook(_guard_sockets)
+    _guard_timeouts()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,15 +115,44 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
-@pytest.fixture(autouse=True)
-def _no_network(socket_disabled: None, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Refuse every socket but those to loopback."""
-    import pytest_socket
-
-    pytest_socket.enable_socket()
-    pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+@pytest.fixture(autouse=True, scope="session")
+def _no_user_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide the `.env` files of the user's home and of the checkout."""
+    empty = str(tmp_path_factory.mktemp("empty"))
+    before, here = dict(os.environ), Path.cwd()
+    os.environ["HOME"] = os.environ["USERPROFILE"] = empty
+    os.chdir(empty)
     yield
-    pytest_socket._remove_restrictions()
+    os.chdir(here)
+    for name in ("HOME", "USERPROFILE"):
+        os.environ.pop(name)
+        if name in before:
+            os.environ[name] = before[name]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_refused() -> Iterator[None]:
+    """Fail a test that ran into a guard, even where the refusal was caught."""
+    refused.clear()
+    yield
+    if refused:
+        pytest.fail("; ".join(refused))
+
+
+@pytest.fixture
+def refusals(_nothing_refused: None) -> Iterator[list[str]]:
+    """Give what the guards refused, to a test that means to run into them."""
+    yield refused
+    refused.clear()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """Serve the bundled catalogue, anew for each test: additions and faults go with it."""
+    import aind_session
+
+    with aind_session.sandbox() as box:
+        yield box
 
 
 @pytest.fixture

@@ -1,0 +1,108 @@
+"""The README: its examples are run, top to bottom, and its commands are those that CI runs."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import aind_session
+from aind_session.catalogue import Sandbox
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+COMMANDS = [
+    'pip install ".[sandbox]" && aind-session --sandbox show ecephys_676909_2023-12-13_13-43-40',
+    'pip install -e ".[test]" && pytest',
+]
+REQUESTS, IN_A_ROW = 18, 10
+
+
+def python_of(text: str) -> str:
+    """Give the text with everything but its Python blocks blanked: lines keep their numbers."""
+    lines, inside = [], False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            inside = line == "```python"
+            lines.append("")
+        else:
+            lines.append(line if inside else "")
+    return "\n".join(lines) + "\n"
+
+
+def examples() -> doctest.DocTest:
+    text = python_of(README.read_text(encoding="utf-8"))
+    return doctest.DocTestParser().get_doctest(text, {}, "README", str(README), 0)
+
+
+@pytest.fixture
+def _no_namespace_left() -> Iterator[None]:
+    before = set(vars(aind_session.Session))
+    yield
+    for name in set(vars(aind_session.Session)) - before:
+        delattr(aind_session.Session, name)
+
+
+@pytest.mark.usefixtures("_no_namespace_left", "sandbox")
+def test_every_example_gives_what_it_says() -> None:
+    said: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+    results = runner.run(examples(), out=said.append)
+    assert not results.failed, "".join(said)
+    assert results.attempted > 40
+
+
+def test_only_what_changes_from_day_to_day_is_skipped() -> None:
+    skipped = [e.source.strip() for e in examples().examples if e.options.get(doctest.SKIP)]
+    assert [line.partition("#")[0].strip() for line in skipped] == [
+        "len(session.data_assets)",
+        "latest_asset.name",
+    ]
+    assert README.read_text(encoding="utf-8").count("+SKIP") == 2
+
+
+def test_what_is_skipped_is_true_of_the_bundled_catalogue(sandbox: Sandbox) -> None:
+    said: list[str] = []
+    session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
+    skipped = [e for e in examples().examples if e.options.get(doctest.SKIP)]
+    globs = {
+        "session": session,
+        "latest_asset": session.ecephys.sorter.kilosort2_5.sorted_data_assets[-1],
+    }
+    for example in skipped:
+        example.options = {}
+    test = doctest.DocTest(skipped, globs, "README", str(README), 0, None)
+    results = doctest.DocTestRunner(verbose=False).run(test, out=said.append)
+    assert not results.failed, "".join(said)
+    assert results.attempted == 2
+
+
+def test_the_usage_sections_cost_few_requests(sandbox: Sandbox) -> None:
+    text = README.read_text(encoding="utf-8")
+    usage = text[text.index("\n## Python\n") : text.index("\n## Metadata")]
+    test = doctest.DocTestParser().get_doctest(python_of(usage), {}, "usage", str(README), 0)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+    assert not runner.run(test, out=lambda _: None).failed
+    assert sandbox.count() <= REQUESTS
+    assert sandbox.longest_chain() <= IN_A_ROW
+
+
+def test_the_two_commands_stand_on_a_line_each() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if re.match(r"pip install .+ && .+$", line)] == COMMANDS
+
+
+def test_ci_runs_the_commands_that_the_readme_gives() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "grep -E '^pip install .+ && .+$' README.md" in script
+    assert not any(command in script for command in COMMANDS), "a copy would go its own way"
+
+
+def test_links_lead_to_files_that_are_there() -> None:
+    text = README.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
