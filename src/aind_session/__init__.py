@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aind_session.capsule import attached as attached
     from aind_session.catalogue import Catalogue as Catalogue
+    from aind_session.catalogue import Sandbox as Sandbox
     from aind_session.catalogue import sandbox as sandbox
     from aind_session.errors import AindSessionError as AindSessionError
     from aind_session.errors import NotFoundError as NotFoundError
@@ -34,6 +35,7 @@ _HOME = {
     "ExtensionBaseClass": "extension",
     "NotFoundError": "errors",
     "PartialAnswerWarning": "errors",
+    "Sandbox": "catalogue",
     "ServiceError": "errors",
     "Session": "session",
     "Sessions": "sessions",

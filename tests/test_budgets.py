@@ -1,0 +1,188 @@
+"""Request budgets: what a look costs when nothing is known, and what of it stands in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import aind_session
+from aind_session import Sandbox, Session
+from aind_session.catalogue import Catalogue
+from aind_session.catalogue.invent import invent_cohort
+
+SESSION = "ecephys_676909_2023-12-13_13-43-40"
+#: Long enough for requests put at the same time to overlap on a busy machine.
+LATENCY = 0.04
+
+
+def _warm_up() -> None:
+    """Import the clients and start the pool's threads, which delays the first requests."""
+    session = Session("behavior_717121_2024-06-16_11-39-34")
+    assert session.is_uploaded
+    assert session.docdb
+    assert getattr(session, "modalities", None) is not None
+
+
+def _cost(box: Sandbox, look: Callable[[], object]) -> tuple[int, int]:
+    """Give the number of requests of a look, and how many of them stood in a row."""
+    _warm_up()
+    session = Session(SESSION)
+    session.refresh()
+    box.reset()
+    box.latency = LATENCY
+    try:
+        look()
+    finally:
+        box.latency = 0.0
+    return box.count(), box.longest_chain()
+
+
+def test_a_session_costs_nothing(sandbox: Sandbox) -> None:
+    Session(SESSION)
+    repr(Session(SESSION))
+    dir(Session(SESSION))
+    assert sandbox.count() == 0
+
+
+@pytest.mark.parametrize("name", ["raw_data_asset", "data_assets", "raw_data_dir"])
+def test_one_attribute(sandbox: Sandbox, name: str) -> None:
+    requests, chain = _cost(sandbox, lambda: getattr(Session(SESSION), name))
+    assert requests <= 3
+    assert chain <= 1
+
+
+def test_a_linked_asset_costs_one_more(sandbox: Sandbox) -> None:
+    _warm_up()
+    # A record of this session links an asset that no search finds by its name.
+    sandbox.catalogue.add_asset(
+        {
+            "id": "00000000-0000-4000-8000-000000000001",
+            "name": "a name that tells nothing",
+            "created": 1_700_000_000,
+            "mount": "m",
+            "last_used": 0,
+            "owner": "o",
+            "state": "ready",
+            "type": "dataset",
+        }
+    )
+    sandbox.catalogue.add_record(
+        "v1",
+        {
+            "_id": "r1",
+            "name": "ecephys_999001_2024-01-01_10-00-00",
+            "location": "s3://aind-open-data/ecephys_999001_2024-01-01_10-00-00",
+            "external_links": {"Code Ocean": ["00000000-0000-4000-8000-000000000001"]},
+        },
+    )
+    sandbox.reset()
+    sandbox.latency = LATENCY
+    assets = Session("ecephys_999001_2024-01-01_10-00-00").data_assets
+    sandbox.latency = 0.0
+    assert [asset.name for asset in assets] == ["a name that tells nothing"]
+    assert sandbox.count() == 4
+    assert sandbox.longest_chain() <= 2
+
+
+def test_five_attributes_together(sandbox: Sandbox) -> None:
+    def look() -> None:
+        session = Session(SESSION)
+        assert session.is_uploaded
+        assert session.modalities
+        assert session.raw_data_asset
+        assert session.raw_data_dir
+        assert session.data_assets
+
+    requests, chain = _cost(sandbox, look)
+    assert requests <= 6
+    assert chain <= 3
+
+
+def test_a_search_of_the_buckets_by_name(sandbox: Sandbox) -> None:
+    name = "ecephys_999002_2024-01-01_10-00-00"
+    sandbox.catalogue.add_object("aind-open-data", f"{name}/ecephys/a.txt", "a")
+    requests, chain = _cost(sandbox, lambda: Session(name).raw_data_dir)
+    from aind_session import settings
+
+    s3 = sandbox.count("s3")
+    assert s3 <= len(settings.current().buckets)
+    # Before the buckets both spellings of the name were looked for: 3 and 4 requests, 2 in a row.
+    assert requests - s3 <= 7
+    assert chain <= 4
+
+
+def test_sessions_of_a_subject(sandbox: Sandbox) -> None:
+    found: list[object] = []
+    requests, chain = _cost(sandbox, lambda: found.extend(aind_session.get_sessions(676909)))
+    assert len(found) == 4
+    assert requests <= 5
+    assert chain <= 2
+
+
+def test_every_further_thousand_assets_cost_two_more() -> None:
+    cohort = invent_cohort(n_subjects=1, sessions_per_subject=600, assets_per_session=5)
+    subject = str(cohort.docdb_v1[0]["subject"]["subject_id"])
+    with aind_session.sandbox(cohort) as box:
+        found = aind_session.get_sessions(subject)
+        assert len(found) == 600
+        # 3000 assets: three pages for each of two searches.
+        assert box.count() <= 5 + 2 * 2
+
+
+@pytest.fixture
+def cohort() -> Catalogue:
+    return invent_cohort(n_subjects=12, sessions_per_subject=9, assets_per_session=4)
+
+
+def _subjects(cohort: Catalogue) -> list[str]:
+    return sorted({str(r["subject"]["subject_id"]) for r in cohort.docdb_v1})
+
+
+def _touch(session: Session) -> None:
+    assert session.raw_data_dir.as_posix().startswith("s3://")
+    assert session.docdb["name"] == session.id
+    assert len(session.data_assets) == 4
+
+
+def test_a_cohort_by_a_plain_loop(cohort: Catalogue) -> None:
+    with aind_session.sandbox(cohort) as box:
+        count = 0
+        for subject_id in _subjects(cohort):
+            for session in aind_session.get_sessions(subject_id):
+                _touch(session)
+                count += 1
+        assert count == 108
+        assert box.count() <= 130
+
+
+def test_a_cohort_at_once(cohort: Catalogue) -> None:
+    with aind_session.sandbox(cohort) as box:
+        _warm_up_clients(_subjects(cohort)[0])
+        box.reset()
+        box.latency = LATENCY
+        sessions = aind_session.get_sessions(_subjects(cohort)).prefetch()
+        box.latency = 0.0
+        for session in sessions:
+            _touch(session)
+        assert len(sessions) == 108
+        assert box.count() <= 45
+        assert box.longest_chain() <= 10
+
+
+def _warm_up_clients(subject_id: str) -> None:
+    subject = aind_session.Subject(subject_id)
+    assert subject.sessions
+    subject.refresh()
+
+
+def test_a_table_of_two_thousand_sessions() -> None:
+    cohort = invent_cohort(n_subjects=200, sessions_per_subject=10, assets_per_session=2)
+    subjects = sorted({str(r["subject"]["subject_id"]) for r in cohort.docdb_v1})
+    with aind_session.sandbox(cohort) as box:
+        sessions = aind_session.get_sessions(start_date="2000")
+        table = sessions.to_pandas()
+        assert table.shape[0] == 2000
+        assert set(table["subject"]) == set(subjects)
+        assert table["genotype"].notna().all()
+        assert box.count() <= 60
