@@ -37,7 +37,6 @@ from aind_session.services.transport import (
     reset,
 )
 from loopback import CANARY, Answer, FakeClock, Loopback
-from timeout_guard import watch_timeouts
 
 OK = Answer(200, {"good": True})
 BASIC = base64.b64encode(f"{CANARY}:".encode()).decode()
@@ -286,16 +285,20 @@ def test_a_callers_own_timeout_counts(timeout: Any) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan")])
-def test_there_is_always_a_time_limit(timeout: float) -> None:
-    with watch_timeouts() as forgotten, Loopback([OK]) as server:
+def test_there_is_always_a_time_limit(timeout: float, refusals: list[str]) -> None:
+    with Loopback([OK]) as server:
         session_at(server, timeout=timeout).get(server.url, timeout=None)
-    assert forgotten == []
+    assert refusals == []
 
 
-def test_the_guard_sees_a_request_without_a_time_limit() -> None:
-    with watch_timeouts() as forgotten, Loopback([OK]) as server, requests.Session() as session:
+def test_the_suite_refuses_a_request_without_a_time_limit(refusals: list[str]) -> None:
+    with (
+        Loopback([OK]) as server,
+        requests.Session() as session,
+        pytest.raises(Exception, match="without a timeout"),
+    ):
         session.get(server.url)
-    assert forgotten == ["GET /"]
+    assert refusals == ["GET / without a timeout"]
 
 
 # --- where credentials go -----------------------------------------------------------------------

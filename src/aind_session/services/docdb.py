@@ -5,6 +5,7 @@ Its gateway is public to readers: nothing here has credentials. Answers are the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -136,21 +137,27 @@ def _get(
     return _session().get(_url(version, "find"), params=parameters)
 
 
-def _split(response: requests.Response) -> list[msgspec.Raw]:
+def _split(response: requests.Response) -> list[bytes]:
     """Take a list of records apart."""
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        return [bytes(raw) for raw in _records.decode(response.content)]
     try:
-        response.content.decode()
-        return _records.decode(response.content)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        asked = response.asked  # type: ignore[attr-defined]
-        raise BadAnswerError(
-            f"{SERVICE} answered {response.status_code} with no list of records to "
-            f"{asked.told()}: {excerpt(response.content) or '(nothing)'}",
-            **asked.facts(response.status_code),
-        ) from error
+        # Python's own JSON, which the gateway speaks, has words for what is no number.
+        records = json.loads(response.content)
+        if isinstance(records, list):
+            return [msgspec.json.encode(record) for record in records]
+        problem = None
+    except ValueError as error:
+        problem = error
+    asked = response.asked  # type: ignore[attr-defined]
+    raise BadAnswerError(
+        f"{SERVICE} answered {response.status_code} with no list of records to "
+        f"{asked.told()}: {excerpt(response.content) or '(nothing)'}",
+        **asked.facts(response.status_code),
+    ) from problem
 
 
-def _decoded(raws: list[msgspec.Raw]) -> list[Record]:
+def _decoded(raws: list[bytes]) -> list[Record]:
     """Decode records; one that is none is left out and told."""
     records = []
     for raw in raws:
@@ -158,7 +165,7 @@ def _decoded(raws: list[msgspec.Raw]) -> list[Record]:
         if isinstance(record, dict):
             records.append(record)
         else:
-            log.warning("Left out of DocDB's answer, no record: %s", excerpt(bytes(raw)))
+            log.warning("Left out of DocDB's answer, no record: %s", excerpt(raw))
     return records
 
 
@@ -182,7 +189,7 @@ def find_one(version: str, filter: Filter, sort: Mapping[str, int] | None = None
     raws = _split(_get(version, filter, None, sort or {CREATED[version]: -1}, limit=1, skip=0))
     if not raws:
         return None
-    raw = bytes(raws[0])
+    raw = raws[0]
     if not raw.lstrip().startswith(b"{"):
         raise BadAnswerError(f"{SERVICE}'s record is none: {excerpt(raw)}", service=SERVICE)
     return raw

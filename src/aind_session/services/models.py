@@ -9,6 +9,7 @@ an ID is refused.
 from __future__ import annotations
 
 import gc
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -86,6 +87,8 @@ class _Page(msgspec.Struct):
     next_token: str | int | None = None
 
 
+_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError)
+
 _wire = msgspec.json.Decoder(_Wire)
 _page = msgspec.json.Decoder(_Page)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
@@ -114,7 +117,7 @@ def summarise(raw: bytes) -> AssetSummary:
     """
     try:
         wire = _wire.decode(raw)
-    except msgspec.MsgspecError:
+    except _BROKEN:
         # The lenient model knows every oddity: one place that does is enough.
         asset = decode_asset(raw)
         wire = _Wire(
@@ -168,7 +171,7 @@ def decode_asset(raw: bytes) -> DataAsset:
     """
     try:
         asset = _asset.decode(raw)
-    except msgspec.MsgspecError:
+    except _BROKEN:
         return _leniently(DataAsset, raw)
     if not asset.id:
         return _leniently(DataAsset, raw)
@@ -198,7 +201,7 @@ def decode_computation(raw: bytes) -> Computation:
     """Make the SDK's model of a computation's JSON; as `decode_asset`."""
     try:
         computation = _computation.decode(raw)
-    except msgspec.MsgspecError:
+    except _BROKEN:
         return _leniently(Computation, raw)
     if not computation.id:
         return _leniently(Computation, raw)
@@ -208,8 +211,9 @@ def decode_computation(raw: bytes) -> Computation:
 def _leniently(model: type[Any], raw: bytes) -> Any:
     what = "data asset" if model is DataAsset else "computation"
     try:
-        record = msgspec.json.decode(raw)
-    except msgspec.MsgspecError as error:
+        # The standard library also reads what JSON has no word for: numbers without end.
+        record = json.loads(raw)
+    except ValueError as error:
         raise BadAnswerError(
             f"Code Ocean sent no JSON for a {what}: {excerpt(raw)}", service="Code Ocean"
         ) from error
@@ -245,7 +249,7 @@ def split_results(payload: bytes) -> tuple[list[AssetSummary], bool, str | None]
     """
     try:
         page = _page.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         raise BadAnswerError(
             f"Code Ocean's answer to a search is no page of results: {excerpt(payload)}",
             service="Code Ocean",
@@ -275,7 +279,7 @@ def split_list(payload: bytes, what: str) -> tuple[bytes, ...]:
     """
     try:
         return tuple(bytes(raw) for raw in _list.decode(payload))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         raise BadAnswerError(
             f"Code Ocean's answer is no list of {what}: {excerpt(payload)}", service="Code Ocean"
         ) from error

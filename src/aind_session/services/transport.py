@@ -324,14 +324,15 @@ def _make_bare(error: BaseException, request: PreparedRequest) -> None:
             link.request, link.response = bare_request(request), None
         if query:
             # The query of a presigned link is as good as a password while it lasts.
-            if isinstance(getattr(link, "url", None), str):
-                link.url = link.url.partition("?")[0]
-            link.args = tuple(
-                part.replace(f"?{query}", "") if isinstance(part, str) else part
-                for part in link.args
-            )
+            for name, value in vars(link).items():
+                setattr(link, name, _without(value, f"?{query}"))
+            link.args = tuple(_without(value, f"?{query}") for value in link.args)
         behind = (link.__cause__, link.__context__, getattr(link, "reason", None), *link.args)
         links += [one for one in behind if isinstance(one, BaseException) and one not in links]
+
+
+def _without(value: Any, text: str) -> Any:
+    return value.replace(text, "") if isinstance(value, str) else value
 
 
 _transports: weakref.WeakSet[Transport] = weakref.WeakSet()
