@@ -427,7 +427,7 @@ def test_nothing_starts_unasked(value: str) -> None:
 def test_a_forked_child_asks_its_parents_sandbox(tmp_path: Path) -> None:
     invented().save(tmp_path)
     code = """
-    import os, sys, urllib.request, warnings
+    import http.client, os, stat, sys, urllib.request, warnings
     from aind_session.catalogue import sandbox
     # Python 3.12 warns of every fork of a process with threads.
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -435,13 +435,27 @@ def test_a_forked_child_asks_its_parents_sandbox(tmp_path: Path) -> None:
         url = box.urls["docdb"] + "/v1/metadata_index/data_assets/find"
         ask = lambda: urllib.request.urlopen(url, timeout=5).read()
         first = ask()
+        # A connection that stays open, served by a thread that the child will not have.
+        kept = http.client.HTTPConnection("127.0.0.1", int(box.urls["docdb"].rpartition(":")[2]))
+        kept.request("GET", "/v1/metadata_index/data_assets/find")
+        kept.getresponse().read()
         child = os.fork()
         if not child:
+            kept.close()
+            # None of the parent's sockets is held on to.
+            held = []
+            for number in range(3, 64):
+                try:
+                    held.append(stat.S_ISSOCK(os.fstat(number).st_mode))
+                except OSError:
+                    pass
+            assert not any(held), held
             # An ordinary end: the block is left, and exit handlers run.
             assert ask() == first
             sys.exit(0)
         _, status = os.waitpid(child, 0)
         # The parent goes on serving after the child has left the block.
         print(status, ask() == first, box.count())
+        kept.close()
     """
-    assert python(code, FOLDER=str(tmp_path)) == "0 True 3\n"
+    assert python(code, FOLDER=str(tmp_path)) == "0 True 4\n"

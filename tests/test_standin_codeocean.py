@@ -223,7 +223,7 @@ def test_a_page_has_a_hundred_assets_unless_asked_for_more(box: Sandbox) -> None
 
 
 def test_duplicates_on_request(box: Sandbox, client: codeocean.CodeOcean) -> None:
-    box.codeocean.duplicates = 2
+    box.duplicates = 2
     assert search(client, query="tag:raw") == ["other", "raw", "other", "raw"]
 
 

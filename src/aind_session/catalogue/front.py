@@ -7,6 +7,7 @@ accepts, one thread serves each connection; `Front.close` ends them all.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import selectors
 import socket
@@ -147,7 +148,9 @@ class Front:
         if forked:
             # No lock: a thread that is not in this process may have held it.
             for connection in (*self._connections.values(), *self._listening):
-                connection.close()
+                # Detached: `close` would wait for files that threads of the parent have open.
+                with contextlib.suppress(OSError):
+                    os.close(connection.detach())
             self._close_own()
             return
         with self._lock:

@@ -58,7 +58,7 @@ class Sandbox:
     launches : Launches
         How computations and new assets come along.
     codeocean, docdb, s3
-        The stand-ins, with options of their own (`codeocean.duplicates`, `docdb.max_payload`).
+        The stand-ins, with options of their own (`docdb.max_payload`, `docdb.max_url`).
     """
 
     def __init__(
@@ -159,6 +159,15 @@ class Sandbox:
     @latency.setter
     def latency(self, seconds: float) -> None:
         self._gate.latency = seconds
+
+    @property
+    def duplicates(self) -> int:
+        """How many assets of each page of a search are told a second time."""
+        return self.codeocean.duplicates
+
+    @duplicates.setter
+    def duplicates(self, count: int) -> None:
+        self.codeocean.duplicates = count
 
     # Launching
 
