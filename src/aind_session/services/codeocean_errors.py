@@ -20,7 +20,7 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.services.asked import Asked
-from aind_session.services.scrubbing import bare_response, excerpt, kept_headers, scrub
+from aind_session.services.scrubbing import bare_response, excerpt, facts_of
 
 SERVICE = "Code Ocean"
 LONGEST_MESSAGE = 1000
@@ -124,16 +124,8 @@ def error_of(cls: type[CodeOceanError], response: Response, advice: str = "") ->
     asked: Asked = getattr(response, "asked", None) or Asked(
         SERVICE, response.request.method or "GET", str(response.url), 0.0, 1
     )
-    body = scrub(response.content.decode("utf-8", "replace"), asked.secrets).encode()
-    answer = {
-        "status": response.status_code,
-        "body": body,
-        "url": response.url or "",
-        "method": response.request.method or "GET",
-        "headers": kept_headers(response, asked.secrets),
-        "reason": response.reason or "",
-    }
-    said = f" It said: {_said(body)}" if body.strip() else ""
+    answer = facts_of(response, asked.secrets)
+    said = f" It said: {_said(answer['body'])}" if answer["body"].strip() else ""
     advice = f" {advice}" if advice else ""
     text = f"{SERVICE} answered {response.status_code} to {asked.told()}.{advice}{said}"
     error = cls(text, answer, **asked.facts(response.status_code))

@@ -7,7 +7,7 @@ from typing import Any
 from requests import HTTPError, Response
 
 from aind_session.errors import ServiceError
-from aind_session.services.scrubbing import bare_response, excerpt, kept_headers, scrub
+from aind_session.services.scrubbing import bare_response, excerpt, facts_of
 
 SERVICE = "DocDB"
 
@@ -44,16 +44,8 @@ def _rebuild(
 def error_of(response: Response) -> DocDBError:
     """Make an error of an answer, as it came from the transport."""
     asked = response.asked  # type: ignore[attr-defined]
-    body = scrub(response.content.decode("utf-8", "replace"), asked.secrets).encode()
-    answer = {
-        "status": response.status_code,
-        "body": body,
-        "url": response.url or "",
-        "method": response.request.method or "GET",
-        "headers": kept_headers(response, asked.secrets),
-        "reason": response.reason or "",
-    }
-    said = f" It said: {excerpt(body, limit=1000)}" if body.strip() else ""
+    answer = facts_of(response, asked.secrets)
+    said = f" It said: {excerpt(answer['body'], limit=1000)}" if answer["body"].strip() else ""
     error = DocDBError(
         f"{SERVICE} answered {response.status_code} to {asked.told()}.{said}",
         answer,

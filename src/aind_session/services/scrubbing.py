@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from typing import Any
 
 from requests import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
@@ -106,16 +107,24 @@ def bare_response(
     return response
 
 
-def kept_headers(response: Response, secrets: tuple[str, ...] = ()) -> dict[str, str]:
-    """Give the headers of a response that an error may carry."""
-    names = (*_KEPT_HEADERS, *REQUEST_ID_HEADERS)
-    return {
+def facts_of(response: Response, secrets: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Give what an error may carry of an answer: the arguments of `bare_response`."""
+    headers = {
         name: bare_url(value) if name == "Location" else scrub(value, secrets)
-        for name in names
+        for name in (*_KEPT_HEADERS, *REQUEST_ID_HEADERS)
         if (value := response.headers.get(name))
+    }
+    return {
+        "status": response.status_code,
+        "body": scrub(response.content.decode("utf-8", "replace"), secrets).encode(),
+        "url": scrub(bare_url(response.url), secrets),
+        "method": response.request.method or "GET",
+        "headers": headers,
+        "reason": scrub(response.reason or "", secrets),
     }
 
 
-def request_id_of(response: Response) -> str | None:
+def request_id_of(response: Response, secrets: tuple[str, ...] = ()) -> str | None:
     """Give the service's own name for a request, if it gave one."""
-    return next((response.headers[n] for n in REQUEST_ID_HEADERS if n in response.headers), None)
+    ids = (response.headers.get(name) for name in REQUEST_ID_HEADERS)
+    return next((scrub(found, secrets)[:EXCERPT] for found in ids if found), None)

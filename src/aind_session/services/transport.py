@@ -200,7 +200,7 @@ class Transport(HTTPAdapter):
                     *(self.service, request.method, urlsplit(str(request.url)).netloc),
                     *(urlsplit(str(request.url)).path, response.status_code, milliseconds),
                 )
-                asked.request_id = request_id_of(response)
+                asked.request_id = request_id_of(response, asked.secrets)
                 if response.status_code not in PASSING:
                     return response
                 wait = asked.next_wait(response.headers.get("Retry-After"))
