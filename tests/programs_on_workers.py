@@ -1,0 +1,20 @@
+"""Functions that other processes import and call: what a user's own module would hold."""
+
+from __future__ import annotations
+
+import os
+
+import aind_session
+
+
+def describe(session: aind_session.Session) -> tuple[str, str, int, int]:
+    """Look a session up where this runs, and say in which process that was."""
+    folder = session.raw_data_dir.as_posix()
+    return session.id, folder, len(session.data_assets), os.getpid()
+
+
+def platform_or_fail(session: aind_session.Session) -> str | None:
+    """Fail for one platform."""
+    if session.platform == "behavior":
+        raise ValueError(f"not this one: {session.id}")
+    return session.platform

@@ -1,0 +1,187 @@
+"""The verbs of a search's result, in threads, processes, forks and on a cluster."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import os
+import pickle
+import sys
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+
+import pandas as pd
+import pytest
+from programs_on_workers import describe, platform_or_fail
+
+import aind_session
+from aind_session import Sandbox, Session, Sessions
+from aind_session.errors import InvalidFilterError
+from aind_session.table import CHEAP, COLUMNS
+
+FOUR = (
+    Session("behavior_676909_2023-10-24_15-15-50"),
+    Session("ecephys_676909_2023-12-11_14-24-35"),
+    Session("ecephys_676909_2023-12-13_13-43-40"),
+    Session("ecephys_676909_2023-12-14_12-43-11"),
+)
+
+
+@pytest.fixture
+def sessions(sandbox: Sandbox) -> Sessions:
+    return aind_session.get_sessions(676909)
+
+
+def test_it_is_a_tuple(sessions: Sessions) -> None:
+    assert sessions == FOUR
+    assert hash(sessions) == hash(FOUR)
+    assert repr(sessions) == repr(FOUR)
+    assert isinstance(sessions[1:], Sessions)
+    assert sessions[1:] == FOUR[1:]
+    assert isinstance(sessions[0], Session)
+    assert list(reversed(sessions)) == list(reversed(FOUR))
+    assert isinstance(sessions + FOUR, Sessions)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_it_crosses_pickle(sessions: Sessions, protocol: int) -> None:
+    again = pickle.loads(pickle.dumps(sessions, protocol))
+    assert again == sessions
+    assert type(again) is Sessions
+    assert copy.deepcopy(sessions) == sessions
+
+
+def test_prefetch_leaves_nothing_to_ask(sandbox: Sandbox, sessions: Sessions) -> None:
+    assert sessions.prefetch("assets", "records", "modalities") is sessions
+    before = sandbox.count()
+    for session in sessions:
+        assert session.raw_data_dir
+        assert session.docdb.subject_id == "676909"
+        assert session.data_assets
+        assert session.modalities
+    assert sandbox.count() == before
+
+
+def test_prefetch_knows_what_it_can_fetch(sessions: Sessions) -> None:
+    with pytest.raises(InvalidFilterError, match="records"):
+        sessions.prefetch("everything")
+
+
+def test_map_in_threads_keeps_the_order(sessions: Sessions) -> None:
+    assert sessions.map(lambda s: s.id) == [s.id for s in sessions]
+    assert Sessions(()).map(describe) == []
+
+
+def test_map_raises_or_returns_errors(sessions: Sessions) -> None:
+    with pytest.raises(ValueError, match="not this one"):
+        sessions.map(platform_or_fail)
+    first, *rest = sessions.map(platform_or_fail, errors="return")
+    assert isinstance(first, ValueError)
+    assert rest == ["ecephys"] * 3
+    with pytest.raises(InvalidFilterError):
+        sessions.map(platform_or_fail, errors="ignore")  # type: ignore[arg-type]
+
+
+def _expected(sessions: Sessions) -> list[tuple[str, str, int]]:
+    return [describe(session)[:3] for session in sessions]
+
+
+def test_map_in_spawned_processes(sessions: Sessions) -> None:
+    expected = _expected(sessions)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as executor:
+        results = sessions.map(describe, executor=executor)
+    assert [r[:3] for r in results] == expected
+    assert os.getpid() not in {r[3] for r in results}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_map_in_forked_processes(sessions: Sessions) -> None:
+    # The parent has looked things up: its pool has threads, its connections are open.
+    expected = _expected(sessions)
+    context = multiprocessing.get_context("fork")
+    with warnings.catch_warnings():
+        # Python 3.12 warns of any fork beside threads: that it works here is what is tested.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with context.Pool(2) as pool:
+            results = pool.map_async(describe, sessions).get(timeout=60)
+    assert [r[:3] for r in results] == expected
+    assert os.getpid() not in {r[3] for r in results}
+
+
+def test_map_on_a_dask_cluster(sessions: Sessions) -> None:
+    distributed = pytest.importorskip("distributed")
+    expected = _expected(sessions)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        results = sessions.map(describe, executor=client.get_executor())
+    assert [r[:3] for r in results] == expected
+    assert os.getpid() not in {r[3] for r in results}
+
+
+def test_joblib(sessions: Sessions) -> None:
+    joblib = pytest.importorskip("joblib")
+    expected = _expected(sessions)
+    results = joblib.Parallel(n_jobs=2)(joblib.delayed(describe)(s) for s in sessions)
+    assert [r[:3] for r in results] == expected
+
+
+def test_nothing_secret_is_pickled(sandbox: Sandbox, sessions: Sessions) -> None:
+    sessions.prefetch()
+    assert sandbox.token.encode() not in pickle.dumps(sessions)
+    for session in sessions:
+        assert session.docdb
+        assert sandbox.token.encode() not in pickle.dumps(session.docdb)
+
+
+def test_the_cheap_table(sessions: Sessions, sandbox: Sandbox) -> None:
+    before = sandbox.count()
+    table = sessions.to_pandas()
+    assert list(table.columns) == list(CHEAP)
+    assert list(table["id"]) == [s.id for s in sessions]
+    # The search has learned all of it.
+    assert sandbox.count() == before
+    assert table["genotype"].iloc[2] == FOUR[2].docdb.genotype
+    sandbox.reset()
+    assert sessions.to_pandas().equals(table)
+    assert sandbox.count() == 2
+
+
+def test_every_column(sessions: Sessions) -> None:
+    table = sessions.to_pandas([*COLUMNS, "derived", "derived:sorted-ks2.5"])
+    row = table.iloc[2]
+    session = FOUR[2]
+    assert row["raw_asset_id"] == session.raw_data_asset.id
+    assert row["raw_asset_name"] == session.raw_data_asset.name
+    assert row["folder"] == session.raw_data_dir.as_posix()
+    assert row["n_assets"] == len(session.data_assets) == 42
+    assert bool(row["uploaded"])
+    assert bool(row["sorted"])
+    assert row["dt"] == pd.Timestamp(session.dt)
+    # The spellings of a label are one label.
+    assert row["derived:sorted"] == row["derived:sorted-ks2.5"]
+    assert row["derived:sorted"] == f"{session.id}_sorted_2024-03-01_16-02-45"
+    assert tuple(row["modalities"]) == session.docdb.modalities
+
+
+def test_a_column_that_is_none_gets_a_suggestion(sessions: Sessions) -> None:
+    with pytest.raises(InvalidFilterError, match="did you mean 'genotype'"):
+        sessions.to_pandas(["genotyp"])
+
+
+def test_polars_agrees_with_pandas(sessions: Sessions) -> None:
+    polars = pytest.importorskip("polars")
+    table = sessions.to_polars(["id", "n_assets", "project"])
+    assert isinstance(table, polars.DataFrame)
+    assert table.to_dicts() == sessions.to_pandas(["id", "n_assets", "project"]).to_dict("records")
+
+
+def test_an_empty_table(sandbox: Sandbox) -> None:
+    nobody = aind_session.get_sessions(123456)
+    assert nobody == ()
+    assert nobody.to_pandas().shape == (0, len(CHEAP))
+    assert nobody.prefetch() == ()
