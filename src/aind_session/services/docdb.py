@@ -140,6 +140,8 @@ def _get(
 def _split(response: requests.Response) -> list[bytes]:
     """Take a list of records apart."""
     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        # What is left undecoded for now is not looked at by the decoder.
+        response.content.decode()
         return [bytes(raw) for raw in _records.decode(response.content)]
     try:
         # Python's own JSON, which the gateway speaks, has words for what is no number.

@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, quote_plus, urlsplit
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aind_session.errors import BadAnswerError, IncompleteAnswerError, ServiceError
+from aind_session.services import docdb
+from aind_session.services.clock import use_clock
+from aind_session.services.docdb import DocDBError
+from loopback import Answer, FakeClock, Loopback, Script, Seen, point_at
+
+Serve = Callable[..., Loopback]
+FILTER = {"subject.subject_id": "676909"}
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Start servers that DocDB is asked at."""
+    servers: list[Loopback] = []
+
+    def start(script: Script, **settings: str) -> Loopback:
+        server = Loopback(script)
+        server.__enter__()
+        servers.append(server)
+        point_at(monkeypatch, server, **settings)
+        return server
+
+    with use_clock(FakeClock()):
+        yield start
+    from aind_session.services import transport
+
+    transport.reset()
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+def asked(seen: Seen) -> dict[str, Any]:
+    """Decode the parameters of a `find`."""
+    query = parse_qs(urlsplit(seen.path).query)
+    return {name: json.loads(values[0]) for name, values in query.items()}
+
+
+def serving(records: list[Any], most: int = 10**9) -> Script:
+    """Serve records by `find`, never more than a few at once; refuse `aggregate`."""
+
+    def script(seen: Seen) -> Answer:
+        if seen.path.endswith("/aggregate"):
+            return Answer(413, b"too large")
+        question = asked(seen)
+        skip, limit = question["skip"], question["limit"] or 10**9
+        wanted = question["filter"].get("name", {}).get("$in")
+        chosen = [one for one in records if wanted is None or one["name"] in wanted]
+        return Answer(200, chosen[skip : skip + min(limit, most)])
+
+    return script
+
+
+# --- one record ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("version", "created"), [("v1", "created"), ("v2", "_created")])
+def test_one_record_is_one_request_the_newest_first(
+    serve: Serve, version: str, created: str
+) -> None:
+    server = serve([Answer(200, b'[{"_id": "a",  "name": "x"}]')])
+    assert docdb.find_one(version, FILTER) == b'{"_id": "a",  "name": "x"}'
+    (seen,) = server.requests
+    assert seen.method == "GET"
+    assert seen.path.startswith(f"/{version}/metadata_index/data_assets/find?")
+    assert asked(seen) == {"limit": 1, "skip": 0, "filter": FILTER, "sort": {created: -1}}
+    assert "Authorization" not in seen.headers
+
+
+def test_no_record_is_none(serve: Serve) -> None:
+    serve([Answer(200, [])])
+    assert docdb.find_one("v2", FILTER) is None
+
+
+def test_another_order_may_be_asked_for(serve: Serve) -> None:
+    server = serve([Answer(200, [])])
+    docdb.find_one("v2", FILTER, {"location": 1})
+    assert asked(server.requests[0])["sort"] == {"location": 1}
+
+
+@pytest.mark.parametrize("body", [b"[null]", b'["text"]', b"[3]", b"[[]]"])
+def test_a_record_that_is_none_is_told(serve: Serve, body: bytes) -> None:
+    serve([Answer(200, body)])
+    with pytest.raises(BadAnswerError):
+        docdb.find_one("v1", FILTER)
+
+
+def test_numbers_that_are_none_do_not_sink_a_record(serve: Serve) -> None:
+    serve([Answer(200, b'[{"_id": "a", "value": NaN, "most": Infinity}]')])
+    record = docdb.find_one("v1", FILTER)
+    assert record is not None
+    assert json.loads(record) == {"_id": "a", "value": None, "most": None}
+
+
+# --- many records -------------------------------------------------------------------------------
+
+
+def test_projected_records_of_one_page_are_one_request(serve: Serve) -> None:
+    server = serve(serving([{"_id": str(n), "name": f"n{n}"} for n in range(20)]))
+    found = docdb.find("v1", FILTER, {"name": 1})
+    assert [record["_id"] for record in found] == [str(n) for n in range(20)]
+    question = asked(server.requests[0])
+    assert question["projection"] == {"name": 1}
+    assert question["sort"] == {"_id": 1}
+    assert len(server.requests) == 1
+
+
+def test_pages_that_the_gateway_cuts_are_all_asked_for(serve: Serve) -> None:
+    records = [{"_id": str(n)} for n in range(7)]
+    server = serve(serving(records, most=3))
+    assert docdb.find("v2", FILTER) == records
+    assert [asked(seen)["skip"] for seen in server.requests] == [0, 3, 6, 7]
+
+
+def test_full_pages_are_followed_even_where_projected(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docdb, "PAGE_SIZE", 4)
+    records = [{"_id": str(n)} for n in range(10)]
+    server = serve(serving(records))
+    assert docdb.find("v2", FILTER, {"_id": 1}) == records
+    assert [asked(seen)["skip"] for seen in server.requests] == [0, 4, 8]
+
+
+def test_records_that_come_twice_are_given_once(serve: Serve) -> None:
+    pages = [[{"_id": "a"}, {"_id": "b"}], [{"_id": "b"}, {"_id": "c"}], []]
+    serve([Answer(200, page) for page in pages])
+    assert docdb.find("v1", FILTER) == [{"_id": "a"}, {"_id": "b"}, {"_id": "c"}]
+
+
+def test_records_without_ids_are_all_given(serve: Serve) -> None:
+    serve([Answer(200, [{"name": "a"}, {"name": "a"}])])
+    assert docdb.find("v1", FILTER, {"_id": 0, "name": 1}) == [{"name": "a"}, {"name": "a"}]
+
+
+def test_a_bad_record_sinks_no_answer(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    serve([Answer(200, [{"_id": "a"}, None, "text", 3, {"_id": "b"}])])
+    assert docdb.find("v1", FILTER, {"name": 1}) == [{"_id": "a"}, {"_id": "b"}]
+    assert caplog.text.count("Left out") == 3
+
+
+def test_a_fault_on_page_3_is_told(serve: Serve) -> None:
+    pages = [[{"_id": "a"}], [{"_id": "b"}]]
+    serve([*(Answer(200, page) for page in pages), Answer(400, b"no")])
+    with pytest.raises(IncompleteAnswerError, match="Page 3") as caught:
+        docdb.find("v1", FILTER)
+    assert caught.value.status == 400
+    assert isinstance(caught.value.__cause__, DocDBError)
+
+
+def test_a_page_that_repeats_stops(serve: Serve) -> None:
+    server = serve([Answer(200, [{"_id": "a"}])])
+    with pytest.raises(IncompleteAnswerError, match="again"):
+        docdb.find("v1", FILTER)
+    assert len(server.requests) == 2
+
+
+def test_a_limit_that_is_reached_is_an_error(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docdb, "MAX_PAGES", 3)
+    server = serve(serving([{"_id": str(n)} for n in range(9)], most=1))
+    with pytest.raises(IncompleteAnswerError, match="more than 3 pages"):
+        docdb.find("v1", FILTER)
+    assert len(server.requests) == 3
+
+
+# --- aggregate ----------------------------------------------------------------------------------
+
+
+def test_an_aggregation_is_one_post(serve: Serve) -> None:
+    server = serve([Answer(200, [{"_id": "a"}])])
+    pipeline: list[dict[str, Any]] = [{"$match": FILTER}, {"$group": {"_id": "$name"}}]
+    assert docdb.aggregate("v2", pipeline) == [{"_id": "a"}]
+    (seen,) = server.requests
+    assert (seen.method, seen.path) == ("POST", "/v2/metadata_index/data_assets/aggregate")
+    assert seen.json == pipeline
+
+
+def test_an_aggregation_is_a_read(serve: Serve) -> None:
+    server = serve([Answer(503), Answer(kind="reset"), Answer(200, [])])
+    assert docdb.aggregate("v1", [{"$match": FILTER}]) == []
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "failure", [Answer(413), Answer(400), Answer(500), Answer(200, b"<html>"), Answer(200, {})]
+)
+def test_where_it_fails_the_same_is_asked_page_by_page(serve: Serve, failure: Answer) -> None:
+    records = [{"_id": "a", "name": "x"}]
+
+    def script(seen: Seen) -> Answer:
+        return failure if seen.method == "POST" else Answer(200, records)
+
+    server = serve(script)
+    pipeline: list[dict[str, Any]] = [
+        {"$match": FILTER},
+        {"$sort": {"created": -1}},
+        {"$project": {"name": 1}},
+    ]
+    assert docdb.aggregate("v1", pipeline) == records
+    question = asked(server.requests[-1])
+    assert question["filter"] == FILTER
+    assert question["projection"] == {"name": 1}
+    assert question["sort"] == {"created": -1}
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        [{"$match": FILTER}, {"$group": {"_id": "$name"}}],
+        [{"$group": {"_id": "$name"}}],
+        [{"$project": {"name": 1}}, {"$match": FILTER}],
+        [{"$match": FILTER}, {"$match": FILTER}],
+        [{"$match": FILTER}, {"$project": {"name": "$subject.subject_id"}}],
+        [{"$match": FILTER}, {"$project": {"first": {"$slice": ["$a", 1]}}}],
+        [{"$match": FILTER}, {"$limit": 3}],
+    ],
+)
+def test_what_is_more_than_a_filter_is_not_asked_otherwise(
+    serve: Serve, pipeline: list[dict[str, Any]]
+) -> None:
+    server = serve(serving([{"_id": "a"}]))
+    with pytest.raises(DocDBError):
+        docdb.aggregate("v1", pipeline)
+    assert {seen.method for seen in server.requests} == {"POST"}
+
+
+def test_where_both_ways_fail_the_error_tells_both(serve: Serve) -> None:
+    serve([Answer(400, b"neither")])
+    with pytest.raises(DocDBError) as caught:
+        docdb.aggregate("v1", [{"$match": FILTER}])
+    assert "/find" in str(caught.value)
+    assert "/aggregate" in str(caught.value.__cause__)
+
+
+def test_many_names_are_asked_for_in_parts(serve: Serve) -> None:
+    names = [f"ecephys_{n}_2023-12-13_13-43-40" for n in range(100_000, 100_500)]
+    records = [{"_id": name, "name": name} for name in names]
+    server = serve(serving(records))
+    found = docdb.aggregate("v1", [{"$match": {"name": {"$in": names}}}, {"$project": {"name": 1}}])
+    assert sorted(record["name"] for record in found) == names
+    urls = [seen.path for seen in server.requests if seen.method == "GET"]
+    assert len(urls) > 2
+    assert max(map(len, urls)) < docdb.URL_LIMIT
+
+
+@given(st.lists(st.text(max_size=50), max_size=60), st.integers(20, 500))
+def test_parts_hold_all_values_in_order(values: list[str], limit: int) -> None:
+    parts = list(docdb.chunks_for_in(values, limit))
+    assert [value for part in parts for value in part] == values
+    for part in parts:
+        assert part
+        assert len(part) == 1 or len(quote_plus(json.dumps(part))) <= limit + 6
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+WAYS: list[Callable[[], Any]] = [
+    lambda: docdb.find_one("v1", FILTER),
+    lambda: docdb.find("v2", FILTER),
+    lambda: docdb.aggregate("v1", [{"$group": {"_id": 1}}]),
+    lambda: docdb.get_client("v1").retrieve_docdb_records(FILTER, limit=1),
+    lambda: docdb.get_client("v2").aggregate_docdb_records([{"$match": FILTER}]),
+]
+
+
+@pytest.mark.parametrize("ask", WAYS)
+@pytest.mark.parametrize("status", [400, 403, 413, 500, 504])
+def test_errors_are_ours_and_those_of_requests(
+    serve: Serve, ask: Callable[[], Any], status: int
+) -> None:
+    server = serve([Answer(status, {"message": "because"}, {"apigw-requestid": "r-17"})])
+    with pytest.raises(DocDBError, match="because") as caught:
+        ask()
+    error = caught.value
+    assert isinstance(error, requests.HTTPError)
+    assert error.status == error.response.status_code == status
+    assert error.attempts == len(server.requests) == (4 if status >= 500 else 1)
+    assert error.request_id == "r-17"
+    assert isinstance(error.__cause__, requests.HTTPError)
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert (type(again), str(again), again.status) == (DocDBError, str(error), status)
+        assert again.response.json() == {"message": "because"}
+
+
+@pytest.mark.parametrize("ask", WAYS)
+def test_a_service_that_never_answers_ends_in_time(serve: Serve, ask: Callable[[], Any]) -> None:
+    serve([Answer(kind="hang")], AIND_SESSION_TIMEOUT="0.1", AIND_SESSION_ATTEMPTS="1")
+    with pytest.raises(TimeoutError) as caught:
+        ask()
+    assert isinstance(caught.value, ServiceError)
+    assert caught.value.service == "DocDB"
+
+
+@pytest.mark.parametrize("ask", WAYS[:3])
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>504</html>", b"", b'[{"a": "\xff"}]', b"[{", b'{"message": "no"}', b'"x"'],
+    ids=repr,
+)
+def test_what_is_no_list_of_records_is_a_typed_error(
+    serve: Serve, ask: Callable[[], Any], body: bytes
+) -> None:
+    serve([Answer(200, body)])
+    with pytest.raises(BadAnswerError) as caught:
+        ask()
+    assert caught.value.status == 200
+    assert body.decode("utf-8", "replace")[:200] in str(caught.value)
+
+
+def test_a_plain_host_elsewhere_is_refused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve([Answer(200, [])])
+    monkeypatch.setenv("AIND_SESSION_DOCDB_HOST", "http://example.org")
+    with pytest.raises(ServiceError, match="https only"):
+        docdb.find_one("v1", FILTER)
+
+
+def test_the_client_is_the_true_one(serve: Serve) -> None:
+    from aind_data_access_api.document_db import MetadataDbClient
+
+    server = serve([Answer(200, [{"_id": "a"}])])
+    client = docdb.get_client("v2")
+    assert isinstance(client, MetadataDbClient)
+    assert client.retrieve_docdb_records(FILTER, limit=1) == [{"_id": "a"}]
+    assert server.requests[0].path.startswith("/v2/metadata_index/data_assets/find?")
+
+
+def test_what_the_client_writes_is_sent_once(serve: Serve) -> None:
+    server = serve([Answer(503)])
+    client = docdb.get_client("v1")
+    with pytest.raises(DocDBError):
+        client.session.post(f"{client._base_url}/insert_one", data="{}")
+    assert len(server.requests) == 1
