@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from aind_session.identifiers import AssetName, SessionID, split_asset_name
-from aind_session.lookup.questions import Row, subject_field
 
 if TYPE_CHECKING:
+    from aind_session.lookup.questions import Row
     from aind_session.services.models import AssetSummary
 
 
@@ -42,6 +42,11 @@ def named(name: str) -> AssetName:
 def session_of(name: str) -> SessionID | None:
     """Give the session in an asset's or a record's name."""
     return named(name).session
+
+
+def subject_field(asset: AssetSummary) -> str:
+    """Give an asset's own custom field `subject id`, or an empty text."""
+    return str(asset.custom_metadata.get("subject id") or "").strip()
 
 
 def subject_of_asset(asset: AssetSummary) -> str:
@@ -77,6 +82,19 @@ def is_raw(asset: HasNameAndTags) -> bool:
 def _means_raw(label: str) -> bool:
     # `behavior_..._raw_data`: an older way to name raw data.
     return label.lower() in ("raw", "raw_data", "raw-data")
+
+
+def is_sorted(name: str) -> bool:
+    """Tell whether an asset's name is that of a spike sorting, on any platform.
+
+    Examples
+    --------
+    >>> session = "ecephys_676909_2023-12-13_13-43-40"
+    >>> is_sorted(f"{session}_sorted-ks2.5_2024-03-01_16-02-45"), is_sorted(f"{session}_nwb")
+    (True, False)
+    """
+    steps = named(name).steps
+    return bool(steps) and (steps[0].label or "").lower().startswith("sorted")
 
 
 def newest(assets: Iterable[AssetSummary]) -> AssetSummary | None:

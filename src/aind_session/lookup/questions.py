@@ -13,7 +13,7 @@ import msgspec
 
 from aind_session import settings
 from aind_session.errors import ServiceError
-from aind_session.lookup import trail
+from aind_session.lookup import belonging, trail
 from aind_session.records import Record
 from aind_session.services import codeocean, docdb, pool, storage
 from aind_session.services.models import AssetSummary
@@ -64,7 +64,7 @@ def assets_by_field(subject_ids: Sequence[str]) -> Assets:
         found = _ask_field(unknown, ("assets by field", *sorted(unknown)), 0.0)
         split: dict[str, list[AssetSummary]] = {s: [] for s in unknown}
         for asset in found:
-            split.setdefault(subject_field(asset), []).append(asset)
+            split.setdefault(belonging.subject_field(asset), []).append(asset)
         for subject_id in unknown:
             trail.learn(CODE_OCEAN, ("assets by field", subject_id), tuple(split[subject_id]))
         return (*found, *(a for s in subject_ids if s not in unknown for a in assets_by_field([s])))
@@ -95,11 +95,6 @@ def _search_field(subject_ids: Sequence[str]) -> Assets:
     else:
         field["values"] = list(subject_ids)
     return codeocean.search_assets(filters=[field], archived=False)
-
-
-def subject_field(asset: AssetSummary) -> str:
-    """Give an asset's own custom field `subject id`, or an empty text."""
-    return str(asset.custom_metadata.get("subject id") or "").strip()
 
 
 def count_assets(assets: Assets) -> str:
@@ -208,11 +203,9 @@ def rows_of_subjects(generation: str, subject_ids: Sequence[str]) -> Rows:
             match,
         )
         if len(unknown) > 1:
-            from aind_session.lookup.belonging import subject_of_row
-
             split: dict[str, list[Row]] = {s: [] for s in unknown}
             for row in rows:
-                split.setdefault(subject_of_row(row), []).append(row)
+                split.setdefault(belonging.subject_of_row(row), []).append(row)
             for subject_id in unknown:
                 trail.learn(
                     DOCDB, ("rows of subject", generation, subject_id), tuple(split[subject_id])
