@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import codeocean as _whole  # noqa: F401 - first: in threads, its circular imports fail
 from codeocean.computation import RunParams
 from codeocean.data_asset import DataAssetParams
 

@@ -8,6 +8,7 @@ import re
 from typing import Any, cast
 from urllib.parse import quote
 
+import codeocean as _whole  # noqa: F401 - first: in threads, its circular imports fail
 import msgspec
 import requests
 from codeocean import CodeOcean

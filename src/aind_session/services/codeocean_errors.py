@@ -10,6 +10,7 @@ import contextlib
 import json
 from typing import Any
 
+import codeocean as _whole  # noqa: F401 - first: in threads, its circular imports fail
 from codeocean.error import Error
 from requests import HTTPError, Response
 

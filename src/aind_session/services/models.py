@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import codeocean as _whole  # noqa: F401 - first: in threads, its circular imports fail
 import msgspec
 from codeocean.computation import Computation
 from codeocean.data_asset import DataAsset

@@ -14,16 +14,20 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import botocore.awsrequest
 import botocore.config
+import botocore.loaders
 import botocore.session
 import requests
 from botocore import UNSIGNED
 from requests.structures import CaseInsensitiveDict
 
 from aind_session import settings
+from aind_session.errors import BadAnswerError
 from aind_session.services.keeping import Kept, when_reset
+from aind_session.services.scrubbing import excerpt
 from aind_session.services.sessions import bare_session
 from aind_session.services.storage_errors import SERVICE, last_asked
 from aind_session.services.transport import Transport
@@ -34,6 +38,9 @@ DEFAULT_REGION = "us-west-2"
 _IN_THE_CLOUD = ("CO_CAPSULE_ID", "CO_COMPUTATION_ID", "AWS_BATCH_JOB_ID")
 
 
+_loader = botocore.loaders.create_loader()
+
+
 @dataclass(frozen=True)
 class _Identity:
     session: Any
@@ -42,6 +49,8 @@ class _Identity:
 
 def _find_identity() -> _Identity:
     session = botocore.session.Session()
+    # Reading the descriptions of S3 is what takes time; they are the same for every session.
+    session.register_component("data_loader", _loader)
     wanted = os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "false"
     if not wanted and not any(os.environ.get(name) for name in _IN_THE_CLOUD):
         # Anywhere else the address of the EC2 metadata service is asked in vain, for seconds.
@@ -125,9 +134,24 @@ class _Sender:
         options = self.session.merge_environment_settings(request.url, {}, True, bundle, None)
         response = self.transport.send(prepared, **options)
         last_asked.asked = response.asked  # type: ignore[attr-defined]
+        _check(response)
         return botocore.awsrequest.AWSResponse(
             response.url, response.status_code, dict(response.headers), _Body(response.content)
         )
+
+
+def _check(response: requests.Response) -> None:
+    """Refuse a listing that is none: botocore may read an error page as an empty folder."""
+    if response.status_code != 200 or "list-type=2" not in urlsplit(response.url).query:
+        return
+    start, end = response.content[:1000], response.content[-1000:]
+    if b"<ListBucketResult" in start and b"</ListBucketResult>" in end:
+        return
+    asked = response.asked  # type: ignore[attr-defined]
+    raise BadAnswerError(
+        f"S3 answered 200 with no listing to {asked.told()}: {excerpt(start) or '(nothing)'}",
+        **asked.facts(200),
+    )
 
 
 def _text(value: str | bytes) -> str:
