@@ -210,7 +210,10 @@ class _Connection(BaseHTTPRequestHandler):
         lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
         lines.append(f"Server: {self.version_string()}")
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        if "content-length" not in {name.lower() for name in answer.headers}:
+        given = {name.lower() for name in answer.headers}
+        if "date" not in given:
+            lines.append(f"Date: {self.date_time_string()}")
+        if "content-length" not in given:
             lines.append(f"Content-Length: {length}")
         if self.close_connection:
             lines.append("Connection: close")

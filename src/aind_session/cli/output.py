@@ -57,11 +57,19 @@ def write_csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
     """Write rows as CSV; several values in a cell are separated by semicolons."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([in_a_cell(row.get(name), ";") for name in names] for row in rows)
+    writer.writerows([_in_csv(row.get(name)) for name in names] for row in rows)
 
 
-def in_a_cell(value: object, separator: str = ", ") -> str:
-    """Put a value in a cell's words.
+def _in_csv(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ";".join(_in_csv(one) for one in value)
+    return "" if value is None else str(_plain(value))
+
+
+def in_a_cell(value: object) -> str:
+    """Put a value in words, for people.
 
     Examples
     --------
@@ -75,17 +83,17 @@ def in_a_cell(value: object, separator: str = ", ") -> str:
     if isinstance(value, datetime.datetime):
         return value.isoformat(" ", "seconds")
     if isinstance(value, list | tuple):
-        return separator.join(in_a_cell(one) for one in value)
+        return ", ".join(in_a_cell(one) for one in value)
     return printable(str(value))
 
 
 def printable(text: str) -> str:
-    """Spell out what would move a terminal's cursor or change its colours: names are people's own.
+    r"""Spell out what would move a terminal's cursor or change its colours: names are people's own.
 
     Examples
     --------
-    >>> print(printable("a name\\nwith \\x1b[31mred"))
-    a name\\nwith \\x1b[31mred
+    >>> print(printable("a name\nwith \x1b[31mred"))
+    a name\nwith \x1b[31mred
     """
     if text.isprintable():
         return text
@@ -110,6 +118,38 @@ def write_facts(title: str, facts: Mapping[str, object]) -> None:
     print(printable(title))
     for name, cell in cells.items():
         print(f"{name:<{width}}  {cell}".rstrip())
+
+
+def write_checks(checks: Sequence[Any]) -> None:
+    """Write the checks of `doctor`: state, name, what is told, and below what to do next."""
+    width = max(len(check.check) for check in checks)
+    for check in checks:
+        told, advice = printable(check.told), printable(check.next)
+        if is_terminal():
+            from rich.text import Text
+
+            line = Text.assemble(
+                (f"{check.state:<4}", _COLOURS[check.state]), f"  {check.check:<{width}}  {told}"
+            )
+            _rich(line, *([Text(f"      {advice}", style="dim")] if advice else []))
+            continue
+        print(f"{check.state:<4}  {check.check:<{width}}  {told}")
+        if advice:
+            print(f"{'':<6}{'':<{width}}  next: {advice}")
+
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def note(text: str) -> None:
+    """Tell something beside the answer."""
+    print(f"note: {printable(text)}", file=sys.stderr)
+
+
+def complain(text: str, advice: str) -> None:
+    """Tell why there is no answer, and the next command to try."""
+    print(f"aind-session: {printable(text)}", file=sys.stderr)
+    print(f"Try: {advice}", file=sys.stderr)
 
 
 def write_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aind_session.cli import notes, output
+from aind_session.cli.exits import FOUND
 from aind_session.cli.facts import Facts
-from aind_session.cli.running import FOUND
 from aind_session.errors import NotFoundError, ServiceError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _write(title: str, words: dict[str, str], found: Facts, as_json: bool, as_cs
         row = {name: _brief(name, found.known.get(name)) for name in words}
         output.write_csv([{"id": title, **row}], ["id", *words])
     else:
-        output.write_facts(title, {word: _told(name, found) for name, word in words.items()})
+        output.write_facts(title, {word: _told(title, name, found) for name, word in words.items()})
         for name in ("sessions", "data_assets"):
             _write_table(name, found.known.get(name))
     to = sys.stderr if as_json or as_csv else sys.stdout
@@ -100,13 +100,16 @@ def _brief(name: str, value: Any) -> Any:
     return value
 
 
-def _told(name: str, found: Facts) -> object:
+def _told(title: str, name: str, found: Facts) -> object:
     """Give a fact in one line, for people."""
     if name in found.unknown:
         return "not known"
     value = found.known.get(name)
     if name in _IN_WORDS and value is not None:
         return _IN_WORDS[name](value)
+    if name == "raw_data_asset" and value is not None:
+        # Most are named as their session is.
+        return value["id"] if value["name"] == title else f"{value['id']} ({value['name']})"
     return "none" if value is None or value == [] else value
 
 
@@ -117,13 +120,8 @@ def _sorted(value: dict[str, Any]) -> str:
     return f"yes, {newest}" if value["is_sorted"] else f"no, sorting failed; {newest}"
 
 
-def _asset(value: dict[str, Any]) -> str:
-    return f"{value['id']} ({value['name']})"
-
-
 _IN_WORDS: dict[str, Callable[[Any], object]] = {
     "dt": lambda value: value.replace("T", " "),
-    "raw_data_asset": _asset,
     "sorting": _sorted,
     "data_assets": lambda value: value["count"],
     "sessions": lambda value: value["count"],
