@@ -136,6 +136,12 @@ def test_a_summary_tells_what_joins_look_at() -> None:
     assert decode_asset(summary.raw) == DataAsset.from_dict(WHOLE)
 
 
+# Nothing odd about these, for an SDK of today or for one of before.
+ALSO_WHOLE = [without(tags=None)]
+if "owner" not in DataAsset.__dataclass_fields__:
+    ALSO_WHOLE.append(without("owner"))
+
+
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
@@ -177,12 +183,14 @@ def test_odd_assets_become_true_models(
     with caplog.at_level(logging.INFO, "aind_session"):
         asset = decode_asset(text.replace(b"Infinity", b"1e400"))
     assert type(asset) is DataAsset
+    # Older versions of the SDK have no `owner`.
+    expected = {key: value for key, value in expected.items() if hasattr(asset, key)}
     assert {key: getattr(asset, key) for key in expected} == expected
-    untouched = {"id", "files", "owner"} - expected.keys() - (WHOLE.keys() - record.keys())
+    untouched = {"id", "files", "description"} - expected.keys() - (WHOLE.keys() - record.keys())
     for key in untouched & record.keys():
         if record[key] == WHOLE[key]:
             assert getattr(asset, key) == WHOLE[key]
-    if text != raw(without(tags=None)):
+    if record not in ALSO_WHOLE:
         assert f"Odd data asset {WHOLE['id']}" in caplog.text
 
 

@@ -340,7 +340,7 @@ def chunks_for_in(values: Sequence[str], limit: int = URL_LIMIT - 1500) -> Itera
     Examples
     --------
     >>> [len(part) for part in chunks_for_in(["676909"] * 1000)]
-    [250, 250, 250, 250]
+    [281, 281, 281, 157]
     """
     part: list[str] = []
     size = 0
