@@ -12,12 +12,12 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pandas as pd
 import pytest
-from programs_on_workers import describe, platform_or_fail
 
 import aind_session
 from aind_session import Sandbox, Session, Sessions
 from aind_session.errors import InvalidFilterError
 from aind_session.table import CHEAP, COLUMNS
+from programs_on_workers import describe, platform_or_fail
 
 FOUR = (
     Session("behavior_676909_2023-10-24_15-15-50"),

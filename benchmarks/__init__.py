@@ -1,0 +1,1 @@
+"""What a look costs, beside the naive way: `python -m benchmarks`."""
