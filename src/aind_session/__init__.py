@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aind_session.capsule import attached as attached
+    from aind_session.capsule import get_asset_dir as get_asset_dir
     from aind_session.catalogue import Catalogue as Catalogue
     from aind_session.catalogue import Sandbox as Sandbox
     from aind_session.catalogue import sandbox as sandbox
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
     from aind_session.extension import namespaces as namespaces
     from aind_session.extension import register_namespace as register_namespace
     from aind_session.extensions.docdb import get_record as get_record
-    from aind_session.extensions.ecephys import EcephysExtension as ecephys
-    from aind_session.extensions.lims import LimsExtension as lims
+    from aind_session.extensions.ecephys import EcephysExtension
+    from aind_session.extensions.lims import LimsExtension
     from aind_session.search import get_sessions as get_sessions
     from aind_session.search import iter_sessions as iter_sessions
     from aind_session.session import Session as Session
     from aind_session.sessions import Sessions as Sessions
     from aind_session.subject import Subject as Subject
+
+    ecephys = EcephysExtension
+    lims = LimsExtension
 
 # Where each public name lives.
 _HOME = {
@@ -42,6 +46,7 @@ _HOME = {
     "Subject": "subject",
     "attached": "capsule",
     "ecephys": "extensions.ecephys:EcephysExtension",
+    "get_asset_dir": "capsule",
     "get_record": "extensions.docdb",
     "get_sessions": "search",
     "iter_sessions": "search",

@@ -16,7 +16,8 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-WORKERS = 16
+#: As many as the transport keeps connections to one host.
+WORKERS = 32
 
 _lock = threading.Lock()
 _executor: ThreadPoolExecutor | None = None

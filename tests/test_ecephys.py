@@ -1,0 +1,519 @@
+"""Sortings of a session: which assets, failed or not, by which sorter, of which probes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from codeocean.data_asset import DataAsset
+
+import aind_session
+from aind_session.catalogue import Catalogue
+from aind_session.catalogue.invent import invent_session, invent_world
+from aind_session.catalogue.invent_assets import RESULTS_BUCKET, result_asset, stamp
+from aind_session.catalogue.invent_files import sorting_files
+from aind_session.catalogue.serving import Sandbox
+from aind_session.errors import MissingAttributeError, MissingFileError, NotFoundError
+from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
+
+DOCUMENTED = "ecephys_676909_2023-12-13_13-43-40"
+FIRST, LATEST = "1e11bdf5-b452-4fd9-bbb1-48383a9b0842", "a2a54575-b5ca-4cf0-acd0-2933e18bcb2d"
+RAW = "16d46411-540a-4122-b47f-8cb2a15d593a"
+PROBES = ("ProbeA", "ProbeB", "ProbeC", "ProbeD", "ProbeE", "ProbeF")
+INVENTED = "ecephys_999997_2024-05-01_10-00-00"
+
+
+def ecephys(session_id: str = DOCUMENTED) -> EcephysExtension:
+    return aind_session.Session(session_id).ecephys
+
+
+def add_sorting(
+    catalogue: Catalogue,
+    session_id: str,
+    created: int,
+    files: dict[str, str],
+    label: str = "sorted",
+    bucket: str | None = None,
+) -> str:
+    name = f"{session_id}_{label}_{stamp(created)}"
+    asset_id = f"00000000-0000-4000-8000-{created:012d}"
+    asset = result_asset(
+        name,
+        asset_id=asset_id,
+        created=created,
+        subject=session_id.split("_")[-3],
+        platform="ecephys",
+        bucket=bucket,
+    )
+    catalogue.add_asset(asset)
+    for key, text in files.items():
+        where = (bucket, f"{name}/{key}") if bucket else (RESULTS_BUCKET, f"{asset_id}/{key}")
+        catalogue.add_object(*where, text)
+    return asset_id
+
+
+def asked(box: Sandbox) -> list[tuple[str, str]]:
+    return [(r.service, f"{r.path}?{r.query}") for r in box.requests]
+
+
+# -- the documented session ------------------------------------------------------------------------
+
+
+def test_documented_session_is_sorted_by_one_sorter(sandbox: Sandbox) -> None:
+    session = aind_session.Session(DOCUMENTED)
+    assert session.ecephys.is_sorted is True
+    assert [a.id for a in session.ecephys.sorted_data_assets] == [FIRST, LATEST]
+    assert session.ecephys.sorter.names == ("kilosort2_5",)
+    latest = session.ecephys.sorter.kilosort2_5.sorted_data_assets[-1]
+    assert latest.name == f"{DOCUMENTED}_sorted_2024-03-01_16-02-45"
+
+
+def test_readme_examples_cost_four_requests_more(sandbox: Sandbox) -> None:
+    session = aind_session.Session(DOCUMENTED)
+    assert session.modalities
+    sandbox.requests.clear()
+    sandbox.latency = 0.05
+    assert session.ecephys.is_sorted
+    assert session.ecephys.sorter.kilosort2_5.sorted_data_assets[-1].id == LATEST
+    assert sandbox.count() == 4
+    assert sandbox.longest_chain() <= 2
+
+
+def test_sorted_data_assets_are_true_models(sandbox: Sandbox) -> None:
+    session = aind_session.Session(DOCUMENTED)
+    asset = session.ecephys.sorted_data_assets[0]
+    assert isinstance(asset, DataAsset)
+    assert isinstance(asset, SortedDataAsset)
+    assert isinstance(asset, aind_session.ecephys.SortedDataAsset)
+    (plain,) = (a for a in session.data_assets if a.id == FIRST)
+    assert type(plain) is DataAsset
+    assert plain == asset
+    assert asset == plain
+    assert asset != session.ecephys.sorted_data_assets[1]
+    assert asset != FIRST
+    assert asset in session.data_assets
+    assert len({asset, *session.ecephys.sorted_data_assets}) == 2
+    assert asset.to_dict() == plain.to_dict()
+    for other in (copy.copy(asset), copy.deepcopy(asset), pickle.loads(pickle.dumps(asset))):
+        assert type(other) is SortedDataAsset
+        assert other == asset
+        assert other.sorted_probes == PROBES
+
+
+def test_properties_of_a_sorted_data_asset(sandbox: Sandbox) -> None:
+    asset = ecephys().sorted_data_assets[0]
+    assert asset.path.as_posix() == f"s3://{RESULTS_BUCKET}/{FIRST}"
+    assert str(asset.path).startswith("s3://")
+    assert asset.output.endswith("FULL PIPELINE time:  161658.77s")
+    assert asset.sorted_probes == PROBES
+    assert asset.sorter_name == "kilosort2_5"
+    assert asset.is_sorting_error is False
+    assert asset.is_sorting_analyzer is False
+
+
+def test_a_property_of_one_asset_asks_nothing_about_the_others(sandbox: Sandbox) -> None:
+    asset = ecephys().sorted_data_assets[-1]
+    sandbox.requests.clear()
+    assert asset.sorted_probes == PROBES
+    assert sandbox.count() == 1
+    assert asset.sorter_name == "kilosort2_5"
+    assert sandbox.count() == 2
+    assert all(FIRST not in place for _, place in asked(sandbox))
+
+
+def test_functions_take_an_id_or_a_model_on_class_and_instance(sandbox: Sandbox) -> None:
+    extension = ecephys()
+    plain = next(a for a in aind_session.Session(DOCUMENTED).data_assets if a.id == FIRST)
+    for place in (aind_session.ecephys, EcephysExtension, extension):
+        for asset in (FIRST, plain, extension.sorted_data_assets[0]):
+            assert place.get_sorter_name(asset) == "kilosort2_5"
+            assert place.get_sorted_probe_names(asset) == PROBES
+            assert place.is_sorted_data_asset(asset) is True
+            assert place.is_sorting_analyzer_asset(asset) is False
+            model = place.get_sorted_data_asset_model(asset)
+            assert isinstance(model, SortedDataAsset)
+            assert model.id == FIRST
+        assert place.is_sorted_data_asset(RAW) is False
+
+
+def test_by_id_costs_one_request_for_the_asset(sandbox: Sandbox) -> None:
+    assert aind_session.ecephys.get_sorter_name(FIRST) == "kilosort2_5"
+    assert [service for service, _ in asked(sandbox)] == ["codeocean", "s3"]
+
+
+def test_what_is_no_sorting_or_no_asset_is_a_value_error(sandbox: Sandbox) -> None:
+    with pytest.raises(ValueError, match="no spike sorting"):
+        aind_session.ecephys.get_sorted_data_asset_model(RAW)
+    with pytest.raises(ValueError, match="404"):
+        aind_session.ecephys.get_sorter_name("00000000-0000-4000-8000-000000000000")
+
+
+# -- invented sessions -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    catalogue = Catalogue(buckets={RESULTS_BUCKET: {"public": False}})
+    for name in ("aind-open-data", "aind-ephys-data"):
+        catalogue.buckets[name] = {"public": True}
+    with aind_session.sandbox(catalogue) as box:
+        yield box
+
+
+def test_the_newest_failed_and_an_older_one_did_not(box: Sandbox) -> None:
+    made = invent_session(
+        box.catalogue, INVENTED, sorted_by=["kilosort2_5", "kilosort4"], failed="memory"
+    )
+    extension = ecephys(INVENTED)
+    assert extension.is_sorted is True
+    assert [a.id for a in extension.sorted_data_assets] == list(made.sorted_asset_ids)
+    old, failed = extension.sorted_data_assets
+    assert (old.is_sorting_error, failed.is_sorting_error) == (False, True)
+    assert failed.sorted_probes == ()
+    assert extension.sorter.names == ("kilosort2_5",)
+    assert "Out of memory." in failed.output
+    with pytest.raises(FileNotFoundError, match="did not finish for any probe") as told:
+        _ = failed.sorter_name
+    assert isinstance(told.value, MissingFileError)
+    assert any("S3" in line for line in told.value.trail)
+
+
+@pytest.mark.parametrize(
+    "failure", ["traceback", "memory", "command", "killed", "docker", "container"]
+)
+def test_only_a_failed_sorting_is_not_sorted(box: Sandbox, failure: str) -> None:
+    invent_session(box.catalogue, INVENTED, sorted_by="kilosort4", failed=failure)
+    assert ecephys(INVENTED).is_sorted is False
+    assert ecephys(INVENTED).sorter.names == ()
+
+
+def test_nothing_sorted(box: Sandbox) -> None:
+    invent_session(box.catalogue, INVENTED)
+    extension = ecephys(INVENTED)
+    assert extension.is_sorted is False
+    assert extension.sorted_data_assets == ()
+    assert extension.sorter.names == ()
+    with pytest.raises(AttributeError, match="no sorting by 'kilosort4'"):
+        _ = extension.sorter.kilosort4
+    assert getattr(extension.sorter, "kilosort4", None) is None
+
+
+def test_a_sorting_without_nwb_or_output_failed(box: Sandbox) -> None:
+    files = sorting_files(INVENTED, "kilosort4")
+    no_nwb = {k: v for k, v in files.items() if not k.startswith("nwb/")}
+    no_output = {k: v for k, v in files.items() if k != "output"}
+    cuda = files | {"output": files["output"] + "\nThe CUDA error was: 2"}
+    for created, found in ((1714600000, no_nwb), (1714700000, no_output)):
+        add_sorting(box.catalogue, INVENTED, created, found)
+    assert ecephys(INVENTED).is_sorted is False
+    aind_session.Session(INVENTED).refresh()
+    box.reset()
+    add_sorting(box.catalogue, INVENTED, 1714800000, cuda)
+    assert ecephys(INVENTED).is_sorted is True
+    failed = [asset.is_sorting_error for asset in ecephys(INVENTED).sorted_data_assets]
+    assert failed == [True, True, False]
+    with pytest.raises(FileNotFoundError):
+        _ = ecephys(INVENTED).sorted_data_assets[1].output
+
+
+def test_sorted_assets_by_every_spelling_of_their_label(box: Sandbox) -> None:
+    labels = ["sorted", "sorted-ks2.5", "sorted-opto", "sortedKS4", "sorted_curated"]
+    for number, label in enumerate([*labels, "curated", "nwb", "unsorted", "curated-sorted"]):
+        add_sorting(box.catalogue, INVENTED, 1714600000 + number, {}, label)
+    found = ecephys(INVENTED).sorted_data_assets
+    assert [a.name.removeprefix(INVENTED).split("_2024")[0][1:] for a in found] == labels
+
+
+def test_sorted_on_any_platform_and_under_either_spelling(box: Sandbox) -> None:
+    session_id = "behavior_999997_2024-05-01_10-00-00"
+    add_sorting(box.catalogue, session_id, 1714600000, sorting_files(session_id, "kilosort4"))
+    assert ecephys(session_id).is_sorted
+    assert ecephys("999997_2024-05-01_10-00-00").is_sorted
+
+
+@pytest.mark.parametrize("era", ["old", "v1", "nested", "v2", "none"])
+def test_sorter_name_in_every_nesting(box: Sandbox, era: str) -> None:
+    files = sorting_files(INVENTED, "kilosort4", era=era, analyzer=True)
+    add_sorting(box.catalogue, INVENTED, 1714600000, files)
+    (asset,) = ecephys(INVENTED).sorted_data_assets
+    assert asset.sorter_name == "kilosort4"
+    assert asset.is_sorting_analyzer is True
+    assert ecephys(INVENTED).sorter.names == ("kilosort4",)
+
+
+NAMED = '{"annotations": {"__sorting_info__": {"params": {"sorter_name": "spykingcircus2"}}}}'
+UNNAMED = '{"annotations": {}}'
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"processing.json": "{}", "spikesorted/a/si_folder.json": NAMED},
+        {"processing.json": "not JSON", "spikesorted/a/deep/er/si_folder.json": NAMED},
+        {"spikesorted/a/si_folder.json": UNNAMED, "spikesorted/b/si_folder.json": NAMED},
+        {"spikesorted/a/si_folder.json": UNNAMED, "postprocessed/a/sorting.json": NAMED},
+        {"postprocessed/a/sorting.json": NAMED, "params.json": "{}"},
+        {"params.json": '{"spikesorting": {"sorter_name": "spykingcircus2"}}'},
+    ],
+)
+def test_sorter_name_in_other_files(box: Sandbox, files: dict[str, str]) -> None:
+    add_sorting(box.catalogue, INVENTED, 1714600000, files)
+    (asset,) = ecephys(INVENTED).sorted_data_assets
+    assert asset.sorter_name == "spykingcircus2"
+    with box.without_aws():
+        assert ecephys(INVENTED).sorted_data_assets[0].sorter_name == "spykingcircus2"
+
+
+def test_sorter_names_are_matched_across_spellings(box: Sandbox) -> None:
+    for number, name in enumerate(("kilosort2.5", "kilosort2_5", "kilosort4")):
+        files = sorting_files(INVENTED, name)
+        add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
+    sorter = ecephys(INVENTED).sorter
+    assert sorter.names == ("kilosort2_5", "kilosort4")
+    for one in (sorter.kilosort2_5, sorter["kilosort2.5"], sorter.Kilosort25, sorter.ks25):
+        assert [a.sorter_name for a in one.sorted_data_assets] == ["kilosort2.5", "kilosort2_5"]
+    assert sorter.ks4.name == "kilosort4"
+    assert "kilosort4" in sorter
+    assert "kilosort3" not in sorter
+    assert {"kilosort2_5", "kilosort4", "names"} <= set(dir(sorter))
+    with pytest.raises(MissingAttributeError, match="kilosort2_5, kilosort4"):
+        _ = sorter.kilosort3
+
+
+def test_repr_and_special_names_ask_nothing(sandbox: Sandbox) -> None:
+    extension = ecephys()
+    sorter = extension.sorter
+    assert DOCUMENTED in repr(sorter)
+    assert DOCUMENTED in repr(extension)
+    assert not hasattr(sorter, "_repr_html_")
+    assert "is_sorted" in dir(extension)
+    assert sandbox.count() == 0
+
+
+def test_probes_with_groups_serials_and_older_folders(box: Sandbox) -> None:
+    probes = ["ProbeB_group0", "ProbeB_group1", "50213-1", "ProbeA"]
+    for created, precurated in ((1700000000, True), (1714600000, False), (1714600001, True)):
+        files = sorting_files(INVENTED, "kilosort4", probes=probes, precurated=precurated)
+        add_sorting(box.catalogue, INVENTED, created, files)
+    extension = ecephys(INVENTED)
+    for asset in extension.sorted_data_assets:
+        assert asset.sorted_probes == ("50213-1", "ProbeA", "ProbeB")
+        found = extension.get_sorted_probes(asset)
+        assert [(p.name, p.serial, p.group) for p in found] == [
+            ("50213-1", "50213-1", None),
+            ("ProbeA", None, None),
+            ("ProbeB", None, 0),
+            ("ProbeB", None, 1),
+        ]
+        assert found[2].stream.endswith("ProbeB-AP_recording1_group0")
+
+
+# -- what is asked ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("era", "per_asset"), [("v1", 4), ("old", 4), ("none", 6)])
+@pytest.mark.parametrize("precurated", [False, True])
+def test_twenty_sortings_in_few_requests(
+    box: Sandbox, era: str, per_asset: int, precurated: bool
+) -> None:
+    start = 1690000000 if precurated else 1714600000
+    files = sorting_files(INVENTED, "kilosort4", era=era, precurated=precurated)
+    for number in range(20):
+        add_sorting(box.catalogue, INVENTED, start + number, files)
+    box.latency = 0.15
+    extension = ecephys(INVENTED)
+    assert extension.is_sorted
+    assert extension.sorter.names == ("kilosort4",)
+    found = [asset.sorted_probes for asset in extension.sorted_data_assets]
+    assert found == [("ProbeA",)] * 20
+    assert box.count() <= 4 + 20 * per_asset
+    assert box.longest_chain() <= 7
+    assert not any(asset.is_sorting_error for asset in extension.sorted_data_assets)
+    assert box.count() <= 4 + 20 * per_asset
+
+
+def test_the_newest_is_asked_first_and_alone_where_it_did_not_fail(box: Sandbox) -> None:
+    for number in range(5):
+        files = sorting_files(INVENTED, "kilosort4")
+        newest = add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
+    assert ecephys(INVENTED).is_sorted
+    places = [place for service, place in asked(box) if service == "s3"]
+    assert len(places) == 2
+    assert all(newest in place for place in places)
+
+
+def test_an_answer_is_not_asked_for_again(sandbox: Sandbox) -> None:
+    def look() -> tuple[Any, ...]:
+        extension = ecephys()
+        return extension.is_sorted, extension.sorter.names, extension.sorted_data_assets
+
+    first = look()
+    sandbox.requests.clear()
+    assert look() == first
+    assert sandbox.count() == 0
+
+
+# -- services that do not answer -------------------------------------------------------------------
+
+
+def test_without_aws_code_ocean_shows_the_files(sandbox: Sandbox) -> None:
+    with sandbox.without_aws():
+        sandbox.requests.clear()
+        extension = ecephys()
+        assert extension.is_sorted
+        assert extension.sorter.names == ("kilosort2_5",)
+        asset = extension.sorted_data_assets[0]
+        assert asset.sorted_probes == PROBES
+        assert asset.output.endswith("161658.77s")
+        assert not any(service == "s3" for service, _ in asked(sandbox))
+
+
+def test_a_closed_bucket_is_asked_once(sandbox: Sandbox) -> None:
+    sandbox.fail("s3", path=RESULTS_BUCKET, status=403, times=None)
+    extension = ecephys()
+    assert extension.is_sorted
+    assert extension.sorter.names == ("kilosort2_5",)
+    closed = sum(service == "s3" for service, _ in asked(sandbox))
+    assert [asset.sorted_probes for asset in extension.sorted_data_assets] == [PROBES, PROBES]
+    assert sum(service == "s3" for service, _ in asked(sandbox)) == closed
+
+
+def test_files_that_s3_does_not_show_yet(sandbox: Sandbox) -> None:
+    name = f"{INVENTED}_sorted_2024-05-03_10-00-00"
+    files = sorting_files(INVENTED, "kilosort4")
+    run = "11111111-0000-4000-8000-000000000000"
+    asset_id = "22222222-0000-4000-8000-000000000000"
+    sandbox.catalogue.add_computation(
+        {"id": run, "created": 1, "name": "run", "owner": "x", "run_time": 1, "state": "completed"}
+        | {"_files": files, "_capsule": "33333333-0000-4000-8000-000000000000"}
+    )
+    asset = result_asset(
+        name, asset_id=asset_id, created=1714732800, subject="999997", platform="ecephys"
+    )
+    asset["provenance"]["computation"] = run
+    sandbox.catalogue.add_asset(asset)
+    assert ecephys(INVENTED).is_sorted is True
+    assert ecephys(INVENTED).sorted_data_assets[0].sorted_probes == ("ProbeA",)
+    assert ecephys(INVENTED).sorter.names == ("kilosort4",)
+
+
+def test_s3_down_is_no_answer_of_not_sorted(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
+    files = sorting_files(INVENTED, "kilosort4")
+    add_sorting(box.catalogue, INVENTED, 1714600000, files, bucket="aind-open-data")
+    assert ecephys(INVENTED).is_sorted is True
+    box.reset()
+    box.fail("s3", status=500, times=None, body="broken")
+    with pytest.raises(aind_session.ServiceError) as told:
+        _ = ecephys(INVENTED).is_sorted
+    assert not isinstance(told.value, NotFoundError)
+
+
+def test_one_unreadable_sorting_sinks_nothing(box: Sandbox) -> None:
+    files = sorting_files(INVENTED, "kilosort4")
+    add_sorting(box.catalogue, INVENTED, 1714600000, files)
+    add_sorting(box.catalogue, INVENTED, 1714600001, files, bucket="aind-open-data")
+    box.fail("s3", path="aind-open-data", status=403, times=None)
+    with pytest.warns(aind_session.PartialAnswerWarning):
+        assert ecephys(INVENTED).is_sorted is True
+    with pytest.warns(aind_session.PartialAnswerWarning, match="sorters"):
+        assert ecephys(INVENTED).sorter.names == ("kilosort4",)
+
+
+def test_without_a_token_docdb_and_s3_tell_that_it_is_sorted(box: Sandbox) -> None:
+    invent_session(box.catalogue, INVENTED, sorted_by="kilosort4")
+    with box.without_token():
+        with pytest.warns(aind_session.PartialAnswerWarning, match="Code Ocean"):
+            assert ecephys(INVENTED).is_sorted is True
+        with pytest.raises(KeyError):
+            _ = ecephys(INVENTED).sorted_data_assets
+        with pytest.raises(KeyError):
+            _ = ecephys("ecephys_999997_2024-05-02_10-00-00").is_sorted
+
+
+# -- the recording ---------------------------------------------------------------------------------
+
+
+def test_older_recordings_are_in_the_root(sandbox: Sandbox) -> None:
+    root = f"s3://aind-ephys-data/{DOCUMENTED}"
+    assert ecephys().clipped_dir.as_posix() == f"{root}/ecephys_clipped"
+    assert ecephys().compressed_dir.as_posix() == f"{root}/ecephys_compressed"
+    asset = aind_session.Session(DOCUMENTED).raw_data_asset
+    for place in (aind_session.ecephys, ecephys()):
+        for known in (RAW, asset):
+            both = place.get_clipped_and_compressed_dirs(known)
+            assert both == (ecephys().clipped_dir, ecephys().compressed_dir)
+
+
+def test_newer_recordings_are_in_the_modality_and_win(box: Sandbox) -> None:
+    made = invent_session(box.catalogue, INVENTED)
+    assert made.raw_asset_id is not None
+    for name in ("ecephys_clipped", "ecephys_compressed"):
+        box.catalogue.add_object("aind-open-data", f"{INVENTED}/{name}/old.txt", "")
+    root = f"s3://aind-open-data/{INVENTED}/ecephys"
+    assert str(ecephys(INVENTED).clipped_dir) == f"{root}/ecephys_clipped"
+    assert str(ecephys(INVENTED).compressed_dir) == f"{root}/ecephys_compressed"
+    both = EcephysExtension.get_clipped_and_compressed_dirs(made.raw_asset_id)
+    assert [str(path) for path in both] == [
+        f"{root}/ecephys_clipped",
+        f"{root}/ecephys_compressed",
+    ]
+
+
+def test_recording_folders_that_are_not_there(box: Sandbox) -> None:
+    made = invent_session(box.catalogue, INVENTED, modalities=["behavior"])
+    assert made.raw_asset_id is not None
+    box.catalogue.add_object("aind-open-data", f"{INVENTED}/ecephys/ecephys_clipped/x", "")
+    assert ecephys(INVENTED).clipped_dir.name == "ecephys_clipped"
+    with pytest.raises(AttributeError, match="ecephys_compressed"):
+        _ = ecephys(INVENTED).compressed_dir
+    assert getattr(ecephys(INVENTED), "compressed_dir", None) is None
+    with pytest.raises(FileNotFoundError, match="ecephys_compressed"):
+        EcephysExtension.get_clipped_and_compressed_dirs(made.raw_asset_id)
+    with pytest.raises(AttributeError):
+        _ = ecephys("ecephys_999997_2024-05-02_10-00-00").clipped_dir
+
+
+# -- older spellings -------------------------------------------------------------------------------
+
+
+def test_older_spellings_work_and_warn(sandbox: Sandbox) -> None:
+    extension = ecephys()
+    latest = extension.sorted_data_assets[-1]
+    for name, value in (
+        ("sorted_data_asset", latest),
+        ("sorted_data_dir", latest.path),
+        ("is_sorting_fail", False),
+        ("sorted_probes", PROBES),
+    ):
+        with pytest.warns(DeprecationWarning, match=rf"{name} is deprecated since 0\.4.* use "):
+            assert getattr(extension, name) == value
+
+
+# -- a whole world ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_invented_world_is_told_as_it_is(seed: int) -> None:
+    catalogue, truth = invent_world(seed=seed, n_sessions=90)
+    names = {a["id"]: a["name"] for a in catalogue.data_assets}
+    checked = 0
+    with aind_session.sandbox(catalogue):
+        for session_id, true in truth.sessions.items():
+            if not true.sorted_assets:
+                continue
+            checked += 1
+            found = ecephys(session_id).sorted_data_assets
+            assert {a.id for a in found} == set(true.sorted_assets), true.oddities
+            good = set(true.sorted_assets) - true.failed_sortings
+            assert ecephys(session_id).is_sorted == bool(good), true.oddities
+            for asset in found:
+                assert asset.name == names[asset.id]
+                assert asset.is_sorting_error == (asset.id in true.failed_sortings)
+                if asset.id in true.sorters:
+                    assert asset.sorter_name == true.sorters[asset.id]
+                    assert asset.sorted_probes == ("50213-1", "ProbeA")
+    assert checked > 3
