@@ -1,4 +1,4 @@
-"""The README: its examples are run, top to bottom, and its commands are those that CI runs."""
+"""The pages for people: examples are run, commands are those of CI, named tests are there."""
 
 from __future__ import annotations
 
@@ -106,3 +106,18 @@ def test_links_lead_to_files_that_are_there() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_promise_about_secrets_names_tests_that_exist() -> None:
+    rows = [
+        line
+        for line in (ROOT / "SECURITY.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith("| promise")
+    ]
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`(tests/\w+\.py)::(test_\w+)`", row)
+        assert named, row
+        for path, test in named:
+            text = (ROOT / path).read_text(encoding="utf-8")
+            assert f"def {test}(" in text, f"{path}::{test} is gone"
