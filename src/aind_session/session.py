@@ -16,6 +16,8 @@ from aind_session.identifiers import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from codeocean.data_asset import DataAsset
     from npc_session import DateRecord, DatetimeRecord, TimeRecord
     from upath import UPath
@@ -260,6 +262,19 @@ class Session:
         from aind_session.lookup import facts
 
         return facts.modalities(self._id)
+
+    # -- what is attached here ---------------------------------------------------------------------
+
+    @property
+    def attached_dirs(self) -> tuple[Path, ...]:
+        """Local folders of this session's data, raw and derived, attached to this capsule.
+
+        Looked for anew each time, one level deep; empty where nothing is attached. For what each
+        is see `aind_session.attached`.
+        """
+        # A dotted path: the capsule stands on a higher floor.
+        found: tuple[Path, ...] = importlib.import_module("aind_session.capsule").dirs_of(self)
+        return found
 
     # -- verbs -------------------------------------------------------------------------------------
 

@@ -1,0 +1,428 @@
+"""What is attached to a capsule: folder trees of every kind, and Code Ocean's own list."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from upath import UPath
+
+import aind_session
+from aind_session.capsule import Attached
+from aind_session.catalogue import Catalogue, Sandbox
+from aind_session.errors import MissingFileError, PartialAnswerWarning, ServiceError
+
+RAW = "ecephys_676909_2023-12-13_13-43-40"
+SORTED = "ecephys_676909_2023-12-13_13-43-40_sorted_2024-03-01_16-02-45"
+OTHER = "behavior_676909_2023-10-24_15-15-50"
+COMPUTATION = "a6cb7a52-9d5b-4c0c-b5a5-0f3bb8ca1c11"
+
+
+def write(root: Path, path: str, content: object = "") -> Path:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return file
+
+
+def told(root: Path) -> dict[str, tuple[str | None, str]]:
+    """Session and name of what is attached, by the path below the root."""
+    return {
+        one.path.relative_to(root).as_posix(): (one.session.id if one.session else None, one.name)
+        for one in aind_session.attached(root)
+    }
+
+
+# --- by folders -----------------------------------------------------------------------------------
+
+
+def test_nothing_is_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert aind_session.attached(tmp_path) == ()
+    monkeypatch.setattr("aind_session.capsule.ROOTS", (str(tmp_path / "none"),))
+    monkeypatch.delenv("AIND_SESSION_DATA_DIR", raising=False)
+    assert aind_session.attached() == ()
+    assert aind_session.Session(RAW).attached_dirs == ()
+
+
+def test_the_first_usual_folder_that_is_there_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "capsule" / RAW).mkdir(parents=True)
+    monkeypatch.delenv("AIND_SESSION_DATA_DIR", raising=False)
+    roots = tuple(str(tmp_path / name) for name in ("data", "capsule"))
+    monkeypatch.setattr("aind_session.capsule.ROOTS", roots)
+    assert [one.name for one in aind_session.attached()] == [RAW]
+
+
+def test_a_root_that_is_named_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MissingFileError, match="not there"):
+        aind_session.attached(tmp_path / "none")
+    monkeypatch.setenv("AIND_SESSION_DATA_DIR", str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match="AIND_SESSION_DATA_DIR in the environment"):
+        aind_session.attached()
+
+
+def test_raw_and_derived_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (RAW, SORTED, OTHER, "atlas", ".hidden"):
+        (tmp_path / name).mkdir()
+    write(tmp_path, "notes.txt")
+    assert told(tmp_path) == {
+        RAW: (RAW, RAW),
+        SORTED: (RAW, SORTED),
+        OTHER: (OTHER, OTHER),
+        "atlas": (None, "atlas"),
+    }
+    raw = {one.name: one.is_raw for one in aind_session.attached(tmp_path)}
+    assert raw == {RAW: True, SORTED: False, OTHER: True, "atlas": False}
+    monkeypatch.setenv("AIND_SESSION_DATA_DIR", str(tmp_path))
+    session = aind_session.Session(RAW)
+    assert session.attached_dirs == (tmp_path / RAW, tmp_path / SORTED)
+    # Under its other spelling, too.
+    assert aind_session.Session("676909_2023-12-13_13-43-40").attached_dirs == session.attached_dirs
+    assert aind_session.Session("fib_676909_2023-12-13_13-43-40").attached_dirs == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "name"),
+    [
+        ("data_description.json", {"name": SORTED}, SORTED),
+        ("metadata.nd.json", {"name": RAW, "location": "s3://b/x"}, RAW),
+        ("metadata.nd.json", {"data_description": {"name": RAW}}, RAW),
+        ("processing.json", {"data_processes": [{"input_location": f"/data/{RAW}"}]}, "renamed"),
+    ],
+)
+def test_renamed_mounts_by_their_metadata(
+    tmp_path: Path, file: str, content: dict[str, Any], name: str
+) -> None:
+    write(tmp_path, f"renamed/{file}", content)
+    assert told(tmp_path) == {"renamed": (RAW, name)}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": 3}', '{"name": " "}', "\x00" * 50])
+def test_broken_metadata_tell_nothing(tmp_path: Path, content: str) -> None:
+    for file in ("data_description.json", "metadata.nd.json", "processing.json"):
+        write(tmp_path, f"renamed/{file}", content)
+    assert told(tmp_path) == {"renamed": (None, "renamed")}
+
+
+def test_what_only_looks_like_a_metadata_file_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "renamed" / "data_description.json").mkdir(parents=True)
+    os.mkfifo(tmp_path / "renamed" / "metadata.nd.json")
+    assert told(tmp_path) == {"renamed": (None, "renamed")}
+
+
+def test_a_description_may_name_no_session(tmp_path: Path) -> None:
+    write(tmp_path, "model/data_description.json", {"name": "A model"})
+    assert told(tmp_path) == {"model": (None, "A model")}
+
+
+def test_combined_assets(tmp_path: Path) -> None:
+    for name in (RAW, OTHER, "notes"):
+        (tmp_path / "cohort" / name).mkdir(parents=True)
+    (tmp_path / "cohort" / "notes" / SORTED).mkdir()
+    assert told(tmp_path) == {
+        "cohort": (None, "cohort"),
+        f"cohort/{RAW}": (RAW, RAW),
+        f"cohort/{OTHER}": (OTHER, OTHER),
+    }
+    assert {one.mount for one in aind_session.attached(tmp_path)} == {"cohort"}
+
+
+def test_a_single_asset_at_the_root(tmp_path: Path) -> None:
+    write(tmp_path, "data_description.json", {"name": RAW})
+    for folder in ("ecephys/ecephys_compressed", "behavior", "behavior-videos"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert told(tmp_path) == {".": (RAW, RAW)}
+    (one,) = aind_session.attached(tmp_path)
+    assert (one.mount, one.path) == ("", tmp_path)
+
+
+def test_a_description_beside_mounts(tmp_path: Path) -> None:
+    # As pipelines map them: the session's own files in the root, its results beside.
+    write(tmp_path, "data_description.json", {"name": RAW})
+    write(tmp_path, "spikes/data_description.json", {"name": SORTED})
+    (tmp_path / "ecephys").mkdir()
+    assert told(tmp_path) == {".": (RAW, RAW), "spikes": (RAW, SORTED)}
+
+
+def test_links_are_followed_and_broken_ones_left_out(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    write(tmp_path, "elsewhere/data_description.json", {"name": RAW})
+    (data / "good").symlink_to(tmp_path / "elsewhere")
+    (data / SORTED).symlink_to(tmp_path / "gone")
+    (data / "circle").symlink_to(data / "circle")
+    assert told(data) == {"good": (RAW, RAW)}
+
+
+def test_folders_that_may_not_be_read_break_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("closed", RAW):
+        (tmp_path / name).mkdir()
+    scandir = os.scandir
+
+    def refuse(path: Any = ".") -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert told(tmp_path) == {RAW: (RAW, RAW), "closed": (None, "closed")}
+
+
+def test_each_folder_is_listed_once_and_none_is_walked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        (tmp_path / f"mount{number}" / "a" / "b").mkdir(parents=True)
+    (tmp_path / RAW / "ecephys").mkdir(parents=True)
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def listing(path: Any) -> Any:
+        listed.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listing)
+    assert len(aind_session.attached(tmp_path)) == 21
+    # A name that tells the session is enough: that folder is not even opened.
+    assert sorted(listed) == sorted(
+        [str(tmp_path), *(str(tmp_path / f"mount{number}") for number in range(20))]
+    )
+
+
+def test_huge_mounts_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless:
+        """A folder of as many files as anybody looks at."""
+
+        seen = 0
+
+        def __enter__(self) -> Endless:
+            return self
+
+        def __exit__(self, *exc: object) -> None:
+            return None
+
+        def __iter__(self) -> Iterator[Any]:
+            while True:
+                Endless.seen += 1
+                yield type("Entry", (), {"name": "frame.tif", "is_dir": lambda self: False})()
+
+    (tmp_path / "frames").mkdir()
+    scandir = os.scandir
+    monkeypatch.setattr(
+        os, "scandir", lambda path: Endless() if str(path).endswith("frames") else scandir(path)
+    )
+    assert told(tmp_path) == {"frames": (None, "frames")}
+    assert Endless.seen == 1001
+
+
+def test_a_hundred_thousand_files_are_passed_quickly(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    target = write(tmp_path, "one")
+    for number in range(20_000):
+        os.link(target, folder / f"{number}.tif")
+    started = time.perf_counter()
+    assert told(tmp_path) == {"frames": (None, "frames")}
+    # Listing all of them takes ten times as long.
+    assert time.perf_counter() - started < 0.2
+
+
+def test_what_was_chosen_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "renamed/data_description.json", {"name": RAW})
+    with caplog.at_level(logging.INFO, "aind_session"):
+        aind_session.attached(tmp_path)
+    assert f"renamed is {RAW}: data_description.json says so" in caplog.text
+
+
+def test_an_attached_asset_is_a_value(tmp_path: Path) -> None:
+    (tmp_path / RAW).mkdir()
+    (one,) = aind_session.attached(tmp_path)
+    assert repr(one) == f"<Attached {RAW} at {tmp_path / RAW}>"
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert len({one, one}) == 1
+    with pytest.raises(AttributeError):
+        one.name = "other"  # type: ignore[misc]
+
+
+# --- by Code Ocean --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def capsule(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Attach assets of the bundled catalogue to a computation, none of them on disk yet."""
+    monkeypatch.setenv("CO_COMPUTATION_ID", COMPUTATION)
+    monkeypatch.setenv("AIND_SESSION_DATA_DIR", str(tmp_path))
+    return tmp_path
+
+
+def attach(box: Sandbox, **mounts: str) -> None:
+    assets = [{"id": asset_id, "mount": mount} for mount, asset_id in mounts.items()]
+    box.catalogue.add_computation(
+        {"id": COMPUTATION, "state": "running", "data_assets": assets, "_capsule": "capsule"}
+    )
+
+
+def id_of(box: Sandbox, name: str) -> str:
+    return next(str(a["id"]) for a in box.catalogue.data_assets if a["name"].startswith(name))
+
+
+def test_code_ocean_names_renamed_mounts(sandbox: Sandbox, capsule: Path) -> None:
+    raw = id_of(sandbox, RAW)
+    attach(sandbox, ecephys_session=raw)
+    write(capsule, "ecephys_session/ecephys/x")
+    (one,) = aind_session.attached()
+    assert one == Attached(
+        capsule / "ecephys_session", RAW, "ecephys_session", aind_session.Session(RAW), raw
+    )
+    assert sandbox.count() == 2
+    aind_session.attached()
+    assert sandbox.count() == 2
+
+
+def test_folders_that_code_ocean_does_not_list_are_told_apart_by_name(
+    sandbox: Sandbox, capsule: Path
+) -> None:
+    attach(sandbox, first=id_of(sandbox, RAW))
+    write(capsule, "first/x")
+    write(capsule, f"{OTHER}/x")
+    assert [(a.name, a.asset_id is None) for a in aind_session.attached()] == [
+        (OTHER, True),
+        (RAW, False),
+    ]
+
+
+def test_what_is_listed_and_not_here_is_left_out(
+    sandbox: Sandbox, capsule: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw, other = id_of(sandbox, RAW), id_of(sandbox, OTHER)
+    attach(sandbox, here=raw, elsewhere=other)
+    write(capsule, "here/x")
+    with caplog.at_level(logging.INFO, "aind_session"):
+        assert [a.asset_id for a in aind_session.attached()] == [raw]
+    assert f"{other} is attached to this computation, but not here" in caplog.text
+
+
+def test_one_listed_asset_can_be_the_root(sandbox: Sandbox, capsule: Path) -> None:
+    attach(sandbox, anything=id_of(sandbox, RAW))
+    assert aind_session.attached() == ()
+    write(capsule, "behavior_videos/x.mp4")
+    (one,) = aind_session.attached()
+    assert (one.path, one.name, one.mount) == (capsule, RAW, "")
+
+
+def test_combined_assets_have_the_ids_of_their_parts(sandbox: Sandbox, capsule: Path) -> None:
+    raw = id_of(sandbox, RAW)
+    combined = sandbox.catalogue.add_asset(
+        {
+            "name": "A cohort",
+            "type": "combined",
+            "contained_data_assets": [{"id": raw, "mount": RAW}],
+        }
+    )
+    attach(sandbox, cohort=combined["id"])
+    for name in (RAW, OTHER):
+        write(capsule, f"cohort/{name}/x")
+    assert {a.name: a.asset_id for a in aind_session.attached()} == {
+        "A cohort": combined["id"],
+        RAW: raw,
+        OTHER: None,
+    }
+
+
+def test_an_asset_that_is_closed_is_known_by_its_folder(sandbox: Sandbox, capsule: Path) -> None:
+    closed = sandbox.catalogue.add_asset({"name": "x", "_access": "closed"})
+    attach(sandbox, renamed=closed["id"])
+    write(capsule, "renamed/data_description.json", {"name": SORTED})
+    (one,) = aind_session.attached()
+    assert (one.name, one.asset_id) == (SORTED, closed["id"])
+
+
+def test_without_a_token_folders_tell(sandbox: Sandbox, capsule: Path) -> None:
+    attach(sandbox, renamed=id_of(sandbox, RAW))
+    write(capsule, "renamed/data_description.json", {"name": RAW})
+    with sandbox.without_token():
+        (one,) = aind_session.attached()
+    assert (one.name, one.asset_id) == (RAW, None)
+
+
+def test_with_code_ocean_down_folders_tell_and_a_warning(sandbox: Sandbox, capsule: Path) -> None:
+    write(capsule, f"{RAW}/x")
+    sandbox.fail("codeocean", status=400, times=None)
+    with pytest.warns(PartialAnswerWarning, match="IDs of attached data assets"):
+        (one,) = aind_session.attached()
+    assert (one.name, one.asset_id) == (RAW, None)
+
+
+# --- the folder of an asset -----------------------------------------------------------------------
+
+
+def test_the_attached_copy_comes_first(sandbox: Sandbox, capsule: Path) -> None:
+    asset = aind_session.Session(RAW).raw_data_asset
+    attach(sandbox, renamed=asset.id)
+    write(capsule, "renamed/x")
+    for given in (asset, asset.id, asset.name):
+        found = aind_session.get_asset_dir(given)
+        assert isinstance(found, UPath)
+        assert isinstance(found, Path)
+        assert str(found) == str(capsule / "renamed")
+
+
+@pytest.mark.parametrize("known", ["model", "id", "name"])
+def test_by_name_where_no_id_is_known(sandbox: Sandbox, capsule: Path, known: str) -> None:
+    asset = aind_session.Session(RAW).raw_data_asset
+    write(capsule, f"{RAW}/x")
+    sandbox.catalogue.add_computation({"id": COMPUTATION, "_capsule": "capsule"})
+    given = asset if known == "model" else getattr(asset, known)
+    assert str(aind_session.get_asset_dir(given)) == str(capsule / RAW)
+
+
+def test_a_folder_that_mentions_a_session_is_not_its_raw_asset(
+    sandbox: Sandbox, capsule: Path
+) -> None:
+    sandbox.catalogue.add_computation({"id": COMPUTATION, "_capsule": "capsule"})
+    write(capsule, "mine/processing.json", {"input_location": f"../data/{RAW}"})
+    assert aind_session.Session(RAW).attached_dirs == (capsule / "mine",)
+    assert aind_session.get_asset_dir(RAW).as_posix() == f"s3://aind-ephys-data/{RAW}"
+
+
+def test_in_s3_where_nothing_is_attached(sandbox: Sandbox, tmp_path: Path) -> None:
+    asset = aind_session.Session(RAW).raw_data_asset
+    for given in (asset, asset.id, RAW):
+        found = aind_session.get_asset_dir(given, root=tmp_path)
+        assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
+
+
+def test_in_s3_without_a_token_as_docdb_tells(sandbox: Sandbox, tmp_path: Path) -> None:
+    asset = aind_session.Session(RAW).raw_data_asset
+    with sandbox.without_token():
+        found = aind_session.get_asset_dir(asset.id, root=tmp_path)
+    assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
+    with sandbox.without_token(), pytest.raises(KeyError):
+        aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
+
+
+def test_an_asset_that_is_nowhere(sandbox: Sandbox, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not found"):
+        aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
+    with pytest.raises(FileNotFoundError, match="not attached"):
+        aind_session.get_asset_dir("no such asset", root=tmp_path)
+    sandbox.reset()
+    with sandbox.down("docdb"), pytest.raises(ServiceError):
+        aind_session.get_asset_dir("no such asset", root=tmp_path)
+
+
+def test_the_bundled_names_used_here(sandbox: Sandbox) -> None:
+    names = {a["name"] for a in Catalogue.bundled().data_assets}
+    assert {RAW, OTHER} <= names
