@@ -89,7 +89,8 @@ def test_damage_in_many_places_at_once(data: st.DataObject, generation: int) -> 
         holder: Any = record
         for key in place[:-1]:
             holder = holder[key]
-        holder[place[-1]] = data.draw(st.sampled_from(REPLACEMENTS))
+        # A copy: the next damage may be within it, and must not reach the table.
+        holder[place[-1]] = copy.deepcopy(data.draw(st.sampled_from(REPLACEMENTS)))
     answers(record)
 
 
