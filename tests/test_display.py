@@ -1,0 +1,231 @@
+"""Notebook HTML: what is known by now, never a request, nothing that is not escaped."""
+
+from __future__ import annotations
+
+import html.parser
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+import aind_session
+from aind_session import display
+from aind_session.catalogue import Sandbox
+
+SESSION = "ecephys_676909_2023-12-13_13-43-40"
+RAW_ID = "16d46411-540a-4122-b47f-8cb2a15d593a"
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with aind_session.sandbox() as serving:
+        yield serving
+
+
+class _Reader(html.parser.HTMLParser):
+    """Collects the text, and holds that every tag that opens closes again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.texts.append(data)
+
+
+def read(made: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(made)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def words(made: str) -> str:
+    return " ".join(read(made).texts)
+
+
+def test_a_session_that_was_only_named_asks_and_loads_nothing() -> None:
+    code = (
+        "import sys, aind_session\n"
+        f"made = aind_session.Session('{SESSION}')._repr_html_()\n"
+        "assert '676909' in made and 'Not looked up by now' in made\n"
+        "loaded = {'codeocean', 'requests', 'botocore', 'msgspec', 'rich', 'typer'}\n"
+        "sys.exit(', '.join(loaded & set(sys.modules)) or 0)\n"
+    )
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert asked.returncode == 0, asked.stderr
+
+
+def test_nothing_is_asked_ever(box: Sandbox) -> None:
+    session = aind_session.Session(SESSION)
+    things = [session, session.subject, aind_session.Sessions([session])]
+    for thing in things:
+        assert "676909" in thing._repr_html_()
+    assert box.count() == 0
+    sessions = aind_session.get_sessions([676909, 668759, 999999])
+    assets = session.data_assets
+    for known in (*sessions, *(s.subject for s in sessions)):
+        assert known.id in known._repr_html_()
+    before = box.count()
+    for thing in (*things, *sessions, *(s.subject for s in sessions), sessions):
+        thing._repr_html_()  # type: ignore[attr-defined]
+    display.assets_html(assets)
+    assert box.count() == before
+
+
+def test_a_session_grows_with_what_is_known(box: Sandbox) -> None:
+    session = aind_session.Session(SESSION)
+    assert "Not looked up by now: data assets, records." in words(session._repr_html_())
+    assert RAW_ID not in session._repr_html_()
+    count = len(session.data_assets)
+    known = words(session._repr_html_())
+    assert RAW_ID in known
+    assert f"{count} data assets" in known
+    assert "s3://aind-ephys-data/" in known
+    assert "Pvalb-IRES-Cre" in known
+    assert "Not looked up" not in known
+    assert "behavior_videos" not in known
+    assert "behavior_videos" in session.modalities
+    assert "behavior_videos" in words(session._repr_html_())
+
+
+def test_a_session_found_by_a_search_is_known(box: Sandbox) -> None:
+    (session,) = aind_session.get_sessions(676909, date="2023-12-13")
+    assert RAW_ID in session._repr_html_()
+
+
+def test_another_token_sees_nothing_of_it(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = aind_session.Session(SESSION)
+    assert session.raw_data_asset.id in session._repr_html_()
+    monkeypatch.setenv("CODE_OCEAN_API_TOKEN", "cop_another0token0another0token")
+    assert RAW_ID not in session._repr_html_()
+
+
+def test_a_linked_asset_counts_once_it_was_opened(box: Sandbox) -> None:
+    box.catalogue.docdb_v1.append(
+        {
+            "_id": "a-linked-record",
+            "name": f"{SESSION}_linked_2025-01-01_00-00-00",
+            "location": "s3://aind-open-data/linked",
+            "created": "2025-01-01T00:00:00Z",
+            "subject": {"subject_id": "676909"},
+            "external_links": {"Code Ocean": ["e5c90cdd-bbf5-542b-9b06-ae47b5222078"]},
+        }
+    )
+    (session,) = aind_session.get_sessions(676909, date="2023-12-13")
+    known = words(session._repr_html_())
+    assert "Not looked up by now: data assets." in known
+    assert RAW_ID in known
+    count = len(session.data_assets)
+    assert f"{count} data assets" in words(session._repr_html_())
+
+
+def test_a_session_that_no_service_knows(box: Sandbox) -> None:
+    session = aind_session.Session("ecephys_123456_2001-01-01_00-00-00")
+    assert session.data_assets == ()
+    known = words(session._repr_html_())
+    assert "123456" in known
+    assert "Not looked up" not in known
+
+
+def test_a_subject(box: Sandbox) -> None:
+    subject = aind_session.Subject(676909)
+    assert "Not looked up by now" in words(subject._repr_html_())
+    count = len(subject.data_assets)
+    known = words(subject._repr_html_())
+    assert f"{count} data assets" in known
+    assert SESSION in known
+
+
+def test_sessions(box: Sandbox) -> None:
+    sessions = aind_session.get_sessions([676909, 668759])
+    known = words(sessions._repr_html_())
+    assert f"{len(sessions)} sessions of 2 subjects" in known
+    assert all(session.id in known for session in sessions)
+    assert "behavior-videos" in known
+    assert "none" in words(aind_session.Sessions()._repr_html_())
+    (one,) = [s for s in sessions if s.id == SESSION]
+    assert "1 session of 1 subject" in words(aind_session.Sessions([one])._repr_html_())
+
+
+def test_many_sessions_show_their_ends() -> None:
+    ids = [f"ecephys_123456_2024-01-{day:02}_00-00-00" for day in range(1, 29)]
+    known = words(aind_session.Sessions(aind_session.Session(i) for i in ids)._repr_html_())
+    assert "... 8 more ..." in known
+    assert ids[0] in known
+    assert ids[-1] in known
+    assert ids[14] not in known
+
+
+def test_todays_names_get_their_platform_when_it_is_known(box: Sandbox) -> None:
+    session = aind_session.Session("828418_2026-02-13_18-31-13")
+    asset = next(a for a in box.catalogue.data_assets if a["name"] == session.id)
+    asset["custom_metadata"] = {"experiment type": "a-platform"}
+    assert "platform" not in words(session._repr_html_())
+    assert session.platform == "a-platform"
+    assert "platform a-platform" in words(session._repr_html_())
+
+
+def test_everything_is_escaped(box: Sandbox) -> None:
+    evil = "<script>alert('&\"')</script>"
+    asset = next(a for a in box.catalogue.data_assets if a["id"] == RAW_ID)
+    named = f"{SESSION}_{evil}_2024-01-01_00-00-00"
+    box.catalogue.add_asset({**asset, "id": "evil-1", "name": named, "tags": [], "created": 2e9})
+    record = next(r for r in box.catalogue.docdb_v1 if r["name"] == SESSION)
+    record["subject"]["genotype"] = evil
+    session = aind_session.Session(SESSION)
+    assets = session.data_assets
+    assert evil in assets[-1].name
+    session.docdb  # noqa: B018
+    for made in (session._repr_html_(), display.assets_html(assets)):
+        assert evil in words(made)
+        assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in read(made).tags}
+        assert "<script" not in made
+
+
+def test_nothing_is_loaded_from_elsewhere(box: Sandbox) -> None:
+    session = aind_session.Session(SESSION)
+    session.data_assets  # noqa: B018
+    made = session._repr_html_() + session.subject._repr_html_()
+    assert "url(" not in made
+    assert "@import" not in made
+    attributes = {name for _, attrs in read(made).tags for name in attrs}
+    assert not attributes & {"src", "href", "srcset", "onclick", "style"}
+
+
+def test_light_and_dark() -> None:
+    made = aind_session.Session(SESSION)._repr_html_()
+    style = re.search(r"<style>(.*?)</style>", made, re.DOTALL)
+    assert style is not None
+    assert "prefers-color-scheme:dark" in style[1]
+    assert "--jp-layout-color1" in style[1]
+    assert "--vscode-editor-background" in style[1]
+    # Every rule is about our own box: nothing of the page changes.
+    body = re.sub(r"@media[^{]*\{", "", style[1])
+    selectors = re.findall(r"(?:^|\})\s*([^{}@]+)\{", body)
+    assert selectors
+    assert all(".aind-session" in part for s in selectors for part in s.split(","))
+
+
+def test_assets_of_nothing() -> None:
+    assert "0 data assets" in words(display.assets_html(()))
+
+
+def test_a_pickled_session_looks_the_same(box: Sandbox) -> None:
+    session = aind_session.Session(SESSION)
+    session.data_assets  # noqa: B018
+    assert pickle.loads(pickle.dumps(session))._repr_html_() == session._repr_html_()
