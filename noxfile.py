@@ -15,7 +15,7 @@ nox.options.error_on_missing_interpreters = False
 
 
 @nox.session(python=PYTHONS)
-@nox.parametrize("library", CODEOCEAN.values(), ids=CODEOCEAN.keys())
+@nox.parametrize("library", [*CODEOCEAN.values()], ids=[*CODEOCEAN])
 def tests(session: nox.Session, library: str) -> None:
     """Run the tests; what follows `--` goes to pytest."""
     session.install("-e", ".[test]", library)
