@@ -91,6 +91,8 @@ def add_result(folder: Catalogue, raw_ids: dict[str, str], known: Json, **core: 
     if sorter is None:
         for key in ("data_description.json", "processing.json", "subject.json", f"{label}/.zgroup"):
             folder.add_object(bucket or RESULTS_BUCKET, f"{prefix}/{key}")
+        # Every run leaves its log: a result without one counts as failed.
+        folder.add_object(bucket or RESULTS_BUCKET, f"{prefix}/output", "Done.\n")
         return asset_id
     options = ("era", "precurated", "ending", "probes", "analyzer")
     files = sorting_files(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from npc_session import DateRecord, DatetimeRecord, TimeRecord
     from upath import UPath
 
+    from aind_session.derived import DerivedDataAsset
     from aind_session.extensions.docdb import SessionDocDB
     from aind_session.extensions.ecephys import EcephysExtension
     from aind_session.extensions.lims import LimsExtension
@@ -275,6 +276,37 @@ class Session:
         # A dotted path: the capsule stands on a higher floor.
         found: tuple[Path, ...] = importlib.import_module("aind_session.capsule").dirs_of(self)
         return found
+
+    def get_derived_data_assets(self, label: str | None = None) -> tuple[DerivedDataAsset, ...]:
+        """Find the derived data assets of the session, ascending by creation.
+
+        Parameters
+        ----------
+        label
+            `"dlc-eye"`, `"sorted"`: in any of its spellings (`sorted-ks2.5`, `sortedKS4`). None
+            for all of them.
+
+        Returns
+        -------
+        tuple of DerivedDataAsset
+            `()` where there is none.
+
+        Raises
+        ------
+        CredentialsError, ServiceError
+            As for `data_assets`.
+
+        Examples
+        --------
+        >>> import aind_session
+        >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
+        >>> [asset.label for asset in session.get_derived_data_assets("sorted-ks2.5")]
+        ['sorted', 'sorted']
+        """
+        from aind_session.derived import DerivedDataAsset
+        from aind_session.lookup import derived
+
+        return tuple(DerivedDataAsset.of(a) for a in derived.of_session(self._id, label))
 
     # -- verbs -------------------------------------------------------------------------------------
 

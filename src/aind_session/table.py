@@ -22,11 +22,14 @@ column              what is in it                                               
 ``derived``         a column ``derived:LABEL`` for each label that was found           assets
 ``derived:LABEL``   name of the newest derived asset of a label, its spellings joined  assets
 ``sorted``          a sorted data asset that did not fail                              sorting
+``results``         a column ``result:LABEL`` for each label that was found            results
+``result:LABEL``    `good`, `failed` or `never`, by the assets of a label              results
 ==================  =================================================================  =========
 
 Costs, where nothing is known yet. *Records*: 1 request for each 100 subjects and generation.
 *Assets*: 1 for each subject and 3 for each 100 of them, further pages, and 1 for each data asset
 that only a record links. *Sorting*: assets, and about 4 for each session with a sorted asset.
+*Results*: assets, and 2 for each asset of the label, the newest first, until a good one is found.
 """
 
 from __future__ import annotations
@@ -38,11 +41,11 @@ from functools import cached_property
 from typing import Any
 
 from aind_session.errors import AindSessionError, InvalidFilterError
-from aind_session.identifiers import SessionID, label_family
-from aind_session.lookup import assets, belonging, cohort, folders, platform
+from aind_session.identifiers import SessionID
+from aind_session.lookup import assets, belonging, cohort, derived, folders, platform
 from aind_session.lookup.assets import Known
 from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import Rows
+from aind_session.lookup.questions import Assets, Rows
 from aind_session.records import Record
 from aind_session.services import pool
 from aind_session.services.models import AssetSummary
@@ -94,15 +97,14 @@ class Line:
         return str(folder) if folder else None
 
     @cached_property
-    def derived(self) -> dict[str, str]:
-        """The newest derived asset of each family of labels."""
-        found: dict[str, str] = {}
-        for asset in self.known.assets if self.known else ():
-            label = belonging.named(asset.name).label
-            if label and not belonging.is_raw(asset):
-                # Ascending by creation: the last one stays.
-                found[label_family(label)] = asset.name
-        return found
+    def of_label(self) -> dict[str, Assets]:
+        """The derived assets of each label, ascending by creation."""
+        return derived.by_label(self.known.assets) if self.known else {}
+
+    def newest(self, label: str) -> str | None:
+        """Give the name of the newest derived asset of a label."""
+        found = derived.labelled(self.of_label, label)
+        return found[-1].name if found else None
 
 
 @dataclass(frozen=True)
@@ -177,19 +179,23 @@ def table(sessions: Sequence[SessionID], columns: Iterable[str] | None) -> dict[
     result: dict[str, list[Any]] = {}
     for name in names:
         if name == "derived":
-            labels = sorted({label for line in lines for label in line.derived})
-            for label in labels:
-                result[f"derived:{label}"] = [line.derived.get(label) for line in lines]
+            for label in _labels(lines):
+                result[f"derived:{label}"] = [line.newest(label) for line in lines]
+        elif name == "results":
+            for label in _labels(lines):
+                result[f"result:{label}"] = _statuses(lines, label)
+        elif name.startswith("result:"):
+            result[name] = _statuses(lines, name.removeprefix("result:"))
         elif name.startswith("derived:"):
-            family = label_family(name.removeprefix("derived:"))
-            result[name] = [line.derived.get(family) for line in lines]
+            wanted = name.removeprefix("derived:")
+            result[name] = [line.newest(wanted) for line in lines]
         else:
             result[name] = [COLUMNS[name].read(line) for line in lines]
     return result
 
 
 def _cost(name: str) -> str:
-    if name == "derived" or name.startswith("derived:"):
+    if name in ("derived", "results") or name.startswith(("derived:", "result:")):
         return "assets"
     if name not in COLUMNS:
         near = difflib.get_close_matches(name, COLUMNS, n=1)
@@ -222,6 +228,21 @@ def _fill_sorted(lines: list[Line]) -> None:
     ):
         if not isinstance(outcome.error, AindSessionError):
             line.is_sorted = outcome.unwrap()
+
+
+def _labels(lines: list[Line]) -> list[str]:
+    return sorted({label for line in lines for label in line.of_label if label})
+
+
+def _statuses(lines: list[Line], label: str) -> list[str | None]:
+    """Tell of each line whether a label's run is good; None where that could not be found out."""
+    found = pool.outcomes(
+        *(lambda n=line: derived.status(derived.labelled(n.of_label, label)) for line in lines)
+    )
+    for outcome in found:
+        if outcome.error is not None and not isinstance(outcome.error, AindSessionError):
+            raise outcome.error
+    return [outcome.value for outcome in found]
 
 
 def as_rows(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
