@@ -8,9 +8,9 @@ import importlib.util
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aind_session.catalogue import environment
 from aind_session.catalogue.codeocean_standin import CodeOceanStandIn
@@ -23,6 +23,9 @@ from aind_session.catalogue.result_files import Files
 from aind_session.catalogue.s3_index import Index
 from aind_session.catalogue.s3_standin import REGION, S3StandIn
 from aind_session.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from aind_session.catalogue.invent import InventedSession
 
 SERVICES = ("codeocean", "docdb", "s3", "files")
 TOKEN = "cop_sandbox0Sandbox0Sandbox0Sandbox0"
@@ -168,6 +171,52 @@ class Sandbox:
     @duplicates.setter
     def duplicates(self, count: int) -> None:
         self.codeocean.duplicates = count
+
+    # Adding
+
+    def add_session(
+        self,
+        session_id: str,
+        *,
+        modalities: Sequence[str] = ("ecephys", "behavior", "behavior-videos"),
+        sorted_by: str | Sequence[str] | None = None,
+        generation: str | None = "v1",
+        **options: Any,
+    ) -> InventedSession:
+        """Invent a session, and serve it at once: its assets, records, files and sortings.
+
+        Parameters
+        ----------
+        session_id
+            The session; its name gives platform, subject and start.
+        modalities
+            Abbreviations of what was recorded; each is a folder.
+        sorted_by
+            Sorters, one sorted asset each, oldest first: `kilosort2_5`, `kilosort4`.
+        generation
+            Which DocDB has its records: "v1", "v2", "both", or None for neither.
+        **options
+            What else may be asked for (`failed`, `sorting_now`, `uploaded`, `labels`, ...): see
+            `aind_session.catalogue.invent.invent_session`.
+
+        Returns
+        -------
+        InventedSession
+            IDs and places of what was added.
+        """
+        from aind_session.catalogue.invent import invent_session
+
+        made = invent_session(
+            self.catalogue,
+            session_id,
+            modalities=modalities,
+            sorted_by=sorted_by,
+            generation=generation,
+            **options,
+        )
+        # What was asked before would hide it.
+        environment.forget_all()
+        return made
 
     # Launching
 

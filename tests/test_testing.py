@@ -1,0 +1,187 @@
+"""The pytest plugin and its context manager, in suites of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import unittest
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import aind_session
+from aind_session import testing
+from aind_session.catalogue import Catalogue
+
+pytest_plugins = ["pytester"]
+
+SUITE = """
+import aind_session
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("error")
+ID = "ecephys_999997_2024-01-01_10-00-00"
+
+def test_the_bundled_catalogue(aind_sandbox):
+    assert len(aind_session.get_sessions(676909)) == 4
+    aind_sandbox.catalogue.data_assets.clear()
+    aind_sandbox.catalogue.docdb_v1.clear()
+
+def test_a_fresh_copy(aind_sandbox):
+    assert len(aind_session.get_sessions(676909)) == 4
+    assert aind_session.get_sessions(999997) == ()
+
+def test_a_session_is_added_at_any_time(aind_sandbox):
+    assert aind_session.get_sessions(999997) == ()
+    made = aind_sandbox.add_session(
+        ID, modalities=["ecephys", "fib"], sorted_by="kilosort4", generation="v2"
+    )
+    (session,) = aind_session.get_sessions(999997)
+    assert session.id == made.id == ID
+    assert session.modalities == ("ecephys", "fib")
+    assert session.docdb.v2 and not session.docdb.v1
+    assert session.ecephys.sorter.names == ("kilosort4",)
+
+@pytest.mark.aind_sandbox("study")
+def test_a_folder(aind_sandbox):
+    assert [s.id for s in aind_session.get_sessions(999996)] == [ID.replace("97_", "96_")]
+    assert aind_session.get_sessions(676909) == ()
+
+@pytest.mark.aind_sandbox("empty", latency=0.01)
+def test_latency(aind_sandbox):
+    assert aind_sandbox.latency == 0.01
+    assert aind_sandbox.catalogue.data_assets == []
+
+def test_faults_and_counts(aind_sandbox):
+    aind_sandbox.fail("codeocean", status=400, times=None)
+    with pytest.warns(aind_session.PartialAnswerWarning):
+        assert aind_session.get_sessions(676909)
+    assert aind_sandbox.count("docdb") == 2
+    aind_sandbox.heal()
+    with aind_sandbox.down("docdb", status=400), pytest.warns(aind_session.PartialAnswerWarning):
+        assert aind_session.get_sessions(668759)
+
+def test_launched(aind_sandbox):
+    from codeocean.computation import RunParams
+    from aind_session.services import codeocean
+
+    aind_sandbox.add_session(ID)
+    asset = aind_session.Session(ID).raw_data_asset
+    capsule = "eb5a26e4-a391-4d79-9da5-1ab65b71253f"
+    codeocean.run_capsule(RunParams(capsule_id=capsule, parameters=["ecephys_ks4", asset.id]))
+    trigger, pipeline = aind_sandbox.launched
+    assert [p["value"] for p in trigger["parameters"]] == ["ecephys_ks4", asset.id]
+    assert pipeline["data_assets"][0]["id"] == asset.id
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    catalogue = Catalogue(description="a study")
+    catalogue.add_asset({"name": "ecephys_999996_2024-01-01_10-00-00"})
+    catalogue.save(pytester.path / "study")
+    pytester.makepyfile(SUITE)
+    return pytester
+
+
+NUMBER = SUITE.count("def test_")
+PLAIN = ("-p", "no:cacheprovider", "-p", "no:randomly")
+
+
+def test_the_plugin_is_announced() -> None:
+    found = {entry.name: entry.value for entry in entry_points(group="pytest11")}
+    assert found["aind_session"] == "aind_session.testing"
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "on two workers"])
+def test_the_fixture(suite: pytest.Pytester, options: tuple[str, ...]) -> None:
+    result = suite.runpytest_subprocess(*PLAIN, "--strict-markers", *options)
+    result.assert_outcomes(passed=NUMBER)
+
+
+def test_the_option_chooses_the_catalogue(suite: pytest.Pytester) -> None:
+    suite.makeini("[pytest]\naind_sandbox_catalogue = study\n")
+    suite.makepyfile(
+        """
+        import aind_session
+        import pytest
+
+        def test_by_the_option(aind_sandbox):
+            assert len(aind_session.get_sessions(999996)) == 1
+
+        @pytest.mark.aind_sandbox("bundled")
+        def test_the_mark_wins(aind_sandbox):
+            assert len(aind_session.get_sessions(676909)) == 4
+
+        @pytest.mark.aind_sandbox(latency=0.001)
+        class TestMarked:
+            def test_on_a_class(self, aind_sandbox):
+                assert aind_sandbox.latency == 0.001
+                assert len(aind_session.get_sessions(999996)) == 1
+
+        @pytest.mark.aind_sandbox("nowhere")
+        def test_no_catalogue(aind_sandbox):
+            pass
+        """
+    )
+    # Read from the folder of the configuration, wherever pytest is started.
+    (suite.path / "below").mkdir()
+    os.chdir(suite.path / "below")
+    result = suite.runpytest_subprocess(*PLAIN, "..")
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*no catalogue in *nowhere*"])
+
+
+def test_the_plugin_costs_nothing_until_it_is_used() -> None:
+    code = (
+        "import json, sys, pytest; before = set(sys.modules); import aind_session.testing;"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    loaded = set(json.loads(said))
+    ours = {name for name in loaded if name.startswith("aind_session")}
+    assert ours == {"aind_session", "aind_session.testing"}
+    # Nothing of others but what Python itself brings.
+    assert {name.partition(".")[0] for name in loaded - ours} <= set(sys.stdlib_module_names)
+
+
+def test_it_can_be_had_without_pytest() -> None:
+    code = (
+        "import sys; sys.modules['pytest'] = None\n"
+        "import aind_session.testing as t\n"
+        "with t.sandbox() as box: print(box.count(), hasattr(t, 'aind_sandbox'))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    assert said.split() == [b"0", b"False"]
+
+
+def test_what_is_given_stays_as_it_is(tmp_path: Path) -> None:
+    catalogue = Catalogue(description="mine")
+    catalogue.add_asset({"name": "one"})
+    with testing.sandbox(catalogue) as box:
+        box.add_session("ecephys_999997_2024-01-01_10-00-00")
+        assert len(box.catalogue.data_assets) == 2
+    assert [a["name"] for a in catalogue.data_assets] == ["one"]
+    with testing.sandbox(catalogue.save(tmp_path / "study")) as box:
+        assert [a["name"] for a in box.catalogue.data_assets] == ["one"]
+    with testing.sandbox("bundled") as box:
+        assert box.catalogue == Catalogue.bundled()
+
+
+class TestInUnittest(unittest.TestCase):
+    """The context manager, as unittest has it."""
+
+    def setUp(self) -> None:
+        self.box = testing.sandbox("empty")
+        self.addCleanup(self.box.close)
+        self.box.__enter__()
+
+    def test_one(self) -> None:
+        self.box.add_session("ecephys_999997_2024-01-01_10-00-00")
+        assert len(aind_session.get_sessions(999997)) == 1
+
+    def test_another(self) -> None:
+        assert aind_session.get_sessions(999997) == ()
