@@ -1,0 +1,225 @@
+"""From a session to its results: labels, what made each, whether it failed, the way back."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+from codeocean.data_asset import DataAsset
+
+import aind_session
+from aind_session import Sandbox, Session
+from aind_session.catalogue import Catalogue
+from aind_session.derived import DerivedDataAsset
+from aind_session.lookup.derived import Maker
+from aind_session.services.clock import use_clock
+from aind_session.settings import RESULTS_BUCKET
+from loopback import FakeClock
+
+SESSION = "ecephys_990001_2024-01-01_10-00-00"
+CAPSULE = "00000000-0000-4000-8000-00000000ca95"
+
+
+def _id(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+def _asset(number: int, name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": _id(number),
+        "name": name,
+        "created": 1_704_000_000 + number,
+        "mount": name,
+        "last_used": 0,
+        "owner": _id(999),
+        "state": "ready",
+        "type": "result",
+        "tags": ["derived"],
+        **more,
+    }
+
+
+def _made_of(*numbers: int, **more: Any) -> dict[str, Any]:
+    return {"provenance": {"data_assets": [_id(n) for n in numbers], **more}}
+
+
+@pytest.fixture
+def world() -> Catalogue:
+    """Make raw data, a combined asset of it, results of results, a circle, and what is gone."""
+    made = Catalogue()
+    made.buckets.update({"aind-open-data": {"public": True}, RESULTS_BUCKET: {"public": False}})
+    raw = {
+        "type": "dataset",
+        "tags": ["raw"],
+        "source_bucket": {
+            "bucket": "aind-open-data",
+            "prefix": SESSION,
+            "origin": "aws",
+            "external": True,
+        },
+    }
+    made.add_asset(_asset(1, SESSION, **raw))
+    combined = {"type": "combined", "contained_data_assets": [{"id": _id(1), "mount": "a"}]}
+    made.add_asset(_asset(2, "a collection", **combined))
+    made.add_asset(_asset(3, f"{SESSION}_dlc-eye_2024-01-02_10-00-00", **_made_of(2)))
+    made.add_asset(_asset(4, f"{SESSION}_dlc_face_2024-01-03_10-00-00", **_made_of(3, 77)))
+    made.add_asset(_asset(5, f"{SESSION}_sortedKS4_2024-01-04_10-00-00", **_made_of(6, 1)))
+    made.add_asset(_asset(6, f"{SESSION}_sorted-ks2.5_2024-01-03_10-00-00", **_made_of(5)))
+    made.add_asset(_asset(7, f"{SESSION}_dlc-eye_2024-01-05_10-00-00", **_made_of(1)))
+    for number, text in {
+        3: "Done.",
+        4: "Traceback (most recent call last):",
+        7: "Out of memory.",
+    }.items():
+        made.add_object(RESULTS_BUCKET, f"{_id(number)}/output", text)
+    return made
+
+
+def _names(assets: tuple[DataAsset, ...]) -> list[str]:
+    return [asset.name.removeprefix(f"{SESSION}_") for asset in assets]
+
+
+def test_labels_are_matched_across_their_spellings(world: Catalogue) -> None:
+    with aind_session.sandbox(world):
+        session = Session(SESSION)
+        for spelling in ("sorted", "sorted-ks25", "sortedKS4", "SORTED"):
+            found = session.get_derived_data_assets(spelling)
+            assert _names(found) == [
+                "sortedKS4_2024-01-04_10-00-00",
+                "sorted-ks2.5_2024-01-03_10-00-00",
+            ]
+        assert len(session.get_derived_data_assets("dlc")) == 3
+        assert len(session.get_derived_data_assets("dlc_eye")) == 2
+        assert session.get_derived_data_assets("dlc-face")[0].label == "dlc_face"
+        assert session.get_derived_data_assets("stitched") == ()
+        assert len(session.get_derived_data_assets()) == 5
+
+
+def test_they_are_the_models_of_the_client(world: Catalogue) -> None:
+    with aind_session.sandbox(world):
+        session = Session(SESSION)
+        plain = {asset.id: asset for asset in session.data_assets}
+        for asset in session.get_derived_data_assets():
+            assert isinstance(asset, DataAsset)
+            assert asset == plain[asset.id]
+            assert pickle.loads(pickle.dumps(asset)) == asset
+            assert copy.copy(asset).label == asset.label
+            assert asset.path is not None
+            assert asset.path.as_posix() == f"s3://{RESULTS_BUCKET}/{asset.id}"
+
+
+def _one(session: Session, label: str) -> DerivedDataAsset:
+    return session.get_derived_data_assets(label)[0]
+
+
+def test_the_way_back_leads_through_what_is_between(world: Catalogue) -> None:
+    with aind_session.sandbox(world):
+        session = Session(SESSION)
+        # Asset 77 is gone: its branch ends, the other goes on.
+        chain = _one(session, "dlc_face").provenance_chain
+        assert [a.name for a in chain] == [
+            f"{SESSION}_dlc-eye_2024-01-02_10-00-00",
+            "a collection",
+            SESSION,
+        ]
+
+
+def test_a_circle_ends(world: Catalogue) -> None:
+    with aind_session.sandbox(world):
+        chain = _one(Session(SESSION), "sortedKS4").provenance_chain
+        assert {a.id for a in chain} == {_id(1), _id(6)}
+
+
+def test_an_external_result_is_traced_by_its_record(world: Catalogue) -> None:
+    name = f"{SESSION}_processed_2024-02-01_10-00-00"
+    external = {"bucket": "aind-open-data", "prefix": name, "origin": "aws", "external": True}
+    world.add_asset(_asset(8, name, source_bucket=external))
+    process = {
+        "process_type": "Other",
+        "code": {"url": "https://example.org/code", "version": "1.2", "parameters": {"a": 3}},
+    }
+    world.add_record(
+        "v2",
+        {
+            "_id": "r8",
+            "name": name,
+            "location": f"s3://aind-open-data/{name}",
+            "data_description": {"object_type": "Data description", "source_data": [SESSION]},
+            "processing": {"schema_version": "2.1.0", "data_processes": [process]},
+        },
+    )
+    with aind_session.sandbox(world):
+        asset = _one(Session(SESSION), "processed")
+        assert [a.name for a in asset.provenance_chain] == [SESSION]
+        made_by = asset.made_by
+        assert (made_by.version, made_by.run_script) == ("1.2", "https://example.org/code")
+        assert made_by.parameters == (("a", "3"),)
+
+
+def test_what_made_it(world: Catalogue) -> None:
+    world.add_computation(
+        {
+            "id": _id(50),
+            "created": 1_704_000_000,
+            "name": "a run",
+            "owner": _id(999),
+            "run_time": 5,
+            "state": "completed",
+            "parameters": [{"param_name": "threshold", "value": "3"}, {"value": "second"}],
+            "_capsule": CAPSULE,
+        }
+    )
+    own = _made_of(1, capsule=CAPSULE, commit="abc", run_script="code/run", computation=_id(50))
+    world.add_asset(_asset(9, f"{SESSION}_facemap_2024-02-01_10-00-00", **own))
+    results = {
+        "results_info": {
+            "pipeline_id": CAPSULE,
+            "version": 3,
+            "commit": "def",
+            "data_assets": [_id(1)],
+            "parameters": [{"name": "mode", "value": "fast"}],
+        }
+    }
+    world.add_asset(_asset(10, f"{SESSION}_nwb_2024-02-01_10-00-00", **results))
+    with aind_session.sandbox(world):
+        session = Session(SESSION)
+        assert _one(session, "facemap").made_by == Maker(
+            capsule=CAPSULE,
+            commit="abc",
+            run_script="code/run",
+            computation=_id(50),
+            parameters=(("threshold", "3"), ("1", "second")),
+        )
+        assert _one(session, "nwb").made_by == Maker(
+            pipeline=CAPSULE, commit="def", version="3", parameters=(("mode", "fast"),)
+        )
+        assert [a.id for a in _one(session, "nwb").provenance_chain] == [_id(1)]
+        # Nothing is told of it anywhere.
+        assert _one(session, "dlc_face").made_by == Maker()
+
+
+def test_a_cohort_tells_good_failed_and_never(world: Catalogue, sandbox: Sandbox) -> None:
+    with aind_session.sandbox(world):
+        session = Session(SESSION)
+        assert [a.is_error for a in session.get_derived_data_assets("dlc-eye")] == [False, True]
+        sessions = aind_session.get_sessions("990001")
+        row = sessions.to_pandas(["id", "results", "result:stitched", "result:dlc"]).iloc[0]
+        # The newest failed, an older one is good.
+        assert row["result:dlc-eye"] == "good"
+        assert row["result:dlc-face"] == "failed"
+        assert row["result:dlc"] == "good"
+        assert row["result:sorted"] == "failed"
+        assert row["result:stitched"] == "never"
+
+
+def test_what_could_not_be_found_out_is_no_failure(world: Catalogue) -> None:
+    with aind_session.sandbox(world) as box:
+        sessions = aind_session.get_sessions("990001")
+        sessions.prefetch()
+        box.fail(service="s3", status=500, times=None)
+        box.fail(service="codeocean", path="data_assets/.*/files", status=500, times=None)
+        with use_clock(FakeClock()):
+            table = sessions.to_pandas(["result:dlc-face"])
+        assert table["result:dlc-face"].tolist() == [None]
