@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import pickle
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import requests
+
+    from aind_session.services.asked import Asked
 
 
 @dataclass(frozen=True)
@@ -206,6 +214,9 @@ class FakeClock:
 
 #: Tokens to look for wherever they must not be.
 CANARY = "cop_Canary0Canary1Canary2Canary3"
+#: As it goes over the wire.
+BASIC = base64.b64encode(f"{CANARY}:".encode()).decode()
+OK = Answer(200, {"good": True})
 
 
 def point_at(monkeypatch: Any, server: Loopback, **settings: str) -> None:
@@ -231,3 +242,61 @@ def point_at(monkeypatch: Any, server: Loopback, **settings: str) -> None:
         monkeypatch.setenv(name, value)
     transport.reset()
     answers.clear()
+
+
+Serve = Callable[..., Loopback]
+
+
+@contextlib.contextmanager
+def serving(monkeypatch: Any, clock: FakeClock | None = None) -> Iterator[Serve]:
+    """Give what starts servers that all services are asked at, by a clock that does not wait."""
+    from aind_session.services import transport
+
+    servers: list[Loopback] = []
+
+    def serve(script: Script, **settings: str) -> Loopback:
+        servers.append(Loopback(script).__enter__())
+        point_at(monkeypatch, servers[-1], **settings)
+        return servers[-1]
+
+    try:
+        with transport.use_clock(clock or FakeClock()):
+            yield serve
+    finally:
+        transport.reset()
+        for server in servers:
+            server.__exit__(None, None, None)
+
+
+def session_at(server: Loopback, **options: Any) -> requests.Session:
+    """Make a session with a credential, whose home is the server."""
+    from aind_session.services.sessions import bare_session
+    from aind_session.services.transport import Transport
+
+    options.setdefault("home", server.url)
+    session = bare_session(Transport("Service", **options))
+    session.auth = (CANARY, "")
+    return session
+
+
+def asked_of(response: requests.Response) -> Asked:
+    """Give the course of the question that a response answers."""
+    asked: Asked = vars(response)["asked"]
+    return asked
+
+
+def everything_told_of(error: BaseException) -> str:
+    """Give all that an error and what led to it say, hold and pickle to."""
+    told, links = [], [error]
+    for link in links:
+        holders = [getattr(link, name, None) for name in ("response", "request")]
+        holders += [getattr(holders[0], "request", None)]
+        told += [repr(link), str(link), repr(link.args)]
+        for one in (link, *(holder for holder in holders if holder is not None)):
+            told += [repr(vars(one)), repr(getattr(one, "headers", ""))]
+            # What cannot be pickled carries nothing anywhere.
+            with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError):
+                told.append(repr(pickle.dumps(one)))
+        behind = (link.__cause__, link.__context__)
+        links += [one for one in behind if one is not None and one not in links]
+    return "\n".join([*told, *traceback.format_exception(error)])

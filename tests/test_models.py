@@ -1,3 +1,5 @@
+"""Code Ocean's JSON as models, whole and odd."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""DocDB: one record, many records, aggregations, errors."""
+
 from __future__ import annotations
 
 import copy
@@ -13,34 +15,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aind_session.errors import BadAnswerError, IncompleteAnswerError, ServiceError
-from aind_session.services import docdb
-from aind_session.services.clock import use_clock
+from aind_session.services import docdb, docdb_filters
 from aind_session.services.docdb import DocDBError
-from loopback import Answer, FakeClock, Loopback, Script, Seen, point_at
+from loopback import (
+    Answer,
+    Script,
+    Seen,
+    Serve,
+    serving,
+)
 
-Serve = Callable[..., Loopback]
 FILTER = {"subject.subject_id": "676909"}
 
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Start servers that DocDB is asked at."""
-    servers: list[Loopback] = []
-
-    def start(script: Script, **settings: str) -> Loopback:
-        server = Loopback(script)
-        server.__enter__()
-        servers.append(server)
-        point_at(monkeypatch, server, **settings)
-        return server
-
-    with use_clock(FakeClock()):
+    with serving(monkeypatch) as start:
         yield start
-    from aind_session.services import transport
-
-    transport.reset()
-    for server in servers:
-        server.__exit__(None, None, None)
 
 
 def asked(seen: Seen) -> dict[str, Any]:
@@ -49,7 +40,7 @@ def asked(seen: Seen) -> dict[str, Any]:
     return {name: json.loads(values[0]) for name, values in query.items()}
 
 
-def serving(records: list[Any], most: int = 10**9) -> Script:
+def keeping(records: list[Any], most: int = 10**9) -> Script:
     """Serve records by `find`, never more than a few at once; refuse `aggregate`."""
 
     def script(seen: Seen) -> Answer:
@@ -109,7 +100,7 @@ def test_numbers_that_are_none_do_not_sink_a_record(serve: Serve) -> None:
 
 
 def test_projected_records_of_one_page_are_one_request(serve: Serve) -> None:
-    server = serve(serving([{"_id": str(n), "name": f"n{n}"} for n in range(20)]))
+    server = serve(keeping([{"_id": str(n), "name": f"n{n}"} for n in range(20)]))
     found = docdb.find("v1", FILTER, {"name": 1})
     assert [record["_id"] for record in found] == [str(n) for n in range(20)]
     question = asked(server.requests[0])
@@ -120,7 +111,7 @@ def test_projected_records_of_one_page_are_one_request(serve: Serve) -> None:
 
 def test_pages_that_the_gateway_cuts_are_all_asked_for(serve: Serve) -> None:
     records = [{"_id": str(n)} for n in range(7)]
-    server = serve(serving(records, most=3))
+    server = serve(keeping(records, most=3))
     assert docdb.find("v2", FILTER) == records
     assert [asked(seen)["skip"] for seen in server.requests] == [0, 3, 6, 7]
 
@@ -130,7 +121,7 @@ def test_full_pages_are_followed_even_where_projected(
 ) -> None:
     monkeypatch.setattr(docdb, "PAGE_SIZE", 4)
     records = [{"_id": str(n)} for n in range(10)]
-    server = serve(serving(records))
+    server = serve(keeping(records))
     assert docdb.find("v2", FILTER, {"_id": 1}) == records
     assert [asked(seen)["skip"] for seen in server.requests] == [0, 4, 8]
 
@@ -170,7 +161,7 @@ def test_a_page_that_repeats_stops(serve: Serve) -> None:
 
 def test_a_limit_that_is_reached_is_an_error(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docdb, "MAX_PAGES", 3)
-    server = serve(serving([{"_id": str(n)} for n in range(9)], most=1))
+    server = serve(keeping([{"_id": str(n)} for n in range(9)], most=1))
     with pytest.raises(IncompleteAnswerError, match="more than 3 pages"):
         docdb.find("v1", FILTER)
     assert len(server.requests) == 3
@@ -231,7 +222,7 @@ def test_where_it_fails_the_same_is_asked_page_by_page(serve: Serve, failure: An
 def test_what_is_more_than_a_filter_is_not_asked_otherwise(
     serve: Serve, pipeline: list[dict[str, Any]]
 ) -> None:
-    server = serve(serving([{"_id": "a"}]))
+    server = serve(keeping([{"_id": "a"}]))
     with pytest.raises(DocDBError):
         docdb.aggregate("v1", pipeline)
     assert {seen.method for seen in server.requests} == {"POST"}
@@ -248,12 +239,12 @@ def test_where_both_ways_fail_the_error_tells_both(serve: Serve) -> None:
 def test_many_names_are_asked_for_in_parts(serve: Serve) -> None:
     names = [f"ecephys_{n}_2023-12-13_13-43-40" for n in range(100_000, 100_500)]
     records = [{"_id": name, "name": name} for name in names]
-    server = serve(serving(records))
+    server = serve(keeping(records))
     found = docdb.aggregate("v1", [{"$match": {"name": {"$in": names}}}, {"$project": {"name": 1}}])
     assert sorted(record["name"] for record in found) == names
     urls = [seen.path for seen in server.requests if seen.method == "GET"]
     assert len(urls) > 2
-    assert max(map(len, urls)) < docdb.URL_LIMIT
+    assert max(map(len, urls)) < docdb_filters.URL_LIMIT
 
 
 @given(st.lists(st.text(max_size=50), max_size=60), st.integers(20, 500))

@@ -1,3 +1,5 @@
+"""S3: listings, objects, refusals, faults, paths."""
+
 from __future__ import annotations
 
 import copy
@@ -29,12 +31,17 @@ from aind_session.services.storage import (
     StorageError,
     StorageNotFoundError,
 )
-from loopback import Answer, FakeClock, Loopback, Script, Seen, point_at
+from loopback import (
+    Answer,
+    FakeClock,
+    Loopback,
+    Seen,
+    Serve,
+    serving,
+)
 
 if TYPE_CHECKING:
     from aind_session.catalogue.serving import Sandbox
-
-Serve = Callable[..., Loopback]
 
 
 @pytest.fixture
@@ -46,22 +53,8 @@ def clock() -> Iterator[FakeClock]:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> Iterator[Serve]:
-    """Start servers that S3 is asked at."""
-    servers: list[Loopback] = []
-
-    def start(script: Script, **settings: str) -> Loopback:
-        server = Loopback(script)
-        server.__enter__()
-        servers.append(server)
-        point_at(monkeypatch, server, **settings)
-        return server
-
-    yield start
-    from aind_session.services import transport
-
-    transport.reset()
-    for server in servers:
-        server.__exit__(None, None, None)
+    with serving(monkeypatch, clock) as start:
+        yield start
 
 
 def listing(

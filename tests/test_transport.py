@@ -1,15 +1,12 @@
+"""How often, how long and over which connections a question is put."""
+
 from __future__ import annotations
 
-import base64
-import contextlib
 import email.utils
 import io
-import logging
 import os
-import pickle
 import random
 import threading
-import traceback
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -19,8 +16,6 @@ import requests
 
 from aind_session.errors import ServiceError
 from aind_session.services import retrying
-from aind_session.services.addresses import origin_of
-from aind_session.services.asked import Asked
 from aind_session.services.clock import use_clock
 from aind_session.services.keeping import Kept
 from aind_session.services.retrying import (
@@ -29,17 +24,21 @@ from aind_session.services.retrying import (
     is_read,
     wait_before,
 )
-from aind_session.services.sessions import bare_session, guard_session
+from aind_session.services.sessions import bare_session
 from aind_session.services.transport import (
     RequestConnectionError,
     RequestTimeoutError,
     Transport,
     reset,
 )
-from loopback import CANARY, Answer, FakeClock, Loopback
-
-OK = Answer(200, {"good": True})
-BASIC = base64.b64encode(f"{CANARY}:".encode()).decode()
+from loopback import (
+    OK,
+    Answer,
+    FakeClock,
+    Loopback,
+    asked_of,
+    session_at,
+)
 
 
 @pytest.fixture
@@ -47,21 +46,6 @@ def clock() -> Iterator[FakeClock]:
     fake = FakeClock()
     with use_clock(fake):
         yield fake
-
-
-def session_at(server: Loopback, **options: Any) -> requests.Session:
-    """Make a session with a credential, whose home is the server."""
-    options.setdefault("home", server.url)
-    session = bare_session(Transport("Service", **options))
-    session.auth = (CANARY, "")
-    return session
-
-
-def asked_of(response: requests.Response) -> Asked:
-    """Give the course of the question that a response answers."""
-    asked = vars(response)["asked"]
-    assert isinstance(asked, Asked)
-    return asked
 
 
 # --- what is repeated ---------------------------------------------------------------------------
@@ -299,196 +283,6 @@ def test_the_suite_refuses_a_request_without_a_time_limit(refusals: list[str]) -
     ):
         session.get(server.url)
     assert refusals == ["GET / without a timeout"]
-
-
-# --- where credentials go -----------------------------------------------------------------------
-
-
-def test_credentials_go_home() -> None:
-    with Loopback([OK]) as server:
-        session_at(server).get(server.url)
-    assert server.requests[0].headers["Authorization"] == f"Basic {BASIC}"
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize(("method", "path"), [("GET", "/a"), ("POST", "/a/search")])
-def test_no_credentials_follow_to_another_port(status: int, method: str, path: str) -> None:
-    with (
-        Loopback([OK]) as other,
-        Loopback([Answer(status, headers={"Location": f"{other.url}/there"})]) as server,
-    ):
-        session = session_at(server)
-        session.headers["Cookie"] = f"token={CANARY}"
-        assert session.request(method, server.url + path).json() == {"good": True}
-    headers = other.requests[0].headers
-    assert "Authorization" not in headers
-    assert CANARY not in str(headers)
-    assert BASIC not in str(headers)
-
-
-def test_credentials_do_not_come_back_after_a_stranger() -> None:
-    with Loopback([OK]) as other:
-        back = Answer(302, headers={"Location": f"{other.url}/there"})
-        with Loopback(lambda seen: OK if seen.path == "/home" else back) as server:
-            other._answers = [Answer(302, headers={"Location": f"{server.url}/home"})]
-            session_at(server).get(f"{server.url}/away")
-    assert server.paths == ["/away", "/home"]
-    assert "Authorization" not in server.requests[1].headers
-
-
-def test_a_redirect_within_the_host_keeps_credentials_and_body() -> None:
-    def script(seen: Any) -> Answer:
-        return OK if seen.path == "/b/search" else Answer(307, headers={"Location": "/b/search"})
-
-    with Loopback(script) as server:
-        session_at(server).post(f"{server.url}/a/search", json={"query": "x"})
-    assert server.requests[1].method == "POST"
-    assert server.requests[1].json == {"query": "x"}
-    assert server.requests[1].headers["Authorization"] == f"Basic {BASIC}"
-
-
-def test_from_https_to_http_is_another_origin() -> None:
-    assert origin_of("https://host/a") != origin_of("http://host/a")
-    assert origin_of("https://host/a") == origin_of("HTTPS://HOST:443/b")
-    session = requests.Session()
-    transport = Transport("Service", home="https://127.0.0.1")
-    guard_session(session, transport)
-    request = requests.Request("GET", "http://127.0.0.1/a", auth=(CANARY, "")).prepare()
-    bare = transport._at_home(request, Asked("Service", "GET", "http://127.0.0.1/a", 1, 1))
-    assert "Authorization" not in bare.headers
-
-
-@pytest.mark.parametrize("url", ["http://example.org/a", "http://10.0.0.1/a", "ftp://example.org/"])
-def test_only_https_is_spoken_beyond_loopback(url: str) -> None:
-    session = bare_session(Transport("Service", home=url))
-    session.mount("ftp://", session.get_adapter("https://"))
-    with pytest.raises(RequestConnectionError, match="https only"):
-        session.get(url)
-
-
-def test_a_redirect_into_the_clear_is_not_followed() -> None:
-    away = Answer(302, headers={"Location": "http://example.org/a"})
-    with Loopback([away]) as server, pytest.raises(RequestConnectionError, match="https only"):
-        session_at(server).get(server.url)
-
-
-@pytest.mark.parametrize("loop", ["/a", "/again"])
-def test_loops_of_redirects_stop(loop: str) -> None:
-    with Loopback([Answer(302, headers={"Location": loop})]) as server:
-        with pytest.raises(ServiceError, match="redirects without end"):
-            session_at(server).get(f"{server.url}/a")
-        assert len(server.requests) <= 2
-
-
-def test_long_chains_of_redirects_stop() -> None:
-    def script(seen: Any) -> Answer:
-        return Answer(302, headers={"Location": f"/{int(seen.path[1:]) + 1}"})
-
-    with Loopback(script) as server:
-        with pytest.raises(ServiceError, match="redirects without end"):
-            session_at(server).get(f"{server.url}/0")
-        assert len(server.requests) < 10
-
-
-def test_what_changes_something_is_not_redirected() -> None:
-    with Loopback([Answer(307, headers={"Location": "/elsewhere"})]) as server:
-        with pytest.raises(ServiceError, match="sent once"):
-            session_at(server).post(f"{server.url}/computations", json={})
-        assert server.paths == ["/computations"]
-
-
-def test_an_absolute_url_elsewhere_goes_without_credentials() -> None:
-    with Loopback([OK]) as other, Loopback([OK]) as server:
-        session_at(server).get(f"{other.url}/presigned?X-Amz-Signature=1")
-    assert "Authorization" not in other.requests[0].headers
-
-
-def test_cookies_are_not_kept() -> None:
-    with Loopback([Answer(200, headers={"Set-Cookie": f"a={CANARY}; Path=/"})]) as server:
-        session = session_at(server)
-        session.get(server.url)
-        session.get(server.url)
-    assert "Cookie" not in server.requests[1].headers
-
-
-def test_plain_http_under_an_https_name_is_for_loopback_only() -> None:
-    with Loopback([OK]) as server:
-        url = server.url.replace("http:", "https:")
-        session_at(server, home=url, plain=True).get(url)
-    assert server.requests[0].headers["Authorization"] == f"Basic {BASIC}"
-
-
-# --- what is told -------------------------------------------------------------------------------
-
-
-def everything_told_of(error: BaseException) -> str:
-    """Give all that an error and what led to it say, hold and pickle to."""
-    told, link = [], error
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        told += [repr(link), str(link), repr(link.args), repr(vars(link))]
-        request, response = getattr(link, "request", None), getattr(link, "response", None)
-        if request is not None:
-            told += [repr(request.headers), str(request.url), repr(vars(request))]
-        if response is not None:
-            told += [repr(response.headers), response.text, repr(vars(response))]
-            told += [repr(response.request.headers), str(response.request.url)]
-        # What cannot be pickled carries nothing anywhere.
-        with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError):
-            told.append(repr(pickle.dumps(link)))
-        link = link.__cause__ or link.__context__  # type: ignore[assignment]
-    told += traceback.format_exception(error)
-    return "\n".join(told)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [Answer(kind="reset"), Answer(kind="hang"), Answer(200, b"xy", kind="truncated"), None],
-    ids=["reset", "hang", "truncated", "refused"],
-)
-def test_the_token_is_nowhere_in_an_error(
-    answer: Answer | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    with Loopback([OK]) as nobody:
-        pass
-    with Loopback([answer or OK]) as server:
-        url = (server if answer else nobody).url
-        # In a name, so that the source lines of a traceback do not show it.
-        signed = f"{url}/a?X-Amz-Signature=12ab34cd"
-        session = session_at(server, attempts=2, timeout=0.2, home=url)
-        with caplog.at_level(logging.DEBUG), pytest.raises(ServiceError) as caught:
-            session.get(signed)
-    told = everything_told_of(caught.value)
-    for secret in (CANARY, BASIC):
-        assert secret not in told + caplog.text
-    assert "12ab34cd" not in told
-
-
-def test_the_token_is_nowhere_in_an_answer(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG, "aind_session"), Loopback([Answer(503)]) as server:
-        session = session_at(server, attempts=1)
-        response = session.get(server.url)
-    assert CANARY not in repr(pickle.dumps(response))
-    assert BASIC not in repr(pickle.dumps(response))
-    assert BASIC not in str(response.request.headers)
-    assert BASIC not in repr(asked_of(response))
-    assert CANARY not in repr(asked_of(response))
-    assert "Service GET 127.0.0.1" in caplog.text
-    assert " 503 " in caplog.text
-
-
-def test_errors_pickle() -> None:
-    with Loopback([Answer(kind="reset")]) as server, pytest.raises(ServiceError) as caught:
-        session_at(server, attempts=1).get(server.url)
-    again = pickle.loads(pickle.dumps(caught.value))
-    assert type(again) is type(caught.value)
-    assert (str(again), again.attempts) == (str(caught.value), 1)
-
-
-def test_connections_are_not_pickled() -> None:
-    with pytest.raises(TypeError, match="not pickled"):
-        pickle.dumps(Transport("Service"))
 
 
 # --- threads and forks --------------------------------------------------------------------------

@@ -143,8 +143,7 @@ def _page(search: dict[str, Any], number: int) -> tuple[list[AssetSummary], bool
             raise
         text = f"Page {number} of the search did not come, after {number - 1} that did"
         if isinstance(error, CodeOceanError):
-            _, _, answer, facts = error.__reduce__()[1]
-            raise IncompleteSearchError(f"{text}: {error}", answer, **facts) from error
+            raise error.retold(IncompleteSearchError, text) from error
         facts = {k: getattr(error, k) for k in ("status", "attempts", "seconds", "request_id")}
         raise IncompleteAnswerError(f"{text}: {error}", service=SERVICE, **facts) from error
 

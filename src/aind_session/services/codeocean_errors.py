@@ -79,13 +79,14 @@ class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
         return self._text
 
     def __reduce__(self) -> tuple[Any, ...]:
-        names = ("attempts", "seconds", "request_id")
-        return _rebuild, (
-            type(self),
-            self._text,
-            self._answer,
-            {name: getattr(self, name) for name in names},
-        )
+        return _rebuild, (type(self), self._text, self._answer, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("attempts", "seconds", "request_id")}
+
+    def retold(self, cls: type[CodeOceanError], text: str) -> CodeOceanError:
+        """Give the same answer as an error of another class, with more said of it."""
+        return cls(f"{text}: {self._text}", self._answer, **self._facts())
 
 
 def _rebuild(

@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import msgspec
 import requests
@@ -25,6 +24,7 @@ from aind_session.errors import (
 )
 from aind_session.services.addresses import is_loopback
 from aind_session.services.docdb_errors import SERVICE, DocDBError, error_of
+from aind_session.services.docdb_filters import Filter, as_find, chunks_for_in, parts_of
 from aind_session.services.keeping import Kept
 from aind_session.services.scrubbing import excerpt
 from aind_session.services.sessions import bare_session
@@ -44,14 +44,11 @@ __all__ = [
 
 log = logging.getLogger("aind_session.services")
 
-Filter = Mapping[str, Any]
 Record = dict[str, Any]
 
 DATABASE, COLLECTION = "metadata_index", "data_assets"
 #: Key that tells when a record was written.
 CREATED = {"v1": "created", "v2": "_created"}
-#: Characters of a URL that are known to pass the gateway.
-URL_LIMIT = 6000
 PAGE_SIZE = 500
 MAX_PAGES = 400
 # Of an answer smaller than this the gateway, whose limit is 10 MB, has cut nothing off, as long
@@ -227,7 +224,7 @@ def find(
         Some pages did not come.
     """
     found: dict[Any, Record] = {}
-    for part in _parts(filter, sort):
+    for part in parts_of(filter, sort):
         for record in _pages(version, part, projection, sort):
             # A projection without `_id` leaves nothing to tell records apart by.
             found.setdefault(record.get("_id", ("no id", len(found))), record)
@@ -297,7 +294,7 @@ def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
     except (ServiceTimeoutError, ServiceConnectionError):
         raise
     except (DocDBError, BadAnswerError) as error:
-        question = _as_find(pipeline)
+        question = as_find(pipeline)
         if question is None:
             raise
         log.info("DocDB's /aggregate failed (%s): asked page by page", error)
@@ -305,63 +302,3 @@ def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
             return find(version, *question)
         except ServiceError as second:
             raise second from error
-
-
-def _as_find(
-    pipeline: Sequence[Filter],
-) -> tuple[Filter, Filter | None, Mapping[str, int] | None] | None:
-    """Say a pipeline as filter, projection and sort; None where that cannot be."""
-    stages = [(name, stage[name]) for stage in pipeline for name in stage]
-    names = [name for name, _ in stages]
-    if names != [name for name in ("$match", "$sort", "$project") if name in names]:
-        return None
-    parts = dict(stages)
-    projection = parts.get("$project")
-    if projection is not None and not _is_plain(projection):
-        return None
-    return parts.get("$match", {}), projection, parts.get("$sort")
-
-
-def _is_plain(projection: Filter) -> bool:
-    """Tell whether a projection names keys only, and computes none."""
-    return all(isinstance(value, int) and value in (0, 1) for value in projection.values())
-
-
-def chunks_for_in(values: Sequence[str], limit: int = URL_LIMIT - 1500) -> Iterator[list[str]]:
-    """Part values so that each part, in an `$in` of a URL, stays below the gateway's limit.
-
-    Parameters
-    ----------
-    values
-        What a key may be.
-    limit
-        Characters that each part may take in a URL.
-
-    Examples
-    --------
-    >>> [len(part) for part in chunks_for_in(["676909"] * 1000)]
-    [281, 281, 281, 157]
-    """
-    part: list[str] = []
-    size = 0
-    for value in values:
-        length = len(quote(json.dumps(value), safe="")) + len("%2C+")
-        if part and size + length > limit:
-            yield part
-            part, size = [], 0
-        part.append(value)
-        size += length
-    if part:
-        yield part
-
-
-def _parts(filter: Filter, sort: Mapping[str, int] | None) -> Iterator[Filter]:
-    """Part a filter whose `$in` is too long for a URL."""
-    for key, condition in filter.items():
-        values = condition.get("$in") if isinstance(condition, dict) else None
-        if isinstance(values, list) and len(condition) == 1 and sort is None:
-            chunks = list(chunks_for_in(values)) or [[]]
-            if len(chunks) > 1:
-                yield from ({**filter, key: {"$in": chunk}} for chunk in chunks)
-                return
-    yield filter

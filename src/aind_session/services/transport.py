@@ -12,23 +12,25 @@ import math
 import weakref
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
 import urllib3
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from aind_session.errors import BadAnswerError, ServiceError
+from aind_session.errors import ServiceError
 from aind_session.services.addresses import bare_url, is_loopback, origin_of, place_of
 from aind_session.services.asked import Asked, RequestConnectionError, RequestTimeoutError
 from aind_session.services.clock import CLOCK, use_clock
+from aind_session.services.failures import failure, make_bare, may_pass
 from aind_session.services.keeping import reset, when_forked
 from aind_session.services.retrying import PASSING, is_read
 from aind_session.services.scrubbing import (
     CREDENTIAL_HEADERS,
     bare_request,
     request_id_of,
+    scrub,
     secrets_of,
 )
 
@@ -186,19 +188,19 @@ class Transport(HTTPAdapter):
             try:
                 response = self._once(request, asked, proxies, options)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-                _make_bare(error, request)
+                make_bare(error, request)
                 log.debug(
                     "%s %s %s: %s", self.service, request.method, asked.place, type(error).__name__
                 )
-                wait = asked.next_wait() if _may_pass(error) else None
+                wait = asked.next_wait() if may_pass(error) else None
                 if wait is None:
-                    raise self._failure(error, asked) from error
+                    raise failure(error, asked) from error
             else:
-                milliseconds = 1000 * (CLOCK.monotonic() - began)
+                place = scrub(place_of(request.url))
+                spent = 1000 * (CLOCK.monotonic() - began)
                 log.debug(
-                    "%s %s %s %s %d %.0f ms",
-                    *(self.service, request.method, urlsplit(str(request.url)).netloc),
-                    *(urlsplit(str(request.url)).path, response.status_code, milliseconds),
+                    "%s %s %s %d %.0f ms",
+                    *(self.service, request.method, place, response.status_code, spent),
                 )
                 asked.request_id = request_id_of(response, asked.secrets)
                 if response.status_code not in PASSING:
@@ -255,20 +257,6 @@ class Transport(HTTPAdapter):
                 following.headers.pop(name, None)
         return self._at_home(following, asked)
 
-    def _failure(self, error: BaseException, asked: Asked) -> ServiceError:
-        if isinstance(error, urllib3.exceptions.DecodeError):
-            return BadAnswerError(f"{self.service} sent garbage: {asked.told()}", **asked.facts())
-        timeouts = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
-        if isinstance(error, timeouts):
-            return RequestTimeoutError(
-                f"{self.service} did not answer in {asked.budget:g} s: {asked.told()}",
-                **asked.facts(),
-            )
-        why = type(error).__name__
-        return RequestConnectionError(
-            f"{self.service} could not be reached ({why}): {asked.told()}", **asked.facts()
-        )
-
 
 def _read(response: Response, asked: Asked, decode: bool) -> bytes:
     """Read a body to its end, or to the end of the question's time."""
@@ -299,40 +287,6 @@ def _limit(raw: Any, seconds: float) -> None:
     sock = getattr(getattr(raw, "connection", None), "sock", None)
     if sock is not None:
         sock.settimeout(seconds)
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Tell whether a failure may be gone the next time: no bad certificate, no bad URL."""
-    permanent = (
-        requests.exceptions.SSLError,
-        requests.exceptions.InvalidURL,
-        requests.exceptions.InvalidSchema,
-        requests.exceptions.InvalidHeader,
-        urllib3.exceptions.SSLError,
-        urllib3.exceptions.DecodeError,
-        urllib3.exceptions.LocationValueError,
-    )
-    return not isinstance(error, permanent)
-
-
-def _make_bare(error: BaseException, request: PreparedRequest) -> None:
-    """Take the request, with its credentials, out of an error and of what led to it."""
-    query = urlsplit(str(request.url)).query
-    links: list[Any] = [error]
-    for link in links:
-        if isinstance(link, requests.RequestException):
-            link.request, link.response = bare_request(request), None
-        if query:
-            # The query of a presigned link is as good as a password while it lasts.
-            for name, value in vars(link).items():
-                setattr(link, name, _without(value, f"?{query}"))
-            link.args = tuple(_without(value, f"?{query}") for value in link.args)
-        behind = (link.__cause__, link.__context__, getattr(link, "reason", None), *link.args)
-        links += [one for one in behind if isinstance(one, BaseException) and one not in links]
-
-
-def _without(value: Any, text: str) -> Any:
-    return value.replace(text, "") if isinstance(value, str) else value
 
 
 _transports: weakref.WeakSet[Transport] = weakref.WeakSet()

@@ -1,0 +1,248 @@
+"""Code Ocean: what its errors are, and answers that are none."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+from codeocean.computation import RunParams
+from codeocean.data_asset import DataAssetParams
+from codeocean.error import Error
+
+from aind_session.errors import (
+    BadAnswerError,
+    CredentialsError,
+    ServiceError,
+)
+from aind_session.services import codeocean as service
+from aind_session.services.codeocean import (
+    ClosedAssetError,
+    CodeOceanError,
+    CodeOceanNotFoundError,
+    RefusedTokenError,
+)
+from loopback import (
+    BASIC,
+    CANARY,
+    Answer,
+    Loopback,
+    Script,
+    Seen,
+    Serve,
+    everything_told_of,
+    serving,
+)
+
+ID = "11ee1e1e-11e1-4111-8111-e11eeeee1e11"
+
+
+ONE = Answer(200, {"results": [{"id": "asset-1"}], "has_more": False})
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    with serving(monkeypatch) as start:
+        yield start
+
+
+def refusing(status: int, body: Any = None, token_is_good: bool = True) -> Script:
+    """Refuse everything; the search, which tells whether the token is good, as said."""
+    said = {"message": "because"} if body is None else body
+
+    def script(seen: Seen) -> Answer:
+        if seen.path.endswith("/search"):
+            return ONE if token_is_good else Answer(401, {"message": "bad token"})
+        return Answer(status, said, {"X-Request-Id": "r-17"})
+
+    return script
+
+
+WAYS: list[Callable[[], Any]] = [
+    lambda: service.get_asset(ID),
+    lambda: service.get_client().data_assets.get_data_asset(ID),
+    lambda: service.get_client().computations.get_computation(ID),
+]
+
+
+@pytest.mark.parametrize("ask", WAYS, ids=["ours", "client", "client's computations"])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, CodeOceanError),
+        (401, ClosedAssetError),
+        (403, ClosedAssetError),
+        (404, CodeOceanNotFoundError),
+        (423, CodeOceanError),
+        (503, CodeOceanError),
+    ],
+)
+def test_every_error_is_ours_the_sdks_and_that_of_requests(
+    serve: Serve, ask: Callable[[], Any], status: int, kind: type[CodeOceanError]
+) -> None:
+    serve(refusing(status))
+    with pytest.raises(kind) as caught:
+        ask()
+    error = caught.value
+    assert type(error) is kind
+    assert isinstance(error, ServiceError)
+    assert isinstance(error, Error)
+    assert isinstance(error, requests.HTTPError)
+    assert error.status_code == error.status == error.response.status_code == status
+    assert error.http_err.response is error.response
+    assert error.message == "because"
+    assert error.data == {"message": "because"}
+    assert error.response.json() == {"message": "because"}
+    assert error.request_id == "r-17"
+    assert error.attempts == (4 if status == 503 else 1)
+    assert error.__cause__ is error.http_err
+    assert "because" in str(error)
+    assert isinstance(error, ValueError) is (status == 404)
+    assert isinstance(error, PermissionError) is (status in (401, 403))
+    with pytest.raises(requests.HTTPError):
+        error.response.raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"<html>gateway</html>", "<html>gateway</html>"),
+        (b"", ""),
+        ([1, 2], "An error occurred."),
+        ({"error": "x"}, "An error occurred."),
+        (b"\xff\xfe", "��"),
+    ],
+)
+def test_errors_of_any_body_are_read(serve: Serve, body: Any, message: str) -> None:
+    serve(refusing(400, body))
+    with pytest.raises(CodeOceanError) as caught:
+        service.get_asset(ID)
+    assert caught.value.message == message
+
+
+def test_a_refused_token_is_told_from_a_closed_asset(serve: Serve) -> None:
+    server = serve(refusing(401, token_is_good=False))
+    with pytest.raises(RefusedTokenError) as caught:
+        service.get_asset(ID)
+    error = caught.value
+    assert isinstance(error, CredentialsError)
+    assert isinstance(error, ValueError)
+    assert isinstance(error, requests.HTTPError)
+    assert "CODE_OCEAN_API_TOKEN" in str(error)
+    assert service.probe_token() is False
+    server.requests.clear()
+    with pytest.raises(RefusedTokenError):
+        service.get_asset("another")
+    assert server.paths == ["/api/v1/data_assets/another"]
+
+
+def test_many_closed_assets_cost_one_probe(serve: Serve) -> None:
+    server = serve(refusing(401))
+    for number in range(5):
+        with pytest.raises(ClosedAssetError, match="token is good"):
+            service.get_asset(f"asset-{number}")
+    assert server.paths.count("/api/v1/data_assets/search") == 1
+
+
+def test_a_search_that_is_refused_needs_no_probe(serve: Serve) -> None:
+    server = serve([Answer(401, {"message": "bad token"})])
+    with pytest.raises(RefusedTokenError):
+        service.search_assets(query="676909")
+    assert len(server.requests) == 1
+    with pytest.raises(RefusedTokenError):
+        service.get_client(check_credentials=True)
+
+
+def test_where_the_probe_fails_nothing_is_claimed(serve: Serve) -> None:
+    serve(lambda seen: Answer(503 if seen.path.endswith("/search") else 401))
+    with pytest.raises(CodeOceanError, match="not known") as caught:
+        service.get_asset(ID)
+    assert type(caught.value) is CodeOceanError
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 503])
+@pytest.mark.parametrize("token_is_good", [True, False])
+def test_errors_pickle_and_copy(serve: Serve, status: int, token_is_good: bool) -> None:
+    serve(refusing(status, token_is_good=token_is_good))
+    with pytest.raises(CodeOceanError) as caught:
+        service.get_asset(ID)
+    error = caught.value
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert (again.status_code, again.message, again.data) == (status, "because", error.data)
+        assert again.response.json() == error.data
+        assert (again.attempts, again.request_id) == (error.attempts, error.request_id)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 200])
+@pytest.mark.parametrize("ask", WAYS, ids=["ours", "client", "client's computations"])
+def test_the_token_is_nowhere_even_where_the_service_repeats_it(
+    serve: Serve, ask: Callable[[], Any], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    echo = f"you sent {CANARY}, that is Basic {BASIC}"
+    body = {"message": echo} if status != 200 else echo.encode()
+    headers = {"X-Request-Id": f"for {CANARY}", "X-Echo": BASIC, "Content-Type": echo}
+
+    def script(seen: Seen) -> Answer:
+        return Answer(status, body, headers)
+
+    serve(script)
+    with caplog.at_level(logging.DEBUG), pytest.raises(ServiceError) as caught:
+        ask()
+    told = everything_told_of(caught.value) + caplog.text
+    assert CANARY not in told
+    assert BASIC not in told
+
+
+# --- answers that are none ----------------------------------------------------------------------
+
+NO_JSON = [b"<html>504 Gateway Time-out</html>", b"", b'{"id": "\xff"}', b'{"id": "cut off', b"\0"]
+
+
+@pytest.mark.parametrize("body", NO_JSON, ids=repr)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        *WAYS,
+        lambda: service.search_assets(query="x"),
+        lambda: service.get_computation(ID),
+        lambda: service.list_computations(ID),
+        lambda: service.list_asset_files(ID),
+        lambda: service.read_asset_file(ID, "output"),
+        lambda: service.run_capsule(RunParams(capsule_id=ID)),
+        lambda: service.create_asset(DataAssetParams(name="n", tags=[], mount="m")),
+    ],
+)
+def test_what_is_no_json_is_a_typed_error(
+    serve: Serve, ask: Callable[[], Any], body: bytes
+) -> None:
+    serve([Answer(200, body)])
+    with pytest.raises(BadAnswerError) as caught:
+        ask()
+    assert body.decode("utf-8", "replace")[:200] in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [[], "text", None, 3, {"no": "id"}])
+def test_json_of_another_shape_is_a_typed_error(serve: Serve, body: Any) -> None:
+    serve([Answer(200, json.dumps(body).encode())])
+    with pytest.raises(BadAnswerError):
+        service.get_asset(ID)
+    with pytest.raises(BadAnswerError):
+        service.search_assets(query="x")
+    if body != []:
+        with pytest.raises(BadAnswerError):
+            service.list_computations(ID)
+
+
+def test_a_page_elsewhere_is_no_answer(serve: Serve) -> None:
+    with Loopback([Answer(200, b"<html>Log in</html>")]) as login:
+        serve([Answer(302, headers={"Location": f"{login.url}/login"})])
+        with pytest.raises(BadAnswerError, match="Log in"):
+            service.get_client().data_assets.get_data_asset(ID)
+    assert "Authorization" not in login.requests[0].headers

@@ -1,0 +1,133 @@
+"""Code Ocean: files of assets and results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from aind_session.errors import (
+    BadAnswerError,
+    ServiceError,
+)
+from aind_session.services import codeocean as service
+from aind_session.services.codeocean import (
+    ClosedAssetError,
+    CodeOceanError,
+    CodeOceanNotFoundError,
+)
+from loopback import (
+    Answer,
+    Script,
+    Seen,
+    Serve,
+    everything_told_of,
+    serving,
+)
+
+ID = "11ee1e1e-11e1-4111-8111-e11eeeee1e11"
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    with serving(monkeypatch) as start:
+        yield start
+
+
+def linking(answer: Answer, route: str = "urls") -> Script:
+    """Serve files: their list, a link on one of the two routes, and what the link leads to."""
+
+    def script(seen: Seen) -> Answer:
+        path = seen.path.partition("?")[0]
+        if path.startswith("/presigned"):
+            return answer
+        if path.endswith(route) and route == "urls":
+            link = f"http://{seen.headers['Host']}/presigned?X-Amz-Signature=abc"
+            return Answer(200, {"download_url": link, "view_url": "x"})
+        if path.endswith(route):
+            return Answer(200, {"url": f"http://{seen.headers['Host']}/presigned"})
+        if path.endswith(("/files", "/results")):
+            items = [
+                {"name": "nwb", "path": "a/nwb", "type": "folder"},
+                {"name": "output", "path": "a/output", "type": "file", "size": 12},
+                {"path": "a/only path", "type": "file", "size": 1, "new": 2},
+            ]
+            return Answer(200, {"items": items})
+        return Answer(404, {"message": "no route"})
+
+    return script
+
+
+@pytest.mark.parametrize("ask", [service.list_asset_files, service.list_result_files])
+def test_files_are_listed(serve: Serve, ask: Callable[..., Any]) -> None:
+    server = serve(linking(Answer()))
+    assert ask(ID, "a") == (
+        ("nwb", True, None),
+        ("output", False, 12),
+        ("only path", False, 1),
+    )
+    assert server.requests[0].json == {"path": "a"}
+
+
+@pytest.mark.parametrize("items", [None, []])
+def test_an_empty_folder_is_empty(serve: Serve, items: Any) -> None:
+    serve([Answer(200, {"items": items})])
+    assert service.list_asset_files(ID) == ()
+
+
+@pytest.mark.parametrize("route", ["urls", "download_url"])
+@pytest.mark.parametrize("ask", [service.read_asset_file, service.read_result_file])
+def test_files_are_read_through_links_without_credentials(
+    serve: Serve, ask: Callable[..., bytes], route: str
+) -> None:
+    server = serve(linking(Answer(200, b"N E X T F L O W\n"), route))
+    assert ask(ID, "a/output") == b"N E X T F L O W\n"
+    assert "Authorization" not in server.requests[-1].headers
+    assert all("Authorization" in seen.headers for seen in server.requests[:-1])
+    assert "path=a%2Foutput" in server.requests[0].path
+
+
+def test_a_server_that_knows_the_new_route_is_not_asked_by_the_old_one(serve: Serve) -> None:
+    server = serve(linking(Answer(200, b"text")))
+    service.read_asset_file(ID, "output")
+    server._function = lambda seen: Answer(404, {"message": "no file"})
+    server.requests.clear()
+    with pytest.raises(CodeOceanNotFoundError, match="no file"):
+        service.read_asset_file(ID, "missing")
+    assert len(server.requests) == 1
+
+
+S3_ERROR = b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code></Error>'
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer(404, S3_ERROR), CodeOceanNotFoundError),
+        (Answer(403, S3_ERROR), ClosedAssetError),
+        (Answer(400, b"bad"), CodeOceanError),
+        (Answer(503, b"slow down"), CodeOceanError),
+        (Answer(200, S3_ERROR), BadAnswerError),
+        (Answer(200, b"<html>", {"Content-Type": "text/html"}), BadAnswerError),
+        (Answer(200, b"half of it", kind="truncated"), ServiceError),
+    ],
+)
+def test_an_error_page_is_never_taken_for_a_file(
+    serve: Serve, answer: Answer, kind: type[Exception]
+) -> None:
+    serve(linking(answer))
+    with pytest.raises(kind) as caught:
+        service.read_asset_file(ID, "output")
+    assert "Signature" not in everything_told_of(caught.value)
+
+
+def test_an_empty_file_is_a_file(serve: Serve) -> None:
+    serve(linking(Answer(200, b"")))
+    assert service.read_asset_file(ID, "output") == b""
+
+
+def test_no_link_is_no_file(serve: Serve) -> None:
+    serve([Answer(200, {})])
+    with pytest.raises(BadAnswerError, match="no link"):
+        service.read_asset_file(ID, "output")
