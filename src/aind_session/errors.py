@@ -9,6 +9,7 @@ already::
     ├── NotFoundError                                    looked everywhere, found nothing
     │   ├── MissingAttributeError   (AttributeError)     a session without raw asset, folder, ...
     │   ├── MissingFileError        (FileNotFoundError)  a folder or file that is not there
+    │   ├── MissingLimsError        (AttributeError, ValueError)  no ID in LIMS2
     │   └── MissingAlignmentError   (KeyError)           no probe alignment
     ├── CredentialsError
     │   ├── MissingTokenError       (KeyError)           no Code Ocean token
@@ -110,6 +111,10 @@ class MissingAttributeError(NotFoundError, AttributeError):
 
 class MissingFileError(NotFoundError, FileNotFoundError):
     """A folder or a file is not there."""
+
+
+class MissingLimsError(NotFoundError, AttributeError, ValueError):
+    """A session has no ID in LIMS2, or no session has it."""
 
 
 class MissingAlignmentError(NotFoundError, KeyError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 from aind_session.errors import MissingAttributeError
 from aind_session.extension import ExtensionBaseClass
@@ -15,9 +16,10 @@ from aind_session.extensions.sorted_data_assets import (
     sorted_summary,
     summary_of,
 )
-from aind_session.lookup import belonging, recordings, sorting
+from aind_session.identifiers import parse_session_id
+from aind_session.lookup import alignments, belonging, computations, facts, recordings, sorting
 from aind_session.services import storage
-from aind_session.services.models import DataAsset
+from aind_session.services.models import Computation, DataAsset
 
 __all__ = ["EcephysExtension", "SortedDataAsset", "SortedProbe"]
 
@@ -50,6 +52,10 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     """
 
     _base: Session
+
+    #: Capsule that launches the sorting pipeline, and the pipeline.
+    DEFAULT_TRIGGER_CAPSULE_ID: Final = computations.SORTING_TRIGGER_CAPSULE_ID
+    DEFAULT_SORTING_PIPELINE_ID: Final = computations.SORTING_PIPELINE_ID
 
     # -- the recording -----------------------------------------------------------------------------
 
@@ -160,7 +166,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         --------
         >>> import aind_session
         >>> asset_id = "1e11bdf5-b452-4fd9-bbb1-48383a9b0842"
-        >>> aind_session.ecephys.get_sorted_data_asset_model(asset_id).output[-39:]
+        >>> aind_session.ecephys.get_sorted_data_asset_model(asset_id).output[-31:]
         'FULL PIPELINE time:  161658.77s'
         """
         summary = sorted_summary(sorted_data_asset_id)
@@ -216,6 +222,150 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         """
         return sorting.probes(sorted_summary(sorted_data_asset_id))
 
+    # -- sorting it --------------------------------------------------------------------------------
+
+    def run_sorting(
+        self,
+        pipeline_type: str = computations.PIPELINE_TYPES[0],
+        trigger_capsule_id: str = computations.SORTING_TRIGGER_CAPSULE_ID,
+        override_parameters: Sequence[str] | None = None,
+        skip_already_sorting: bool = True,
+    ) -> Computation:
+        """Start the spike sorting of the session's raw data asset, by way of the trigger capsule.
+
+        Sent once, however it fails: nothing is started twice.
+
+        Parameters
+        ----------
+        pipeline_type
+            `ecephys_ks25`, `ecephys_ks25_v0.1.0`, `ecephys_opto_ks25`, `ecephys_ks4`,
+            `ecephys_sc2`, or whatever else the capsule knows.
+        trigger_capsule_id
+            The capsule; it takes the pipeline type and the raw asset's ID by position.
+        override_parameters
+            Parameters of the capsule, in place of these two.
+        skip_already_sorting
+            Whether to start nothing where the session is being sorted.
+
+        Returns
+        -------
+        codeocean.computation.Computation
+            The capsule's run; where the session is being sorted already, the run under way.
+
+        Raises
+        ------
+        MissingAttributeError
+            The session has no raw data asset.
+
+        Examples
+        --------
+        >>> import aind_session
+        >>> session = aind_session.Session("ecephys_668759_2023-07-11_13-07-32")
+        >>> started = session.ecephys.run_sorting("ecephys_ks4")
+        >>> len(session.ecephys.current_sorting_pipeline_computations)
+        1
+        """
+        return computations.sort(
+            facts.raw_asset(self._base._id),
+            pipeline_type,
+            trigger_capsule_id,
+            override_parameters,
+            skip_already_sorting=skip_already_sorting,
+        )
+
+    @property
+    def current_sorting_pipeline_computations(self) -> tuple[Computation, ...]:
+        """Runs of the sorting pipeline on this session that have not ended, ascending.
+
+        Asked each time.
+        """
+        return self.get_current_sorting_pipeline_computations(
+            raw_data_asset_id_or_model=facts.raw_asset(self._base._id).id
+        )
+
+    @staticmethod
+    def get_current_sorting_pipeline_computations(
+        pipeline_id: str = computations.SORTING_PIPELINE_ID,
+        raw_data_asset_id_or_model: Asset | None = None,
+    ) -> tuple[Computation, ...]:
+        """Get the runs of a sorting pipeline that have not ended, ascending by creation.
+
+        Parameters
+        ----------
+        pipeline_id
+            The pipeline.
+        raw_data_asset_id_or_model
+            Only the runs with this data asset attached.
+        """
+        asset = raw_data_asset_id_or_model
+        asset_id = asset.id if isinstance(asset, DataAsset) else asset
+        return computations.current(pipeline_id, asset_id)
+
+    # -- probe alignment ---------------------------------------------------------------------------
+
+    @overload
+    @staticmethod
+    def get_latest_ibl_annotations(
+        session_id: object, as_ccf_records: Literal[False] = False
+    ) -> dict[str, dict[str, Any]]: ...
+
+    @overload
+    @staticmethod
+    def get_latest_ibl_annotations(
+        session_id: object, as_ccf_records: Literal[True]
+    ) -> list[dict[str, Any]]: ...
+
+    @overload
+    @staticmethod
+    def get_latest_ibl_annotations(
+        session_id: object, as_ccf_records: bool
+    ) -> dict[str, dict[str, Any]] | list[dict[str, Any]]: ...
+
+    @staticmethod
+    def get_latest_ibl_annotations(
+        session_id: object, as_ccf_records: bool = False
+    ) -> dict[str, dict[str, Any]] | list[dict[str, Any]]:
+        """Get where a session's probes are in the brain, as aligned in the IBL alignment app.
+
+        Of each probe the newest alignment counts, across all of the session's data assets and both
+        generations of DocDB.
+
+        Parameters
+        ----------
+        session_id
+            The session, or any text with its ID.
+        as_ccf_records
+            Whether to give a row for each channel, for a table: `probe`, `channel`,
+            `channel_index`, `axial`, `lateral`, `brain_region_id`, `brain_region`, and its place
+            in the common coordinate framework, `ccf_ap`, `ccf_ml`, `ccf_dv`, in micrometres.
+
+        Returns
+        -------
+        dict or list of dict
+            By probe, the curation as it was saved (`channel_results`, `ccf_channel_results`); or
+            the rows.
+
+        Raises
+        ------
+        MissingAlignmentError
+            No probe has been aligned (a `KeyError`).
+        BadAnswerError
+            Coordinates are larger than any brain (a `ValueError`).
+
+        Examples
+        --------
+        >>> import aind_session
+        >>> session_id = "ecephys_795555_2025-08-26_11-29-20"
+        >>> probes = aind_session.ecephys.get_latest_ibl_annotations(session_id)
+        >>> probes["ProbeA_0"]["channel_results"]["channel_0"]["brain_region"]
+        'ACB'
+        >>> rows = aind_session.ecephys.get_latest_ibl_annotations(session_id, as_ccf_records=True)
+        >>> rows[0]["probe"], rows[0]["channel"], rows[0]["ccf_ap"]
+        ('ProbeA_0', 'channel_0', 3959.097146987915)
+        """
+        found = alignments.latest(parse_session_id(session_id))
+        return alignments.ccf_records(found) if as_ccf_records else found
+
     # -- older spellings ---------------------------------------------------------------------------
 
     sorted_data_asset: Alias[SortedDataAsset] = Alias(
@@ -237,6 +387,19 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         "sorted_probes",
         "sorted_data_assets[-1].sorted_probes",
         lambda self: self._latest("sorted_probes").sorted_probes,
+    )
+
+    SORTING_PIPELINE_ID: Alias[str] = Alias(
+        "SORTING_PIPELINE_ID",
+        "DEFAULT_SORTING_PIPELINE_ID",
+        lambda place: place.DEFAULT_SORTING_PIPELINE_ID,
+        on_class=True,
+    )
+    TRIGGER_CAPSULE_ID: Alias[str] = Alias(
+        "TRIGGER_CAPSULE_ID",
+        "DEFAULT_TRIGGER_CAPSULE_ID",
+        lambda place: place.DEFAULT_TRIGGER_CAPSULE_ID,
+        on_class=True,
     )
 
     def _latest(self, attribute: str) -> SortedDataAsset:

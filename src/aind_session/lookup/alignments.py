@@ -1,0 +1,328 @@
+"""Alignments of probes to the brain, curated in the IBL alignment app and kept in DocDB.
+
+A derived record's quality control has an evaluation named after session and probe; the last of
+its curations is a JSON text with where each channel is. Records are large: which of them has the
+newest alignment of a probe is asked first, by names and times alone.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+import msgspec
+
+from aind_session.errors import BadAnswerError, MissingAlignmentError
+from aind_session.identifiers import SessionID
+from aind_session.lookup import belonging, trail
+from aind_session.lookup.partial import Gaps
+from aind_session.lookup.questions import DOCDB, GENERATIONS, count_records
+from aind_session.records.quality_control import Evaluation, QualityControl
+from aind_session.records.shape import at
+from aind_session.records.times import in_utc
+from aind_session.services import docdb, pool
+
+_NAME = re.compile(r"\s*Probe Alignment for\b", re.IGNORECASE)
+# What a derived asset's name has between session and probe.
+_DERIVED = re.compile(r".*_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_")
+_BEGIN = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+CHANNELS, CCF_CHANNELS = "channel_results", "ccf_channel_results"
+#: Coordinates are in millimetres when the largest is below the first, in micrometres below the
+#: second: no brain that is aligned is larger.
+MILLIMETRES, MICROMETRES = 20.0, 20_000.0
+
+Alignments = dict[str, dict[str, Any]]
+
+
+class _Found(NamedTuple):
+    """An alignment of a probe, and the record that has it."""
+
+    probe: str
+    created: datetime
+    generation: str
+    record_id: str
+    record: str
+
+
+# Of a record: whether it has alignments, and of when.
+_NAMES = (
+    *("name", "created", "_created", "quality_control.schema_version"),
+    *(f"quality_control.evaluations.{key}" for key in ("name", "created")),
+    *(
+        f"quality_control.{metrics}.{key}"
+        for metrics in ("evaluations.metrics", "metrics")
+        for key in ("name", "tags", "status_history")
+    ),
+)
+
+
+def latest(session: SessionID) -> Alignments:
+    """Give the newest alignment of each probe, across all of a session's assets.
+
+    Returns
+    -------
+    dict
+        By probe, sorted: the curation as it was saved.
+
+    Raises
+    ------
+    MissingAlignmentError
+        No probe has been aligned (a `KeyError`).
+    ServiceError
+        None was found, and one generation of DocDB did not answer.
+    """
+    with trail.following(session.id, "probe alignments"):
+        gaps = Gaps("newer probe alignments")
+        candidates = _candidates(session, gaps)
+        found: Alignments = {}
+        for probe, ordered in candidates.items():
+            for candidate in ordered:
+                payload = _payload(session, candidate, gaps, candidates)
+                if payload is not None:
+                    found[probe] = payload
+                    break
+        if not found:
+            gaps.raise_first()
+            raise MissingAlignmentError(
+                f"{session.id} has no aligned probe: no quality control of its derived data "
+                f"assets, in either generation of DocDB, has a usable 'Probe Alignment for "
+                f"...{session.id}_<probe>'.",
+                trail=trail.lines(),
+            )
+        gaps.warn()
+        return {probe: found[probe] for probe in sorted(found)}
+
+
+def _candidates(session: SessionID, gaps: Gaps) -> dict[str, list[_Found]]:
+    """List the alignments of each probe, the newest first."""
+    asked = pool.outcomes(*(lambda g=g: _named(g, session) for g in GENERATIONS))
+    found: dict[str, list[_Found]] = {}
+    for generation, outcome in zip(GENERATIONS, asked, strict=True):
+        for raw in gaps.fill(DOCDB, outcome, ()):
+            for candidate in _in_record(session, generation, msgspec.json.decode(raw)):
+                found.setdefault(candidate.probe, []).append(candidate)
+    for some in found.values():
+        # Of twins the older generation's is kept up to date (the upgrade copies it once).
+        some.sort(key=lambda c: (c.created, c.generation == GENERATIONS[0]), reverse=True)
+    return found
+
+
+def _named(generation: str, session: SessionID) -> tuple[bytes, ...]:
+    spellings = {session.id, session.bare, f"ecephys_{session.bare}"}
+    match = {
+        "$or": [{"name": {"$regex": f"^{re.escape(name)}_"}} for name in sorted(spellings)],
+        "quality_control": {"$ne": None},
+    }
+    return trail.ask(
+        DOCDB,
+        f"names in the quality control of {session.id}'s records ({generation})",
+        ("alignments", generation, session.id),
+        lambda: tuple(
+            msgspec.json.encode(record)
+            for record in docdb.aggregate(
+                generation, [{"$match": match}, {"$project": dict.fromkeys(_NAMES, 1)}]
+            )
+        ),
+        count_records,
+    )
+
+
+def _in_record(session: SessionID, generation: str, record: Mapping[str, Any]) -> Iterator[_Found]:
+    name = str(record.get("name") or "")
+    # By name, not by `data_level`: copied descriptions call derived data raw.
+    if belonging.named(name).is_session_name:
+        return
+    written = in_utc(record.get("created")) or in_utc(record.get("_created")) or _BEGIN
+    for evaluation in QualityControl(record.get("quality_control")).evaluations:
+        probe = _probe(session, evaluation)
+        if probe is not None:
+            created = _created(evaluation) or written
+            yield _Found(probe, created, generation, str(record.get("_id")), name)
+
+
+def _probe(session: SessionID, evaluation: Evaluation) -> str | None:
+    """Give the probe that an evaluation aligns, None where it does something else."""
+    for name in (evaluation.name, *(metric.name for metric in evaluation.metrics)):
+        probe = probe_of(name or "", session)
+        if probe is not None:
+            return probe
+    return None
+
+
+def probe_of(name: str, session: SessionID) -> str | None:
+    """Give the probe that the name of an evaluation tells.
+
+    Examples
+    --------
+    >>> from aind_session.identifiers import parse_session_id
+    >>> session = parse_session_id("ecephys_795555_2025-08-26_11-29-20")
+    >>> probe_of("Probe Alignment for ecephys_795555_2025-08-26_11-29-20_ProbeA_0", session)
+    'ProbeA_0'
+    >>> probe_of("Drift of ecephys_795555_2025-08-26_11-29-20_ProbeA_0", session)
+    """
+    _, found, rest = name.rpartition(f"{session.bare}_")
+    if not found or _NAME.match(name) is None:
+        return None
+    return _DERIVED.sub("", rest).strip() or None
+
+
+def _created(evaluation: Evaluation) -> datetime | None:
+    if evaluation.created is not None:
+        return _aware(evaluation.created)
+    # 2.x has no such key: when it was last judged. The record's own time may be the upgrade's.
+    times = [
+        _aware(change.timestamp)
+        for metric in evaluation.metrics
+        for change in metric.history
+        if change.timestamp is not None
+    ]
+    return max(times, default=None)
+
+
+def _aware(time: datetime) -> datetime:
+    return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)
+
+
+def _payload(
+    session: SessionID, wanted: _Found, gaps: Gaps, candidates: dict[str, list[_Found]]
+) -> dict[str, Any] | None:
+    _fetch_first(session, gaps, candidates)
+    (outcome,) = pool.outcomes(lambda: _quality_control(session, wanted))
+    raw = gaps.fill(DOCDB, outcome, b"")
+    if not raw:
+        return None
+    record = msgspec.json.decode(raw)
+    for evaluation in QualityControl(record.get("quality_control")).evaluations:
+        created = _created(evaluation)
+        if _probe(session, evaluation) != wanted.probe or created not in (None, wanted.created):
+            continue
+        payload = curation_of(evaluation)
+        if payload is not None:
+            return payload
+    trail.tell(
+        "The alignment of %s in %s (%s) cannot be read: the next older one is taken",
+        wanted.probe,
+        wanted.record,
+        wanted.generation,
+    )
+    return None
+
+
+def _fetch_first(session: SessionID, gaps: Gaps, candidates: dict[str, list[_Found]]) -> None:
+    """Ask for the newest of every probe at the same time; later they are known."""
+    first = {some[0].record_id: some[0] for some in candidates.values()}
+    pool.outcomes(*(lambda c=c: _quality_control(session, c) for c in first.values()))
+
+
+def _quality_control(session: SessionID, wanted: _Found) -> bytes:
+    answer = trail.ask(
+        DOCDB,
+        f"the quality control of {wanted.record} ({wanted.generation})",
+        ("quality control", wanted.generation, session.id, wanted.record_id),
+        lambda: tuple(
+            msgspec.json.encode(record)
+            for record in docdb.aggregate(
+                wanted.generation,
+                [{"$match": {"_id": wanted.record_id}}, {"$project": {"quality_control": 1}}],
+            )
+        ),
+        count_records,
+    )
+    return answer[0] if answer else b""
+
+
+def curation_of(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Give the last curation of an evaluation's first metric, None where it is none."""
+    for metric in evaluation.metrics:
+        value = metric.value
+        curations = at(value, "curations") if isinstance(value, Mapping) else value
+        if isinstance(curations, list) and curations:
+            curations = curations[-1]
+        if isinstance(curations, str):
+            try:
+                curations = msgspec.json.decode(curations)
+            except msgspec.MsgspecError:
+                continue
+        if isinstance(curations, dict) and (CHANNELS in curations or CCF_CHANNELS in curations):
+            return curations
+    return None
+
+
+# -- the common coordinate framework ---------------------------------------------------------------
+
+
+def ccf_records(alignments: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give a row for each channel, its place in the common coordinate framework in micrometres.
+
+    Parameters
+    ----------
+    alignments
+        Curations by probe.
+
+    Raises
+    ------
+    BadAnswerError
+        Coordinates are larger than any brain (a `ValueError`).
+    """
+    return [
+        row
+        for probe, payload in alignments.items()
+        for row in _rows(probe, payload.get(CCF_CHANNELS))
+    ]
+
+
+def _rows(probe: str, channels: Any) -> Iterator[dict[str, Any]]:
+    if not isinstance(channels, Mapping):
+        return
+    by_name = {str(name): c for name, c in channels.items() if isinstance(c, Mapping)}
+    scale = scale_of(probe, [_number(c.get(axis)) for c in by_name.values() for axis in "xyz"])
+    for name in sorted(by_name, key=lambda name: (_index(name) is None, _index(name) or 0, name)):
+        channel = by_name[name]
+        x, y, z = (_number(channel.get(axis)) for axis in "xyz")
+        yield {
+            "probe": probe,
+            "channel": name,
+            "channel_index": _index(name),
+            "axial": channel.get("axial"),
+            "lateral": channel.get("lateral"),
+            "brain_region_id": channel.get("brain_region_id"),
+            "brain_region": channel.get("brain_region"),
+            "ccf_ap": None if y is None else y * scale,
+            "ccf_ml": None if x is None else -x * scale,
+            "ccf_dv": None if z is None else -z * scale,
+        }
+
+
+def scale_of(probe: str, coordinates: list[float | None]) -> float:
+    """Tell by what to multiply a probe's coordinates to get micrometres.
+
+    Examples
+    --------
+    >>> scale_of("ProbeA", [-4.2, 3.9, -5.8]), scale_of("ProbeA", [-4200.0, 3900.0, -5800.0])
+    (1000.0, 1.0)
+    """
+    largest = max((abs(value) for value in coordinates if value is not None), default=0.0)
+    if largest < MILLIMETRES:
+        return 1000.0
+    if largest < MICROMETRES:
+        return 1.0
+    raise BadAnswerError(
+        f"The coordinates of {probe} reach {largest:g}: neither millimetres nor micrometres of a "
+        "mouse's brain.",
+        service=DOCDB,
+    )
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _index(name: str) -> int | None:
+    digits = name.rpartition("_")[2]
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
