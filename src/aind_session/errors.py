@@ -6,6 +6,7 @@ already::
     AindSessionError
     ├── InvalidIdentifierError      (ValueError)         no session, subject or asset ID in the text
     ├── InvalidFilterError          (ValueError)         a date, platform or column that is none
+    ├── InvalidContentError         (ValueError)         a file or table that is not what it should be
     ├── NotFoundError                                    looked everywhere, found nothing
     │   ├── MissingAttributeError   (AttributeError)     a session without raw asset, folder, ...
     │   ├── MissingFileError        (FileNotFoundError)  a folder or file that is not there
@@ -40,7 +41,7 @@ def _rebuild(cls: type[AindSessionError], state: dict[str, Any]) -> AindSessionE
     """Make an error again from its pickle, whatever its constructor takes."""
     error = cls.__new__(cls)
     Exception.__init__(error, state["message"])
-    error.__dict__.update(state)
+    error._take(state)
     return error
 
 
@@ -67,7 +68,12 @@ class AindSessionError(Exception):
     def __init__(self, message: str = "", **facts: Any) -> None:
         super().__init__(message)
         self.message = message
-        self.__dict__.update(facts)
+        self._take(facts)
+
+    def _take(self, facts: dict[str, Any]) -> None:
+        # Not by way of `__dict__`: an AttributeError's name has a place of its own.
+        for name, value in facts.items():
+            setattr(self, name, value)
 
     def __str__(self) -> str:
         # KeyError shows its argument quoted and OSError looks for errno: all of ours read as text.
@@ -79,7 +85,10 @@ class AindSessionError(Exception):
         return _rebuild, (type(self), self._plain_facts())
 
     def _plain_facts(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if isinstance(v, _PLAIN)}
+        facts = {k: v for k, v in self.__dict__.items() if isinstance(v, _PLAIN)}
+        if isinstance(self, AttributeError):
+            facts["name"] = self.name
+        return facts
 
 
 _PLAIN = (str, int, float, bool, type(None), tuple)
@@ -91,6 +100,10 @@ class InvalidIdentifierError(AindSessionError, ValueError):
 
 class InvalidFilterError(AindSessionError, ValueError):
     """A filter has a value that can match nothing: a bad date, an unknown platform."""
+
+
+class InvalidContentError(AindSessionError, ValueError):
+    """What was given holds something else than it should: no JSON, a table not completed."""
 
 
 class NotFoundError(AindSessionError):

@@ -1,0 +1,238 @@
+"""With a service down, closed or without credentials: what the others know, and told."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+
+import aind_session
+from aind_session import PartialAnswerWarning, Sandbox, Session
+from aind_session.errors import (
+    CredentialsError,
+    MissingAttributeError,
+    MissingTokenError,
+    ServiceError,
+)
+from aind_session.services.clock import use_clock
+from loopback import FakeClock
+
+SESSION = "ecephys_676909_2023-12-13_13-43-40"
+FOLDER = f"s3://aind-ephys-data/{SESSION}"
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    with use_clock(FakeClock()):
+        yield
+
+
+def _without_code_ocean(box: Sandbox, how: str) -> AbstractContextManager[None]:
+    return box.down("codeocean") if how == "down" else box.without_token()
+
+
+@pytest.mark.parametrize("how", ["down", "no token"])
+class TestWithoutCodeOcean:
+    def test_its_own_attributes_raise(self, sandbox: Sandbox, how: str) -> None:
+        expected = ServiceError if how == "down" else MissingTokenError
+        with _without_code_ocean(sandbox, how):
+            for name in ("data_assets", "raw_data_asset"):
+                with pytest.raises(expected):
+                    getattr(Session(SESSION), name)
+                # Not an AttributeError: there may well be one.
+                with pytest.raises(expected):
+                    getattr(Session(SESSION), name, None)
+
+    def test_the_others_answer_with_one_warning(self, sandbox: Sandbox, how: str) -> None:
+        with _without_code_ocean(sandbox, how):
+            for name, answer in {
+                "raw_data_dir": FOLDER,
+                "is_uploaded": True,
+                "modalities": ("behavior", "behavior_videos", "ecephys"),
+            }.items():
+                with pytest.warns(PartialAnswerWarning, match="Code Ocean") as caught:
+                    found = getattr(Session(SESSION), name)
+                assert (found.as_posix() if name == "raw_data_dir" else found) == answer
+                assert len(caught) == 1
+                assert caught[0].filename == __file__
+
+    def test_metadata_needs_it_not(self, sandbox: Sandbox, how: str) -> None:
+        with _without_code_ocean(sandbox, how), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert Session(SESSION).docdb["name"] == SESSION
+
+    def test_searches_answer(self, sandbox: Sandbox, how: str) -> None:
+        with (
+            _without_code_ocean(sandbox, how),
+            pytest.warns(PartialAnswerWarning, match="sessions that only it knows") as caught,
+        ):
+            found = aind_session.get_sessions(676909)
+        assert Session(SESSION) in found
+        assert len(caught) == 1
+        warning = caught[0].message
+        assert isinstance(warning, PartialAnswerWarning)
+        assert warning.service == "Code Ocean"
+        assert warning.missing == "sessions that only it knows"
+
+    def test_a_table_of_records_needs_it_not(self, sandbox: Sandbox, how: str) -> None:
+        with _without_code_ocean(sandbox, how):
+            with pytest.warns(PartialAnswerWarning):
+                found = aind_session.get_sessions(676909)
+            assert found.to_pandas()["genotype"].notna().any()
+
+
+class TestWithoutDocDB:
+    def test_code_ocean_and_s3_answer(self, sandbox: Sandbox) -> None:
+        with sandbox.down("docdb"):
+            session = Session(SESSION)
+            with pytest.warns(PartialAnswerWarning, match="DocDB"):
+                assert session.raw_data_asset.id == "16d46411-540a-4122-b47f-8cb2a15d593a"
+            with pytest.warns(PartialAnswerWarning, match="DocDB"):
+                assert session.raw_data_dir.as_posix() == FOLDER
+            with pytest.warns(PartialAnswerWarning, match="DocDB"):
+                assert len(aind_session.get_sessions(676909)) == 4
+
+    def test_its_own_record_is_an_error_not_an_absence(self, sandbox: Sandbox) -> None:
+        with sandbox.down("docdb"), pytest.raises(ServiceError, match="503"):
+            _ = Session(SESSION).docdb
+
+    def test_one_generation_answers_for_both(self, sandbox: Sandbox) -> None:
+        sandbox.fail(service="docdb", path="/v2/", status=500, times=None)
+        with pytest.warns(PartialAnswerWarning, match="other generation"):
+            assert Session(SESSION).docdb.genotype
+
+
+class TestWithoutS3:
+    def test_folders_are_told_all_the_same(self, sandbox: Sandbox) -> None:
+        with sandbox.down("s3"):
+            assert Session(SESSION).raw_data_dir.as_posix() == FOLDER
+            assert Session(SESSION).is_uploaded
+            with pytest.raises(ServiceError):
+                _ = Session(SESSION).modalities
+
+    def test_what_only_it_knows_is_an_error_not_an_absence(self, sandbox: Sandbox) -> None:
+        nobody = Session("ecephys_123456_2024-01-01_10-00-00")
+        with sandbox.down("s3"):
+            for name in ("raw_data_dir", "is_uploaded"):
+                with pytest.raises(ServiceError):
+                    getattr(nobody, name)
+
+    def test_public_buckets_need_no_credentials(self, sandbox: Sandbox) -> None:
+        with sandbox.without_aws():
+            assert "ecephys" in Session(SESSION).modalities
+
+
+def test_with_all_down_nothing_is_told_to_be_absent(sandbox: Sandbox) -> None:
+    with sandbox.down("docdb"), sandbox.down("codeocean"), sandbox.down("s3"):
+        session = Session(SESSION)
+        for name in ("data_assets", "raw_data_dir", "is_uploaded", "modalities", "docdb"):
+            with pytest.raises(ServiceError):
+                getattr(session, name)
+        with pytest.raises(ServiceError):
+            aind_session.get_sessions(676909)
+
+
+def test_a_refused_token_is_a_credential_error(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODE_OCEAN_API_TOKEN", "cop_0nobody0nobody0nobody0nobody")
+    with pytest.raises(CredentialsError) as caught:
+        _ = Session(SESSION).data_assets
+    assert isinstance(caught.value, ValueError)
+    assert "cop_0nobody" not in str(caught.value)
+    with pytest.warns(PartialAnswerWarning):
+        assert Session(SESSION).is_uploaded
+
+
+@pytest.mark.parametrize("access", ["closed", "forbidden", "gone"])
+def test_a_linked_asset_that_cannot_be_opened_sinks_nothing(sandbox: Sandbox, access: str) -> None:
+    linked = "00000000-0000-4000-8000-00000000dead"
+    if access != "gone":
+        whole = {**sandbox.catalogue.data_assets[0], "id": linked, "name": "x", "tags": []}
+        sandbox.catalogue.add_asset({**whole, "_access": access})
+    record = dict(sandbox.catalogue.docdb_v1[0])
+    record.update(
+        {"_id": "another", "name": SESSION, "external_links": {"Code Ocean": [linked, None, 3]}}
+    )
+    sandbox.catalogue.add_record("v1", record)
+    session = Session(SESSION)
+    assert len(session.data_assets) == 42
+    trails = aind_session.lookup.trail.kept(SESSION)  # type: ignore[attr-defined]
+    told = "\n".join(line for trail in trails for line in trail.lines)
+    assert linked in told
+    assert "left out" in told
+
+
+class TestMessages:
+    def test_a_folder_without_an_asset(self, sandbox: Sandbox) -> None:
+        name = "ecephys_999003_2024-01-01_10-00-00"
+        sandbox.catalogue.add_object("aind-open-data", f"{name}/ecephys/a.txt", "a")
+        with pytest.raises(MissingAttributeError, match="a raw data asset needs to be created"):
+            _ = Session(name).raw_data_asset
+
+    def test_another_session_of_that_day(self, sandbox: Sandbox) -> None:
+        with pytest.raises(MissingAttributeError, match=f"has on that day: {SESSION}"):
+            _ = Session("ecephys_676909_2023-12-13_13-43-41").raw_data_asset
+
+    def test_a_subject_that_nobody_knows(self, sandbox: Sandbox) -> None:
+        with pytest.raises(AttributeError, match="Nothing at all is known of subject 123456") as e:
+            _ = Session("ecephys_123456_2024-01-01_10-00-00").raw_data_dir
+        error = e.value
+        assert isinstance(error, MissingAttributeError)
+        asked = "\n".join(error.trail)
+        for service in ("Code Ocean", "DocDB", "S3"):
+            assert service in asked
+        assert sandbox.token not in str(error) + asked
+
+    def test_they_cross_processes(self, sandbox: Sandbox) -> None:
+        with pytest.raises(MissingAttributeError) as caught:
+            _ = Session("ecephys_123456_2024-01-01_10-00-00").raw_data_asset
+        for again in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):
+            assert type(again) is MissingAttributeError
+            assert str(again) == str(caught.value)
+            assert again.trail == caught.value.trail
+            assert again.name == "raw_data_asset"
+
+    def test_derived_assets_only(self, sandbox: Sandbox) -> None:
+        name = "ecephys_999004_2024-01-01_10-00-00"
+        derived = {
+            **sandbox.catalogue.data_assets[0],
+            "id": "00000000-0000-4000-8000-00000000aaaa",
+            "name": f"{name}_sorted_2024-01-02_10-00-00",
+            "type": "result",
+            "custom_metadata": {},
+        }
+        sandbox.catalogue.add_asset(derived)
+        with pytest.raises(MissingAttributeError, match="only 1 derived"):
+            _ = Session(name).raw_data_asset
+
+
+def test_explain_tells_what_was_asked_of_whom(
+    sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Session(SESSION).explain()
+    text = capsys.readouterr().out
+    assert "data assets: 42" in text
+    assert f"raw data folder: {FOLDER}" in text
+    assert "name:ecephys_676909_2023-" in text
+    assert f"s3://aind-ephys-data/{SESSION}/ ->" in text
+    assert "CODE_OCEAN_API_TOKEN in the environment" in text
+    assert sandbox.token not in text
+    with sandbox.down("docdb"):
+        Session(SESSION).refresh()
+        Session(SESSION).explain()
+        text = capsys.readouterr().out
+        assert "data assets: 42; DocDB did not answer" in text
+
+
+def test_choices_are_logged(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    raw = next(a for a in sandbox.catalogue.data_assets if a["name"] == SESSION)
+    newer = {**raw, "id": "00000000-0000-4000-8000-00000000bbbb", "created": raw["created"] + 9}
+    sandbox.catalogue.add_asset(newer)
+    with caplog.at_level("INFO", logger="aind_session"):
+        assert Session(SESSION).raw_data_asset.id == newer["id"]
+    assert "2 raw data assets: the newest" in caplog.text
