@@ -161,7 +161,7 @@ def test_a_linked_asset_that_cannot_be_opened_sinks_nothing(sandbox: Sandbox, ac
     sandbox.catalogue.add_record("v1", record)
     session = Session(SESSION)
     assert len(session.data_assets) == 42
-    trails = aind_session.lookup.trail.kept(SESSION)  # type: ignore[attr-defined]
+    trails = aind_session.lookup.trail.kept(SESSION)
     told = "\n".join(line for trail in trails for line in trail.lines)
     assert linked in told
     assert "left out" in told

@@ -1,0 +1,191 @@
+"""Searches: every filter, by subject and without one, and what they say where nothing matches."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from npc_session import DateRecord, SubjectRecord
+
+import aind_session
+from aind_session import Sandbox, Session, Subject
+from aind_session.catalogue import Catalogue
+from aind_session.catalogue.invent import invent_session, invent_world
+from aind_session.errors import InvalidFilterError
+
+DAY = Session("ecephys_676909_2023-12-13_13-43-40")
+LATER = Session("ecephys_676909_2023-12-14_12-43-11")
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "2023-12-13",
+        "2023-12-13_13-43-40",
+        "2023-12-13 13:43:40",
+        "2023-12-13T00:00:00",
+        "20231213",
+        "20231213_134340",
+        20231213,
+        datetime.date(2023, 12, 13),
+        datetime.datetime(2023, 12, 13, 23, 59),
+        DateRecord("2023-12-13"),
+    ],
+)
+def test_a_date_is_a_day_in_any_form(sandbox: Sandbox, date: Any) -> None:
+    assert aind_session.get_sessions(676909, date=date) == (DAY,)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        ("2023-12-13", None, (DAY, LATER)),
+        ("2023-12-13", "2023-12-13", (DAY,)),
+        ("2023-12-13_13-43-40", "2023-12-13_13-43-40", (DAY,)),
+        ("2023-12-13_13-43-41", "2023-12-14_12-43-10", ()),
+        (None, "2023-12-12", (Session("behavior_676909_2023-10-24_15-15-50"),)),
+        ("2023-12", "2023-12", (DAY, LATER)),
+        ("2024", None, ()),
+    ],
+)
+def test_both_ends_are_included(
+    sandbox: Sandbox, start: str | None, end: str | None, expected: tuple[Session, ...]
+) -> None:
+    found = aind_session.get_sessions(676909, start_date=start, end_date=end)
+    assert tuple(s for s in found if s.date != "2023-12-11") == expected
+
+
+@pytest.mark.parametrize("subject", [676909, "676909", SubjectRecord(676909), Subject(676909)])
+def test_a_subject_in_any_form(sandbox: Sandbox, subject: Any) -> None:
+    assert len(aind_session.get_sessions(subject)) == 4
+    assert len(aind_session.get_sessions([subject, subject])) == 4
+
+
+def test_the_older_way_to_call_it(sandbox: Sandbox) -> None:
+    assert aind_session.get_sessions(*["676909", "2023-12-13"]) == (DAY,)
+    assert len(aind_session.get_sessions(676909, "", "", "", "")) == 4
+
+
+def test_several_subjects_sort_by_time(sandbox: Sandbox) -> None:
+    found = aind_session.get_sessions([717381, 676909, 668759])
+    assert list(found) == sorted(found, key=lambda s: (s.dt, s.id))
+    assert {s.subject_id for s in found} == {"717381", "676909", "668759"}
+    assert aind_session.get_sessions([]) == ()
+
+
+@pytest.mark.parametrize("platform", ["ecephys", "Ecephys"])
+def test_a_platform_in_any_case(sandbox: Sandbox, platform: str) -> None:
+    assert len(aind_session.get_sessions(676909, platform=platform)) == 3
+
+
+@pytest.mark.parametrize("modality", ["behavior-videos", "behavior_videos"])
+def test_a_modality_as_abbreviation_or_folder(sandbox: Sandbox, modality: str) -> None:
+    assert DAY in aind_session.get_sessions(676909, modality=modality)
+    assert DAY in aind_session.get_sessions(modality=modality)
+
+
+def test_without_a_subject(sandbox: Sandbox) -> None:
+    every = aind_session.get_sessions(start_date="2000")
+    for platform in ("ecephys", "SmartSPIM"):
+        found = aind_session.get_sessions(platform=platform)
+        assert {s for s in every if s.platform == platform} <= set(found)
+        # Code Ocean knows platforms: sessions without a record are found by it.
+        for session in set(found) - set(every):
+            assert session.platform == platform
+            assert not session.docdb
+    assert aind_session.get_sessions(date="2023-12-13") == (DAY,)
+    project = DAY.docdb.project
+    assert project
+    found = aind_session.get_sessions(project=project)
+    assert DAY in found
+    assert {s.docdb.project for s in found} == {project}
+
+
+def test_the_iterator_finds_the_same(sandbox: Sandbox) -> None:
+    every = aind_session.get_sessions(start_date="2000")
+    assert len(every) > 15
+    assert tuple(aind_session.iter_sessions(start_date="2000")) == every
+    some = aind_session.get_sessions(platform="ecephys", end_date="2024-01-02")
+    assert tuple(aind_session.iter_sessions(platform="ecephys", end_date="2024-01-02")) == some
+    assert tuple(aind_session.iter_sessions(subject_id=676909, date="2023-12-13")) == (DAY,)
+
+
+@pytest.mark.parametrize(
+    ("filters", "hint"),
+    [
+        ({"subject_id": 676909, "platform": "ecefys"}, "did you mean ecephys"),
+        ({"platform": "smartspin"}, "did you mean SmartSPIM"),
+        ({"modality": "pophy"}, "did you mean pophys"),
+        ({"project": "no such project at all"}, "project"),
+        ({"subject_id": 676909, "date": "yesterday"}, "yesterday"),
+        ({"subject_id": 676909, "start_date": "2023-13-01"}, "2023-13-01"),
+        ({}, "needs a subject"),
+        ({"subject_id": "no subject"}, "subject"),
+    ],
+)
+def test_a_filter_that_can_match_nothing_says_so(
+    sandbox: Sandbox, filters: dict[str, Any], hint: str
+) -> None:
+    with pytest.raises(ValueError, match=hint):
+        aind_session.get_sessions(**filters)
+
+
+def test_nothing_found_is_no_error(sandbox: Sandbox) -> None:
+    assert aind_session.get_sessions(123456) == ()
+    assert aind_session.get_sessions(676909, platform="SmartSPIM") == ()
+    assert aind_session.get_sessions(676909, date="2001-01-01") == ()
+
+
+def test_a_platform_that_only_data_have_is_known() -> None:
+    catalogue = Catalogue()
+    invent_session(catalogue, "newscope_990002_2024-01-01_10-00-00", modalities=["behavior"])
+    with aind_session.sandbox(catalogue):
+        (found,) = aind_session.get_sessions(990002, platform="newscope")
+        assert found.platform == "newscope"
+        with pytest.raises(InvalidFilterError, match="newscope"):
+            aind_session.get_sessions(990002, platform="newscop")
+
+
+def test_leading_zeros_are_kept() -> None:
+    catalogue = Catalogue()
+    invent_session(catalogue, "ecephys_018559_2024-01-01_10-00-00", modalities=["ecephys"])
+    with aind_session.sandbox(catalogue):
+        (found,) = aind_session.get_sessions("018559")
+        assert found.subject_id == "018559"
+        assert Subject("018559").sessions == (found,)
+
+
+@given(seed=st.integers(0, 3), data=st.data())
+def test_any_filters_agree_with_a_filter_by_hand(seed: int, data: st.DataObject) -> None:
+    catalogue, truth = _worlds(seed)
+    subject = data.draw(st.sampled_from(sorted(truth.subjects)))
+    dates = st.dates(datetime.date(2018, 1, 1), datetime.date(2027, 1, 1))
+    start, end = data.draw(st.none() | dates), data.draw(st.none() | dates)
+    platform = data.draw(st.sampled_from([None, "ecephys", "behavior"]))
+    with aind_session.sandbox(catalogue):
+        found = aind_session.get_sessions(
+            subject, platform=platform, start_date=start, end_date=end
+        )
+        expected = [
+            s
+            for s in truth.subjects[subject].sessions
+            if (start is None or aind_session.Session(s).dt.date() >= start)
+            and (end is None or aind_session.Session(s).dt.date() <= end)
+        ]
+        if platform is None:
+            assert [s.id for s in found] == expected
+        else:
+            named = [s for s in expected if s.startswith(f"{platform}_")]
+            assert {s.id for s in found if not s.id[0].isdigit()} == set(named)
+
+
+_made: dict[int, Any] = {}
+
+
+def _worlds(seed: int) -> Any:
+    if seed not in _made:
+        _made[seed] = invent_world(seed, 40)
+    return _made[seed]
