@@ -209,9 +209,8 @@ def test_a_sorting_without_nwb_or_output_failed(box: Sandbox) -> None:
     for created, found in ((1714600000, no_nwb), (1714700000, no_output)):
         add_sorting(box.catalogue, INVENTED, created, found)
     assert ecephys(INVENTED).is_sorted is False
-    aind_session.Session(INVENTED).refresh()
-    box.reset()
     add_sorting(box.catalogue, INVENTED, 1714800000, cuda)
+    aind_session.Session(INVENTED).refresh()
     assert ecephys(INVENTED).is_sorted is True
     failed = [asset.is_sorting_error for asset in ecephys(INVENTED).sorted_data_assets]
     assert failed == [True, True, False]
@@ -323,7 +322,7 @@ def test_twenty_sortings_in_few_requests(
     files = sorting_files(INVENTED, "kilosort4", era=era, precurated=precurated)
     for number in range(20):
         add_sorting(box.catalogue, INVENTED, start + number, files)
-    box.latency = 0.15
+    box.latency = 0.1
     extension = ecephys(INVENTED)
     assert extension.is_sorted
     assert extension.sorter.names == ("kilosort4",)
@@ -354,6 +353,21 @@ def test_an_answer_is_not_asked_for_again(sandbox: Sandbox) -> None:
     sandbox.requests.clear()
     assert look() == first
     assert sandbox.count() == 0
+
+
+def test_refresh_forgets_what_the_files_told(box: Sandbox) -> None:
+    files = sorting_files(INVENTED, "kilosort4")
+    first = {key: text for key, text in files.items() if key in ("output", "subject.json")}
+    asset_id = add_sorting(box.catalogue, INVENTED, 1714600000, first)
+    session = aind_session.Session(INVENTED)
+    assert session.ecephys.is_sorted is False
+    assert session.ecephys.sorter.names == ()
+    for key in files.keys() - first.keys():
+        box.catalogue.add_object(RESULTS_BUCKET, f"{asset_id}/{key}", files[key])
+    assert session.ecephys.is_sorted is False
+    session.refresh()
+    assert session.ecephys.is_sorted is True
+    assert session.ecephys.sorter.names == ("kilosort4",)
 
 
 # -- services that do not answer -------------------------------------------------------------------

@@ -1,0 +1,301 @@
+"""Failed runs, by their log and what they left; runs of the sorting pipeline, and starting one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from codeocean.computation import Computation
+from hypothesis import given
+from hypothesis import strategies as st
+
+import aind_session
+from aind_session.catalogue import Catalogue
+from aind_session.catalogue.invent import invent_session
+from aind_session.catalogue.serving import Sandbox
+from aind_session.errors import MissingFileError
+from aind_session.extensions.ecephys import EcephysExtension
+from aind_session.lookup import computations, outputs
+from aind_session.services.models import decode_computation
+from aind_session.services.storage import Listing
+
+TRIGGER, PIPELINE = "eb5a26e4-a391-4d79-9da5-1ab65b71253f", "1f8f159a-7670-47a9-baf1-078905fc9c2e"
+RAW = "16d46411-540a-4122-b47f-8cb2a15d593a"
+DOCUMENTED = "ecephys_676909_2023-12-13_13-43-40"
+INVENTED = "ecephys_999997_2024-05-01_10-00-00"
+RUNNING = "ecephys_999999_2024-01-02_10-00-00"
+
+SORTING_LOG = "N E X T F L O W  ~  version 22.10.8\n[5e] spike sorting kilosort2_5: ProbeA\n"
+CUDA = "The CUDA error was: CUDA_ERROR_OUT_OF_MEMORY\n"
+ERRORS = (
+    "Essential container in task exited",
+    "Out of memory.",
+    "Task failed to start - DockerTimeoutError",
+    "Traceback (most recent call last):",
+    "Command error:",
+    "WARN: Killing running tasks",
+)
+harmless = st.text("abcdefghij \n:.", max_size=60)
+
+
+# -- logs ------------------------------------------------------------------------------------------
+
+
+@given(harmless, st.sampled_from(ERRORS), harmless, st.booleans())
+def test_a_log_with_an_error_is_that_of_a_failed_run(
+    before: str, error: str, after: str, of_sorting: bool
+) -> None:
+    start = SORTING_LOG if of_sorting else ""
+    assert outputs.is_output_error(start + before + error + after)
+    assert outputs.is_output_error(start + CUDA + before + error + after)
+
+
+@given(harmless, harmless)
+def test_a_cuda_error_alone_is_a_warning_in_a_sorting(before: str, after: str) -> None:
+    assert outputs.is_output_error(before + CUDA + after)
+    assert not outputs.is_output_error(SORTING_LOG + before + CUDA + after)
+    assert not outputs.is_output_error(before + after)
+
+
+@pytest.mark.parametrize(
+    ("log", "is_sorting"),
+    [
+        (SORTING_LOG, True),
+        ("N E X T F L O W\nsorting", False),
+        ("N E X T F L O W\nkilosort4", False),
+        ("spike sorting by kilosort4", False),
+        ("", False),
+    ],
+)
+def test_logs_of_sorting_pipelines(log: str, is_sorting: bool) -> None:
+    assert outputs.is_output_file_from_sorting_pipeline(log) is is_sorting
+
+
+@pytest.mark.parametrize(
+    ("root", "log", "is_sorting", "failed"),
+    [
+        (Listing(("nwb", "curated"), ("output",), True), SORTING_LOG, True, False),
+        (Listing(("curated",), ("output",), True), SORTING_LOG, True, True),
+        (Listing(("curated",), ("output",), True), SORTING_LOG, False, True),
+        (Listing(("curated",), ("output",), True), "done", True, True),
+        (Listing(("tracks",), ("output",), True), "done", False, False),
+        (Listing((), ("output", "ecephys.nwb.zarr"), True), SORTING_LOG, True, False),
+        (Listing(("nwb",), (), True), None, True, True),
+        (Listing(), None, False, True),
+    ],
+)
+def test_why_a_result_failed(
+    root: Listing, log: str | None, is_sorting: bool, failed: bool
+) -> None:
+    content = None if log is None else log.encode()
+    assert (outputs.why_failed(root, content, is_sorting=is_sorting) is not None) is failed
+
+
+def test_raw_data_never_failed_for_want_of_a_log(sandbox: Sandbox) -> None:
+    from aind_session.lookup import sorting
+
+    assert outputs.is_asset_error(sorting.asset_by_id(RAW)) is False
+    with pytest.raises(MissingFileError, match="no file 'output'"):
+        outputs.output_of_asset(sorting.asset_by_id(RAW))
+
+
+def run(**changes: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "id": "11111111-0000-4000-8000-000000000001",
+        "created": 1714600000,
+        "name": "Run 1",
+        "owner": "22222222-0000-4000-8000-000000000001",
+        "run_time": 60,
+        "state": "completed",
+        "end_status": "succeeded",
+        "exit_code": 0,
+        "has_results": True,
+        "_capsule": "33333333-0000-4000-8000-000000000001",
+        "_files": {"output": "done", "results/table.csv": "1"},
+    }
+    return known | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({}, False),
+        ({"end_status": None, "exit_code": None, "has_results": None}, False),
+        ({"state": "failed"}, True),
+        ({"end_status": "failed"}, True),
+        ({"end_status": "stopped"}, True),
+        ({"exit_code": 1}, True),
+        ({"has_results": False}, True),
+        ({"_files": {}}, True),
+        ({"_files": {"output": "done"}}, True),
+        ({"_files": {"output": "done", "nextflow/trace.txt": ""}}, True),
+        ({"_files": {"table.csv": ""}}, True),
+        ({"_files": {"output": "Out of memory.", "table.csv": ""}}, True),
+        ({"_files": {"output": SORTING_LOG + CUDA, "curated/x": ""}}, False),
+        ({"state": "running", "end_status": None, "exit_code": None, "has_results": None}, False),
+        ({"state": "thawing", "end_status": None, "exit_code": None, "has_results": None}, False),
+    ],
+)
+def test_failed_computations(sandbox: Sandbox, changes: dict[str, Any], failed: bool) -> None:
+    from aind_session.services import codeocean
+
+    known = run(**changes)
+    sandbox.catalogue.add_computation(known)
+    computation = decode_computation(codeocean.get_computation(known["id"]))
+    assert outputs.is_computation_error(computation) is failed
+
+
+def test_log_of_a_computation(sandbox: Sandbox) -> None:
+    sandbox.catalogue.add_computation(run())
+    sandbox.catalogue.add_computation(run(id="11111111-0000-4000-8000-000000000002", _files={}))
+    assert outputs.output_of_computation("11111111-0000-4000-8000-000000000001") == "done"
+    with pytest.raises(FileNotFoundError, match="no file 'output'"):
+        outputs.output_of_computation("11111111-0000-4000-8000-000000000002")
+    with pytest.raises(ValueError, match="404"):
+        outputs.output_of_computation("11111111-0000-4000-8000-000000000003")
+
+
+# -- under way -------------------------------------------------------------------------------------
+
+
+def test_identifiers_of_capsule_and_pipeline_and_their_older_names() -> None:
+    assert EcephysExtension.DEFAULT_TRIGGER_CAPSULE_ID == TRIGGER
+    assert EcephysExtension.DEFAULT_SORTING_PIPELINE_ID == PIPELINE
+    instance = aind_session.Session(DOCUMENTED).ecephys
+    for place in (EcephysExtension, instance):
+        with pytest.warns(DeprecationWarning, match="use DEFAULT_TRIGGER_CAPSULE_ID"):
+            assert place.TRIGGER_CAPSULE_ID == TRIGGER
+        with pytest.warns(DeprecationWarning, match="use DEFAULT_SORTING_PIPELINE_ID") as told:
+            assert place.SORTING_PIPELINE_ID == PIPELINE
+        assert told[0].filename == __file__
+
+
+def test_what_is_being_sorted(sandbox: Sandbox) -> None:
+    extension = aind_session.Session(RUNNING).ecephys
+    (current,) = extension.current_sorting_pipeline_computations
+    assert isinstance(current, Computation)
+    assert str(current.state) == "running"
+    assert aind_session.Session(DOCUMENTED).ecephys.current_sorting_pipeline_computations == ()
+    raw = aind_session.Session(RUNNING).raw_data_asset
+    for place in (EcephysExtension, extension, aind_session.ecephys):
+        assert place.get_current_sorting_pipeline_computations() == (current,)
+        for known in (raw, raw.id):
+            assert place.get_current_sorting_pipeline_computations(
+                raw_data_asset_id_or_model=known
+            ) == (current,)
+        assert place.get_current_sorting_pipeline_computations(PIPELINE, RAW) == ()
+        with pytest.raises(ValueError, match="404"):
+            place.get_current_sorting_pipeline_computations(pipeline_id=RAW)
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with aind_session.sandbox(Catalogue(buckets={"aind-open-data": {"public": True}})) as box:
+        box.launches.polls = None
+        invent_session(box.catalogue, INVENTED)
+        yield box
+
+
+def launched(box: Sandbox, capsule: str = TRIGGER) -> list[dict[str, Any]]:
+    return [one for one in box.launched if one["_capsule"] == capsule]
+
+
+def test_runs_are_ascending_and_end(box: Sandbox) -> None:
+    extension = aind_session.Session(INVENTED).ecephys
+    for _ in range(3):
+        extension.run_sorting(skip_already_sorting=False)
+    created = [c.created for c in extension.current_sorting_pipeline_computations]
+    assert len(created) == 3
+    assert created == sorted(created)
+    box.advance(steps=2)
+    assert len(extension.current_sorting_pipeline_computations) == 3
+    box.advance()
+    assert not extension.current_sorting_pipeline_computations
+
+
+def test_a_sorting_is_started(box: Sandbox) -> None:
+    session = aind_session.Session(INVENTED)
+    started = session.ecephys.run_sorting()
+    assert isinstance(started, Computation)
+    (computation,) = launched(box)
+    assert started.id == computation["id"]
+    values = [parameter["value"] for parameter in computation["parameters"]]
+    assert values == ["ecephys_ks25", session.raw_data_asset.id]
+
+
+@pytest.mark.parametrize("pipeline_type", computations.PIPELINE_TYPES)
+def test_kinds_of_sorting(box: Sandbox, pipeline_type: str) -> None:
+    aind_session.Session(INVENTED).ecephys.run_sorting(pipeline_type=pipeline_type)
+    assert launched(box)[0]["parameters"][0]["value"] == pipeline_type
+
+
+def test_parameters_and_capsule_can_be_others(box: Sandbox) -> None:
+    other = "9fe42995-ffff-40ff-9c4c-c8206b8aacb5"
+    extension = aind_session.Session(INVENTED).ecephys
+    extension.run_sorting(trigger_capsule_id=other, override_parameters=["a", "b", "c"])
+    (computation,) = launched(box, other)
+    assert [p["value"] for p in computation["parameters"]] == ["a", "b", "c"]
+    assert not launched(box)
+
+
+def test_a_sorting_is_not_started_twice(box: Sandbox) -> None:
+    extension = aind_session.Session(INVENTED).ecephys
+    extension.run_sorting()
+    (running,) = extension.current_sorting_pipeline_computations
+    again = extension.run_sorting()
+    assert again == running
+    assert len(launched(box)) == 1
+    extension.run_sorting(skip_already_sorting=False)
+    assert len(launched(box)) == 2
+    box.advance(steps=3)
+    extension.run_sorting()
+    assert len(launched(box)) == 3
+
+
+def test_nor_while_the_capsule_has_not_launched_the_pipeline(box: Sandbox) -> None:
+    extension = aind_session.Session(INVENTED).ecephys
+    first = extension.run_sorting()
+    for computation in launched(box, PIPELINE):
+        box.catalogue.computations.remove(computation)
+    assert extension.current_sorting_pipeline_computations == ()
+    assert extension.run_sorting().id == first.id
+    assert len(launched(box)) == 1
+
+
+def test_nor_by_threads_at_the_same_time(box: Sandbox) -> None:
+    session = aind_session.Session(INVENTED)
+    assert session.raw_data_asset
+    box.latency = 0.01
+    threads = [threading.Thread(target=session.ecephys.run_sorting) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(launched(box)) == 1
+
+
+def test_a_start_that_fails_is_not_sent_again(box: Sandbox) -> None:
+    fault = box.fail("codeocean", path="/computations$", method="POST", status=503, times=None)
+    with pytest.raises(aind_session.ServiceError):
+        aind_session.Session(INVENTED).ecephys.run_sorting()
+    posts = [r for r in box.requests if r.method == "POST" and r.path.endswith("/computations")]
+    assert len(posts) == 1
+    assert fault
+
+
+def test_nothing_is_started_where_it_is_not_known_what_runs(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
+    box.fail("codeocean", path=PIPELINE, times=None)
+    with pytest.raises(aind_session.ServiceError):
+        aind_session.Session(INVENTED).ecephys.run_sorting()
+    assert launched(box) == []
+
+
+def test_nothing_is_started_without_raw_data(box: Sandbox) -> None:
+    with pytest.raises(AttributeError, match="no raw data asset"):
+        aind_session.Session("ecephys_999997_2024-05-02_10-00-00").ecephys.run_sorting()
+    assert box.launched == []
