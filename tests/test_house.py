@@ -31,6 +31,7 @@ FLOORS = [
     "services",
     "records",
     "lookup",
+    "derived",
     "plugins",
     "extension",
     "subject",

@@ -33,8 +33,8 @@ def get_sessions(
 
     Asked of Code Ocean and DocDB at the same time, and joined; sessions that only one of them
     knows are included. A folder in S3 that neither knows is found by name only: ask the `Session`.
-    Without a subject, DocDB is asked alone (it has all filters), and Code Ocean too where a platform
-    is the only filter beside dates.
+    Without a subject, DocDB is asked, which has all filters, and Code Ocean too where a platform is
+    the only filter beside dates.
 
     Parameters
     ----------
