@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_a_session_that_was_only_named_asks_and_loads_nothing() -> None:
 
 def test_nothing_is_asked_ever(box: Sandbox) -> None:
     session = aind_session.Session(SESSION)
-    things = [session, session.subject, aind_session.Sessions([session])]
+    things: list[Any] = [session, session.subject, aind_session.Sessions([session])]
     for thing in things:
         assert "676909" in thing._repr_html_()
     assert box.count() == 0
@@ -82,7 +83,7 @@ def test_nothing_is_asked_ever(box: Sandbox) -> None:
         assert known.id in known._repr_html_()
     before = box.count()
     for thing in (*things, *sessions, *(s.subject for s in sessions), sessions):
-        thing._repr_html_()  # type: ignore[attr-defined]
+        thing._repr_html_()
     display.assets_html(assets)
     assert box.count() == before
 

@@ -31,6 +31,8 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 PATIENCE = 10.0
 #: Seconds: S3 refuses what is signed by a clock that is off by more than a quarter of an hour.
 SKEW_NOTED, SKEW_REFUSED = 60.0, 900.0
+#: Where a capsule or pipeline has what is attached to it.
+DATA = Path("/data")
 #: What the package stands on.
 NEEDED = (
     *("aind-session", "aind-data-access-api", "boto3", "codeocean", "npc-session", "s3fs"),
@@ -71,12 +73,16 @@ def run_all() -> list[Check]:
             ("domain", domain),
             *((f"DocDB {g}", lambda g=g: generation(g)) for g in ("v1", "v2")),
             ("AWS credentials", aws),
-            *((f"bucket {b}", lambda b=b: bucket(b)) for b in buckets),
+            *(("bucket", lambda b=b: bucket(b)) for b in buckets),
             ("mounts", mounts),
             ("namespaces", namespaces),
         ]
-        with ThreadPoolExecutor(len(asks), thread_name_prefix="doctor") as pool:
+        pool = ThreadPoolExecutor(len(asks), thread_name_prefix="doctor")
+        try:
             return [r for some in pool.map(lambda ask: _run(*ask), asks) for r in some]
+        finally:
+            # All have ended, unless somebody has lost patience: who then waits for no check.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextlib.contextmanager
@@ -227,39 +233,37 @@ def aws() -> Iterator[Check]:
 
 def bucket(name: str) -> Iterator[Check]:
     """Check that a bucket can be listed."""
-    title = f"bucket {name}"
     try:
         keys = storage.list_keys(name, "", limit=1)
     except AccessDeniedError:
-        yield Check(WARN, title, "closed to this identity", _AWS_HELP)
+        yield Check(WARN, "bucket", f"{name}: closed to this identity", _AWS_HELP)
         return
     how = "anonymously" if storage.is_anonymous(name) else "with credentials"
     if keys:
-        yield Check(OK, title, f"read {how}")
+        yield Check(OK, "bucket", f"{name}: read {how}")
     elif _in_sandbox():
-        yield Check(OK, title, "empty in this catalogue")
+        yield Check(OK, "bucket", f"{name}: empty in this catalogue")
     else:
-        yield Check(WARN, title, "empty, or not there", "Check AIND_SESSION_BUCKETS.")
+        yield Check(WARN, "bucket", f"{name}: empty, or not there", "Check AIND_SESSION_BUCKETS.")
 
 
 def mounts() -> Iterator[Check]:
     """Check the folders that a capsule has."""
     in_capsule = bool(os.environ.get("CO_CAPSULE_ID") or os.environ.get("CO_COMPUTATION_ID"))
-    data = Path("/data")
     if not in_capsule:
         yield Check(OK, "mounts", "not in a capsule or pipeline: none are expected")
         return
     try:
-        attached = sorted(entry.name for entry in data.iterdir())
+        attached = sorted(entry.name for entry in DATA.iterdir())
     except OSError as error:
-        told = f"/data cannot be read: {error.strerror}"
+        told = f"{DATA} cannot be read: {error.strerror}"
         yield Check(FAIL, "mounts", told, "Restart the capsule.")
         return
     if attached:
         shown = ", ".join(attached[:5]) + (", ..." if len(attached) > 5 else "")
-        yield Check(OK, "mounts", f"/data has {len(attached)} attached: {shown}")
+        yield Check(OK, "mounts", f"{DATA} has {len(attached)} attached: {shown}")
     else:
-        yield Check(WARN, "mounts", "/data is empty", "Attach data assets to the capsule.")
+        yield Check(WARN, "mounts", f"{DATA} is empty", "Attach data assets to the capsule.")
 
 
 def namespaces() -> Iterator[Check]:

@@ -65,12 +65,14 @@ def start_sandbox(where: str) -> None:
     InvalidFilterError
         There is no catalogue at that place (a `ValueError`).
     """
+    from aind_session.cli import output
     from aind_session.errors import InvalidFilterError
 
     if where not in (BUNDLED, "") and not (Path(where) / HEADER).is_file():
         raise InvalidFilterError(
             f"{where!r} is no folder of a catalogue (there is no {HEADER} in it)."
         )
+    output.command[1:] = ["--sandbox"] if where in (BUNDLED, "") else [f"--sandbox={where}"]
     # A sandbox that serves already, in the process that started this one, is not the one meant.
     os.environ.pop("AIND_SESSION_SANDBOX_ACTIVE", None)
     os.environ["AIND_SESSION_SANDBOX"] = (

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import datetime
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -122,20 +123,26 @@ def write_facts(title: str, facts: Mapping[str, object]) -> None:
 
 def write_checks(checks: Sequence[Any]) -> None:
     """Write the checks of `doctor`: state, name, what is told, and below what to do next."""
+    if is_terminal():
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for check in checks:
+            table.add_row(
+                Text(check.state, style=_COLOURS[check.state]),
+                Text(check.check),
+                Text(printable(check.told), overflow="fold"),
+            )
+            if check.next:
+                table.add_row("", "", Text(printable(check.next), style="italic"))
+        _rich(table)
+        return
     width = max(len(check.check) for check in checks)
     for check in checks:
-        told, advice = printable(check.told), printable(check.next)
-        if is_terminal():
-            from rich.text import Text
-
-            line = Text.assemble(
-                (f"{check.state:<4}", _COLOURS[check.state]), f"  {check.check:<{width}}  {told}"
-            )
-            _rich(line, *([Text(f"      {advice}", style="dim")] if advice else []))
-            continue
-        print(f"{check.state:<4}  {check.check:<{width}}  {told}")
-        if advice:
-            print(f"{'':<6}{'':<{width}}  next: {advice}")
+        print(f"{check.state:<4}  {check.check:<{width}}  {printable(check.told)}")
+        if check.next:
+            print(f"{'':<6}{'':<{width}}  next: {printable(check.next)}")
 
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -146,26 +153,33 @@ def note(text: str) -> None:
     print(f"note: {printable(text)}", file=sys.stderr)
 
 
-def complain(text: str, advice: str) -> None:
-    """Tell why there is no answer, and the next command to try."""
+#: How this command was called, for commands that are suggested.
+command = ["aind-session"]
+
+
+def complain(text: str, *advice: str) -> None:
+    """Tell why there is no answer, and the next command to try, by its words."""
     print(f"aind-session: {printable(text)}", file=sys.stderr)
-    print(f"Try: {advice}", file=sys.stderr)
+    print(f"Try: {printable(shlex.join([*command, *advice]))}", file=sys.stderr)
 
 
 def write_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write a table."""
     cells = [[in_a_cell(value) for value in row] for row in rows]
     if is_terminal():
-        from rich import box
+        from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, header_style="cyan", pad_edge=False)
-        for name in names:
-            table.add_column(name, overflow="fold")
+        console = Console(highlight=False)
+        table = Table(box=None, header_style="cyan", padding=(0, 2, 0, 0))
+        for number, name in enumerate(names):
+            # An ID that stands first is broken by no terminal that has room for one.
+            is_id = number == 0 and name == "id" and console.width > 60
+            table.add_column(name, overflow="fold", no_wrap=is_id)
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))
-        _rich(table)
+        console.print(table)
         return
     lines = [list(names), *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]

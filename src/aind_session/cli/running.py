@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from aind_session.errors import (
     InvalidIdentifierError,
     NotFoundError,
 )
+
+#: Names of the threads that put questions.
+_WORKERS = ("aind_session", "doctor")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -33,14 +37,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         try:
             result = app(args=settled, prog_name="aind-session", standalone_mode=False)
             code = result if isinstance(result, int) else FOUND
+            if code == INTERRUPTED:
+                # How newer typer tells of Ctrl-C.
+                return _interrupted()
             notes.tell()
             sys.stdout.flush()
             return code
         except BrokenPipeError:
             return _unread()
         except KeyboardInterrupt:
-            print("Interrupted.", file=sys.stderr)
-            return INTERRUPTED
+            return _interrupted()
         except SystemExit as leaving:
             # How typer ends completion, and what is written to a pipe that is closed.
             if isinstance(leaving.__context__, OSError):
@@ -57,39 +63,47 @@ def _unread() -> int:
     return UNREAD
 
 
+def _interrupted() -> int:
+    print("Interrupted.", file=sys.stderr)
+    if any(t.name.startswith(_WORKERS) for t in threading.enumerate()):
+        # Python would wait for the questions that are under way: for seconds, with nothing shown.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+    return INTERRUPTED
+
+
 def _tell(error: Exception, arguments: list[str], debug: bool) -> int:
     if type(error).__name__ == "Abort":
-        print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
     if debug:
         traceback.print_exception(error)
     line, advice, code = _in_words(error, arguments)
     notes.tell()
-    output.complain(line, advice)
+    output.complain(line, *advice)
     return code
 
 
-def _in_words(error: Exception, arguments: list[str]) -> tuple[str, str, int]:
-    """Give an error's line, the next command to try, and the exit code."""
+def _in_words(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, ...], int]:
+    """Give an error's line, the words of the next command to try, and the exit code."""
     line = next(iter(str(error).splitlines()), "") or type(error).__name__
     words = [a for a in arguments if not a.startswith("-")]
-    verb = words[0] if words else ""
+    helped = (words[0], "--help") if words and _knows(words[0]) else ("--help",)
     if _is_usage_error(error):
-        helped = f"aind-session {verb} --help" if _knows(verb) else "aind-session --help"
-        return error.format_message().replace("\n", " "), helped, USAGE  # type: ignore[attr-defined]
+        line = error.format_message().replace("\n", " ")  # type: ignore[attr-defined]
+        return line, helped, USAGE
     if isinstance(error, InvalidIdentifierError) and len(words) > 1 and _is_subject(words[1]):
         line = f"{words[1]!r} can be a subject's ID, but names no session."
-        return line, f"aind-session list {words[1]}", USAGE
+        return line, ("list", words[1]), USAGE
     if isinstance(error, InvalidIdentifierError | InvalidFilterError):
-        return line, f"aind-session {verb} --help".replace("  ", " "), USAGE
+        return line, helped, USAGE
     if isinstance(error, NotFoundError):
-        advice = getattr(error, "advice", f"aind-session explain {' '.join(words[1:])}")
-        return line, advice, NOT_FOUND
+        return line, getattr(error, "advice", ("explain", *words[1:2])), NOT_FOUND
     if isinstance(error, AindSessionError):
-        return line, "aind-session doctor", UNKNOWN
-    again = " ".join(a for a in arguments if a != "--debug")
+        return line, ("doctor",), UNKNOWN
     line = f"this is a fault of aind-session itself: {type(error).__name__}: {line}"
-    return line, f"aind-session --debug {again}", UNKNOWN
+    front = [a for a in arguments if a.startswith("--sandbox")]
+    return line, ("--debug", *(a for a in arguments if a not in ("--debug", *front))), UNKNOWN
 
 
 def _is_usage_error(error: Any) -> bool:

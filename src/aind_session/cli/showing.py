@@ -50,7 +50,7 @@ def session(session: Session, found: Facts, as_json: bool, as_csv: bool) -> int:
         Nothing is known of it; or nothing could be found out.
     """
     if not any(_something(found.known.get(name)) for name in _EVIDENCE):
-        _raise_nothing(found, session.id, f"aind-session list {session.subject_id}")
+        _raise_nothing(found, session.id, ("list", session.subject_id))
     _write(session.id, OF_SESSION, found, as_json, as_csv)
     return FOUND
 
@@ -58,7 +58,7 @@ def session(session: Session, found: Facts, as_json: bool, as_csv: bool) -> int:
 def subject(subject: Subject, found: Facts, as_json: bool, as_csv: bool) -> int:
     """Write the facts of a subject; raises as `session` does."""
     if not any(_something(found.known.get(name)) for name in OF_SUBJECT):
-        _raise_nothing(found, f"subject {subject.id}", "aind-session list --help")
+        _raise_nothing(found, f"subject {subject.id}", ("list", "--help"))
     _write(subject.id, OF_SUBJECT, found, as_json, as_csv)
     return FOUND
 
@@ -67,7 +67,7 @@ def _something(value: Any) -> bool:
     return bool(value.get("count", True)) if isinstance(value, dict) else bool(value)
 
 
-def _raise_nothing(found: Facts, what: str, advice: str) -> None:
+def _raise_nothing(found: Facts, what: str, advice: tuple[str, ...]) -> None:
     if found.unknown:
         reasons = "; ".join(found.reasons())
         raise ServiceError(f"Nothing could be found out about {what}: {reasons}")

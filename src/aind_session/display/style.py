@@ -6,21 +6,17 @@ from __future__ import annotations
 # JupyterLab's and VS Code's own colours where they are defined, else what the page or the system
 # says of itself.
 STYLE = """<style>
-.aind-session{--aind-light-bg:#fff;--aind-light-fg:#1f2328;--aind-light-link:#0b62b5;
---aind-dark-bg:#1c1f24;--aind-dark-fg:#dfe3e8;--aind-dark-link:#6cb6ff;
+.aind-session{--aind-light-bg:#fff;--aind-light-fg:#1f2328;
+--aind-dark-bg:#1c1f24;--aind-dark-fg:#dfe3e8;
 --aind-bg:var(--jp-layout-color1,var(--vscode-editor-background,var(--aind-light-bg)));
---aind-fg:var(--jp-content-font-color1,var(--vscode-editor-foreground,var(--aind-light-fg)));
---aind-link:var(--jp-content-link-color,var(--vscode-textLink-foreground,var(--aind-light-link)))}
+--aind-fg:var(--jp-content-font-color1,var(--vscode-editor-foreground,var(--aind-light-fg)))}
 @media (prefers-color-scheme:dark){.aind-session{
 --aind-bg:var(--jp-layout-color1,var(--vscode-editor-background,var(--aind-dark-bg)));
---aind-fg:var(--jp-content-font-color1,var(--vscode-editor-foreground,var(--aind-dark-fg)));
---aind-link:var(--jp-content-link-color,var(--vscode-textLink-foreground,var(--aind-dark-link)))}}
+--aind-fg:var(--jp-content-font-color1,var(--vscode-editor-foreground,var(--aind-dark-fg)))}}
 html[data-theme=dark] .aind-session,body[data-theme=dark] .aind-session,
-html[theme=dark] .aind-session{--aind-bg:var(--aind-dark-bg);--aind-fg:var(--aind-dark-fg);
---aind-link:var(--aind-dark-link)}
+html[theme=dark] .aind-session{--aind-bg:var(--aind-dark-bg);--aind-fg:var(--aind-dark-fg)}
 html[data-theme=light] .aind-session,body[data-theme=light] .aind-session,
-html[theme=light] .aind-session{--aind-bg:var(--aind-light-bg);--aind-fg:var(--aind-light-fg);
---aind-link:var(--aind-light-link)}
+html[theme=light] .aind-session{--aind-bg:var(--aind-light-bg);--aind-fg:var(--aind-light-fg)}
 .aind-session{background:var(--aind-bg);color:var(--aind-fg);border:1px solid rgba(128,128,128,.4);
 border-radius:6px;padding:.6em .9em;margin:.3em 0;display:inline-block;max-width:100%;
 overflow-x:auto;font-size:13px;line-height:1.45;text-align:left;box-sizing:border-box}
@@ -36,6 +32,5 @@ border:0;background:none;color:inherit;font-size:inherit;white-space:normal;max-
 .aind-session .aind-name{font-family:var(--jp-code-font-family,ui-monospace,monospace);
 font-size:.95em;overflow-wrap:anywhere}
 .aind-session .aind-number{text-align:right}
-.aind-session a{color:var(--aind-link)}
 .aind-session summary{cursor:pointer;margin-top:.4em}
 </style>"""

@@ -9,7 +9,7 @@ import typer
 from aind_session.cli import output
 from aind_session.cli.output import AsCsv, AsJson
 
-DEFAULT_COLUMNS = "id,subject,platform,date,project,modalities"
+DEFAULT_COLUMNS = "id,platform,project,modalities"
 #: Those of `aind_session.table`, which is not loaded for `--help`; a test holds them equal.
 COLUMNS = (
     *("id", "subject", "platform", "date", "time", "dt", "genotype", "project", "session_type"),
@@ -93,5 +93,5 @@ def list_sessions(
         output.write_table(list(found), [list(row.values()) for row in rows])
     if not rows:
         whose = f" of {', '.join(subjects)}" if subjects else ""
-        output.complain(f"no session{whose} matches.", "aind-session list --help")
+        output.complain(f"no session{whose} matches.", "list", "--help")
     return FOUND if rows else NOT_FOUND

@@ -1,0 +1,51 @@
+"""Calling the command as its users do: in a process of its own, with pipes or a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+
+SESSION = "ecephys_676909_2023-12-13_13-43-40"
+RAW_ID = "16d46411-540a-4122-b47f-8cb2a15d593a"
+COMMAND = [sys.executable, "-m", "aind_session.cli"]
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """Give this process's environment with changes; None takes a variable away."""
+    env = dict(os.environ)
+    for name, value in (changes or {}).items():
+        env.pop(name, None)
+        if value is not None:
+            env[name] = value
+    return env
+
+
+def call(
+    *arguments: str, env: Mapping[str, str | None] | None = None, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run the command with its output in pipes; no traceback may come of it."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=seconds,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+    )
+    if "--debug" not in arguments:
+        assert "Traceback" not in done.stderr, done.stderr
+    assert not ANSI.search(done.stdout + done.stderr)
+    return done
+
+
+def error_of(done: subprocess.CompletedProcess[str]) -> tuple[str, str]:
+    """Give an error's line and the command to try; there is nothing else on standard error."""
+    line, advice = done.stderr.splitlines()
+    assert line.startswith("aind-session: ")
+    assert advice.startswith("Try: aind-session")
+    return line, advice

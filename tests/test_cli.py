@@ -1,0 +1,358 @@
+"""The command, in processes of its own, against the sandbox of this one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import aind_session
+from aind_session.catalogue import Catalogue, Sandbox
+from cli_calls import COMMAND, RAW_ID, SESSION, call, environment, error_of
+
+#: Small limits, where a service is made to fail.
+IMPATIENT = {"AIND_SESSION_TIMEOUT": "1", "AIND_SESSION_ATTEMPTS": "1"}
+NO_TOKEN = {"CODE_OCEAN_API_TOKEN": None}
+#: As started from a shell, whatever serves in this process.
+ALONE = {"AIND_SESSION_SANDBOX_ACTIVE": None}
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Sandbox]:
+    with aind_session.sandbox() as box:
+        yield box
+
+
+@pytest.fixture
+def box(serving: Sandbox) -> Iterator[Sandbox]:
+    serving.reset()
+    yield serving
+    serving.heal()
+
+
+# -- show ------------------------------------------------------------------------------------------
+
+
+def test_show_tells_the_facts_of_a_session(box: Sandbox) -> None:
+    done = call("show", SESSION)
+    assert (done.returncode, done.stderr) == (0, "")
+    title, *lines = done.stdout.split("\n\n")[0].splitlines()
+    facts = dict(line.split(maxsplit=1) for line in lines if not line.startswith("raw asset"))
+    assert title == SESSION
+    assert facts == {
+        "platform": "ecephys",
+        "subject": "676909",
+        "time": "2023-12-13 13:43:40",
+        "uploaded": "yes",
+        "folder": f"s3://aind-ephys-data/{SESSION}",
+        "modalities": "behavior, behavior_videos, ecephys",
+        "project": facts["project"],
+        "genotype": "Pvalb-IRES-Cre/wt;Ai32(RCL-ChR2(H134R)_EYFP)/wt",
+        "metadata": "DocDB v1",
+        "sorted": f"yes, the newest of 2 is {SESSION}_sorted_2024-03-01_16-02-45",
+        "assets": facts["assets"],
+    }
+    assert f"raw asset   {RAW_ID}" in done.stdout
+    assets = [a for a in box.catalogue.data_assets if a["name"].startswith(SESSION)]
+    assert facts["assets"] == str(len(assets))
+    # A line for each label, none of them cut off, however narrow the terminal would be.
+    names, *table = done.stdout.split("\n\n")[1].splitlines()
+    assert names.split() == ["label", "assets", "newest", "created"]
+    assert sum(int(line.split()[1]) for line in table) == len(assets)
+    shown = {line.split()[2] for line in table}
+    assert shown <= {asset["name"] for asset in assets}
+
+
+def test_show_in_json(box: Sandbox) -> None:
+    done = call("show", SESSION, "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert told["id"] == SESSION
+    assert told["is_uploaded"] is True
+    assert told["raw_data_asset"]["id"] == RAW_ID
+    assert told["modalities"] == ["behavior", "behavior_videos", "ecephys"]
+    assert told["sorting"]["is_sorted"] is True
+    assert {"label": "sorted", "count": 2} in [
+        {"label": one["label"], "count": one["count"]} for one in told["data_assets"]["labels"]
+    ]
+    assert told["unknown"] == told["may_be_missing"] == {}
+
+
+def test_show_in_csv(box: Sandbox) -> None:
+    done = call("--sandbox", "show", f"/data/{SESSION}_sorted/x.nwb", "--csv")
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert row["id"] == SESSION
+    assert (row["is_uploaded"], row["sorting"]) == ("true", "true")
+    assert row["raw_data_asset"] == RAW_ID
+    assert row["modalities"] == "behavior;behavior_videos;ecephys"
+
+
+def test_show_a_subject(box: Sandbox) -> None:
+    done = call("show", "676909")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("676909\n")
+    assert "sessions       4" in done.stdout
+    assert SESSION in done.stdout
+
+
+def test_show_asks_little(box: Sandbox) -> None:
+    # With a latency, for the order of requests to be that of their dependence.
+    box.latency = 0.05
+    call("show", SESSION)
+    box.latency = 0.0
+    # The session's five attributes (4), its record (2), and the newest sorting (2).
+    assert box.count() <= 8
+    assert box.longest_chain() <= 3
+
+
+def test_show_nothing_known(box: Sandbox) -> None:
+    done = call("show", SESSION.replace("43-40", "43-41"))
+    line, advice = error_of(done)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"has on that day: {SESSION}" in line
+    assert advice == "Try: aind-session list 676909"
+
+
+def test_show_a_subject_that_nobody_knows(box: Sandbox) -> None:
+    done = call("show", "123456")
+    line, _ = error_of(done)
+    assert done.returncode == 1
+    assert "123456" in line
+
+
+def test_show_without_token_tells_what_the_others_know(box: Sandbox) -> None:
+    done = call("show", SESSION, env=NO_TOKEN)
+    assert done.returncode == 0
+    assert f"folder      s3://aind-ephys-data/{SESSION}" in done.stdout
+    assert "genotype    Pvalb" in done.stdout
+    assert "assets      not known" in done.stdout
+    (reason,) = [line for line in done.stdout.splitlines() if "CODE_OCEAN_API_TOKEN" in line]
+    assert reason.startswith("Not known: raw asset, sorted, assets")
+    told = json.loads(call("show", SESSION, "--json", env=NO_TOKEN).stdout)
+    assert set(told["unknown"]) == {"raw_data_asset", "sorting", "data_assets"}
+
+
+def test_show_while_a_service_is_down(box: Sandbox) -> None:
+    with box.down("docdb"):
+        done = call("show", SESSION, env=IMPATIENT)
+    assert done.returncode == 0
+    assert RAW_ID in done.stdout
+    assert "genotype    not known" in done.stdout
+    assert "DocDB answered 503" in done.stdout.splitlines()[-1]
+
+
+def test_show_while_everything_is_down(box: Sandbox) -> None:
+    box.fail(times=None)
+    done = call("show", SESSION, env=IMPATIENT)
+    line, advice = error_of(done)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "503" in line
+    assert advice == "Try: aind-session doctor"
+
+
+def test_names_move_no_cursor(box: Sandbox) -> None:
+    asset = next(a for a in box.catalogue.data_assets if a["id"] == RAW_ID)
+    name = f"{SESSION}_\x1b[31mred\r\n_2030-01-01_00-00-00"
+    evil = {**asset, "id": "evil-1", "name": name, "tags": [], "created": 2e9}
+    box.catalogue.data_assets.append(evil)
+    try:
+        # `call` holds that no escape sequence comes out.
+        done = call("show", SESSION)
+    finally:
+        box.catalogue.data_assets.remove(evil)
+    assert "\\x1b[31mred\\r\\n" in done.stdout
+
+
+# -- list ------------------------------------------------------------------------------------------
+
+
+def test_list_the_sessions_of_subjects(box: Sandbox) -> None:
+    done = call("list", "676909", "668759", "--columns", "id,subject,n_assets")
+    names, *lines = done.stdout.splitlines()
+    assert names.split() == ["id", "subject", "n_assets"]
+    expected = aind_session.get_sessions([676909, 668759])
+    assert [line.split()[0] for line in lines] == [session.id for session in expected]
+    width = max(len(session.id) for session in expected)
+    assert [line[width + 2 :].split()[0] for line in lines] == [s.subject_id for s in expected]
+
+
+def test_list_in_json_and_csv_by_filters(box: Sandbox) -> None:
+    filters = ("--platform", "ecephys", "--start", "2023-12", "--end", "2023-12-13")
+    done = call("list", *filters, "--json")
+    rows = json.loads(done.stdout)
+    assert [row["id"][-19:-9] for row in rows] == ["2023-12-11", "2023-12-13"]
+    assert rows[0]["modalities"] == ["behavior", "behavior-videos", "ecephys"]
+    done = call("list", "676909", *filters, "--csv", "--columns", "id,uploaded,derived:sorted")
+    csv_rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["id"] for row in csv_rows] == [row["id"] for row in rows]
+    assert csv_rows[1]["uploaded"] == "true"
+    assert csv_rows[1]["derived:sorted"].endswith("_sorted_2024-03-01_16-02-45")
+
+
+def test_list_nothing(box: Sandbox) -> None:
+    done = call("list", "123456", "--json")
+    error_of(done)
+    assert (done.returncode, json.loads(done.stdout)) == (1, [])
+
+
+def test_list_without_token_notes_what_may_be_missing(box: Sandbox) -> None:
+    done = call("list", "676909", env=NO_TOKEN)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 5
+    (note,) = done.stderr.splitlines()
+    assert note.startswith("note: Code Ocean did not answer (No Code Ocean token")
+
+
+# -- explain and open ------------------------------------------------------------------------------
+
+
+def test_explain(box: Sandbox) -> None:
+    done = call("explain", SESSION)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{SESSION}\n")
+    assert f"raw data asset: {RAW_ID}" in done.stdout
+    told = json.loads(call("explain", SESSION, "--json").stdout)
+    steps = [step for lookup in told["lookups"] for step in lookup["steps"]]
+    assert {"Code Ocean", "DocDB", "S3"} <= {step["service"] for step in steps}
+
+
+def test_open(box: Sandbox, tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    browser = f"{sys.executable} -c \"open(r'{opened}','w').write('%s')\""
+    page = f"{box.urls['codeocean']}/data-assets/{RAW_ID}\n"
+    done = call("open", SESSION, "--print", env={"BROWSER": browser})
+    assert (done.returncode, done.stdout, done.stderr) == (0, page, "")
+    assert not opened.exists()
+    done = call("open", RAW_ID, env={"BROWSER": browser})
+    assert (done.returncode, done.stdout) == (0, page)
+    assert opened.read_text() == page.strip()
+    done = call("open", SESSION, "--print", env=NO_TOKEN)
+    assert done.returncode == 3
+    assert "CODE_OCEAN_API_TOKEN" in error_of(done)[0]
+
+
+# -- pipes, signals, the command itself ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [("explain", SESSION), ("list", "676909"), ("--help",)])
+def test_a_reader_that_leaves_is_no_error(box: Sandbox, verb: tuple[str, ...]) -> None:
+    with subprocess.Popen(
+        [*COMMAND, *verb], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (141, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("verb", [("show", SESSION), ("doctor",)])
+def test_interrupted(box: Sandbox, verb: tuple[str, ...]) -> None:
+    import signal
+
+    box.fail(kind="hang", times=None)
+    with subprocess.Popen(
+        [*COMMAND, *verb],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment({"AIND_SESSION_TIMEOUT": "30"}),
+    ) as process:
+        until = time.monotonic() + 30
+        while box.count("docdb") < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, b"", b"Interrupted.\n")
+    assert time.monotonic() - began < 5
+
+
+def test_the_installed_script() -> None:
+    script = shutil.which("aind-session", path=str(Path(sys.executable).parent))
+    if script is None:
+        pytest.skip("the package is not installed")
+    for command in ([script], [sys.executable, "-m", "aind_session"]):
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, timeout=60, env=environment()
+        )
+        assert done.stdout == f"aind-session {aind_session.__version__}\n"
+
+
+def test_help_is_quick_and_loads_no_service() -> None:
+    code = (
+        "import sys\n"
+        "from aind_session.cli import main\n"
+        "assert main(['--help']) == 0\n"
+        "heavy = {'codeocean', 'requests', 'botocore', 'msgspec', 'upath', 'npc_session'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
+    )
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        took.append(time.perf_counter() - began)
+        assert done.returncode == 0, done.stderr
+    # Three times the budget: other processes share the machine.
+    assert min(took) < 3 * 0.5
+    for verb in ("show", "list", "explain", "open", "doctor", "Exit codes: 0"):
+        assert verb in done.stdout
+
+
+def test_a_sandbox_of_its_own(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    catalogue = Catalogue.bundled()
+    for asset in catalogue.data_assets:
+        asset["name"] = asset["name"].replace("676909", "121212")
+    catalogue.save(study)
+    other = SESSION.replace("676909", "121212")
+    done = call("--sandbox", "show", SESSION, "--json")
+    assert json.loads(done.stdout)["raw_data_asset"]["id"] == RAW_ID
+    done = call("show", other, "--json", "--sandbox", str(study))
+    assert json.loads(done.stdout)["raw_data_asset"]["name"] == other
+    done = call("list", "121212", env={"AIND_SESSION_SANDBOX": str(study), **ALONE})
+    assert other in done.stdout
+    done = call("--sandbox", str(tmp_path / "none"), "show", SESSION)
+    assert (done.returncode, "catalogue" in error_of(done)[0]) == (2, True)
+
+
+def test_a_sandbox_inside_of_another(box: Sandbox, tmp_path: Path) -> None:
+    catalogue = Catalogue.bundled()
+    catalogue.data_assets.clear()
+    catalogue.save(tmp_path)
+    done = call("--sandbox", str(tmp_path), "open", SESSION, "--print")
+    assert done.returncode == 1
+    assert error_of(done)[1].startswith(f"Try: aind-session --sandbox={tmp_path} explain ")
+    assert box.count() == 0
+
+
+def test_debug_tells_all_but_secrets(box: Sandbox) -> None:
+    canary = "cop_canaryCanary0canaryCanary0canary"
+    done = call("--debug", "open", SESSION, env={"CODE_OCEAN_API_TOKEN": canary})
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+    assert "DEBUG aind_session" in done.stderr
+    assert "RefusedTokenError" in done.stderr
+    assert canary not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    env = {
+        "_AIND_SESSION_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "aind-session ex",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": "aind-session ex",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    done = call(env=env)
+    assert "explain" in done.stdout
+    assert "doctor" not in done.stdout

@@ -1,0 +1,97 @@
+"""The command in a terminal: colour, widths, nothing lost; plain where colour is not wanted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+import aind_session
+from aind_session.catalogue import Sandbox
+from cli_calls import ANSI, COMMAND, RAW_ID, SESSION, environment
+
+if sys.platform == "win32":
+    pytest.skip("there are no pseudo-terminals", allow_module_level=True)
+
+import fcntl
+import pty
+import struct
+import termios
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    with aind_session.sandbox() as serving:
+        yield serving
+
+
+def look(*arguments: str, columns: int = 100, **variables: str) -> tuple[str, int]:
+    """Run the command in a terminal; gives what stands there at the end, and the exit code."""
+    env = environment({"TERM": "xterm-256color", "NO_COLOR": None, "COLUMNS": None, **variables})
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    pid = os.posix_spawn(
+        COMMAND[0],
+        [*COMMAND, *arguments],
+        env,
+        file_actions=[(os.POSIX_SPAWN_DUP2, theirs, number) for number in (0, 1, 2)],
+    )
+    os.close(theirs)
+    written = b""
+    while True:
+        try:
+            chunk = os.read(ours, 2**16)
+        except OSError:
+            break
+        if not chunk:
+            break
+        written += chunk
+    os.close(ours)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    # What tells that something is under way is wiped out before the answer stands there.
+    return written.decode().replace("\r\n", "\n").rpartition("\x1b[2K")[2], code
+
+
+def test_show_in_colour(box: Sandbox) -> None:
+    text, code = look("show", SESSION, columns=120)
+    assert code == 0
+    assert "\x1b[" in text
+    plain = ANSI.sub("", text)
+    assert plain.startswith(f"{SESSION}\n")
+    assert RAW_ID in plain
+    assert "behavior, behavior_videos, ecephys" in plain
+    assert f"{SESSION}_sorted_2024-03-01_16-02-45" in plain
+    assert "asking about" not in plain
+
+
+@pytest.mark.parametrize("columns", [50, 80, 200])
+def test_nothing_is_lost_in_any_width(box: Sandbox, columns: int) -> None:
+    text, code = look("list", "676909", "--columns", "id,folder,modalities", columns=columns)
+    assert code == 0
+    lines = ANSI.sub("", text).splitlines()
+    assert max(len(line) for line in lines) <= columns
+    everything = sorted("".join(lines).replace(" ", ""))
+    expected = "idfoldermodalities"
+    for session in aind_session.get_sessions(676909):
+        modalities = ",".join(session.docdb.modalities)
+        expected += session.id + session.raw_data_dir.as_posix() + modalities
+    assert everything == sorted(expected)
+    if columns >= 80:
+        assert all(session.id in text for session in aind_session.get_sessions(676909))
+
+
+def test_no_colour_where_it_is_not_wanted(box: Sandbox) -> None:
+    text, _ = look("doctor", NO_COLOR="1")
+    assert "\x1b[3" not in text
+    text, _ = look("doctor")
+    assert "\x1b[32mok" in text
+
+
+def test_an_error_in_a_terminal(box: Sandbox) -> None:
+    text, code = look("list", "676909", "--date", "someday")
+    assert code == 2
+    line, advice = ANSI.sub("", text).splitlines()
+    assert "someday" in line
+    assert advice == "Try: aind-session list --help"

@@ -1,0 +1,249 @@
+"""The command's words: options, errors with the next command to try, exit codes, formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import aind_session
+from aind_session.catalogue import Sandbox
+from aind_session.cli import main, options, output
+from aind_session.cli.verbs import MODULES, list_sessions
+from aind_session.table import COLUMNS
+from cli_calls import SESSION, error_of
+
+VERBS = ("show", "list", "explain", "open", "doctor")
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with aind_session.sandbox() as serving:
+        yield serving
+
+
+class _Done:
+    """What a call in this process wrote, in the form of one in a process of its own."""
+
+    def __init__(self, returncode: int, stdout: str, stderr: str) -> None:
+        self.returncode, self.stdout, self.stderr = returncode, stdout, stderr
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    def running(*arguments: str) -> _Done:
+        code = main(arguments)
+        return _Done(code, *capsys.readouterr())
+
+    return running
+
+
+# -- global options --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "settled"),
+    [
+        ("--sandbox show ID", "--sandbox=1 show ID"),
+        ("--sandbox PATH show ID", "--sandbox=PATH show ID"),
+        ("--sandbox=PATH show ID", "--sandbox=PATH show ID"),
+        ("--sandbox missing show ID", "--sandbox=missing show ID"),
+        ("--debug --sandbox show ID", "--debug --sandbox=1 show ID"),
+        ("--sandbox --debug show ID", "--sandbox=1 --debug show ID"),
+        ("show ID --sandbox", "--sandbox=1 show ID"),
+        ("show --sandbox ID", "--sandbox=1 show ID"),
+        ("show --sandbox PATH ID", "--sandbox=PATH show ID"),
+        ("show ID --sandbox --json", "--sandbox=1 show ID --json"),
+        ("show ID --debug", "--debug show ID"),
+        ("--sandbox", "--sandbox=1"),
+        ("show -- --sandbox", "show -- --sandbox"),
+        ("list --columns a,b 676909", "list --columns a,b 676909"),
+    ],
+)
+def test_sandbox_takes_a_path_where_there_is_one(
+    given: str, settled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Folders named as a verb and as a session are no path where they are no catalogue.
+    for folder in ("PATH", "show", "ID"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "PATH" / options.HEADER).touch()
+    monkeypatch.chdir(tmp_path)
+    assert options.settle(given.split(), VERBS) == settled.split()
+
+
+@given(st.lists(st.sampled_from([*VERBS, "ID", "--json", "--sandbox", "--debug", "--", "x y"])))
+def test_settling_loses_no_word(words: list[str]) -> None:
+    settled = options.settle(words, VERBS)
+    assert options.settle(settled, VERBS) == settled
+    paths = [w.partition("=")[2] for w in settled if w.startswith("--sandbox=")]
+    kept = [w for w in settled if not w.startswith("--sandbox=")]
+    kept += [w for w in paths if w != options.BUNDLED] + ["--sandbox"] * len(paths)
+    assert sorted(kept) == sorted(words)
+
+
+def test_the_verbs_modules() -> None:
+    from aind_session.cli.app import build, verb_names
+
+    names = verb_names(build())
+    assert set(VERBS) <= set(names)
+    assert len(names) >= len(MODULES)
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line", "advice"),
+    [
+        ("", "Missing command", "--help"),
+        ("shwo x", "No such command 'shwo'", "--help"),
+        ("show", "Missing argument 'SESSION'", "show --help"),
+        ("show a b", "unexpected extra argument", "show --help"),
+        ("list --platfrm x", "No such option: --platfrm", "list --help"),
+        ("list", "list needs a subject, or a filter", "list --help"),
+        ("list 676909 --columns id,plattform", "did you mean 'platform'", "list --help"),
+        ("list 676909 --date someday", "someday", "list --help"),
+        ("list 676909 --json --csv", "exclude each other", "list --help"),
+        ("show nonsense", "'nonsense' is no subject ID", "show --help"),
+        ("explain 676909", "'676909' can be a subject's ID", "list 676909"),
+        ("open nonsense", "No session ID in 'nonsense'", "open --help"),
+        ("show ID --sandbox=nowhere", "'nowhere' is no folder of a catalogue", "show --help"),
+    ],
+)
+def test_wrong_usage_is_a_line_and_the_next_command(
+    arguments: str, line: str, advice: str, run: Any
+) -> None:
+    done = run(*(arguments.split() or ["--sandbox"]))
+    told, tried = error_of(done)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert line in told
+    assert tried.endswith(f" {advice}")
+
+
+def test_no_words_are_the_help(run: Any) -> None:
+    done = run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: aind-session" in done.stdout
+
+
+def test_an_unknown_platform_suggests_one(box: Sandbox, run: Any) -> None:
+    done = run("list", "--platform", "ecefys")
+    assert done.returncode == 2
+    assert "did you mean ecephys" in error_of(done)[0]
+
+
+def test_not_found_and_could_not_find_out_differ(
+    box: Sandbox, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
+    missing = SESSION.replace("43-40", "43-41")
+    done = run("open", missing)
+    assert (done.returncode, error_of(done)[1]) == (1, f"Try: aind-session explain {missing}")
+    box.reset()
+    with box.down("codeocean"):
+        done = run("open", SESSION)
+    assert (done.returncode, error_of(done)[1]) == (3, "Try: aind-session doctor")
+
+
+def test_a_fault_of_our_own_is_told_as_such(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aind_session.lookup import explanation
+
+    def broken(session: object) -> str:
+        raise ZeroDivisionError("a fault\nin two lines")
+
+    monkeypatch.setattr(explanation, "of_session", broken)
+    done = run("explain", SESSION)
+    line, advice = error_of(done)
+    assert done.returncode == 3
+    assert line.endswith("a fault of aind-session itself: ZeroDivisionError: a fault")
+    assert advice == f"Try: aind-session --debug explain {SESSION}"
+
+
+def test_a_fault_in_one_fact_hides_no_other(
+    box: Sandbox, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object) -> str:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(aind_session.Session, "modalities", property(broken))
+    done = run("show", SESSION)
+    assert done.returncode == 0
+    assert "modalities  not known" in done.stdout
+    assert "genotype    Pvalb" in done.stdout
+    assert "Not known: modalities. ZeroDivisionError: a fault (--debug tells more)" in done.stdout
+
+
+def test_a_session_whose_sorting_failed(box: Sandbox, run: Any) -> None:
+    for entry in box.catalogue.objects:
+        if entry["key"].endswith("/output"):
+            entry["text"] = "Traceback (most recent call last):\nRuntimeError: it failed\n"
+    done = run("show", SESSION)
+    assert "sorted      no, sorting failed; the newest of 2 is" in done.stdout
+
+
+# -- formats ---------------------------------------------------------------------------------------
+
+
+def test_help_names_every_column(run: Any) -> None:
+    assert set(list_sessions.COLUMNS) == {*COLUMNS, "derived", "derived:LABEL"}
+    done = run("list", "--help")
+    assert all(name in done.stdout for name in COLUMNS)
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text(), max_size=2),
+            min_size=2,
+            max_size=2,
+        ),
+        max_size=4,
+    )
+)
+def test_csv_and_tables_survive_any_value(rows: list[list[Any]]) -> None:
+    for write in (output.write_csv, output.write_table):
+        written = io.StringIO(newline="")
+        before, sys.stdout = sys.stdout, written
+        try:
+            if write is output.write_csv:
+                output.write_csv([dict(zip("ab", row, strict=True)) for row in rows], ["a", "b"])
+            else:
+                output.write_table(["a", "b"], rows)
+        finally:
+            sys.stdout = before
+        text = written.getvalue()
+        if write is output.write_csv:
+            assert len(list(csv.reader(io.StringIO(text, newline="")))) == len(rows) + 1
+        else:
+            # A row is a line, whatever the values have in them.
+            assert text.count("\n") == len(rows) + 1
+            assert all(c.isprintable() or c == "\n" for c in text)
+
+
+@given(st.text())
+def test_printable(text: str) -> None:
+    shown = output.printable(text)
+    assert shown.isprintable()
+    assert (shown == text) == text.isprintable()
+
+
+def test_json_where_the_output_is_no_utf8(capsys: pytest.CaptureFixture[str]) -> None:
+    class Ascii(io.StringIO):
+        encoding = "ascii"
+
+    written, before = Ascii(), sys.stdout
+    sys.stdout = written
+    try:
+        output.write_json({"name": "Ångström"})
+    finally:
+        sys.stdout = before
+    assert written.getvalue().isascii()
+    assert json.loads(written.getvalue()) == {"name": "Ångström"}
