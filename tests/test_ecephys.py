@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from codeocean.data_asset import DataAsset
+from hypothesis import given
+from hypothesis import strategies as st
 
 import aind_session
 from aind_session.catalogue import Catalogue
@@ -18,6 +20,7 @@ from aind_session.catalogue.invent_files import sorting_files
 from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import MissingAttributeError, MissingFileError, NotFoundError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
+from aind_session.lookup import sorted_probes, sorter_names
 
 DOCUMENTED = "ecephys_676909_2023-12-13_13-43-40"
 FIRST, LATEST = "1e11bdf5-b452-4fd9-bbb1-48383a9b0842", "a2a54575-b5ca-4cf0-acd0-2933e18bcb2d"
@@ -310,28 +313,86 @@ def test_probes_with_groups_serials_and_older_folders(box: Sandbox) -> None:
         assert found[2].stream.endswith("ProbeB-AP_recording1_group0")
 
 
+@given(
+    st.integers(1, 9),
+    st.integers(100, 999),
+    st.from_regex(r"Probe[A-F][0-9]?|[0-9]{5}(-[0-9])?", fullmatch=True),
+    st.sampled_from(["", "-AP", "-LFP"]),
+    st.none() | st.integers(1, 12),
+    st.none() | st.integers(0, 3),
+)
+def test_names_of_sorted_streams(
+    experiment: int, node: int, probe: str, band: str, recording: int | None, group: int | None
+) -> None:
+    stream = f"experiment{experiment}_Record Node {node}#Neuropix-PXI-100.{probe}{band}"
+    stream += "" if recording is None else f"_recording{recording}"
+    stream += "" if group is None else f"_group{group}"
+    found = sorted_probes.parse(stream)
+    serial = probe if probe[0].isdigit() else None
+    assert found == (probe, serial, group, recording, stream)
+
+
+@pytest.mark.parametrize(
+    ("stream", "name"),
+    [
+        ("ProbeA", "ProbeA"),
+        ("ProbeA-AP_recording1_group0", "ProbeA"),
+        ("50213-1", "50213-1"),
+        ("experiment1_Record Node 102#Neuropix-PXI-100.ProbeA-AP.zarr", "ProbeA"),
+        ("experiment1_Record Node 102#NI-DAQmx-101.PXI-6133_recording1", None),
+        ("", None),
+    ],
+)
+def test_other_names_of_streams(stream: str, name: str | None) -> None:
+    found = sorted_probes.parse(stream)
+    assert (found and found.name) == name
+
+
+@given(st.text())
+def test_no_text_breaks_the_reading_of_streams_and_sorters(text: str) -> None:
+    found = sorted_probes.parse(text)
+    assert found is None or found.stream == text
+    assert sorter_names.as_attribute(text).isidentifier() or not text.strip()
+
+
 # -- what is asked ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("era", "per_asset"), [("v1", 4), ("old", 4), ("none", 6)])
-@pytest.mark.parametrize("precurated", [False, True])
+@pytest.mark.parametrize(
+    ("era", "per_asset", "precurated", "failed"),
+    [("v1", 4, False, 0), ("old", 4, True, 1), ("none", 6, False, 0), ("none", 6, True, 3)],
+)
 def test_twenty_sortings_in_few_requests(
-    box: Sandbox, era: str, per_asset: int, precurated: bool
+    box: Sandbox, era: str, per_asset: int, precurated: bool, failed: int
 ) -> None:
     start = 1690000000 if precurated else 1714600000
-    files = sorting_files(INVENTED, "kilosort4", era=era, precurated=precurated)
+    good = sorting_files(INVENTED, "kilosort4", era=era, precurated=precurated)
+    bad = sorting_files(INVENTED, "kilosort4", failure="memory")
     for number in range(20):
-        add_sorting(box.catalogue, INVENTED, start + number, files)
-    box.latency = 0.1
+        add_sorting(box.catalogue, INVENTED, start + number, bad if number >= 20 - failed else good)
+    box.latency = 0.15
     extension = ecephys(INVENTED)
     assert extension.is_sorted
     assert extension.sorter.names == ("kilosort4",)
     found = [asset.sorted_probes for asset in extension.sorted_data_assets]
-    assert found == [("ProbeA",)] * 20
+    assert found == [("ProbeA",)] * (20 - failed) + [()] * failed
     assert box.count() <= 4 + 20 * per_asset
     assert box.longest_chain() <= 7
-    assert not any(asset.is_sorting_error for asset in extension.sorted_data_assets)
+    errors = [asset.is_sorting_error for asset in extension.sorted_data_assets]
+    assert errors == [False] * (20 - failed) + [True] * failed
     assert box.count() <= 4 + 20 * per_asset
+
+
+def test_a_loop_over_some_sortings_asks_for_all_at_once(box: Sandbox) -> None:
+    for number in range(6):
+        files = sorting_files(INVENTED, "kilosort4")
+        add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
+    found = ecephys(INVENTED).sorted_data_assets
+    box.requests.clear()
+    box.latency = 0.1
+    assert [asset.sorter_name for asset in found] == ["kilosort4"] * 6
+    assert box.count() == 6
+    assert box.longest_chain() == 2
 
 
 def test_the_newest_is_asked_first_and_alone_where_it_did_not_fail(box: Sandbox) -> None:

@@ -109,5 +109,5 @@ def as_attribute(name: str) -> str:
     >>> as_attribute("kilosort2.5"), as_attribute("kilosort2_5")
     ('kilosort2_5', 'kilosort2_5')
     """
-    plain = re.sub(r"\W", "_", name.strip())
+    plain = re.sub(r"\W", "_", name.strip(), flags=re.ASCII)
     return plain if plain.isidentifier() else f"_{plain}"

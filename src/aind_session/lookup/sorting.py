@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aind_session import settings
 from aind_session.errors import MissingFileError
@@ -26,6 +26,7 @@ from aind_session.lookup.sorted_probes import SortedProbe
 from aind_session.records import Record
 from aind_session.services import codeocean, keeping, pool, storage
 from aind_session.services.models import AssetSummary
+from aind_session.services.pool import Outcome
 
 T = TypeVar("T")
 
@@ -109,9 +110,15 @@ def _any_good(candidates: Sequence[AssetSummary], gaps: Gaps) -> bool:
     for size in (*_AT_ONCE, len(newest_first)):
         group, newest_first = newest_first[:size], newest_first[size:]
         asked = pool.outcomes(*(lambda a=a: outputs.is_asset_error(a) for a in group))
-        if any(gaps.fill(S3, outcome, True) is False for outcome in asked):
+        failed = [gaps.fill(_asked_of(outcome), outcome, True) for outcome in asked]
+        if not all(failed):
             return True
     return False
+
+
+def _asked_of(outcome: Outcome[Any]) -> str:
+    """Name the service that did not answer."""
+    return getattr(outcome.error, "service", "") or S3
 
 
 def _of_rows(known: Known) -> Assets:
@@ -244,10 +251,11 @@ def by_sorter(session: SessionID) -> dict[str, Assets]:
         gaps = Gaps("sorters of some sorted data assets")
         found = of_session(session)
         asked = pool.outcomes(*(lambda a=a: sorter_names.of_asset(a) for a in found))
+        _note_comparison(found)
         names: dict[str, list[AssetSummary]] = {}
         spelling: dict[str, str] = {}
         for asset, outcome in zip(found, asked, strict=True):
-            name = gaps.fill(S3, outcome, None)
+            name = gaps.fill(_asked_of(outcome), outcome, None)
             if name is not None:
                 plain = sorter_names.normalise(name)
                 spelled = spelling.setdefault(plain, sorter_names.as_attribute(name))
@@ -262,11 +270,32 @@ def by_sorter(session: SessionID) -> dict[str, Assets]:
 
 
 class _Group:
-    """Sorted assets that were found together, and which of them were asked for what."""
+    """Sorted assets that were found together, and which of them were asked for what.
+
+    Attributes
+    ----------
+    compared
+        Whether all of them have been asked something.
+    """
 
     def __init__(self, members: Assets) -> None:
         self.members = members
         self.asked: dict[str, set[str]] = {}
+        self.compared = False
+
+    def begins_loop(self, asset_id: str, what: str) -> bool:
+        """Note that an asset is asked for something; tell whether all will be, as it seems."""
+        asked = self.asked.setdefault(what, set())
+        asked.add(asset_id)
+        # With many of them, who has compared them goes on doing so: no round trip is spent on
+        # making sure.
+        begins = len(asked) > 1 or (self.compared and len(self.members) > _MANY)
+        if begins:
+            asked.clear()
+        return begins
+
+
+_MANY = 8
 
 
 #: Assets remembered with those that they were found with.
@@ -298,12 +327,19 @@ def remember(found: Assets) -> None:
         known = _groups.get(ids[0])
         group = _Group(found)
         if known is not None and [a.id for a in known.members] == ids:
-            group.asked = known.asked
+            group.asked, group.compared = known.asked, known.compared
         for asset_id in ids:
             _groups[asset_id] = group
             _groups.move_to_end(asset_id)
         while len(_groups) > KEPT:
             _groups.popitem(last=False)
+
+
+def _note_comparison(found: Assets) -> None:
+    with _lock:
+        group = _groups.get(found[0].id) if found else None
+        if group is not None:
+            group.compared = True
 
 
 def _each(asset: AssetSummary, what: str, ask: Callable[[AssetSummary], T]) -> T:
@@ -313,12 +349,9 @@ def _each(asset: AssetSummary, what: str, ask: Callable[[AssetSummary], T]) -> T
     """
     with _lock:
         group = _groups.get(asset.id)
-        asked = group.asked.setdefault(what, set()) if group is not None else set()
-        asked.add(asset.id)
-        together = group.members if group is not None and len(asked) > 1 else ()
-        if together:
-            asked.clear()
-    with trail.following(asset.id, what):
+        together = group.members if group and group.begins_loop(asset.id, what) else ()
+    session = belonging.session_of(asset.name)
+    with trail.following(asset.id if session is None else session.id, f"{what} of {asset.id}"):
         # What goes wrong with the others is told when they are asked for themselves.
         pool.outcomes(*(lambda a=a: ask(a) for a in together))
         return ask(asset)
