@@ -262,15 +262,13 @@ def _read(response: Response, asked: Asked, decode: bool) -> bytes:
     """Read a body to its end, or to the end of the question's time."""
     chunks = []
     raw = response.raw
-    # `read1` gives what has come; `read` of an older urllib3 waits for the whole chunk.
-    read = getattr(raw, "read1", raw.read)
     try:
         while True:
             remaining = asked.remaining
             if remaining <= 0:
                 raise requests.ReadTimeout("no time left")
             _limit(raw, remaining)
-            chunk = read(_CHUNK, decode_content=decode)
+            chunk = raw.read1(_CHUNK, decode_content=decode)
             if not chunk:
                 break
             chunks.append(chunk)
