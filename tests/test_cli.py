@@ -344,13 +344,22 @@ def test_debug_tells_all_but_secrets(box: Sandbox) -> None:
     assert canary not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(shell: str) -> None:
+@pytest.mark.parametrize(
+    ("shell", "typed"),
+    [
+        ("bash", "aind-session ex"),
+        ("zsh", "aind-session ex"),
+        ("fish", "aind-session ex"),
+        ("bash", "aind-session --sandbox ex"),
+        ("fish", "aind-session --sandbox ex"),
+    ],
+)
+def test_completion(shell: str, typed: str) -> None:
     env = {
         "_AIND_SESSION_COMPLETE": f"complete_{shell}",
-        "COMP_WORDS": "aind-session ex",
-        "COMP_CWORD": "1",
-        "_TYPER_COMPLETE_ARGS": "aind-session ex",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(typed.count(" ")),
+        "_TYPER_COMPLETE_ARGS": typed,
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
     }
     done = call(env=env)

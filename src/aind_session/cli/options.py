@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -53,8 +54,26 @@ def _is_path(text: str, verbs: Collection[str], verb_seen: bool) -> bool:
     if text.startswith("-"):
         return False
     if verb_seen:
-        return (Path(text) / HEADER).is_file()
+        return _is_catalogue(text)
     return text not in verbs
+
+
+def settle_completion() -> None:
+    """Settle a bare `--sandbox` in what a shell asks to be completed, too."""
+    if "_AIND_SESSION_COMPLETE" not in os.environ:
+        return
+    for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS"):
+        typed = os.environ.get(name, "")
+        # The number of words stays the same: shells tell by it which one is being typed.
+        os.environ[name] = re.sub(
+            r"(?<=\s)--sandbox(?=\s+(\S*))",
+            lambda found: found[0] if _is_catalogue(found[1]) else f"--sandbox={BUNDLED}",
+            typed,
+        )
+
+
+def _is_catalogue(folder: str) -> bool:
+    return (Path(folder) / HEADER).is_file()
 
 
 def start_sandbox(where: str) -> None:
@@ -68,7 +87,7 @@ def start_sandbox(where: str) -> None:
     from aind_session.cli import output
     from aind_session.errors import InvalidFilterError
 
-    if where not in (BUNDLED, "") and not (Path(where) / HEADER).is_file():
+    if where not in (BUNDLED, "") and not _is_catalogue(where):
         raise InvalidFilterError(
             f"{where!r} is no folder of a catalogue (there is no {HEADER} in it)."
         )

@@ -28,6 +28,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command; see `aind_session.cli.main`."""
     from aind_session.cli.app import build, verb_names
 
+    options.settle_completion()
     app = build()
     given = sys.argv[1:] if arguments is None else list(arguments)
     settled = options.settle(given, verb_names(app)) or ["--help"]
