@@ -221,6 +221,14 @@ def test_a_sorting_without_nwb_or_output_failed(box: Sandbox) -> None:
         _ = ecephys(INVENTED).sorted_data_assets[1].output
 
 
+def test_what_is_still_captured_does_not_make_it_sorted(box: Sandbox) -> None:
+    asset_id = add_sorting(box.catalogue, INVENTED, 1714600000, {})
+    (asset,) = (a for a in box.catalogue.data_assets if a["id"] == asset_id)
+    asset["state"] = "draft"
+    assert ecephys(INVENTED).is_sorted is False
+    assert [a.id for a in ecephys(INVENTED).sorted_data_assets] == [asset_id]
+
+
 def test_sorted_assets_by_every_spelling_of_their_label(box: Sandbox) -> None:
     labels = ["sorted", "sorted-ks2.5", "sorted-opto", "sortedKS4", "sorted_curated"]
     for number, label in enumerate([*labels, "curated", "nwb", "unsorted", "curated-sorted"]):

@@ -106,7 +106,8 @@ def is_sorted(session: SessionID) -> bool:
 
 
 def _any_good(candidates: Sequence[AssetSummary], gaps: Gaps) -> bool:
-    newest_first = list(reversed(candidates))
+    # What is still being captured has not failed, and cannot be used either.
+    newest_first = [a for a in reversed(candidates) if a.state.lower() != "draft"]
     for size in (*_AT_ONCE, len(newest_first)):
         group, newest_first = newest_first[:size], newest_first[size:]
         asked = pool.outcomes(*(lambda a=a: outputs.is_asset_error(a) for a in group))
