@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from aind_session.identifiers import SessionID
 from aind_session.lookup import cohort, questions, trail
 from aind_session.services import storage_client
@@ -12,16 +14,18 @@ def forget(session: SessionID) -> None:
     """Forget a session's entries, its assets', and its subject's searches."""
     cohort.forget(session.id)
     trail.forget(session.id)
-    forget_subject(session.subject_id)
+    beginning = session.id[: questions.NAME_QUERY_LENGTH]
+    forget_subject(session.subject_id, _ids_of(("assets by name", f"name:{beginning}")))
 
 
-def forget_subject(subject_id: str) -> None:
+def forget_subject(subject_id: str, asset_ids: Iterable[str] = ()) -> None:
     """Forget a subject's searches, and the entries of its sessions and assets."""
     trail.forget(subject_id)
-    ids = _asset_ids(subject_id)
+    ids = _asset_ids(subject_id) | set(asset_ids)
 
     def concerns(key: Key) -> bool:
-        return any(subject_id in part or part in ids for part in key[2:])
+        # Of the files in a result's folder, the key begins with the asset's ID.
+        return any(subject_id in part or part.partition("/")[0] in ids for part in key[2:])
 
     answers.forget(concerns)
     storage_client.forget_listings()
@@ -29,12 +33,7 @@ def forget_subject(subject_id: str) -> None:
 
 def _asset_ids(subject_id: str) -> set[str]:
     """Name the known assets of a subject: their listings and files are keyed by asset ID."""
-    ids: set[str] = set()
-    for key in (
-        ("assets by text", subject_id),
-        ("assets by field", subject_id),
-    ):
-        ids.update(asset.id for asset in trail.peek(questions.CODE_OCEAN, key) or ())
+    ids = _ids_of(("assets by text", subject_id)) | _ids_of(("assets by field", subject_id))
     for generation in questions.GENERATIONS:
         rows: questions.Rows = (
             trail.peek(questions.DOCDB, ("rows of subject", generation, subject_id)) or ()
@@ -42,3 +41,7 @@ def _asset_ids(subject_id: str) -> set[str]:
         for row in rows:
             ids.update(row.record.codeocean_ids)
     return ids
+
+
+def _ids_of(search: Key) -> set[str]:
+    return {asset.id for asset in trail.peek(questions.CODE_OCEAN, search) or ()}
