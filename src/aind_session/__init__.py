@@ -28,12 +28,18 @@ if TYPE_CHECKING:
     from aind_session.session import Session as Session
     from aind_session.sessions import Sessions as Sessions
     from aind_session.subject import Subject as Subject
+    from aind_session.utils.codeocean_utils import *  # noqa: F403
+    from aind_session.utils.docdb_utils import *  # noqa: F403
+    from aind_session.utils.misc_utils import *  # noqa: F403
+    from aind_session.utils.s3_utils import *  # noqa: F403
 
     ecephys = EcephysExtension
     lims = LimsExtension
+    __version__: str
 
 # Where each public name lives.
 _HOME = {
+    "S3_DATA_BUCKET_NAMES": "utils.s3_utils",
     "AindSessionError": "errors",
     "Catalogue": "catalogue",
     "ExtensionBaseClass": "extension",
@@ -46,17 +52,50 @@ _HOME = {
     "Subject": "subject",
     "attached": "capsule",
     "ecephys": "extensions.ecephys:EcephysExtension",
+    "extract_codeocean_data_asset_ids_from_docdb_record": "utils.docdb_utils",
     "get_asset_dir": "capsule",
+    "get_bucket_and_prefix": "utils.s3_utils",
+    "get_codeocean_client": "utils.codeocean_utils",
+    "get_codeocean_data_asset_ids_from_docdb": "utils.docdb_utils",
+    "get_codeocean_model": "utils.codeocean_utils",
+    "get_data_asset_model": "utils.codeocean_utils",
+    "get_data_asset_search_query": "utils.codeocean_utils",
+    "get_data_asset_source_dir": "utils.codeocean_utils",
+    "get_data_assets": "utils.codeocean_utils",
+    "get_docdb_api_client": "utils.docdb_utils",
+    "get_docdb_record": "utils.docdb_utils",
+    "get_normalized_uuid": "utils.codeocean_utils",
+    "get_output_text": "utils.codeocean_utils",
     "get_record": "extensions.docdb",
     "get_sessions": "search",
+    "get_source_dir_by_name": "utils.s3_utils",
+    "get_subject_data_assets": "utils.codeocean_utils",
+    "get_subject_docdb_records": "utils.docdb_utils",
+    "get_ttl_hash": "utils.misc_utils",
+    "is_computation_error": "utils.codeocean_utils",
+    "is_data_asset_error": "utils.codeocean_utils",
+    "is_output_error": "utils.codeocean_utils",
+    "is_output_file_from_sorting_pipeline": "utils.codeocean_utils",
+    "is_raw_data_asset": "utils.codeocean_utils",
     "iter_sessions": "search",
     "lims": "extensions.lims:LimsExtension",
     "namespaces": "extension",
     "register_namespace": "extension",
     "sandbox": "catalogue",
+    "search_computations": "utils.codeocean_utils",
+    "search_data_assets": "utils.codeocean_utils",
+    "sort_by_created": "utils.codeocean_utils",
+    "testmod": "utils.misc_utils",
+    "wait_until_ready": "utils.codeocean_utils",
 }
 
-__all__ = [*sorted(_HOME), "__version__"]
+# Modules that are there after `import aind_session` alone, though not offered by completion.
+_MODULES = frozenset(
+    {"errors", "extension", "extensions", "identifiers", "records", "search", "session", "sessions"}
+    | {"settings", "subject", "testing", "utils"}
+)
+
+__all__ = [*sorted(_HOME, key=lambda name: (not name.isupper(), name)), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -69,6 +108,8 @@ def __getattr__(name: str) -> Any:
     elif name in _HOME:
         module, _, attribute = _HOME[name].partition(":")
         value = getattr(importlib.import_module(f"aind_session.{module}"), attribute or name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"aind_session.{name}")
     else:
         raise AttributeError(f"module 'aind_session' has no attribute {name!r}")
     globals()[name] = value

@@ -6,7 +6,7 @@ already::
     AindSessionError
     ├── InvalidIdentifierError      (ValueError)         no session, subject or asset ID in the text
     ├── InvalidFilterError          (ValueError)         a date, platform or column that is none
-    ├── InvalidContentError         (ValueError)         a file or table that is not what it should be
+    ├── InvalidContentError         (ValueError)         a file or table that is not what it says
     ├── NotFoundError                                    looked everywhere, found nothing
     │   ├── MissingAttributeError   (AttributeError)     a session without raw asset, folder, ...
     │   ├── MissingFileError        (FileNotFoundError)  a folder or file that is not there
@@ -21,6 +21,8 @@ already::
     │   ├── BadAnswerError          (ValueError)         no JSON, HTML, cut short
     │   ├── IncompleteAnswerError                        a page is missing
     │   └── AccessDeniedError       (PermissionError)
+    ├── NotReadyError               (TimeoutError)       a data asset, when the wait for it was over
+    ├── FailedAssetError            (RuntimeError)       a data asset that will never be ready
     ├── SandboxError                                     the sandbox has no answer
     ├── NamespaceError              (ValueError)         a namespace that clashes
     │   └── BrokenNamespaceError    (RuntimeError)       a namespace that cannot be made
@@ -190,6 +192,14 @@ class AccessDeniedError(ServiceError, PermissionError):
     """It is there, but not for these credentials."""
 
 
+class NotReadyError(AindSessionError, TimeoutError):
+    """A data asset was not ready, or its files not visible, when the wait for it was over."""
+
+
+class FailedAssetError(AindSessionError, RuntimeError):
+    """The creation of a data asset failed: it will never be ready."""
+
+
 class SandboxError(AindSessionError):
     """The sandbox cannot be served, or its catalogue cannot be read."""
 
@@ -216,6 +226,10 @@ class MissingExtraError(AindSessionError, ImportError):
     def of(cls, extra: str, what: str) -> MissingExtraError:
         """Make the error that says which extra `what` needs."""
         return cls(f'{what} needs the extra "{extra}": pip install "aind-session[{extra}]"')
+
+
+class SandboxWarning(UserWarning):
+    """Nothing was found in a sandbox of a recording, and what was asked for was not recorded."""
 
 
 class PluginWarning(UserWarning):

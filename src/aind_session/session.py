@@ -345,3 +345,10 @@ extension.attach_builtin(
         "lims": "aind_session.extensions.lims:LimsExtension",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    # `aind_session.session.get_sessions`: an older home of what stands on a higher floor.
+    if name == "get_sessions":
+        return importlib.import_module("aind_session.search").get_sessions
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

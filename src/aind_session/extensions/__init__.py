@@ -1,1 +1,18 @@
 """The package's own namespaces; each uses only the floors below, through the door for everybody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Modules that are there after `import aind_session` alone.
+_MODULES = frozenset(
+    {"docdb", "ecephys", "ibl_data_converter", "lims", "neuroglancer", "smartspim_neuropixels"}
+)
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _MODULES:
+        raise AttributeError(f"module 'aind_session.extensions' has no attribute {name!r}")
+    return importlib.import_module(f"aind_session.extensions.{name}")

@@ -67,10 +67,10 @@ def location(rows: Rows) -> Folder | None:
     return Folder(bucket, prefix.strip("/"), "DocDB")
 
 
-def _search(session: SessionID, gaps: Gaps) -> Folder | None:
-    """Look for a folder of the session's name in the known buckets, all at once."""
+def search(name: str, gaps: Gaps) -> Folder | None:
+    """Look for a folder by its name in the known buckets, all at once."""
     names = questions.buckets()
-    outcomes = pool.outcomes(*(lambda b=b: questions.listing(b, session.id) for b in names))
+    outcomes = pool.outcomes(*(lambda b=b: questions.listing(b, name) for b in names))
     closed = []
     for bucket, outcome in zip(names, outcomes, strict=True):
         if isinstance(outcome.error, AccessDeniedError | PermissionError):
@@ -78,10 +78,8 @@ def _search(session: SessionID, gaps: Gaps) -> Folder | None:
         elif outcome.error is not None:
             gaps.fill(S3, outcome, None)
         elif outcome.unwrap().exists:
-            trail.tell(
-                "No service tells a folder: s3://%s/%s was found by name", bucket, session.id
-            )
-            return Folder(bucket, session.id, "S3")
+            trail.tell("No service tells a folder: s3://%s/%s was found by name", bucket, name)
+            return Folder(bucket, name, "S3")
     if closed:
         trail.tell("Not readable, so not searched: %s", ", ".join(closed))
     return None
@@ -92,7 +90,7 @@ def find_raw(session: SessionID, missing: str) -> tuple[Folder | None, assets.Kn
     known = assets.of_session(session, missing)
     folder = _told(known)
     if folder is None:
-        folder = _search(session, known.gaps)
+        folder = search(session.id, known.gaps)
     return folder, known
 
 
@@ -115,7 +113,7 @@ def is_uploaded(session: SessionID) -> bool:
                 return True
             except ServiceError as error:
                 known.gaps.errors.setdefault(S3, error)
-        found = _search(session, known.gaps) is not None
+        found = search(session.id, known.gaps) is not None
         if not found:
             known.gaps.raise_first()
         known.gaps.warn()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 from aind_session.identifiers import SessionID
 from aind_session.lookup import cohort, questions, trail
 from aind_session.services import storage_client
-from aind_session.services.cache import Key, answers
+from aind_session.services.cache import Key, answers, newer_than
 
 
 def forget(session: SessionID) -> None:
@@ -29,6 +30,31 @@ def forget_subject(subject_id: str, asset_ids: Iterable[str] = ()) -> None:
 
     answers.forget(concerns)
     storage_client.forget_listings()
+
+
+def forget_asset(asset_id: str) -> None:
+    """Forget a data asset, and its files."""
+    answers.forget(lambda key: any(part.partition("/")[0] == asset_id for part in key[2:]))
+
+
+@contextlib.contextmanager
+def at_hash(ttl_hash: int | None, *question: str) -> Iterator[None]:
+    """Ask anew where a question comes with a hash that it did not come with before.
+
+    Parameters
+    ----------
+    ttl_hash
+        As `get_ttl_hash` gives it, or any number; None: whatever is known is good enough.
+    *question
+        Names the question.
+    """
+    if ttl_hash is None:
+        yield
+        return
+    # What was answered before the hash was first seen is too old for it.
+    first_seen = answers.get(("ttl hash", *question, str(ttl_hash)), answers.clock)
+    with newer_than(first_seen):
+        yield
 
 
 def _asset_ids(subject_id: str) -> set[str]:

@@ -90,6 +90,9 @@ def is_asset_error(asset: AssetSummary) -> bool:
     """
     if asset.state.lower() == "failed":
         return True
+    if asset.state.lower() == "draft":
+        # Not all that the run left has been captured yet.
+        return False
     if not _is_result(asset):
         return False
     with trail.following(_about(asset), "failed run"):
@@ -208,17 +211,14 @@ def _result_names(computation_id: str) -> tuple[str, ...]:
 
 
 def _result_file(computation_id: str, path: str) -> bytes | None:
-    def call() -> tuple[bytes, ...]:
-        try:
-            return (codeocean.read_result_file(computation_id, path),)
-        except codeocean.CodeOceanNotFoundError:
-            return ()
-
-    answer = trail.ask(
-        CODE_OCEAN,
-        f"read {path} of computation {computation_id}",
-        ("result file", computation_id, path),
-        call,
-        lambda found: f"{len(found[0])} bytes" if found else "not there",
-    )
-    return answer[0] if answer else None
+    try:
+        return trail.ask(
+            CODE_OCEAN,
+            f"read {path} of computation {computation_id}",
+            ("result file", computation_id, path),
+            lambda: codeocean.read_result_file(computation_id, path),
+            lambda found: f"{len(found)} bytes",
+        )
+    except codeocean.CodeOceanNotFoundError:
+        # An error is not kept: what is not there yet may be there when it is asked for again.
+        return None

@@ -7,13 +7,16 @@ question and the identity of who asks, so that one token never sees what another
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import copy
+import math
 import os
 import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -24,6 +27,29 @@ MAX_ENTRIES = 50_000
 MAX_BYTES = 256 * 2**20
 # What an entry weighs beside its content: key, dictionary slot, objects.
 OVERHEAD = 400
+
+
+#: When an answer must have come to be good enough for who asks.
+_since: contextvars.ContextVar[float] = contextvars.ContextVar("since", default=-math.inf)
+
+
+@contextlib.contextmanager
+def newer_than(moment: float) -> Iterator[None]:
+    """Ask anew what was answered before a moment of the cache's clock, in the pool's threads too.
+
+    Examples
+    --------
+    >>> cache = Cache()
+    >>> cache.put(("square", "3"), "6", seconds=60)
+    >>> with newer_than(cache.clock() + 1):
+    ...     cache.get(("square", "3"), lambda: "9", seconds=60)
+    '9'
+    """
+    token = _since.set(max(moment, _since.get()))
+    try:
+        yield
+    finally:
+        _since.reset(token)
 
 
 @dataclass
@@ -134,6 +160,8 @@ class Cache:
             return None
         if entry.expires <= self.clock():
             self._drop(key)
+            return None
+        if entry.asked < _since.get():
             return None
         self._entries.move_to_end(key)
         return entry

@@ -148,8 +148,15 @@ def _page(search: dict[str, Any], number: int) -> tuple[list[AssetSummary], bool
         raise IncompleteAnswerError(f"{text}: {error}", service=SERVICE, **facts) from error
 
 
-def get_asset(asset_id: str) -> AssetSummary:
+def get_asset(asset_id: str, timeout: float | None = None) -> AssetSummary:
     """Give a data asset by its ID.
+
+    Parameters
+    ----------
+    asset_id
+        Its ID.
+    timeout
+        Seconds for the question; by default as the settings say.
 
     Raises
     ------
@@ -158,7 +165,8 @@ def get_asset(asset_id: str) -> AssetSummary:
     ClosedAssetError
         It is not open to this token (a `PermissionError`).
     """
-    return summarise(ask("GET", f"data_assets/{checked_id(asset_id, 'data asset')}").content)
+    route = f"data_assets/{checked_id(asset_id, 'data asset')}"
+    return summarise(ask("GET", route, timeout=timeout).content)
 
 
 def get_computation(computation_id: str) -> bytes:

@@ -69,9 +69,10 @@ def _origin() -> str:
 _sessions: Kept[requests.Session] = Kept(close=lambda session: session.close())
 
 
-def _session() -> requests.Session:
+def _session(retries: int | None = None) -> requests.Session:
     current = settings.current()
-    key = (_origin(), current.timeout_docdb, current.attempts)
+    attempts = current.attempts if retries is None else 1 + max(0, retries)
+    key = (_origin(), current.timeout_docdb, attempts)
 
     def make() -> requests.Session:
         # Credentials of a signed request, which a user may send through the client, stay here.
@@ -94,13 +95,17 @@ def _raise_error(response: requests.Response, *_: Any, **__: Any) -> None:
         raise error_of(response)
 
 
-def get_client(version: str = "v1") -> MetadataDbClient:
+def get_client(version: str = "v1", retries: int | None = None, **options: Any) -> MetadataDbClient:
     """Give the client of one generation of the database.
 
     Parameters
     ----------
     version
         "v1" or "v2".
+    retries
+        How often a failed question is put again; by default as the settings say.
+    **options
+        Of the client's own: `database`, `collection`, `host`, ...
 
     Returns
     -------
@@ -110,8 +115,9 @@ def get_client(version: str = "v1") -> MetadataDbClient:
     """
     from aind_data_access_api.document_db import MetadataDbClient
 
-    host = _origin().removeprefix("https://")
-    return MetadataDbClient(host=host, version=version, session=_session())
+    options.setdefault("host", _origin().removeprefix("https://"))
+    options.setdefault("session", _session(retries))
+    return MetadataDbClient(version=version, **options)
 
 
 def _url(version: str, route: str) -> str:

@@ -1,0 +1,157 @@
+"""Waiting for a data asset: until it is ready, and its files can be seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from aind_session.errors import (
+    AccessDeniedError,
+    FailedAssetError,
+    NotReadyError,
+    ServiceError,
+)
+from aind_session.lookup import belonging, folders, freshness, trail
+from aind_session.lookup.questions import CODE_OCEAN
+from aind_session.progress import progress
+from aind_session.services import codeocean, storage
+from aind_session.services.clock import CLOCK
+from aind_session.services.models import AssetSummary
+
+#: Seconds between questions: the first few, then the last one again and again.
+INTERVALS = (0.5, 1.0, 2.0, 4.0, 5.0)
+
+
+def until_ready(
+    asset_id: str,
+    *,
+    check_files: bool = True,
+    timeout: float | None = 60,
+    interval: float | None = None,
+    shown: bool = True,
+) -> AssetSummary:
+    """Ask for a data asset, anew each time, until it is ready.
+
+    Parameters
+    ----------
+    asset_id
+        The data asset.
+    check_files
+        Wait for its files, too, to be visible.
+    timeout
+        Seconds to wait at most; None: without end. It is asked for once however few they are.
+    interval
+        Seconds between questions; by default few at first, then more.
+    shown
+        Whether to show how far it is, where somebody looks.
+
+    Raises
+    ------
+    NotReadyError
+        The time is over (a `TimeoutError`).
+    FailedAssetError
+        It failed (a `RuntimeError`).
+    CodeOceanNotFoundError
+        There is no such data asset (a `ValueError`).
+    """
+    deadline = math.inf if timeout is None else CLOCK.monotonic() + timeout
+    intervals = _intervals(interval)
+    waited = False
+    with trail.following(asset_id, "wait"), _shown(asset_id, timeout, shown) as tell:
+        while True:
+            remaining = deadline - CLOCK.monotonic()
+            found, missing, problem = _look(asset_id, check_files, remaining)
+            if found is not None and missing is None:
+                _forget(found, waited)
+                return found
+            remaining = deadline - CLOCK.monotonic()
+            if remaining <= 0:
+                raise NotReadyError(
+                    f"Data asset {asset_id} was not ready after {timeout:g} s: {missing}. Wait "
+                    "again, or longer: `wait_until_ready(data_asset, timeout=...)`"
+                ) from problem
+            trail.logger.info("Waiting for data asset %s: %s", asset_id, missing)
+            waited = True
+            pause = min(next(intervals), remaining)
+            CLOCK.sleep(pause)
+            tell(pause)
+
+
+def _intervals(interval: float | None) -> Iterator[float]:
+    if interval is None:
+        yield from INTERVALS
+    while True:
+        yield INTERVALS[-1] if interval is None else interval
+
+
+@contextmanager
+def _shown(
+    asset_id: str, timeout: float | None, shown: bool
+) -> Iterator[Callable[[float], object]]:
+    # Without an end there is no telling how far it is.
+    with progress(int(timeout or 0), f"waiting for {asset_id}", shown) as bar:
+        yield bar.update
+
+
+def _look(
+    asset_id: str, check_files: bool, remaining: float
+) -> tuple[AssetSummary | None, str | None, Exception | None]:
+    """Give the asset as it is now, what is still missing in words, and the fault behind it."""
+    try:
+        # One question does not take longer than the whole wait.
+        limit = None if math.isinf(remaining) else max(1.0, remaining)
+        found = codeocean.get_asset(asset_id, timeout=limit)
+        state = found.state.lower()
+        if state == "failed":
+            raise FailedAssetError(
+                f"Data asset {asset_id} ({found.name}) failed: it will never be ready. Code Ocean "
+                "tells why on its page."
+            )
+        if state != "ready":
+            return found, f"its state is {state!r}", None
+        if check_files and not _files_visible(found):
+            return found, "it is ready, but its files are not visible yet", None
+    except (
+        codeocean.CodeOceanNotFoundError,
+        codeocean.ClosedAssetError,
+        codeocean.RefusedTokenError,
+    ):
+        raise
+    except ServiceError as error:
+        # A service that is down for a moment does not end the wait.
+        return None, str(error).splitlines()[0], error
+    return found, None, None
+
+
+def _files_visible(asset: AssetSummary) -> bool:
+    """Tell whether S3 shows a data asset's files, or Code Ocean where S3 is closed to us."""
+    folder = folders.of_asset(asset)
+    if folder is None or asset.type.lower() == "combined":
+        # The files of a combined asset are those of its parts.
+        return True
+    try:
+        return storage.list_folder(folder.bucket, folder.prefix).exists
+    except AccessDeniedError:
+        if asset.external:
+            # Code Ocean shows the files of internal assets only: nobody could say more.
+            trail.tell("%s is closed: its files are taken to be there", folder)
+            return True
+    try:
+        return bool(codeocean.list_asset_files(asset.id))
+    except codeocean.CodeOceanNotFoundError:
+        return False
+
+
+def _forget(asset: AssetSummary, waited: bool) -> None:
+    """Forget the searches that were made before the asset was there."""
+    subject = belonging.subject_of_asset(asset)
+    if subject and (waited or trail.peek(CODE_OCEAN, ("asset", asset.id)) is None):
+        session = belonging.session_of(asset.name)
+        if session is not None:
+            freshness.forget(session)
+        else:
+            freshness.forget_subject(subject)
+    if waited:
+        freshness.forget_asset(asset.id)
+    trail.learn(CODE_OCEAN, ("asset", asset.id), (asset,))

@@ -1,0 +1,272 @@
+"""Searches for data assets: the API's own, all pages, and those by subject or name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import msgspec
+
+from aind_session.errors import InvalidFilterError
+from aind_session.identifiers import find_session_id, parse_subject_id, subject_in
+from aind_session.lookup import assets, belonging, freshness, questions, trail
+from aind_session.services import codeocean, pool
+from aind_session.services.models import AssetSummary, DataAsset, decode_assets
+
+if TYPE_CHECKING:
+    from codeocean.data_asset import DataAssetSearchParams
+
+#: The API gives no more a page.
+MAX_PAGE_SIZE = 1000
+
+
+def get_data_asset_search_query(
+    name: str | None = None,
+    subject_id: object | None = None,
+    tag: str | None = None,
+    description: str | None = None,
+) -> str:
+    """Write a query for `search_data_assets`; whatever is given must hold.
+
+    Parameters
+    ----------
+    name
+        Part of the name: its first 20 characters, since longer queries find nothing.
+    subject_id
+        As free text: the query language has no field for it. Filter what comes by the name.
+    tag
+        A tag.
+    description
+        Words of the description, as free text.
+
+    Returns
+    -------
+    str
+        Empty where nothing is given: every data asset.
+
+    Examples
+    --------
+    >>> get_data_asset_search_query(name="ecephys_676909_2023-12-13_13-43-40", tag="raw")
+    'name:ecephys_676909_2023- tag:raw'
+    >>> get_data_asset_search_query(subject_id=676909, description="opto tagging")
+    '676909 "opto tagging"'
+    """
+    terms = []
+    if name:
+        terms.append(f"name:{_quoted(name.strip()[: questions.NAME_QUERY_LENGTH])}")
+    if tag:
+        terms.append(f"tag:{_quoted(tag.strip())}")
+    if subject_id not in (None, ""):
+        terms.append(parse_subject_id(subject_id))
+    if description:
+        terms.append(_quoted(description.strip()))
+    return " ".join(terms)
+
+
+def _quoted(text: str) -> str:
+    text = text.replace('"', " ").strip()
+    return f'"{text}"' if " " in text or ":" in text else text
+
+
+@overload
+def search_data_assets(
+    search_params: Mapping[str, Any] | DataAssetSearchParams,
+    as_dict: Literal[False] = False,
+    page_size: int = MAX_PAGE_SIZE,
+    max_pages: int = codeocean.MAX_PAGES,
+    raise_on_page_limit: bool = True,
+) -> tuple[DataAsset, ...]: ...
+
+
+@overload
+def search_data_assets(
+    search_params: Mapping[str, Any] | DataAssetSearchParams,
+    as_dict: Literal[True],
+    page_size: int = MAX_PAGE_SIZE,
+    max_pages: int = codeocean.MAX_PAGES,
+    raise_on_page_limit: bool = True,
+) -> tuple[dict[str, Any], ...]: ...
+
+
+def search_data_assets(
+    search_params: Mapping[str, Any] | DataAssetSearchParams,
+    as_dict: bool = False,
+    page_size: int = MAX_PAGE_SIZE,
+    max_pages: int = codeocean.MAX_PAGES,
+    raise_on_page_limit: bool = True,
+) -> tuple[DataAsset, ...] | tuple[dict[str, Any], ...]:
+    """Search data assets, all pages of the answer; asked anew each time.
+
+    Parameters
+    ----------
+    search_params
+        As the API takes them: `query`, `filters`, `type`, ... Archived assets are left out unless
+        `archived` says otherwise. `limit` is the size of a page, as for the SDK's own iterator.
+    as_dict
+        Give the JSON of each in place of the model.
+    page_size
+        Assets a request, 1000 at most; a `limit` in `search_params` counts where it is smaller.
+    max_pages
+        Requests at most.
+    raise_on_page_limit
+        Whether more pages than that are an error; else those that came are the answer.
+
+    Returns
+    -------
+    tuple
+        Each asset once; ascending by creation, unless `sort_field` asks for another order.
+
+    Raises
+    ------
+    IncompleteAnswerError
+        There are more pages than `max_pages`, or one did not come.
+    CodeOceanError
+        The search was refused.
+
+    Examples
+    --------
+    >>> found = search_data_assets({"query": "name:ecephys_676909", "type": "dataset"})
+    >>> [asset.name for asset in found]  # doctest: +NORMALIZE_WHITESPACE
+    ['ecephys_676909_2023-12-11_14-24-35', 'ecephys_676909_2023-12-13_13-43-40',
+     'ecephys_676909_2023-12-14_12-43-11']
+    """
+    body = _body(search_params)
+    size = min(int(page_size), int(body.pop("limit", None) or page_size), MAX_PAGE_SIZE)
+    if size < 1 or max_pages < 1:
+        raise InvalidFilterError("page_size and max_pages begin at 1")
+    found = codeocean.search_assets(
+        page_size=size, max_pages=max_pages, raise_on_page_limit=raise_on_page_limit, **body
+    )
+    if "sort_field" not in body:
+        found = tuple(sorted(found, key=lambda a: (a.created, a.id)))
+    if as_dict:
+        return tuple(msgspec.json.decode(asset.raw) for asset in found)
+    return decode_assets(asset.raw for asset in found)
+
+
+def _body(search_params: Mapping[str, Any] | DataAssetSearchParams) -> dict[str, Any]:
+    """Put parameters of a search as JSON has them, without those that say nothing."""
+    given: dict[str, Any] = _plain(search_params)
+    if not isinstance(given, dict):
+        raise InvalidFilterError(
+            f"a search is a dict or DataAssetSearchParams, not a {type(search_params).__name__}"
+        )
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    to_dict = getattr(value, "to_dict", None)
+    if callable(to_dict):
+        value = to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items() if one is not None}
+    if isinstance(value, list | tuple | set):
+        return [_plain(one) for one in value]
+    # Members of the SDK's enums are text already, in some of its versions only.
+    return getattr(value, "value", value)
+
+
+def get_subject_data_assets(
+    subject_id: object, ttl_hash: int | None = None, **search_params: Any
+) -> tuple[DataAsset, ...]:
+    """Get all data assets of a subject.
+
+    Found by free text, by the custom field `subject id`, and by the links of metadata records;
+    assets of others that only mention the subject are left out.
+
+    Parameters
+    ----------
+    subject_id
+        The subject.
+    ttl_hash
+        A number that was not given before asks anew; see `get_ttl_hash`.
+    **search_params
+        Further conditions, as `search_data_assets` takes them: then Code Ocean alone is asked.
+
+    Returns
+    -------
+    tuple of codeocean.data_asset.DataAsset
+        Ascending by creation.
+
+    Examples
+    --------
+    >>> found = get_subject_data_assets(668759)
+    >>> found[0].name, found[0].tags
+    ('Example T1 and T2 MRI Images', ['T1', 'T2', 'MRI', 'demo'])
+    """
+    subject = parse_subject_id(subject_id)
+    if not search_params:
+        with freshness.at_hash(ttl_hash, "assets of subject", subject):
+            return decode_assets(asset.raw for asset in assets.subject_assets(subject))
+    # A search with conditions of its own is asked anew each time.
+    body = _body(search_params)
+    query = str(body.pop("query", ""))
+    field = {"key": "subject id", "value": subject}
+    by_field = {**body, "filters": [*body.get("filters", ()), field]}
+    found = pool.gather(
+        lambda: codeocean.search_assets(**{**body, "query": f"{subject} {query}".strip()}),
+        lambda: codeocean.search_assets(**({**by_field, "query": query} if query else by_field)),
+    )
+    own = (a for some in found for a in some if belonging.subject_of_asset(a) == subject)
+    return _ascending(own)
+
+
+def _ascending(found: Iterable[AssetSummary]) -> tuple[DataAsset, ...]:
+    # Not `assets.ascending`: archived ones are there because they were asked for.
+    unique = {asset.id: asset for asset in found}
+    some = sorted(unique.values(), key=lambda a: (a.created, a.id))
+    return decode_assets(asset.raw for asset in some)
+
+
+def get_data_assets(
+    name_startswith: str, ttl_hash: int | None = None, **search_params: Any
+) -> tuple[DataAsset, ...]:
+    """Get all data assets whose name begins with a text.
+
+    Parameters
+    ----------
+    name_startswith
+        Beginning of the name. Where it holds a whole session ID, assets that only metadata records
+        link are found, too.
+    ttl_hash
+        A number that was not given before asks anew; see `get_ttl_hash`.
+    **search_params
+        Further conditions, as `search_data_assets` takes them: then Code Ocean alone is asked.
+
+    Returns
+    -------
+    tuple of codeocean.data_asset.DataAsset
+        Ascending by creation.
+
+    Examples
+    --------
+    >>> found = get_data_assets("ecephys_668759_2023-07-11_13-07-32_sorted")
+    >>> [asset.id for asset in found]
+    ['173e2fdc-0ca3-4a4e-9886-b74207a91a9a']
+    """
+    beginning = name_startswith.strip()
+    if not beginning:
+        raise InvalidFilterError("give the beginning of the name; see `search_data_assets`")
+    with (
+        freshness.at_hash(ttl_hash, "assets by name", beginning),
+        trail.following(beginning, "data assets by name"),
+    ):
+        found = _named(beginning, _body(search_params))
+    return _ascending(asset for asset in found if asset.name.startswith(beginning))
+
+
+def _named(beginning: str, body: dict[str, Any]) -> Iterable[AssetSummary]:
+    session = find_session_id(beginning)
+    if session is not None and not body and beginning.startswith(session.id):
+        return assets.session_assets(session)
+    subject = subject_in(beginning)
+    cut = beginning[: questions.NAME_QUERY_LENGTH]
+    # Where the query's length would cut the subject off, it would find everybody's.
+    by_subject = subject is not None and subject in beginning and f"{subject}_" not in f"{cut}_"
+    if body:
+        query = subject if by_subject else f"name:{_quoted(cut)}"
+        query = f"{query} {body.pop('query', '')}".strip()
+        return codeocean.search_assets(**{**body, "query": query})
+    if by_subject and subject is not None:
+        return questions.assets_by_text(subject)
+    return questions.assets_by_name(cut)

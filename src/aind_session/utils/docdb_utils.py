@@ -1,0 +1,221 @@
+"""Metadata records by name, asset or subject."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from aind_session.errors import InvalidFilterError
+from aind_session.identifiers import is_uuid, parse_subject_id
+from aind_session.lookup import belonging, by_id, freshness, metadata, questions, trail
+from aind_session.lookup.partial import Gaps
+from aind_session.lookup.questions import DOCDB, GENERATIONS, Row
+from aind_session.records import Record
+from aind_session.services import docdb, pool
+
+if TYPE_CHECKING:
+    from aind_data_access_api.document_db import MetadataDbClient
+
+__all__ = [
+    "extract_codeocean_data_asset_ids_from_docdb_record",
+    "get_codeocean_data_asset_ids_from_docdb",
+    "get_docdb_api_client",
+    "get_docdb_record",
+    "get_subject_docdb_records",
+]
+
+
+def get_docdb_api_client(retries: int | None = None, **kwargs: Any) -> MetadataDbClient:
+    """Give the client of the metadata database.
+
+    Parameters
+    ----------
+    retries
+        How often a failed question is put again; by default as the settings say.
+    **kwargs
+        As the client takes them: `version` ("v1" unless said otherwise, or "v2"), `database`, ...
+
+    Returns
+    -------
+    aind_data_access_api.document_db.MetadataDbClient
+        The true client; what it asks is limited in time, and its errors are `DocDBError`.
+
+    Examples
+    --------
+    >>> client = get_docdb_api_client()
+    >>> subject = {"subject.subject_id": "676909"}
+    >>> len(client.retrieve_docdb_records(filter_query=subject, limit=1))
+    1
+    """
+    return docdb.get_client(retries=retries, **kwargs)
+
+
+def get_docdb_record(data_asset_name_or_id: str, ttl_hash: int | None = None) -> dict[str, Any]:
+    """Get the metadata record of a data asset.
+
+    Parameters
+    ----------
+    data_asset_name_or_id
+        Its exact name, or its ID in Code Ocean.
+    ttl_hash
+        A number that was not given before asks anew; see `get_ttl_hash`.
+
+    Returns
+    -------
+    dict
+        The record of schema 1.x where there is one, else that of 2.x; the newest of its name.
+        Empty where there is none.
+
+    Raises
+    ------
+    DocDBError, ServiceError
+        One generation did not answer, and the other has no record.
+
+    Examples
+    --------
+    >>> get_docdb_record("16d46411-540a-4122-b47f-8cb2a15d593a")["name"]
+    'ecephys_676909_2023-12-13_13-43-40'
+    >>> get_docdb_record("ecephys_676909_2099-01-01_00-00-00")
+    {}
+    """
+    wanted = str(data_asset_name_or_id).strip()
+    if len(wanted) == 32 and is_uuid(wanted):
+        wanted = by_id.normalised(wanted)
+    with freshness.at_hash(ttl_hash, "record", wanted):
+        return _decoded(metadata.record_of(wanted))
+
+
+def _decoded(found: Mapping[str, bytes]) -> dict[str, Any]:
+    for generation in GENERATIONS:
+        if generation in found:
+            record: dict[str, Any] = msgspec.json.decode(found[generation])
+            return record
+    return {}
+
+
+def get_subject_docdb_records(
+    subject_id: object, ttl_hash: int | None = None
+) -> tuple[dict[str, Any], ...]:
+    """Get all metadata records of a subject.
+
+    Parameters
+    ----------
+    subject_id
+        The subject.
+    ttl_hash
+        A number that was not given before asks anew; see `get_ttl_hash`.
+
+    Returns
+    -------
+    tuple of dict
+        One for each data asset: of schema 1.x where there is such a record, else of 2.x; ascending
+        by creation.
+
+    Examples
+    --------
+    >>> names = [record["name"] for record in get_subject_docdb_records(676909)]
+    >>> "ecephys_676909_2023-12-13_13-43-40" in names
+    True
+    """
+    subject = parse_subject_id(subject_id)
+    with freshness.at_hash(ttl_hash, "records of subject", subject):
+        found = metadata.records_of_subject(subject)
+    kept: dict[str, dict[str, Any]] = {}
+    for generation in GENERATIONS:
+        for raw in found.get(generation, ()):
+            record = msgspec.json.decode(raw)
+            # The location is what a record of 1.x and its twin of 2.x share.
+            kept.setdefault(str(record.get("location") or record.get("_id")).rstrip("/"), record)
+    return tuple(sorted(kept.values(), key=lambda record: str(Record(record).created or "")))
+
+
+def get_codeocean_data_asset_ids_from_docdb(
+    partial_name: str | None = None,
+    subject_id: object | None = None,
+    ttl_hash: int | None = None,
+) -> tuple[str, ...]:
+    """Get the IDs of the data assets that metadata records link.
+
+    Parameters
+    ----------
+    partial_name
+        Part of the records' names.
+    subject_id
+        Subject of the records. Where both are given, both must hold.
+    ttl_hash
+        A number that was not given before asks anew; see `get_ttl_hash`.
+
+    Returns
+    -------
+    tuple of str
+        Each once, ascending by the creation of the records.
+
+    Raises
+    ------
+    InvalidFilterError
+        Neither is given (a `ValueError`).
+
+    Examples
+    --------
+    >>> ids = get_codeocean_data_asset_ids_from_docdb("676909_2023-12-13")
+    >>> "16d46411-540a-4122-b47f-8cb2a15d593a" in ids
+    True
+    """
+    subject = parse_subject_id(subject_id) if subject_id not in (None, "") else None
+    if not partial_name and subject is None:
+        raise InvalidFilterError("give a part of the records' name, or a subject, or both")
+    about = subject or str(partial_name)
+
+    def rows_of(generation: str) -> tuple[Row, ...]:
+        if subject is not None:
+            return questions.rows_of_subjects(generation, [subject])
+        match = {"name": {"$regex": re.escape(str(partial_name))}}
+        return questions.rows_matching(generation, f"{partial_name!r} in their name", match)
+
+    with (
+        freshness.at_hash(ttl_hash, "linked assets", about),
+        trail.following(about, "linked data assets"),
+    ):
+        gaps = Gaps("data assets that the other generation links")
+        outcomes = pool.outcomes(*(lambda g=g: rows_of(g) for g in GENERATIONS))
+        rows = [row for outcome in outcomes for row in gaps.fill(DOCDB, outcome, ())]
+        kept = [
+            row
+            for row in rows
+            if (not partial_name or partial_name in row.name)
+            and (subject is None or belonging.subject_of_row(row) == subject)
+        ]
+        if not kept:
+            gaps.raise_first()
+        gaps.warn()
+    kept.sort(key=lambda row: str(row.record.created or row.created))
+    return tuple(dict.fromkeys(i for row in kept for i in row.record.codeocean_ids))
+
+
+def extract_codeocean_data_asset_ids_from_docdb_record(
+    record: Mapping[str, Any],
+) -> tuple[str, ...]:
+    """Read the IDs of the data assets that a metadata record links.
+
+    Parameters
+    ----------
+    record
+        A record of either generation, in any of the shapes that links have had.
+
+    Returns
+    -------
+    tuple of str
+        Each once; empty where it links none.
+
+    Examples
+    --------
+    >>> record = {"external_links": {"Code Ocean": ["16d46411-540a-4122-b47f-8cb2a15d593a"]}}
+    >>> extract_codeocean_data_asset_ids_from_docdb_record(record)
+    ('16d46411-540a-4122-b47f-8cb2a15d593a',)
+    >>> extract_codeocean_data_asset_ids_from_docdb_record({})
+    ()
+    """
+    return tuple(Record(dict(record)).codeocean_ids)

@@ -1,0 +1,126 @@
+"""What fits nowhere else: hashes that change with time, and running examples."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import doctest
+    from types import ModuleType
+
+__all__ = ["get_ttl_hash", "testmod"]
+
+
+def get_ttl_hash(seconds: float = 600) -> int:
+    """Give a number that stays the same within a window of time.
+
+    For the `ttl_hash` that functions take: an answer that came before this hash was first used is
+    asked for anew. Without a hash, answers are kept as the settings say
+    (`AIND_SESSION_CACHE_SECONDS`).
+
+    Parameters
+    ----------
+    seconds
+        Length of the window.
+
+    Returns
+    -------
+    int
+        The number of the window that it is now.
+
+    Raises
+    ------
+    ValueError
+        The window has no length.
+
+    Examples
+    --------
+    >>> get_ttl_hash(seconds=10**9) == get_ttl_hash(seconds=10**9)
+    True
+    """
+    if not seconds > 0:
+        raise ValueError(f"a window of {seconds} s has no length")
+    return int(time.time() // seconds)
+
+
+def testmod(**kwargs: Any) -> doctest.TestResults:
+    """Run the examples in docstrings.
+
+    In a script, those of the script: ``if __name__ == "__main__": aind_session.testmod()``. Where
+    the script has none, or there is no script, those of this package, in the sandbox.
+
+    Parameters
+    ----------
+    **kwargs
+        As `doctest.testmod` takes them; `m` is another module to test. White space is normalised
+        and what an exception says is not compared, unless `optionflags` says otherwise.
+
+    Returns
+    -------
+    doctest.TestResults
+        How many examples were `attempted`, and how many `failed`.
+
+    Raises
+    ------
+    MissingExtraError
+        The examples of this package need the extra `sandbox`.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> aind_session.testmod(m=aind_session.utils.s3_utils).failed
+    0
+    """
+    import doctest
+    import importlib
+    import sys
+
+    flags = doctest.IGNORE_EXCEPTION_DETAIL | doctest.NORMALIZE_WHITESPACE
+    options = {"optionflags": flags, **kwargs}
+    script = sys.modules.get("__main__")
+    if "m" not in options and script is not None and _has_examples(script):
+        options["m"] = script
+    if "m" in options:
+        return doctest.testmod(**options)
+    # `doctest` keeps failures and attempts; more fields in later Pythons.
+    failed = attempted = 0
+    sandbox = importlib.import_module("aind_session.catalogue").sandbox
+    for module in _modules_with_examples():
+        # A sandbox each: what the examples of one module start is not there for the next.
+        with sandbox():
+            results = doctest.testmod(m=module, **options)
+        failed, attempted = failed + results.failed, attempted + results.attempted
+    return doctest.TestResults(failed, attempted)
+
+
+# pytest would take it for a test where it is imported by name.
+testmod.__test__ = False  # type: ignore[attr-defined]
+
+
+def _has_examples(module: ModuleType) -> bool:
+    import doctest
+
+    if not getattr(module, "__file__", None):
+        return False
+    return any(test.examples for test in doctest.DocTestFinder().find(module))
+
+
+def _modules_with_examples() -> list[ModuleType]:
+    """Import the modules of this package that have examples; those of missing extras are left."""
+    import importlib
+    from pathlib import Path
+
+    root = Path(__file__).parents[1]
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        if ">>> " not in path.read_text(encoding="utf-8"):
+            continue
+        parts = (root.name, *path.relative_to(root).with_suffix("").parts)
+        name = ".".join(parts).removesuffix(".__init__")
+        try:
+            found.append(importlib.import_module(name))
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith(root.name):
+                raise
+    return found
