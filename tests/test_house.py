@@ -34,6 +34,7 @@ FLOORS = [
     "derived",
     "plugins",
     "extension",
+    "derived",
     "subject",
     "session",
     "table",
