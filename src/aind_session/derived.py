@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from codeocean.data_asset import DataAsset
-
 from aind_session.lookup import belonging, derived, folders, outputs
 from aind_session.lookup.derived import Maker
 from aind_session.services import storage
 from aind_session.services.models import AssetSummary, decode_asset, decode_assets
+from aind_session.services.sdk import DataAsset
 
 if TYPE_CHECKING:
     from upath import UPath

@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 
-from codeocean.computation import RunParams
-
 from aind_session.errors import AindSessionError
 from aind_session.lookup import outputs, trail
 from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.services import codeocean, keeping, pool
 from aind_session.services.models import AssetSummary, Computation, decode_computation
+from aind_session.services.sdk import RunParams
 
 #: Launches the pipeline, by positional parameters: pipeline type, ID of the raw data asset.
 SORTING_TRIGGER_CAPSULE_ID = "eb5a26e4-a391-4d79-9da5-1ab65b71253f"

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import codeocean as _whole  # noqa: F401 - first: in threads, its circular imports fail
-from codeocean.computation import RunParams
-from codeocean.data_asset import DataAssetParams
-
 from aind_session.errors import IncompleteAnswerError, ServiceError
 from aind_session.services.codeocean_client import Client, ask, checked_id, get_client
 from aind_session.services.codeocean_errors import (
@@ -38,6 +34,7 @@ from aind_session.services.models import (
     split_results,
     summarise,
 )
+from aind_session.services.sdk import DataAssetParams, RunParams
 
 __all__ = [
     "ClosedAssetError",

@@ -8,10 +8,8 @@ import re
 from typing import Any, cast
 from urllib.parse import quote
 
-import codeocean as _whole  # noqa: F401 - first: in threads, its circular imports fail
 import msgspec
 import requests
-from codeocean import CodeOcean
 from urllib3.util import Retry
 
 from aind_session import settings
@@ -29,6 +27,7 @@ from aind_session.services.codeocean_errors import (
 from aind_session.services.keeping import Kept
 from aind_session.services.retrying import is_read
 from aind_session.services.scrubbing import excerpt
+from aind_session.services.sdk import CodeOcean
 from aind_session.services.sessions import guard_session
 from aind_session.services.transport import Transport
 

@@ -10,8 +10,6 @@ import contextlib
 import json
 from typing import Any
 
-import codeocean as _whole  # noqa: F401 - first: in threads, its circular imports fail
-from codeocean.error import Error
 from requests import HTTPError, Response
 
 from aind_session.errors import (
@@ -22,6 +20,7 @@ from aind_session.errors import (
 )
 from aind_session.services.asked import Asked
 from aind_session.services.scrubbing import bare_response, excerpt, facts_of
+from aind_session.services.sdk import Error
 
 SERVICE = "Code Ocean"
 LONGEST_MESSAGE = 1000

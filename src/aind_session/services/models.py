@@ -15,14 +15,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import codeocean as _whole  # noqa: F401 - first: in threads, its circular imports fail
 import msgspec
-from codeocean.computation import Computation
-from codeocean.data_asset import DataAsset
 
 from aind_session.errors import BadAnswerError
 from aind_session.services.lenient import build
 from aind_session.services.scrubbing import excerpt
+from aind_session.services.sdk import Computation, DataAsset
 
 __all__ = [
     "AssetSummary",
