@@ -17,16 +17,15 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-import msgspec
-
 from aind_session import settings
 from aind_session.errors import InvalidContentError, MissingFileError
 from aind_session.identifiers import SessionID, find_session_id, is_uuid
-from aind_session.lookup import asset_files, assets, belonging, publishing, questions, trail
+from aind_session.lookup import assets, belonging, publishing, questions, trail
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import CODE_OCEAN, S3, Assets
 from aind_session.services import codeocean, pool, storage, web
 from aind_session.services.models import AssetSummary
+from aind_session.services.pool import Outcome
 
 BUCKET = publishing.BUCKET
 FOLDER = f"{publishing.ROOT}/neuroglancer_states"
@@ -306,10 +305,11 @@ def state_assets(subject_id: str) -> Assets:
         return tuple(asset for asset in assets.subject_assets(subject_id) if is_state(asset))
 
 
-def _known(subject_id: str) -> tuple[dict[str, Stored], dict[str, AssetSummary]]:
+def _known(
+    files: Outcome[tuple[Stored, ...]], found: Outcome[Assets]
+) -> tuple[dict[str, Stored], dict[str, AssetSummary]]:
     """Give the states by name: their files, and their assets. One of the services may be down."""
     gaps = Gaps("Neuroglancer states that only it knows")
-    files, found = pool.outcomes(lambda: stored(subject_id), lambda: state_assets(subject_id))
     by_file = {one.name: one for one in gaps.fill(S3, files, ())}
     by_asset = {asset.name: asset for asset in gaps.fill(CODE_OCEAN, found, ())}
     if not by_file and not by_asset:
@@ -330,33 +330,18 @@ def _read_known(file: Stored | None, asset: AssetSummary | None) -> Content | No
         if data is not None:
             return Content(decoded(data, f"s3://{BUCKET}/{file.key}"), file.name)
     if asset is not None:
-        data = _read_asset(asset)
+        data = publishing.read_back(asset, ".json")
         if data is not None:
             return Content(decoded(data, asset.name), asset.name)
     return None
 
 
-def _read_asset(asset: AssetSummary) -> bytes | None:
-    data = _only_json(asset)
-    if data is None and asset.bucket and not asset.external:
-        # Copied from there, and cleared away there since: the copy is Code Ocean's own.
-        data = _only_json(msgspec.structs.replace(asset, bucket="", prefix=""))
-    return data
-
-
-def _only_json(asset: AssetSummary) -> bytes | None:
-    data = asset_files.read(asset, f"{asset.name}.json")
-    if data is None:
-        # The asset was renamed since: there is one file all the same.
-        names = [name for name in asset_files.listing(asset).files if _is_json(name)]
-        data = asset_files.read(asset, names[0]) if len(names) == 1 else None
-    return data
-
-
 def all_of(subject_id: str) -> tuple[Content, ...]:
     """Read all states of a subject, ascending; one that cannot be read is left out and told."""
     with trail.following(subject_id, "Neuroglancer states"):
-        files, found = _known(subject_id)
+        files, found = _known(
+            *pool.outcomes(lambda: stored(subject_id), lambda: state_assets(subject_id))
+        )
         names = _in_order(files, found)
         outcomes = pool.outcomes(
             *(lambda n=n: _read_known(files.get(n), found.get(n)) for n in names)
@@ -372,8 +357,21 @@ def all_of(subject_id: str) -> tuple[Content, ...]:
         return tuple(states)
 
 
-def by_name(subject_id: str, name: str | None) -> Content:
+def by_name(
+    subject_id: str, name: str | None, listed: Outcome[tuple[Stored, ...]], some: Assets
+) -> Content:
     """Read one state of a subject, the latest where no name is given.
+
+    Parameters
+    ----------
+    subject_id
+        The subject.
+    name
+        Name of the state, with or without `.json`.
+    listed
+        As `stored` gives them.
+    some
+        Data assets that are states of the subject.
 
     Raises
     ------
@@ -381,7 +379,7 @@ def by_name(subject_id: str, name: str | None) -> Content:
         There is none (a `FileNotFoundError`).
     """
     with trail.following(subject_id, "Neuroglancer state"):
-        files, found = _known(subject_id)
+        files, found = _known(listed, Outcome(some))
         names = _in_order(files, found)
         wanted = _stem(name) if name else names[-1] if names else ""
         state = _read_known(files.get(wanted), found.get(wanted)) if wanted in names else None

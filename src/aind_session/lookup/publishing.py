@@ -6,15 +6,17 @@ import datetime
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from aind_session.errors import InvalidContentError, ServiceTimeoutError
-from aind_session.lookup import freshness, trail
+from aind_session.lookup import asset_files, freshness, trail
 from aind_session.lookup.questions import S3
 from aind_session.services import storage
 from aind_session.services.cache import Key, answers
 from aind_session.services.clock import CLOCK
 
 if TYPE_CHECKING:
-    from aind_session.services.models import DataAsset
+    from aind_session.services.models import AssetSummary, DataAsset
 
 #: Private and writable, and deleted without notice: what is to last is made an asset.
 BUCKET = "aind-scratch-data"
@@ -156,3 +158,29 @@ def create_asset(
     freshness.forget_subject(subject_id)
     trail.tell("Data asset %s (%s) was made of s3://%s/%s", asset.id, name, bucket, folder)
     return asset
+
+
+def read_back(asset: AssetSummary, suffix: str) -> bytes | None:
+    """Read the one file that such a data asset holds; None where it is not there.
+
+    Parameters
+    ----------
+    asset
+        The data asset.
+    suffix
+        `.json`, `.csv`.
+    """
+    data = _read_only(asset, suffix)
+    if data is None and asset.bucket and not asset.external:
+        # Copied from there, and cleared away there since: the copy is Code Ocean's own.
+        data = _read_only(msgspec.structs.replace(asset, bucket="", prefix=""), suffix)
+    return data
+
+
+def _read_only(asset: AssetSummary, suffix: str) -> bytes | None:
+    data = asset_files.read(asset, f"{asset.name}{suffix}")
+    if data is None:
+        # The asset was renamed since: there is one file all the same.
+        names = [n for n in asset_files.listing(asset).files if n.lower().endswith(suffix)]
+        data = asset_files.read(asset, names[0]) if len(names) == 1 else None
+    return data

@@ -1,0 +1,321 @@
+"""What the IBL data converter takes in: a subject's recordings, sortings and brain images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from aind_session.errors import MissingFileError, ServiceError
+from aind_session.identifiers import SessionID
+from aind_session.lookup import (
+    assets,
+    belonging,
+    derived,
+    filters,
+    finding,
+    manifests,
+    neuroglancer_states,
+    platform,
+    publishing,
+    questions,
+    sorting,
+    trail,
+    waiting,
+)
+from aind_session.lookup.assets import Known
+from aind_session.lookup.finding import Found
+from aind_session.lookup.manifests import Day
+from aind_session.lookup.questions import CODE_OCEAN, Assets
+from aind_session.services import pool
+from aind_session.services.models import AssetSummary
+
+ECEPHYS, SMARTSPIM = "ecephys", "SmartSPIM"
+#: The modality of each, for names that tell no platform.
+_MODALITY = {ECEPHYS: "ecephys", SMARTSPIM: "SPIM"}
+STITCHED = "stitched"
+#: Date and time of a session.
+Time = tuple[str, str]
+#: Seconds that a data asset which was just made may take to be ready.
+READY_SECONDS = 120.0
+
+
+def sessions(subject_id: str, kind: str) -> tuple[SessionID, ...]:
+    """Give a subject's sessions of one platform, ascending by date and time.
+
+    Where Code Ocean does not answer, those that DocDB knows.
+    """
+    with trail.following(subject_id, f"{kind} sessions"):
+        return _sessions(finding.of_subjects([subject_id]), kind)
+
+
+def _sessions(found: Found, kind: str) -> tuple[SessionID, ...]:
+    # A session that is known with and without platform in its name is one.
+    of_time: dict[Time, tuple[SessionID, Known]] = {}
+    for session, known in found.items():
+        if _is(kind, session, known):
+            other = of_time.get(_time(session))
+            if other is None or len(known.assets) > len(other[1].assets):
+                of_time[_time(session)] = session, known
+    return tuple(of_time[when][0] for when in sorted(of_time))
+
+
+def _time(session: SessionID) -> Time:
+    return session.date, session.time
+
+
+def _is(kind: str, session: SessionID, known: Known) -> bool:
+    told = session.platform or platform.of_known(known)
+    if told and filters.same_platform(told, kind):
+        return True
+    is_silent = session.platform is None and not (told and told in filters.PLATFORMS)
+    return is_silent and filters.has_modality(known, _MODALITY[kind])
+
+
+@dataclass(frozen=True)
+class Stock:
+    """All data assets of a subject, and its sessions: what the inputs are chosen from."""
+
+    subject_id: str
+    assets: Assets
+    found: Found
+
+    def _by_time(self, kind: str, some: Assets) -> dict[Time, list[AssetSummary]]:
+        """Sort assets by the sessions of one platform, ascending by date and time."""
+        of_time: dict[Time, list[AssetSummary]] = {
+            _time(session): [] for session in _sessions(self.found, kind)
+        }
+        for asset in some:
+            session = belonging.session_of(asset.name)
+            if session is not None and _time(session) in of_time:
+                of_time[_time(session)].append(asset)
+        return of_time
+
+    def raw(self, kind: str) -> Assets:
+        """Give the raw data assets of the sessions of one platform, one each, ascending."""
+        chosen = map(assets.choose_raw, self._by_time(kind, self.assets).values())
+        return assets.ascending(asset for asset in chosen if asset is not None)
+
+    def days(self) -> tuple[Day, ...]:
+        """Give the ecephys days, ascending, with the surface recording of each.
+
+        The second raw data asset of a day is that of the surface.
+        """
+        names: dict[str, list[str]] = {}
+        for (date, _), some in self._by_time(ECEPHYS, self.assets).items():
+            raw = assets.choose_raw(some)
+            names.setdefault(date, []).extend([raw.name] if raw is not None else [])
+        for date, of_day in names.items():
+            if len(of_day) > 2:
+                trail.tell("%d raw data assets on %s: the second is the surface", len(of_day), date)
+        return tuple(
+            Day(date, of_day[1] if len(of_day) > 1 else None) for date, of_day in names.items()
+        )
+
+    def latest_stitched(self) -> Assets:
+        """Give the latest stitched data asset of each SmartSPIM session, ascending."""
+        stitched = derived.labelled(derived.by_label(self.assets), STITCHED)
+        of_time = self._by_time(SMARTSPIM, stitched)
+        return assets.ascending(some[-1] for some in of_time.values() if some)
+
+    def states(self) -> Assets:
+        """Give the Neuroglancer states, ascending by creation."""
+        return tuple(asset for asset in self.assets if neuroglancer_states.is_state(asset))
+
+    def manifests(self) -> Assets:
+        """Give the manifests, ascending by creation."""
+        # Older ones have no custom field that names the subject: their own name does.
+        named = [
+            asset
+            for asset in questions.assets_by_text(self.subject_id)
+            if asset.name.startswith(manifests.name_of(self.subject_id))
+        ]
+        return assets.ascending(a for a in (*self.assets, *named) if _is_manifest(a))
+
+    def sorted(self, *, with_errors: bool, with_analyzer: bool) -> Assets:
+        """Give the sorted data assets, ascending; all are asked at the same time."""
+        found = sorting.sorted_assets(self.assets)
+        sorting.remember(found)
+
+        def is_wanted(asset: AssetSummary) -> bool:
+            return (with_errors or not sorting.is_failed(asset)) and (
+                with_analyzer or not sorting.is_analyzer(asset)
+            )
+
+        wanted = pool.gather_all(is_wanted, found)
+        chosen = tuple(asset for asset, is_one in zip(found, wanted, strict=True) if is_one)
+        if len(chosen) < len(found):
+            out = len(found) - len(chosen)
+            trail.tell("%d of %d sorted data assets are left out", out, len(found))
+        return chosen
+
+
+def _is_manifest(asset: AssetSummary) -> bool:
+    if manifests.LABEL in asset.name.lower():
+        return True
+    return {"ibl", "manifest"} <= {str(tag).lower() for tag in asset.tags}
+
+
+@contextmanager
+def looking(subject_id: str, what: str) -> Iterator[Stock]:
+    """Look up all data assets of a subject, and go on in the trail of that lookup.
+
+    Raises
+    ------
+    CredentialsError, ServiceError
+        Code Ocean could not be asked: it alone has data assets.
+    """
+    with trail.following(subject_id, what):
+        yield _look(subject_id)
+
+
+def _look(subject_id: str) -> Stock:
+    known = assets.of_subjects([subject_id], "data assets and sessions that only it knows")[
+        subject_id
+    ]
+    opened: Assets = () if CODE_OCEAN in known.gaps.errors else assets.open_linked(known)
+    if CODE_OCEAN in known.gaps.errors:
+        raise known.gaps.errors[CODE_OCEAN]
+    known.gaps.warn()
+    found = assets.by_session(opened, known.rows, known.gaps)
+    mine = {session: of for session, of in found.items() if session.subject_id == subject_id}
+    return Stock(subject_id, opened, mine)
+
+
+def stitched_of(session: SessionID) -> Assets:
+    """Give the stitched data assets of a session, ascending by creation."""
+    return derived.of_session(session, STITCHED)
+
+
+def newest_good(some: Assets) -> AssetSummary | None:
+    """Give the newest of some data assets, those that failed left out."""
+    return belonging.newest(asset for asset in some if asset.state.lower() != "failed")
+
+
+# -- for a manifest --------------------------------------------------------------------------------
+
+
+def partial_records(
+    subject_id: str,
+    state_name: str | None,
+    recordings: Sequence[str],
+    *,
+    with_errors: bool,
+    with_analyzer: bool,
+) -> list[manifests.Record]:
+    """Make the records of a manifest that a person completes.
+
+    Parameters
+    ----------
+    subject_id
+        The subject.
+    state_name
+        Name of a Neuroglancer state; None: the latest.
+    recordings
+        Names of sorted data assets; none: the latest of each session that is not the surface's.
+    with_errors, with_analyzer
+        Which sorted data assets to choose from, where no names are given.
+    """
+    with trail.following(subject_id, "partial manifest"):
+        # The list of states does not wait for that of data assets.
+        files, looked = pool.outcomes(
+            lambda: neuroglancer_states.stored(subject_id), lambda: _look(subject_id)
+        )
+        stock: Stock = looked.unwrap()
+        of_days = stock.days()
+        state, sortings = pool.gather(
+            lambda: neuroglancer_states.by_name(subject_id, state_name, files, stock.states()),
+            lambda: (
+                ()
+                if recordings
+                else stock.sorted(with_errors=with_errors, with_analyzer=with_analyzer)
+            ),
+        )
+        names = recordings or _latest_of_sessions(sortings, of_days)
+        annotations = neuroglancer_states.annotation_names(state.content)
+        if not annotations:
+            trail.tell("Neuroglancer state %s has no annotation with a name", state.name)
+        return manifests.partial(subject_id, state.name, annotations, names, of_days)
+
+
+def _latest_of_sessions(sortings: Assets, of_days: Sequence[Day]) -> tuple[str, ...]:
+    surfaces = {belonging.session_of(day.surface) for day in of_days if day.surface}
+    latest: dict[SessionID, str] = {}
+    for asset in sortings:
+        session = belonging.session_of(asset.name)
+        if session is not None and session not in surfaces:
+            latest[session] = asset.name
+    return tuple(latest[session] for session in sorted(latest, key=lambda s: (s.dt, s.id)))
+
+
+# -- for a run -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run has attached: the manifest, the Neuroglancer state, everything, each once."""
+
+    manifest: AssetSummary
+    state: AssetSummary
+    attached: Assets
+
+
+def gather(subject_id: str, *, with_errors: bool, with_analyzer: bool) -> Inputs:
+    """Gather the inputs of a run, all at the same time, and wait for those that were just made.
+
+    Raises
+    ------
+    MissingFileError
+        Some are not there; all of them are named (a `FileNotFoundError`).
+    """
+    with looking(subject_id, "inputs of the IBL data converter") as stock:
+        of_manifests, of_states = stock.manifests(), stock.states()
+        manifest, state = newest_good(of_manifests), newest_good(of_states)
+        sortings, named = pool.gather(
+            lambda: stock.sorted(with_errors=with_errors, with_analyzer=with_analyzer),
+            lambda: None if manifest is None else _state_of(manifest, of_states),
+        )
+        recorded, imaged = stock.raw(ECEPHYS), stock.raw(SMARTSPIM)
+        stitched = stock.latest_stitched()
+        found = {
+            "raw ecephys data asset": recorded,
+            "sorted data asset": sortings,
+            "SmartSPIM data asset": imaged,
+            "stitched data asset": stitched,
+            "manifest data asset": of_manifests,
+            "Neuroglancer state's data asset": of_states,
+        }
+        missing = [f"no {what}" for what, some in found.items() if not some]
+        if missing or manifest is None or state is None:
+            raise MissingFileError(
+                f"The IBL data converter cannot be run for subject {subject_id}, which has "
+                f"{', '.join(missing) or 'a manifest or Neuroglancer state that failed'}. "
+                "Manifests are made by create_manifest_asset(), states' data assets by "
+                "subject.neuroglancer.states[-1].create_data_asset().",
+                trail=trail.lines(),
+            )
+        state = named or state
+        _wait(state)
+        every = (*recorded, *sortings, *imaged, *stitched, manifest, state)
+        return Inputs(manifest, state, tuple({asset.id: asset for asset in every}.values()))
+
+
+def _wait(asset: AssetSummary) -> None:
+    """Wait for an asset that was just made: one that is not ready cannot be attached."""
+    if asset.state.lower() != "ready":
+        waiting.until_ready(asset.id, check_files=False, timeout=READY_SECONDS, shown=False)
+
+
+def _state_of(manifest: AssetSummary, states: Assets) -> AssetSummary | None:
+    """Give the state that a manifest was made from: a newer one may have other annotations."""
+    _wait(manifest)
+    try:
+        data = publishing.read_back(manifest, ".csv")
+    except ServiceError as error:
+        trail.tell("The manifest %s cannot be read: %s", manifest.name, error)
+        data = None
+    named = {record["probe_file"] for record in manifests.decode(data or b"")}
+    found = newest_good(tuple(asset for asset in states if asset.name in named))
+    if found is None:
+        trail.tell("The manifest names no state that is a data asset: the newest is attached")
+    return found

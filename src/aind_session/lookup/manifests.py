@@ -1,0 +1,262 @@
+"""Manifests of the IBL data converter: which annotation is which probe, of which recording."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aind_session.errors import InvalidContentError, InvalidFilterError
+from aind_session.lookup import belonging, publishing, trail
+
+BUCKET = publishing.BUCKET
+FOLDER = f"{publishing.ROOT}/manifests"
+LABEL = "data_converter_manifest"
+
+COLUMNS = (
+    "mouseid",
+    "sorted_recording",
+    "probe_file",
+    "probe_name",
+    "probe_shank",
+    "probe_id",
+    "surface_finding",
+    "annotation_format",
+)
+#: What a completed record says; the others may be empty.
+REQUIRED = ("mouseid", "sorted_recording", "probe_file", "probe_name", "probe_id")
+
+Record = dict[str, str]
+
+# `A1`, `probe B_3`, `ProbeC-2`: the letter of the probe, the digit of the recording day.
+_ANNOTATION = re.compile(
+    r"\s*(?:probe[\s_-]*)?([A-F])[\s_-]*(?:day[\s_-]*)?([1-9])\s*", re.IGNORECASE
+)
+
+
+class Insertion(NamedTuple):
+    """A probe, and the day of its recording: the first is 1."""
+
+    probe: str
+    day: int
+
+
+class Day(NamedTuple):
+    """A day of ecephys recordings, and the name of its surface recording, if it has one."""
+
+    date: str
+    surface: str | None
+
+
+def parse_annotation(name: str) -> Insertion | None:
+    """Read probe and day from the name of an annotation; None where it does not say.
+
+    Examples
+    --------
+    >>> parse_annotation("A1"), parse_annotation("probe B_3"), parse_annotation("268")
+    (Insertion(probe='ProbeA', day=1), Insertion(probe='ProbeB', day=3), None)
+    """
+    match = _ANNOTATION.fullmatch(name)
+    return Insertion(f"Probe{match[1].upper()}", int(match[2])) if match else None
+
+
+def name_of(subject_id: str) -> str:
+    """Give the name of a subject's manifest."""
+    return f"{subject_id}_{LABEL}"
+
+
+def checked_name(name: str | None, subject_id: str) -> str:
+    """Give the name that a manifest is to have.
+
+    Raises
+    ------
+    InvalidFilterError
+        It cannot be that of a file (a `ValueError`).
+    """
+    chosen = name_of(subject_id) if name is None else name.strip()
+    if not chosen or set(chosen) & set("/\\\n") or chosen.startswith("."):
+        raise InvalidFilterError(f"{name!r} cannot be the name of a data asset and of its file.")
+    return chosen.removesuffix(".csv")
+
+
+def key_of(name: str) -> str:
+    """Give the key of a manifest's file."""
+    return f"{FOLDER}/{name}/{name}.csv"
+
+
+# -- partial ---------------------------------------------------------------------------------------
+
+
+def partial(
+    subject_id: str,
+    state_name: str,
+    annotations: Iterable[str],
+    recordings: Sequence[str],
+    days: Sequence[Day],
+) -> list[Record]:
+    """Make the records that a person completes, in the annotations' order.
+
+    Parameters
+    ----------
+    subject_id
+        The subject.
+    state_name
+        Name of the Neuroglancer state's file, without `.json`.
+    annotations
+        Names of its annotations.
+    recordings
+        Names of sorted data assets, the latest last.
+    days
+        The subject's ecephys days, ascending.
+
+    Returns
+    -------
+    list of dict
+        One for an annotation whose name gives a day; else one for each recording.
+    """
+    surfaces = {day.date: day.surface or "" for day in days}
+    records = []
+    for annotation in annotations:
+        insertion = parse_annotation(annotation)
+        if insertion is None:
+            chosen = list(recordings) or [""]
+        else:
+            chosen = [_of_day(insertion.day, recordings, days)]
+        for recording in chosen:
+            of = belonging.session_of(recording)
+            records.append(
+                {
+                    "mouseid": subject_id,
+                    "sorted_recording": recording,
+                    "probe_file": state_name,
+                    "probe_name": insertion.probe if insertion is not None else "",
+                    "probe_shank": "",
+                    "probe_id": annotation,
+                    "surface_finding": surfaces.get(of.date, "") if of is not None else "",
+                    "annotation_format": "json",
+                }
+            )
+    return records
+
+
+def _of_day(number: int, recordings: Sequence[str], days: Sequence[Day]) -> str:
+    if number > len(days):
+        trail.tell("There is no ecephys day %d: there are %d", number, len(days))
+        return ""
+    date = days[number - 1].date
+    found = [r for r in recordings if (of := belonging.session_of(r)) and of.date == date]
+    if not found:
+        trail.tell("No sorted data asset of day %d (%s) was found", number, date)
+    return found[-1] if found else ""
+
+
+def checked_recordings(subject_id: str, names: object) -> tuple[str, ...]:
+    """Read names of sorted data assets, ascending by the time in them.
+
+    Raises
+    ------
+    InvalidFilterError
+        One is not that of a sorted data asset of the subject (a `ValueError`).
+    """
+    given = [names] if isinstance(names, str) or not isinstance(names, Iterable) else names
+    found = [str(getattr(name, "name", name)).strip() for name in given]
+    for name in found:
+        of = belonging.session_of(name)
+        if of is None or of.subject_id != subject_id or not belonging.is_sorted(name):
+            raise InvalidFilterError(
+                f"{name!r:.200} is not the name of a sorted data asset of subject {subject_id}: "
+                f"<platform>_{subject_id}_<date>_<time>_sorted..."
+            )
+    # Those without a time are the oldest: `..._sorted_curated`.
+    return tuple(sorted(found, key=lambda n: (str(belonging.named(n).dt or ""), n)))
+
+
+# -- completed -------------------------------------------------------------------------------------
+
+
+def completed(subject_id: str, records: object) -> list[Record]:
+    """Check records that a person has completed, and fill in what goes without saying.
+
+    Parameters
+    ----------
+    subject_id
+        The subject.
+    records
+        A dictionary each, or a pandas or polars table.
+
+    Raises
+    ------
+    InvalidContentError
+        One is not complete, or has a column that a manifest has not (a `ValueError`).
+    """
+    found = [_completed(subject_id, n, record) for n, record in enumerate(_rows(records), 1)]
+    if not found:
+        raise InvalidContentError("A manifest needs at least one record, and there is none.")
+    return found
+
+
+def _rows(records: object) -> Iterable[object]:
+    if hasattr(records, "to_dicts"):
+        return list(records.to_dicts())
+    if hasattr(records, "iterrows"):
+        return [dict(row) for _, row in records.iterrows()]
+    if isinstance(records, Mapping | str) or not isinstance(records, Iterable):
+        raise InvalidContentError("Records are a list of dictionaries, or a table.")
+    return records
+
+
+def _completed(subject_id: str, number: int, record: object) -> Record:
+    if not isinstance(record, Mapping):
+        raise InvalidContentError(f"Record {number} is no dictionary: {record!r:.80}")
+    unknown = sorted(str(key) for key in record if key not in COLUMNS)
+    if unknown:
+        raise InvalidContentError(
+            f"Record {number} has {', '.join(unknown)}: a manifest has {', '.join(COLUMNS)}."
+        )
+    made = {column: _text(record.get(column)) for column in COLUMNS}
+    made["mouseid"] = made["mouseid"] or subject_id
+    made["annotation_format"] = made["annotation_format"] or "json"
+    empty = [column for column in REQUIRED if not made[column]]
+    if empty:
+        which = f" (annotation {made['probe_id']!r})" if made["probe_id"] else ""
+        raise InvalidContentError(
+            f"Record {number}{which} has no {', '.join(empty)}: complete it, or leave it out."
+        )
+    if made["mouseid"] != subject_id:
+        raise InvalidContentError(
+            f"Record {number} is of subject {made['mouseid']}, the manifest of {subject_id}."
+        )
+    return made
+
+
+def _text(value: Any) -> str:
+    # A table has NaN, which is not equal to itself, where nothing is known.
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        # A column of shanks of which some are unknown: whole numbers become floats.
+        return str(int(value))
+    return str(value).strip()
+
+
+def encode(records: Iterable[Record]) -> bytes:
+    """Write records as CSV."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue().encode()
+
+
+def decode(data: bytes) -> list[Record]:
+    r"""Read records from CSV; columns that are missing are empty.
+
+    Examples
+    --------
+    >>> decode(b"mouseid,probe_id\n717381,A1\n")[0]["probe_id"]
+    'A1'
+    """
+    rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig", errors="replace")))
+    return [{column: row.get(column) or "" for column in COLUMNS} for row in rows]
