@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aind_session.catalogue.format import Catalogue
+    from aind_session.catalogue.recorder import record
     from aind_session.catalogue.serving import Sandbox, sandbox
 
-_WHERE = {"Catalogue": "format", "Sandbox": "serving", "sandbox": "serving"}
+_WHERE = {
+    "Catalogue": "format",
+    "Sandbox": "serving",
+    "record": "recorder",
+    "sandbox": "serving",
+}
 
-__all__ = ["Catalogue", "Sandbox", "sandbox"]
+__all__ = ["Catalogue", "Sandbox", "record", "sandbox"]
 
 
 def __getattr__(name: str) -> Any:

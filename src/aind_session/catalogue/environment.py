@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from aind_session.settings import OTHER_TOKEN_NAMES, TOKEN_NAME, looks_like_token
 
 ACTIVE = "AIND_SESSION_SANDBOX_ACTIVE"
+CATALOGUE = "AIND_SESSION_SANDBOX_CATALOGUE"
 AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # What would lead AWS clients elsewhere, or to another identity.
 _AWS_OTHERS = (
@@ -21,7 +22,7 @@ Change = Mapping[str, "str | None"]
 
 
 def sandbox_changes(
-    urls: Mapping[str, str], token: str, keys: tuple[str, str], region: str
+    urls: Mapping[str, str], token: str, keys: tuple[str, str], region: str, folder: str = ""
 ) -> dict[str, str | None]:
     """Name the variables to set for a sandbox; None: to be removed."""
     changes: dict[str, str | None] = dict(token_changes())
@@ -41,6 +42,8 @@ def sandbox_changes(
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             ACTIVE: f"{os.getpid()} {urls['codeocean']}",
+            # For lookups, and child processes, to know what was recorded.
+            CATALOGUE: os.path.abspath(folder) if folder else "",
         }
     )
     for name in ("NO_PROXY", "no_proxy"):

@@ -15,7 +15,8 @@ from aind_session.settings import RESULTS_BUCKET
 
 def as_object(path: str, text: str | None) -> Json:
     """Make an S3 entry of a result file; one that is not recorded has a size only."""
-    return {"key": path, **({"size": 1} if text is None else {"text": text})}
+    known = {"text": text} if text is not None else {} if path.endswith("/") else {"size": 1}
+    return {"key": path, **known}
 
 
 class Files:
@@ -55,7 +56,7 @@ class Files:
         for computation in self.catalogue.computations:
             if computation["id"] == computation_id:
                 for path, text in (computation.get("_files") or {}).items():
-                    yield path.strip("/"), as_object(path, text)
+                    yield path.lstrip("/"), as_object(path, text)
 
     def list_folder(self, root: str, path: str) -> list[Json] | None:
         """List a folder as the API does; None where there is no such folder."""

@@ -112,7 +112,9 @@ class Sandbox:
         self.urls = {n: f"http://127.0.0.1:{port}" for n, port in self._front.ports.items()}
         self._files.origin = self.urls["files"]
         self._before = environment.change(
-            environment.sandbox_changes(self.urls, self.token, AWS_KEYS, REGION)
+            environment.sandbox_changes(
+                self.urls, self.token, AWS_KEYS, REGION, self.catalogue.source
+            )
         )
         environment.forget_all()
         return self
@@ -251,6 +253,8 @@ class Sandbox:
         body: Any = None,
         kind: str = "status",
         seconds: float = 0.2,
+        chance: float = 1.0,
+        seed: int = 0,
     ) -> Fault:
         """Make the next requests fail.
 
@@ -273,6 +277,8 @@ class Sandbox:
             the right answer, cut in its middle; "slow": the right answer, `seconds` later.
         seconds
             See `kind`.
+        chance, seed
+            Of the matching requests this part fails, drawn by chance from a seed.
 
         Returns
         -------
@@ -280,7 +286,18 @@ class Sandbox:
             What was arranged, for `heal`.
         """
         fault = make_fault(
-            service, path, method, status, times, after, headers, body, kind, seconds
+            service=service,
+            path=path,
+            method=method,
+            status=status,
+            times=times,
+            after=after,
+            headers=headers,
+            body=body,
+            kind=kind,
+            seconds=seconds,
+            chance=chance,
+            seed=seed,
         )
         self._gate.fail(fault)
         return fault

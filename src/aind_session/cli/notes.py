@@ -6,7 +6,7 @@ import sys
 import warnings
 from typing import Any
 
-from aind_session.errors import PartialAnswerWarning, PluginWarning
+from aind_session.errors import PartialAnswerWarning, PluginWarning, SandboxWarning
 
 _partial: dict[tuple[str, str], list[str]] = {}
 _others: list[str] = []
@@ -17,7 +17,7 @@ def collect(show_all: bool = False) -> None:
     _partial.clear()
     _others.clear()
     warnings.simplefilter("default" if show_all else "ignore")
-    for category in (PartialAnswerWarning, PluginWarning):
+    for category in (PartialAnswerWarning, PluginWarning, SandboxWarning):
         warnings.simplefilter("always", category)
     warnings.showwarning = _take
 

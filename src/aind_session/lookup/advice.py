@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aind_session.errors import AindSessionError
 from aind_session.identifiers import SessionID
-from aind_session.lookup import assets, belonging, folders, trail
+from aind_session.lookup import assets, belonging, folders, offline, trail
 
 
 def _looked() -> str:
@@ -32,7 +32,8 @@ def _nearby(session: SessionID) -> str:
     if same_day:
         return f" Subject {session.subject_id} has on that day: {', '.join(same_day)}."
     if not any(belonging.session_of(name) for name in names):
-        return f" Nothing at all is known of subject {session.subject_id}: check the ID."
+        why = offline.missing(session.id) or "Check the ID."
+        return f" Nothing at all is known of subject {session.subject_id}. {why}"
     return (
         f" See aind_session.get_sessions({session.subject_id!r}) for the sessions that are known."
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from aind_session.identifiers import SessionID
-from aind_session.lookup import belonging, questions, trail
+from aind_session.lookup import belonging, offline, questions, trail
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import CODE_OCEAN, DOCDB, GENERATIONS, Assets, Row, Rows
 from aind_session.services import pool
@@ -179,6 +179,7 @@ def session_assets(session: SessionID) -> Assets:
         known.gaps.warn()
         if not assets:
             trail.tell("No data asset was found for %s", session.id)
+            offline.tell(session.id)
         return assets
 
 
@@ -190,6 +191,7 @@ def subject_assets(subject_id: str) -> Assets:
         assets = open_linked(known)
         _need_code_ocean(known.gaps)
         known.gaps.warn()
+        offline.tell(subject_id, empty=not assets)
         return assets
 
 

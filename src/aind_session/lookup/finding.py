@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from aind_session.identifiers import DateRange, SessionID
-from aind_session.lookup import assets, questions, trail
+from aind_session.lookup import assets, offline, questions, trail
 from aind_session.lookup.assets import Known
 from aind_session.lookup.filters import modality_filter
 from aind_session.lookup.partial import Gaps
@@ -36,6 +36,7 @@ def of_subjects(subject_ids: Sequence[str]) -> Found:
             found.update({s: k for s, k in of_subject.items() if s.subject_id == subject_id})
             if not of_subject:
                 trail.tell("No session was found of subject %s", subject_id)
+            offline.tell(subject_id, empty=not of_subject)
         return found
 
 
@@ -71,6 +72,8 @@ def matching(
             gaps.raise_first()
         gaps.warn()
         found = assets.by_session(some, rows, gaps)
+        if project is None or not offline.is_recorded(project):
+            offline.tell_search()
         return {s: k for s, k in found.items() if dates.contains(s.dt)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aind_session.identifiers import SessionID, is_uuid
-from aind_session.lookup import assets, belonging, cohort, questions, trail
+from aind_session.lookup import assets, belonging, cohort, offline, questions, trail
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import DOCDB, GENERATIONS
 from aind_session.services import pool
@@ -29,6 +29,7 @@ def records(session: SessionID) -> dict[str, bytes]:
         if not found:
             gaps.raise_first()
             trail.tell("No metadata record was found for %s", session.id)
+            offline.tell(session.id)
         gaps.warn()
         return found
 
@@ -88,6 +89,7 @@ def records_of_subject(subject_id: str) -> dict[str, tuple[bytes, ...]]:
         found = [gaps.fill(DOCDB, outcome, ()) for outcome in outcomes]
         if not any(found):
             gaps.raise_first()
+        offline.tell(subject_id, empty=not any(found))
         gaps.warn()
         return dict(zip(GENERATIONS, found, strict=True))
 
@@ -98,6 +100,7 @@ def _told(about: str, ask: Callable[[str], bytes | None]) -> dict[str, bytes]:
         found = _both(ask, gaps)
         if not found:
             gaps.raise_first()
+            offline.tell(about)
         gaps.warn()
         return found
 

@@ -52,7 +52,9 @@ class Gaps:
         """Tell each service that did not answer in one warning."""
         for service, error in self.errors.items():
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            warnings.warn(PartialAnswerWarning(service, self.missing, why), stacklevel=_depth())
+            warnings.warn(
+                PartialAnswerWarning(service, self.missing, why), stacklevel=callers_depth()
+            )
 
     def raise_first(self) -> None:
         """Raise what a service said: used where no other one knows the answer."""
@@ -60,7 +62,7 @@ class Gaps:
             raise error
 
 
-def _depth() -> int:
+def callers_depth() -> int:
     """Count the frames up to the caller's own code: the warning names a line of theirs."""
     import sys
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aind_session import settings
@@ -32,6 +32,7 @@ __all__ = [
     "StorageAccessError",
     "StorageError",
     "StorageNotFoundError",
+    "access",
     "forget_listings",
     "list_folder",
     "list_keys",
@@ -57,11 +58,14 @@ class Listing:
         Names in the folder, without its own.
     exists : bool
         Whether there is anything; S3 knows no empty folders.
+    sizes : tuple of int
+        Bytes of each file, where S3 listed them.
     """
 
     folders: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     exists: bool = False
+    sizes: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
 #: Buckets that refused the credentials, and gave themselves to anybody.
@@ -153,20 +157,20 @@ def list_folder(bucket: str, prefix: str) -> Listing:
     """
     start = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     folders: list[str] = []
-    files: list[str] = []
+    files: dict[str, int] = {}
     exists = False
     try:
         for page in _pages(bucket, start, "/", 1000):
             common = [item["Prefix"] for item in page.get("CommonPrefixes", ())]
-            keys = [item["Key"] for item in page.get("Contents", ())]
+            keys = {item["Key"]: int(item.get("Size", 0)) for item in page.get("Contents", ())}
             exists = exists or bool(common or keys)
             folders += [name[len(start) :].rstrip("/") for name in common]
             # The key that ends in a slash is what consoles write for an empty folder.
-            files += [key[len(start) :] for key in keys if key != start]
+            files.update({k[len(start) :]: size for k, size in keys.items() if k != start})
     except StorageNotFoundError as error:
         log.debug("%s", error)
         return Listing()
-    return Listing(tuple(dict.fromkeys(folders)), tuple(dict.fromkeys(files)), exists)
+    return Listing(tuple(dict.fromkeys(folders)), tuple(files), exists, tuple(files.values()))
 
 
 def list_keys(bucket: str, prefix: str, limit: int = 1000) -> tuple[str, ...]:
@@ -236,6 +240,38 @@ def write(bucket: str, key: str, data: bytes) -> None:
     translated(
         lambda: client(anonymous=anonymous).put_object(Bucket=bucket, Key=key, Body=data), place
     )
+
+
+def access(bucket: str) -> str | None:
+    """Tell who may list a bucket.
+
+    Returns
+    -------
+    str or None
+        "public": anybody; "private": these credentials; "denied": not these; None: there is no
+        such bucket.
+    """
+
+    def ask(s3: Any) -> str:
+        s3.list_objects_v2(Bucket=bucket, MaxKeys=1)
+        return "listed"
+
+    place = f"s3://{bucket}"
+    try:
+        translated(lambda: ask(client(anonymous=True)), place)
+        return "public"
+    except StorageNotFoundError:
+        return None
+    except StorageAccessError:
+        if not has_credentials():
+            return "denied"
+    try:
+        translated(lambda: ask(client(anonymous=False)), place)
+        return "private"
+    except StorageNotFoundError:
+        return None
+    except StorageAccessError:
+        return "denied"
 
 
 def path(bucket: str, key: str = "") -> UPath:

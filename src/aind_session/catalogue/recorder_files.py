@@ -1,0 +1,166 @@
+"""Folders of a recording: their names to a given depth, and the small files that lookups read."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aind_session.catalogue.format import Json
+from aind_session.catalogue.recorder_scrub import Scrubber
+from aind_session.services import codeocean, pool, storage
+from aind_session.settings import RESULTS_BUCKET
+
+#: Levels of names: lookups read two of raw data (`ecephys/ecephys_clipped`), three of results
+#: (`spikesorted/<stream>/si_folder.json`).
+RAW_DEPTH, RESULT_DEPTH = 2, 3
+MAX_BYTES = 5_000_000
+#: Files read wherever they are listed; in a folder's root every JSON file is.
+READ = frozenset(
+    {"si_folder.json", "sorting.json", "params.json", "processing.json", ".zattrs"}
+    | {"data_description.json"}
+)
+OUTPUT = "output"
+
+#: Name, whether it is a folder, size.
+Item = tuple[str, bool, int]
+
+
+class Source(Protocol):
+    """Where a folder's files are."""
+
+    def items(self, path: str) -> list[Item]:
+        """List a folder."""
+
+    def read(self, path: str) -> bytes:
+        """Read a file."""
+
+
+@dataclass(frozen=True)
+class InS3:
+    """A folder of a bucket."""
+
+    bucket: str
+    prefix: str
+
+    def items(self, path: str) -> list[Item]:
+        """List a folder."""
+        listed = storage.list_folder(self.bucket, f"{self.prefix}/{path}".strip("/"))
+        files = zip(listed.files, listed.sizes, strict=True)
+        return [*((name, True, 0) for name in listed.folders), *((n, False, s) for n, s in files)]
+
+    def read(self, path: str) -> bytes:
+        """Read a file."""
+        return storage.read(self.bucket, f"{self.prefix}/{path}".strip("/"))
+
+
+@dataclass(frozen=True)
+class InCodeOcean:
+    """An internal data asset, whose files Code Ocean shows to who may not see them in S3."""
+
+    asset_id: str
+
+    def items(self, path: str) -> list[Item]:
+        """List a folder."""
+        try:
+            listed = codeocean.list_asset_files(self.asset_id, path)
+        except codeocean.CodeOceanNotFoundError:
+            return []
+        return [(name, is_folder, size or 0) for name, is_folder, size in listed]
+
+    def read(self, path: str) -> bytes:
+        """Read a file."""
+        return codeocean.read_asset_file(self.asset_id, path)
+
+
+def folder(bucket: str, prefix: str, depth: int, scrubber: Scrubber) -> list[Json]:
+    """Record a folder.
+
+    Parameters
+    ----------
+    bucket, prefix
+        Where it is.
+    depth
+        Levels of names. A folder on the last level is a key that ends in a slash.
+    scrubber
+        What the content of files goes through.
+
+    Raises
+    ------
+    StorageAccessError
+        It may not be listed.
+    """
+    source: Source = InS3(bucket, prefix)
+    try:
+        first = source.items("")
+    except storage.StorageAccessError:
+        if bucket != RESULTS_BUCKET:
+            raise
+        source = InCodeOcean(prefix.partition("/")[0])
+        first = source.items("")
+
+    def entry(path: str, **known: object) -> Json:
+        return {"bucket": bucket, "key": f"{prefix}/{path}".lstrip("/"), **known}
+
+    def level(inside: str, items: Iterable[Item], number: int) -> list[Json]:
+        asks: list[Callable[[], list[Json]]] = []
+        for name, is_folder, size in items:
+            path = f"{inside}{name}"
+            if not is_folder:
+                asks.append(lambda p=path, s=size: [entry(p, **_content(source, p, s, scrubber))])  # type: ignore[misc]
+            elif number == depth:
+                asks.append(lambda p=path: [entry(f"{p}/")])  # type: ignore[misc]
+            else:
+                asks.append(lambda p=path: level(f"{p}/", source.items(p), number + 1))  # type: ignore[misc]
+        return [one for found in pool.gather(*asks) for one in found]
+
+    return level("", first, 1)
+
+
+def _content(source: Source, path: str, size: int, scrubber: Scrubber) -> Json:
+    if size == 0:
+        return {}
+    if not is_read(path) or size > MAX_BYTES:
+        return {"size": size}
+    try:
+        content = source.read(path)
+    except (storage.StorageAccessError, storage.StorageNotFoundError, FileNotFoundError):
+        # Listed, and not readable, or gone by now.
+        return {"size": size}
+    try:
+        return {"text": scrubber.file(path, content.decode())}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
+def is_read(path: str) -> bool:
+    """Tell whether the content of a file belongs in a recording, by its path in its folder."""
+    name = path.rpartition("/")[2]
+    in_root = "/" not in path
+    return name in READ or (in_root and (name == OUTPUT or name.endswith((".json", ".csv"))))
+
+
+def results(computation_id: str, scrubber: Scrubber) -> dict[str, str | None]:
+    """Record the result files of a computation: their names, and the texts that lookups read."""
+    try:
+        items = codeocean.list_result_files(computation_id)
+    except (codeocean.CodeOceanNotFoundError, codeocean.ClosedAssetError):
+        return {}
+
+    def read(name: str, is_folder: bool, size: int | None) -> str | None:
+        if is_folder:
+            return None
+        if not size:
+            return ""
+        if not is_read(name) or size > MAX_BYTES:
+            return None
+        try:
+            content = codeocean.read_result_file(computation_id, name)
+        except (codeocean.CodeOceanNotFoundError, codeocean.ClosedAssetError):
+            return None
+        return scrubber.file(name, content.decode("utf-8", "replace"))
+
+    texts = pool.gather(*(lambda i=item: read(*i) for item in items))  # type: ignore[misc]
+    names = (f"{name}/" if is_folder else name for name, is_folder, _ in items)
+    return dict(zip(names, texts, strict=True))

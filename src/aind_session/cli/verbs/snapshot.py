@@ -1,0 +1,72 @@
+"""`aind-session snapshot`: record a catalogue from the live services."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from aind_session.cli import output
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("snapshot")(snapshot)
+
+
+def snapshot(
+    to: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="The folder; one that is there is added to."
+        ),
+    ],
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SUBJECT|SESSION]...",
+            help="IDs of subjects (everything of them) and of sessions.",
+        ),
+    ] = None,
+    project: Annotated[
+        list[str] | None,
+        typer.Option(help="All sessions of a project; may be given several times."),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Levels of names to record of each folder  [default: 2 raw, 3 results]"
+        ),
+    ] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Keep people's names; else placeholders stand in.")
+    ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Record anew what the folder has already.")
+    ] = False,
+) -> int:
+    """Record what the services know of subjects, sessions or a project, to work from it offline.
+
+    Assets, records of both generations, sorting computations, the names in the folders and the
+    small files that lookups read, as JSON Lines. A snapshot that was broken off goes on where it
+    was. Work from it with `aind-session --sandbox FOLDER ...`, `aind_session.sandbox(FOLDER)` or
+    AIND_SESSION_SANDBOX=FOLDER.
+    """
+    from aind_session.catalogue import record
+
+    study = record(
+        what or (), project=project or None, to=to, depth=depth, names=names, refresh=refresh
+    )
+    recorded = study.extra["recorded"]
+    counts = {
+        "subjects": len(recorded["subjects"]),
+        "sessions of other subjects": len(recorded["sessions"]),
+        "data assets": len(study.data_assets),
+        "records": len(study.docdb_v1) + len(study.docdb_v2),
+        "computations": len(study.computations),
+        "names of files": len(study.objects),
+    }
+    output.write_facts(to, {name: number for name, number in counts.items() if number})
+    for gap in recorded.get("gaps") or ():
+        output.write_line(f"not recorded: {gap}")
+    return 0

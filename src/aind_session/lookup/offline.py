@@ -1,0 +1,123 @@
+"""Offline: what a sandbox cannot answer, said in words.
+
+A stand-in answers of what is not in its catalogue as the live service does: it knows nothing. Of a
+recording it is known what was recorded, so that "not there" and "not recorded" can be told apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from functools import lru_cache
+from typing import Any
+
+from aind_session.errors import SandboxWarning
+from aind_session.identifiers import find_session_id
+from aind_session.lookup import trail
+from aind_session.lookup.partial import callers_depth
+
+#: Set while a sandbox serves: the folder of its catalogue, empty where it has none.
+ACTIVE, CATALOGUE = "AIND_SESSION_SANDBOX_ACTIVE", "AIND_SESSION_SANDBOX_CATALOGUE"
+HEADER = "catalogue.json"
+
+
+def missing(what: str) -> str | None:
+    """Say that a sandbox may not know a subject or a session, and what to do.
+
+    Parameters
+    ----------
+    what
+        Its ID or name.
+
+    Returns
+    -------
+    str or None
+        None where live services answer, or where it was recorded: then there is none.
+    """
+    if not os.environ.get(ACTIVE):
+        return None
+    folder = os.environ.get(CATALOGUE, "")
+    recorded = _recorded(folder)
+    if recorded is None:
+        return (
+            "This is a sandbox: only what its catalogue holds is known. Without it, `aind-session "
+            f"snapshot {_option(what)} -o FOLDER` records what the services know."
+        )
+    if _is_recorded(what, recorded):
+        return None
+    return (
+        f"This is a sandbox of the recording {folder}, for which {what} was not recorded. "
+        f"Without the sandbox, `aind-session snapshot {_option(what)} -o {folder}` adds it."
+    )
+
+
+def tell(what: str, empty: bool = True) -> None:
+    """Tell that something was not recorded, or in part only; of a recording with a warning.
+
+    Parameters
+    ----------
+    what
+        The subject or session that was asked about.
+    empty
+        Whether nothing was found. What was found of a subject may be one of its sessions.
+    """
+    text = missing(what)
+    if text is None or not (empty or _recorded(os.environ.get(CATALOGUE, ""))):
+        return
+    if not empty:
+        text = text.replace("was not recorded.", "was recorded in part only.")
+    trail.tell("%s", text)
+    if _recorded(os.environ.get(CATALOGUE, "")) is not None:
+        warnings.warn(SandboxWarning(text), stacklevel=callers_depth())
+
+
+def tell_search() -> None:
+    """Tell, with a warning, that a recording is searched, and not all that the services have."""
+    folder = os.environ.get(CATALOGUE, "")
+    if os.environ.get(ACTIVE) and _recorded(folder) is not None:
+        text = (
+            f"This is a sandbox of the recording {folder}: only what was recorded is searched. "
+            f"Without the sandbox, `aind-session snapshot --project NAME -o {folder}` adds more."
+        )
+        trail.tell("%s", text)
+        warnings.warn(SandboxWarning(text), stacklevel=callers_depth())
+
+
+def is_recorded(what: str) -> bool:
+    """Whether a sandbox serves a recording of a subject, a session or a project."""
+    recorded = _recorded(os.environ.get(CATALOGUE, "")) if os.environ.get(ACTIVE) else None
+    return recorded is not None and _is_recorded(what, recorded)
+
+
+def _recorded(folder: str) -> dict[str, Any] | None:
+    """Give what a recording says of itself; None where the catalogue is none."""
+    path = os.path.join(folder, HEADER)
+    try:
+        stamp = os.stat(path).st_mtime_ns
+    except OSError:
+        return None
+    return _read(path, stamp)
+
+
+@lru_cache(maxsize=8)
+def _read(path: str, stamp: int) -> dict[str, Any] | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            recorded = json.load(file).get("recorded")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return recorded if isinstance(recorded, dict) else None
+
+
+def _is_recorded(what: str, recorded: dict[str, Any]) -> bool:
+    if any(what in (recorded.get(key) or ()) for key in ("subjects", "sessions", "projects")):
+        return True
+    session = find_session_id(what)
+    return session is not None and session.subject_id in (recorded.get("subjects") or ())
+
+
+def _option(what: str) -> str:
+    session = find_session_id(what)
+    # Of an asset's ID or a location: whose it is, only a person knows.
+    return session.id if session is not None else what if what.isalnum() else "SUBJECT"
