@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from aind_session.extensions.docdb import get_record as get_record
     from aind_session.extensions.ecephys import EcephysExtension
     from aind_session.extensions.lims import LimsExtension
+    from aind_session.runs import RunPlan as RunPlan
+    from aind_session.runs import RunReport as RunReport
+    from aind_session.runs import read_run as read_run
+    from aind_session.runs import resume_run as resume_run
     from aind_session.search import get_sessions as get_sessions
     from aind_session.search import iter_sessions as iter_sessions
     from aind_session.session import Session as Session
@@ -45,6 +49,8 @@ _HOME = {
     "ExtensionBaseClass": "extension",
     "NotFoundError": "errors",
     "PartialAnswerWarning": "errors",
+    "RunPlan": "runs",
+    "RunReport": "runs",
     "Sandbox": "catalogue",
     "ServiceError": "errors",
     "Session": "session",
@@ -80,7 +86,9 @@ _HOME = {
     "iter_sessions": "search",
     "lims": "extensions.lims:LimsExtension",
     "namespaces": "extension",
+    "read_run": "runs",
     "register_namespace": "extension",
+    "resume_run": "runs",
     "sandbox": "catalogue",
     "search_computations": "utils.codeocean_utils",
     "search_data_assets": "utils.codeocean_utils",

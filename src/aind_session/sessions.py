@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, overload
 
@@ -14,6 +15,11 @@ from aind_session.session import Session
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+    from codeocean.components import Permissions
+    from typing_extensions import Unpack
+
+    from aind_session.runs import RunPlan, RunReport
+    from aind_session.runs.asked import Attach, Parameters, RunOptions
 
 T = TypeVar("T")
 
@@ -153,6 +159,155 @@ class Sessions(tuple[Session, ...]):
             with ThreadPoolExecutor(min(WORKERS, len(self) or 1)) as threads:
                 return _collect([threads.submit(function, s) for s in self], progress, errors)
         return _collect([executor.submit(function, s) for s in self], progress, errors)
+
+    @overload
+    def run(
+        self,
+        capsule_or_pipeline_id: str,
+        parameters: Parameters | Callable[[Session], Parameters] = None,
+        attach: Attach | Callable[[Session], Attach] = None,
+        *,
+        dry_run: Literal[True],
+        **options: Unpack[RunOptions],
+    ) -> RunPlan: ...
+    @overload
+    def run(
+        self,
+        capsule_or_pipeline_id: str,
+        parameters: Parameters | Callable[[Session], Parameters] = None,
+        attach: Attach | Callable[[Session], Attach] = None,
+        *,
+        dry_run: Literal[False] = False,
+        **options: Unpack[RunOptions],
+    ) -> RunReport: ...
+    def run(
+        self,
+        capsule_or_pipeline_id: str,
+        parameters: Parameters | Callable[[Session], Parameters] = None,
+        attach: Attach | Callable[[Session], Attach] = None,
+        *,
+        label: str | None = None,
+        dry_run: bool = False,
+        state: str | os.PathLike[str] = "runs.json",
+        at_once: int = 20,
+        per_minute: int | None = 30,
+        retries: int = 0,
+        poll_seconds: float = 60.0,
+        tags: Sequence[str] = (),
+        custom_metadata: Mapping[str, str] | None = None,
+        share: bool | Mapping[str, Any] | Permissions = False,
+        wait: bool = True,
+        wait_ready: bool = True,
+        is_pipeline: bool | None = None,
+        version: int | None = None,
+        nextflow_profile: str | None = None,
+        progress: bool = True,
+    ) -> RunPlan | RunReport:
+        """Start one Code Ocean computation a session, wait for all, and capture their results.
+
+        Left out are sessions that have a good result of the label, or whose computation runs
+        already. Code Ocean is the engine; what this process knows is in a small file, written
+        before each request: after a kill at any moment `aind_session.resume_run` goes on, and no
+        session is started twice.
+
+        Parameters
+        ----------
+        capsule_or_pipeline_id
+            What is run.
+        parameters
+            A list (by position), a mapping (by name), or a function of the session that gives one.
+            They are kept in the state's file: no secrets.
+        attach
+            A data asset or its ID, several of them, a mapping of mounts to them, or a function of
+            the session that gives one of these; by default the raw data asset.
+        label
+            What is done, in the names of the results: `<session ID>_<label>_<time>`. Without one,
+            results are neither looked for nor captured.
+        dry_run
+            Start nothing, and give the plan.
+        state
+            File of the state, there must be none yet.
+        at_once
+            Computations that run at the same time at most.
+        per_minute
+            Computations that are started in any minute at most; None: no limit.
+        retries
+            How often a session whose computation failed is started again. Failed
+            is also a run that Code Ocean calls succeeded but whose log tells of an error.
+        poll_seconds
+            Seconds between two looks at what runs.
+        tags, custom_metadata
+            Of the results, beside those of the house: tags `derived`, subject, platform; fields
+            `data level`, `experiment type`, `subject id`.
+        share
+            True lets everyone see the results; or permissions as Code Ocean takes them.
+        wait
+            False: start what may be started now, and leave the rest to `resume_run`.
+        wait_ready
+            Whether to wait until the data assets of the results are ready.
+        is_pipeline
+            Which of both the ID is; by default Code Ocean is asked.
+        version, nextflow_profile
+            Of the capsule or pipeline.
+        progress
+            Show a bar where there is a terminal or a notebook.
+
+        Returns
+        -------
+        RunPlan or RunReport
+            With `dry_run` what would be done, else what was done; `report.happened` is equal to
+            the plan where nothing changed in between. Both print as a table.
+
+        Raises
+        ------
+        CodeOceanNotFoundError
+            There is no such capsule or pipeline (a `ValueError`).
+        RunStateError
+            The state's file is there already, or in use (a `ValueError`).
+        InvalidFilterError
+            An option makes no sense (a `ValueError`).
+        CredentialsError, ServiceError
+            Code Ocean refuses the token, or did not answer for an hour; the state can be gone on
+            with.
+
+        Examples
+        --------
+        >>> import aind_session
+        >>> sessions = aind_session.get_sessions(676909, platform="ecephys")
+        >>> plan = sessions.run(
+        ...     "1f8f159a-7670-47a9-baf1-078905fc9c2e",
+        ...     parameters=lambda session: {"subject": session.subject_id},
+        ...     label="dlc-eye",
+        ...     dry_run=True,
+        ... )
+        >>> [(one.session, str(*one.parameters)) for one in plan.starts][:1]
+        [('ecephys_676909_2023-12-11_14-24-35', 'subject=676909')]
+        """
+        # A dotted path: runs stand on a higher floor.
+        runs: Any = importlib.import_module("aind_session.runs")
+        done: RunPlan | RunReport = runs.run(
+            self,
+            capsule_or_pipeline_id,
+            parameters=parameters,
+            attach=attach,
+            label=label,
+            dry_run=dry_run,
+            state=state,
+            at_once=at_once,
+            per_minute=per_minute,
+            retries=retries,
+            poll_seconds=poll_seconds,
+            tags=tags,
+            custom_metadata=custom_metadata,
+            share=share,
+            wait=wait,
+            wait_ready=wait_ready,
+            is_pipeline=is_pipeline,
+            version=version,
+            nextflow_profile=nextflow_profile,
+            progress=progress,
+        )
+        return done
 
     def to_pandas(self, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """Make a table, a row a session.
