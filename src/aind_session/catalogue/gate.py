@@ -1,12 +1,13 @@
 """The gate before every stand-in: it counts requests, delays them, and breaks what it is told to.
 
 A fault is chosen by service, path and method, so that a test says which request fails and how;
-nothing here depends on the time of day or on chance.
+nothing here depends on the time of day, and on chance only where that is asked for, with a seed.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import re
 import threading
 import time
@@ -73,6 +74,8 @@ class Fault:
     body: bytes
     kind: str
     seconds: float
+    chance: float = 1.0
+    dice: random.Random = field(default_factory=random.Random, repr=False)
 
     def takes(self, request: Request) -> bool:
         """Whether this request is to fail; counts down."""
@@ -84,6 +87,8 @@ class Fault:
             return False
         if self.after > 0:
             self.after -= 1
+            return False
+        if self.chance < 1.0 and self.dice.random() >= self.chance:
             return False
         if self.times is None:
             return True
@@ -196,6 +201,8 @@ def make_fault(
     body: Any = None,
     kind: str = "status",
     seconds: float = 0.2,
+    chance: float = 1.0,
+    seed: int = 0,
 ) -> Fault:
     """Make a fault from what `Sandbox.fail` takes; see there."""
     if kind not in KINDS:
@@ -219,6 +226,8 @@ def make_fault(
         body=body,
         kind=kind,
         seconds=seconds,
+        chance=chance,
+        dice=random.Random(seed),
     )
 
 

@@ -1,0 +1,172 @@
+"""Sixteen threads, two hundred sessions, one request in twenty broken: never a wrong answer."""
+
+from __future__ import annotations
+
+import random
+import resource
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+import aind_session
+from aind_session import AindSessionError, PartialAnswerWarning, Sandbox, Session
+from aind_session.catalogue.invent import SessionTruth, invent_world
+from aind_session.services import pool
+
+SECONDS = 60.0
+THREADS = 16
+#: Of twenty requests one fails; five ways to fail share it.
+CHANCE = 0.05 / 5
+
+Look = Callable[[Session], Any]
+
+
+def _attribute(name: str) -> Look:
+    return lambda session: getattr(session, name, None)
+
+
+LOOKS: dict[str, Look] = {
+    "assets": lambda session: {asset.id for asset in session.data_assets},
+    "raw asset": lambda session: getattr(_attribute("raw_data_asset")(session), "id", None),
+    "folder": lambda session: (d := _attribute("raw_data_dir")(session)) and d.as_posix(),
+    "uploaded": _attribute("is_uploaded"),
+    "modalities": _attribute("modalities"),
+    "recorded": lambda session: bool(session.docdb),
+    "genotype": lambda session: session.docdb.genotype,
+}
+
+
+def _is_right(what: str, answer: Any, truth: SessionTruth) -> bool:
+    if what == "assets":
+        return bool(answer - truth.listed_but_closed == truth.assets)
+    expected = {
+        "raw asset": truth.raw_asset,
+        "folder": truth.location,
+        "uploaded": truth.uploaded,
+        "modalities": truth.modalities,
+        "recorded": truth.recorded,
+        "genotype": truth.genotype,
+    }
+    return bool(answer == expected[what])
+
+
+def _is_partial(what: str, answer: Any, truth: SessionTruth) -> bool:
+    """Tell whether an answer that was told to be partial claims nothing that is not so."""
+    if what == "assets":
+        return bool(answer <= truth.assets | truth.listed_but_closed)
+    return what != "uploaded" or bool(answer) <= truth.uploaded
+
+
+@contextmanager
+def _warnings_by_thread() -> Iterator[threading.local]:
+    """Keep the warnings of each thread apart: `catch_warnings` is one for all of them."""
+    told = threading.local()
+    show = warnings.showwarning
+
+    def keep(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        told.seen = [*getattr(told, "seen", []), message]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = keep
+        try:
+            yield told
+        finally:
+            warnings.showwarning = show
+
+
+def _break_by_chance(box: Sandbox) -> None:
+    for seed, fault in enumerate(
+        (
+            {"status": 503},
+            {"status": 429, "headers": {"Retry-After": "0"}},
+            {"kind": "reset"},
+            {"kind": "truncate"},
+            {"kind": "hang"},
+        )
+    ):
+        box.fail(times=None, chance=CHANCE, seed=seed, **fault)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIND_SESSION_TIMEOUT", "2")
+    catalogue, truth = invent_world(2024, 200)
+    ids = sorted(truth.sessions)
+    before = {thread.name for thread in threading.enumerate()}
+    count: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    wrong: list[str] = []
+    memory: list[float] = []
+    lock = threading.Lock()
+    requests = 0
+
+    with aind_session.sandbox(catalogue) as box, _warnings_by_thread() as told:
+        _break_by_chance(box)
+        until = time.monotonic() + SECONDS
+
+        def drive(number: int) -> None:
+            dice = random.Random(number)
+            while time.monotonic() < until:
+                session = Session(dice.choice(ids))
+                if dice.random() < 0.7:
+                    session.refresh()
+                for what, look in LOOKS.items():
+                    told.seen = []
+                    outcome, why = _try(what, look, session, told)
+                    with lock:
+                        count[outcome] += 1
+                        if outcome == "typed error":
+                            errors[why] += 1
+                        if outcome == "wrong":
+                            wrong.append(f"{session.id} {what}: {why}")
+
+        def _try(what: str, look: Look, session: Session, told: Any) -> tuple[str, str]:
+            of = truth.sessions[session.id]
+            try:
+                answer = look(session)
+            except AindSessionError as error:
+                return "typed error", type(error).__name__
+            except Exception as error:
+                return "wrong", repr(error)
+            if _is_right(what, answer, of):
+                return "right", ""
+            partial = any(isinstance(w, PartialAnswerWarning) for w in told.seen)
+            if partial and _is_partial(what, answer, of):
+                return "partial, told", ""
+            return "wrong", f"{answer!r}, {of}"
+
+        threads = [
+            threading.Thread(target=drive, args=(n,), name=f"soak {n}") for n in range(THREADS)
+        ]
+        for thread in threads:
+            thread.start()
+        while time.monotonic() < until:
+            time.sleep(SECONDS / 12)
+            requests += len(box.requests)
+            # The sandbox's own memory of what it was asked is no memory of the library.
+            del box._gate.requests[:]
+            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        box.heal()
+    pool.close()
+    left = {t.name for t in threading.enumerate()} - before
+    # fsspec keeps its own thread for as long as the process.
+    left = {name for name in left if "fsspec" not in name}
+    print(
+        f"\n{requests} requests, about {requests // 20} faults, answers: {dict(count)}, "
+        f"typed errors: {dict(errors)}, memory in MB: {[round(m) for m in memory]}"
+    )
+    assert not wrong, "\n".join(wrong[:10])
+    assert count["right"] > 10 * count["typed error"]
+    assert not left
+    # A peak that no longer grows: what was reached after a third of the time is the most.
+    assert memory[-1] < memory[len(memory) // 3] * 1.15
