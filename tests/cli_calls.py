@@ -6,7 +6,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from aind_session.cli import main
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 RAW_ID = "16d46411-540a-4122-b47f-8cb2a15d593a"
@@ -24,9 +28,7 @@ def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, st
     return env
 
 
-def call(
-    *arguments: str, env: Mapping[str, str | None] | None = None, seconds: float = 60
-) -> subprocess.CompletedProcess[str]:
+def call(*arguments: str, env: Mapping[str, str | None] | None = None, seconds: float = 60) -> Done:
     """Run the command with its output in pipes; no traceback may come of it."""
     done = subprocess.run(
         [*COMMAND, *arguments],
@@ -37,13 +39,39 @@ def call(
         env=environment(env),
         stdin=subprocess.DEVNULL,
     )
-    if "--debug" not in arguments:
+    return checked(done)
+
+
+Done = subprocess.CompletedProcess[str]
+Here = Callable[..., Done]
+
+
+def checked(done: Done) -> Done:
+    """Hold what is so of all output that goes to pipes."""
+    if "--debug" not in done.args:
         assert "Traceback" not in done.stderr, done.stderr
     assert not ANSI.search(done.stdout + done.stderr)
     return done
 
 
-def error_of(done: subprocess.CompletedProcess[str]) -> tuple[str, str]:
+def running_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Give what runs the command in this process: quicker, where that is not what is tested."""
+
+    def run(*arguments: str, env: Mapping[str, str | None] | None = None) -> Done:
+        with monkeypatch.context() as patch:
+            for name, value in (env or {}).items():
+                if value is None:
+                    patch.delenv(name, raising=False)
+                else:
+                    patch.setenv(name, value)
+            code = main(arguments)
+        out, err = capsys.readouterr()
+        return checked(subprocess.CompletedProcess(list(arguments), code, out, err))
+
+    return run
+
+
+def error_of(done: Done) -> tuple[str, str]:
     """Give an error's line and the command to try; there is nothing else on standard error."""
     line, advice = done.stderr.splitlines()
     assert line.startswith("aind-session: ")

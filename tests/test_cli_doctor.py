@@ -17,7 +17,7 @@ import pytest
 import aind_session
 from aind_session.catalogue import Sandbox
 from aind_session.cli import checks
-from cli_calls import call
+from cli_calls import Here, call, running_here
 
 IMPATIENT = {"AIND_SESSION_TIMEOUT": "1", "AIND_SESSION_ATTEMPTS": "1"}
 
@@ -26,6 +26,11 @@ IMPATIENT = {"AIND_SESSION_TIMEOUT": "1", "AIND_SESSION_ATTEMPTS": "1"}
 def box() -> Iterator[Sandbox]:
     with aind_session.sandbox() as serving:
         yield serving
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    return running_here(capsys, monkeypatch)
 
 
 def run() -> dict[str, checks.Check]:
@@ -51,16 +56,16 @@ def test_all_is_well(box: Sandbox) -> None:
     assert box.count() <= 1 + 1 + 4 + 9
 
 
-def test_for_programs(box: Sandbox) -> None:
-    found = json.loads(call("doctor", "--json").stdout)
+def test_for_programs(box: Sandbox, here: Here) -> None:
+    found = json.loads(here("doctor", "--json").stdout)
     assert {check["state"] for check in found} == {"ok"}
-    rows = list(csv.DictReader(io.StringIO(call("doctor", "--csv").stdout)))
+    rows = list(csv.DictReader(io.StringIO(here("doctor", "--csv").stdout)))
     assert [row["check"] for row in rows] == [check["check"] for check in found]
 
 
-def test_no_token(box: Sandbox) -> None:
+def test_no_token(box: Sandbox, here: Here) -> None:
     with box.without_token():
-        done = call("doctor")
+        done = here("doctor")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     (number,) = [i for i, line in enumerate(lines) if line.startswith("fail")]

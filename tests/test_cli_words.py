@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import aind_session
 from aind_session.catalogue import Sandbox
-from aind_session.cli import main, options, output
+from aind_session.cli import options, output
 from aind_session.cli.verbs import MODULES, list_sessions
 from aind_session.table import COLUMNS
-from cli_calls import SESSION, error_of
+from cli_calls import SESSION, Here, error_of, running_here
 
 VERBS = ("show", "list", "explain", "open", "doctor")
 
@@ -30,20 +30,9 @@ def box() -> Iterator[Sandbox]:
         yield serving
 
 
-class _Done:
-    """What a call in this process wrote, in the form of one in a process of its own."""
-
-    def __init__(self, returncode: int, stdout: str, stderr: str) -> None:
-        self.returncode, self.stdout, self.stderr = returncode, stdout, stderr
-
-
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    def running(*arguments: str) -> _Done:
-        code = main(arguments)
-        return _Done(code, *capsys.readouterr())
-
-    return running
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    return running_here(capsys, monkeypatch)
 
 
 # -- global options --------------------------------------------------------------------------------
@@ -119,48 +108,48 @@ def test_the_verbs_modules() -> None:
     ],
 )
 def test_wrong_usage_is_a_line_and_the_next_command(
-    arguments: str, line: str, advice: str, run: Any
+    arguments: str, line: str, advice: str, here: Here
 ) -> None:
-    done = run(*(arguments.split() or ["--sandbox"]))
+    done = here(*(arguments.split() or ["--sandbox"]))
     told, tried = error_of(done)
     assert (done.returncode, done.stdout) == (2, "")
     assert line in told
     assert tried.endswith(f" {advice}")
 
 
-def test_no_words_are_the_help(run: Any) -> None:
-    done = run()
+def test_no_words_are_the_help(here: Here) -> None:
+    done = here()
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: aind-session" in done.stdout
 
 
-def test_an_unknown_platform_suggests_one(box: Sandbox, run: Any) -> None:
-    done = run("list", "--platform", "ecefys")
+def test_an_unknown_platform_suggests_one(box: Sandbox, here: Here) -> None:
+    done = here("list", "--platform", "ecefys")
     assert done.returncode == 2
     assert "did you mean ecephys" in error_of(done)[0]
 
 
 def test_not_found_and_could_not_find_out_differ(
-    box: Sandbox, run: Any, monkeypatch: pytest.MonkeyPatch
+    box: Sandbox, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
     missing = SESSION.replace("43-40", "43-41")
-    done = run("open", missing)
+    done = here("open", missing)
     assert (done.returncode, error_of(done)[1]) == (1, f"Try: aind-session explain {missing}")
     box.reset()
     with box.down("codeocean"):
-        done = run("open", SESSION)
+        done = here("open", SESSION)
     assert (done.returncode, error_of(done)[1]) == (3, "Try: aind-session doctor")
 
 
-def test_a_fault_of_our_own_is_told_as_such(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_our_own_is_told_as_such(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     from aind_session.lookup import explanation
 
     def broken(session: object) -> str:
         raise ZeroDivisionError("a fault\nin two lines")
 
     monkeypatch.setattr(explanation, "of_session", broken)
-    done = run("explain", SESSION)
+    done = here("explain", SESSION)
     line, advice = error_of(done)
     assert done.returncode == 3
     assert line.endswith("a fault of aind-session itself: ZeroDivisionError: a fault")
@@ -168,33 +157,33 @@ def test_a_fault_of_our_own_is_told_as_such(run: Any, monkeypatch: pytest.Monkey
 
 
 def test_a_fault_in_one_fact_hides_no_other(
-    box: Sandbox, run: Any, monkeypatch: pytest.MonkeyPatch
+    box: Sandbox, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: object) -> str:
         raise ZeroDivisionError("a fault")
 
     monkeypatch.setattr(aind_session.Session, "modalities", property(broken))
-    done = run("show", SESSION)
+    done = here("show", SESSION)
     assert done.returncode == 0
     assert "modalities  not known" in done.stdout
     assert "genotype    Pvalb" in done.stdout
     assert "Not known: modalities. ZeroDivisionError: a fault (--debug tells more)" in done.stdout
 
 
-def test_a_session_whose_sorting_failed(box: Sandbox, run: Any) -> None:
+def test_a_session_whose_sorting_failed(box: Sandbox, here: Here) -> None:
     for entry in box.catalogue.objects:
         if entry["key"].endswith("/output"):
             entry["text"] = "Traceback (most recent call last):\nRuntimeError: it failed\n"
-    done = run("show", SESSION)
+    done = here("show", SESSION)
     assert "sorted      no, sorting failed; the newest of 2 is" in done.stdout
 
 
 # -- formats ---------------------------------------------------------------------------------------
 
 
-def test_help_names_every_column(run: Any) -> None:
+def test_help_names_every_column(here: Here) -> None:
     assert set(list_sessions.COLUMNS) == {*COLUMNS, "derived", "derived:LABEL"}
-    done = run("list", "--help")
+    done = here("list", "--help")
     assert all(name in done.stdout for name in COLUMNS)
 
 

@@ -66,7 +66,8 @@ def _in_csv(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, list | tuple):
         return ";".join(_in_csv(one) for one in value)
-    return "" if value is None else str(_plain(value))
+    # Spelled out here too: the csv module leaves a lone carriage return, a line's end to many.
+    return "" if value is None else printable(str(_plain(value)))
 
 
 def in_a_cell(value: object) -> str:
