@@ -172,7 +172,7 @@ def load(path: Path) -> RunState:
         content = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise MissingFileError(
-            f"There is no state of a run at {str(path)!r}.", advice="aind-session run --help"
+            f"There is no state of a run at {str(path)!r}.", advice=("run", "--help")
         ) from None
     try:
         head = msgspec.json.decode(content)
