@@ -3,17 +3,19 @@
 =====================  ========================================================================
 file                   one JSON object a line
 =====================  ========================================================================
-``catalogue.json``     (one object) format, version, description, buckets, capsules
+``catalogue.json``     (one object) format, version, description, buckets, capsules; of a
+                       recording also what was ``recorded`` (`aind_session.catalogue.recorder`)
 ``data_assets.jsonl``  Code Ocean data assets as the API returns them; ``_access`` is "closed"
                        (401), "forbidden" (403) or "gone" (404) for an asset that searches show
                        and that cannot be had
 ``computations.jsonl`` computations as the API returns them; ``_capsule`` is the capsule or
                        pipeline they belong to, ``_files`` the text of each result file by path
-                       (null: known, not recorded)
+                       (null: known, not recorded; a path ends in a slash: a folder)
 ``docdb_v1.jsonl``     records of the first generation
 ``docdb_v2.jsonl``     records of the second
 ``s3.jsonl``           ``{"bucket", "key"}`` with the content as ``text`` or ``base64``, or only
-                       its ``size``; with none of them the object is empty
+                       its ``size``; with none of them the object is empty. A key that ends in a
+                       slash is a folder whose content is not recorded
 =====================  ========================================================================
 """
 

@@ -104,7 +104,7 @@ class Recording:
                 return error
         first = errors[0]
         told = IncompleteAnswerError(
-            f"{len(errors)} parts could not be recorded. What came is kept in {self.journal.path}: "
+            f"{len(errors)} part{'s' * (len(errors) > 1)} could not be recorded. What came is kept in {self.journal.path}: "
             f"the same again asks only for what is missing. The first: {first}",
             service=getattr(first, "service", ""),
             status=getattr(first, "status", None),

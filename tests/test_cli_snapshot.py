@@ -1,0 +1,95 @@
+"""`aind-session snapshot`, and working from what it recorded."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aind_session
+from aind_session.catalogue import Sandbox
+from cli_calls import call
+
+ID = "ecephys_676909_2023-12-13_13-43-40"
+#: As started from a shell, whatever serves in this process.
+ALONE = {"AIND_SESSION_SANDBOX_ACTIVE": None}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record one subject and one session by the command."""
+    folder = tmp_path_factory.mktemp("study")
+    with aind_session.sandbox():
+        done = call("snapshot", "676909", "ecephys_717381_2024-04-09_11-14-13", "-o", str(folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    title, *lines = done.stdout.splitlines()
+    counts = {name: int(n) for name, n in (line.rsplit(maxsplit=1) for line in lines)}
+    assert title == str(folder)
+    assert (counts["subjects"], counts["sessions of other subjects"]) == (1, 1)
+    assert counts["data assets"] > 40
+    assert counts["computations"] > 2
+    return folder
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_the_command_works_from_it(study: Path, by: str) -> None:
+    options = ["--sandbox", str(study)] if by == "option" else []
+    env = ALONE | ({"AIND_SESSION_SANDBOX": str(study)} if by == "environment" else {})
+    done = call(*options, "show", ID, "--json", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["id"] == ID
+
+
+def test_the_library_works_from_it(study: Path) -> None:
+    code = "import aind_session; print([s.id for s in aind_session.get_sessions(676909)])"
+    with aind_session.sandbox(study):
+        # A child process asks the same sandbox.
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ID in done.stdout
+
+
+def test_a_child_process_is_told_what_was_not_recorded(study: Path) -> None:
+    code = "import aind_session; print(aind_session.get_sessions(999999))"
+    with aind_session.sandbox(study):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+    assert done.stdout == "()\n"
+    assert f"`aind-session snapshot 999999 -o {study}` adds it" in done.stderr
+
+
+def test_the_command_tells_what_was_not_recorded(study: Path) -> None:
+    done = call("--sandbox", str(study), "show", "ecephys_999999_2024-01-01_10-00-00", env=ALONE)
+    assert done.returncode == 1
+    assert done.stderr.startswith("note: This is a sandbox of the recording")
+    assert done.stderr.count("note: ") == 1
+    done = call("--sandbox", str(study), "list", "717381", env=ALONE)
+    assert done.returncode == 0
+    assert "717381 was recorded in part only" in done.stderr
+
+
+def test_nothing_named(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = call("snapshot", "-o", str(tmp_path / "x"))
+    assert done.returncode == 2
+    assert "Nothing to record" in done.stderr
+    done = call("snapshot", "676909")
+    assert done.returncode == 2
+    assert "--output" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_could_not_be_recorded_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.catalogue.buckets["aind-scratch-data"] = {"public": False, "denied": True}
+    done = call("snapshot", "668759", "-o", str(tmp_path))
+    assert done.returncode == 0
+    assert "not recorded: s3://aind-scratch-data/aind-session: access denied" in done.stdout
+    sandbox.fail("docdb", status=400, times=None)
+    done = call("snapshot", "717381", "-o", str(tmp_path))
+    assert done.returncode == 3
+    assert "1 part could not be recorded" in done.stderr
