@@ -80,12 +80,15 @@ def get_bucket_and_prefix(path: object) -> tuple[str, str]:
 
     Raises
     ------
-    ValueError
-        It is no path in S3.
+    InvalidIdentifierError
+        It is no path in S3 (a `ValueError`).
 
     Examples
     --------
     >>> get_bucket_and_prefix("s3://aind-ephys-data/ecephys_676909_2023-12-13_13-43-40/")
     ('aind-ephys-data', 'ecephys_676909_2023-12-13_13-43-40')
     """
-    return storage.split(path)
+    try:
+        return storage.split(path)
+    except ValueError as error:
+        raise InvalidIdentifierError(str(error)) from None
