@@ -40,6 +40,7 @@ FLOORS = [
     "table",
     "sessions",
     "search",
+    "plots",
     "runs",
     "capsule",
     "catalogue",

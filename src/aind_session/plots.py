@@ -1,0 +1,309 @@
+"""Figures of sessions: a subject's timeline, and a cohort's coverage by results.
+
+Drawn with matplotlib, the extra `plots`. Each function draws into axes that are given, or into new
+ones, and gives them back. The states differ in shape as well as in colour, and the colours are told
+apart by the colour-blind.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aind_session.errors import MissingExtraError
+from aind_session.session import Session
+from aind_session.sessions import Sessions
+from aind_session.subject import Subject
+from aind_session.table import table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["coverage", "subject_timeline"]
+
+#: Sessions that a coverage matrix names one by one; of more only the days are told.
+NAMED = 60
+
+#: The row of sessions whose platform nothing tells.
+NOT_TOLD = "not told"
+
+
+class State(NamedTuple):
+    """How a state is drawn: a marker in a timeline, a filled cell with a sign in a matrix."""
+
+    marker: str
+    face: str
+    edge: str
+    sign: str
+
+
+# Okabe and Ito's colours for all kinds of colour vision.
+BLUE, ORANGE, SKY, GREY = "#0072B2", "#D55E00", "#56B4E9", "#6b6b6b"
+PALE = "#ececec"
+
+STATES: Mapping[str, State] = {
+    "good": State("o", BLUE, BLUE, ""),
+    "failed": State("X", ORANGE, ORANGE, "\N{MULTIPLICATION SIGN}"),
+    "never": State("s", "white", GREY, ""),
+    "with results": State("o", BLUE, BLUE, ""),
+    "raw only": State("s", "white", BLUE, ""),
+    "not uploaded": State("v", "white", GREY, ""),
+    "unknown": State("$?$", GREY, GREY, "?"),
+}
+_CELLS = {"good": BLUE, "failed": ORANGE, "never": PALE, "unknown": "white"}
+
+
+def subject_timeline(
+    subject_or_sessions: Subject | Iterable[Session] | str | int,
+    ax: Axes | None = None,
+    *,
+    label: str | None = None,
+) -> Axes:
+    """Draw sessions along time, a row a platform, each marked with its processing state.
+
+    Parameters
+    ----------
+    subject_or_sessions
+        A subject, its ID, or sessions.
+    ax
+        Where to draw; new axes by default.
+    label
+        Mark whether there is a good result of this label ("sorted", "dlc-eye"): `good`, `failed` or
+        `never`. By default each session is marked `with results`, `raw only` or `not uploaded`,
+        which costs no request a session.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib is not installed (an `ImportError`).
+    InvalidIdentifierError
+        It is no subject's ID (a `ValueError`).
+    ServiceError, CredentialsError
+        Where the sessions are could not be found out.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> from aind_session import plots
+    >>> ax = plots.subject_timeline(aind_session.Subject(676909))  # doctest: +SKIP
+    """
+    plt = _require("subject_timeline()")
+    sessions = _sessions(subject_or_sessions)
+    asked = f"result:{label}" if label else "n_assets"
+    columns = _columns(sessions, ["platform", "dt", "uploaded", "raw_asset_id", asked])
+    lanes = sorted({name or NOT_TOLD for name in columns["platform"]})
+    offsets = _offsets(columns["platform"], columns["dt"])
+    places: dict[str, list[tuple[Any, float]]] = {}
+    rows = zip(*columns.values(), offsets, strict=True)
+    for platform, dt, uploaded, raw, told, offset in rows:
+        if not uploaded:
+            state = "not uploaded"
+        elif label:
+            state = told or "unknown"
+        else:
+            state = "with results" if told > (raw is not None) else "raw only"
+        places.setdefault(state, []).append((dt, lanes.index(platform or NOT_TOLD) + offset))
+    if ax is None:
+        ax = _new_axes(plt, (8.0, 1.0 + 0.55 * max(len(lanes), 1)))
+    for state in (name for name in STATES if name in places):
+        look = STATES[state]
+        x, y = zip(*places[state], strict=True)
+        ax.scatter(
+            x,
+            y,
+            s=70,
+            marker=look.marker,
+            facecolor=look.face,
+            edgecolor=look.edge,
+            linewidth=1.3,
+            label=f"{state} ({len(x)})",
+            zorder=3,
+        )
+    ax.set_yticks(range(len(lanes)), lanes)
+    ax.set_ylim(len(lanes) - 0.4, -0.6)
+    ax.grid(axis="y", color=PALE, zorder=0)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    _date_ticks(ax)
+    _title(ax, _whose(sessions) + (f": {label}" if label else ""))
+    if places:
+        _legend(ax, *ax.get_legend_handles_labels())
+    return ax
+
+
+def coverage(
+    sessions: Iterable[Session],
+    labels: Iterable[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw which sessions have which results: a row a session, a column a label.
+
+    Parameters
+    ----------
+    sessions
+        A row for each, in this order.
+    labels
+        Labels of derived data assets ("sorted", "dlc-eye"), in any spelling; by default all that
+        are found. What is asked is what the column `result:LABEL` of a table costs.
+    ax
+        Where to draw; new axes by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes. Above each label stands how many sessions have a good result of it.
+
+    Raises
+    ------
+    MissingExtraError
+        matplotlib is not installed (an `ImportError`).
+    ServiceError, CredentialsError
+        The data assets could not be found out.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> from aind_session import plots
+    >>> cohort = aind_session.get_sessions(999999, platform="ecephys")
+    >>> ax = plots.coverage(cohort, ["sorted", "nwb"])  # doctest: +SKIP
+    """
+    if isinstance(labels, str):
+        labels = [labels]
+    plt = _require("coverage()")
+    rows = Sessions(sessions)
+    wanted = ["results"] if labels is None else [f"result:{label}" for label in labels]
+    columns = _columns(rows, wanted)
+    names = [column.removeprefix("result:") for column in columns]
+    if ax is None:
+        height = 1.1 + 0.26 * min(max(len(rows), 4), NAMED)
+        ax = _new_axes(plt, (4.6 + 0.62 * max(len(names), 2), height))
+    found = dict.fromkeys(_CELLS, 0)
+    for x, statuses in enumerate(columns.values()):
+        for y, status in enumerate(statuses):
+            state = status or "unknown"
+            found[state] += 1
+            _cell(ax, x, y, state)
+    ax.set_xlim(-0.5, max(len(names), 1) - 0.5)
+    ax.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    counts = [list(statuses).count("good") for statuses in columns.values()]
+    ax.xaxis.tick_top()
+    told = [f"{n}  {count}/{len(rows)}" for n, count in zip(names, counts, strict=True)]
+    ax.set_xticks(range(len(names)), told, rotation=40, ha="left", rotation_mode="anchor")
+    _name_rows(ax, rows)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    _legend(ax, *_keys({state: n for state, n in found.items() if n}))
+    return ax
+
+
+# -- what is drawn ---------------------------------------------------------------------------------
+
+
+def _sessions(value: Subject | Iterable[Session] | str | int) -> Sessions:
+    if isinstance(value, str | int):
+        value = Subject(value)
+    return value.sessions if isinstance(value, Subject) else Sessions(value)
+
+
+def _offsets(platforms: list[str | None], times: list[datetime.datetime]) -> list[float]:
+    """Set sessions that would cover each other one below the other."""
+    found = [0.0] * len(times)
+    if not times:
+        return found
+    near = (max(times) - min(times)) * 0.02
+    last: dict[str | None, tuple[datetime.datetime, int]] = {}
+    for i in sorted(range(len(times)), key=times.__getitem__):
+        at, level = last.get(platforms[i], (None, -1))
+        level = level + 1 if at is not None and times[i] - at < near else 0
+        last[platforms[i]] = times[i], level
+        found[i] = (0.0, -0.26, 0.26)[level % 3]
+    return found
+
+
+def _columns(sessions: Sessions, names: list[str]) -> dict[str, list[Any]]:
+    return table([session._id for session in sessions], names)
+
+
+def _whose(sessions: Sessions) -> str:
+    subjects = sorted({session.subject_id for session in sessions})
+    if len(subjects) == 1:
+        return f"Subject {subjects[0]}"
+    return f"{len(sessions)} sessions of {len(subjects)} subjects"
+
+
+# -- how it is drawn -------------------------------------------------------------------------------
+
+
+def _require(what: str) -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise MissingExtraError.of("plots", what) from error
+    return plt
+
+
+def _new_axes(plt: Any, size: tuple[float, float]) -> Axes:
+    axes: Axes = plt.subplots(figsize=size, layout="constrained")[1]
+    return axes
+
+
+def _title(ax: Axes, text: str) -> None:
+    ax.set_title(text, loc="left", fontsize="medium")
+
+
+def _date_ticks(ax: Axes) -> None:
+    # By its path: matplotlib's own types leave these two out.
+    dates: Any = importlib.import_module("matplotlib.dates")
+    locator = dates.AutoDateLocator(minticks=3, maxticks=8)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    ax.margins(x=0.06)
+
+
+def _cell(ax: Axes, x: int, y: int, state: str) -> None:
+    from matplotlib.patches import Rectangle
+
+    edge = GREY if state == "unknown" else "white"
+    place = x - 0.46, y - 0.42
+    ax.add_patch(Rectangle(place, 0.92, 0.84, facecolor=_CELLS[state], edgecolor=edge, lw=0.5))
+    if sign := STATES[state].sign:
+        colour = "white" if state == "failed" else GREY
+        ax.text(x, y, sign, ha="center", va="center_baseline", color=colour, fontweight="bold")
+
+
+def _name_rows(ax: Axes, rows: Sessions) -> None:
+    if len(rows) <= NAMED:
+        ax.set_yticks(range(len(rows)), [session.id for session in rows], fontsize="small")
+        return
+    some = range(0, len(rows), -(-len(rows) // NAMED))
+    ax.set_yticks(some, [rows[i].date for i in some], fontsize="x-small")
+
+
+def _keys(found: Mapping[str, int]) -> tuple[list[Any], list[str]]:
+    from matplotlib.patches import Patch
+
+    handles = [
+        Patch(facecolor=_CELLS[state], edgecolor=GREY if state == "unknown" else "none")
+        for state in found
+    ]
+    return handles, [f"{state} ({count})" for state, count in found.items()]
+
+
+def _legend(ax: Axes, handles: list[Any], labels: list[str]) -> None:
+    if handles:
+        ax.legend(
+            handles,
+            labels,
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.0),
+            frameon=False,
+            fontsize="small",
+            borderaxespad=0,
+        )

@@ -1,0 +1,167 @@
+"""Figures: what they draw is what the tables say, whoever looks and however many there are."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import aind_session
+from aind_session import plots
+from aind_session.catalogue import Sandbox
+from aind_session.errors import MissingExtraError
+
+matplotlib: Any = pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(autouse=True)
+def _no_window() -> Iterator[None]:
+    matplotlib.use("Agg")
+    yield
+    sys.modules["matplotlib.pyplot"].close("all")
+
+
+def draw(ax: Any) -> int:
+    """Draw the figure for real; a warning of matplotlib is an error here."""
+    file = io.BytesIO()
+    ax.figure.savefig(file, format="png")
+    return len(file.getvalue())
+
+
+def said_by(legend: Any) -> set[str]:
+    return {text.get_text() for text in legend.get_texts()} if legend else set()
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize("given", [999999, "999999", "subject", "sessions", "list"])
+def test_a_timeline_has_a_mark_for_each_session(given: Any) -> None:
+    if given == "subject":
+        given = aind_session.Subject(999999)
+    elif given in ("sessions", "list"):
+        found = aind_session.get_sessions(999999)
+        given = list(found) if given == "list" else found
+    ax: Any = plots.subject_timeline(given)
+    sessions = aind_session.get_sessions(999999)
+    assert sum(len(marks.get_offsets()) for marks in ax.collections) == len(sessions)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["behavior", "ecephys", "multiplane-ophys", "not told"]
+    assert draw(ax)
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_timeline_tells_the_states() -> None:
+    ax: Any = plots.subject_timeline(676909)
+    assert said_by(ax.get_legend()) == {"with results (1)", "raw only (3)"}
+    ax = plots.subject_timeline(999999, label="sorted")
+    sessions = aind_session.get_sessions(999999)
+    told = sessions.to_pandas(["uploaded", "result:sorted"])
+    up = told[told["uploaded"]]["result:sorted"]
+    wanted = {f"{state} ({n})" for state, n in up.value_counts().items()}
+    if missing := int((~told["uploaded"]).sum()):
+        wanted.add(f"not uploaded ({missing})")
+    assert said_by(ax.get_legend()) == wanted
+    assert {"good (2)", "failed (1)"} <= wanted
+
+
+def test_a_timeline_without_a_label_asks_nothing_of_single_sessions(sandbox: Sandbox) -> None:
+    sessions = aind_session.get_sessions(999999)
+    sessions.to_pandas(["n_assets"])
+    before = sandbox.count()
+    plots.subject_timeline(sessions)
+    assert sandbox.count() == before
+
+
+def test_sessions_of_one_day_do_not_cover_each_other(sandbox: Sandbox) -> None:
+    for hour in (9, 12, 15):
+        sandbox.add_session(f"ecephys_888888_2024-03-01_{hour:02}-00-00", generation=None)
+    sandbox.add_session("ecephys_888888_2024-06-01_09-00-00", generation=None)
+    ax: Any = plots.subject_timeline(888888)
+    heights = [y for marks in ax.collections for _, y in marks.get_offsets()]
+    assert sorted(round(float(y), 2) for y in heights) == [-0.26, 0.0, 0.0, 0.26]
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_coverage_is_the_table_drawn() -> None:
+    sessions = aind_session.get_sessions([676909, 999999])
+    labels = ["sorted", "nwb"]
+    ax: Any = plots.coverage(sessions, labels)
+    table = sessions.to_pandas([f"result:{label}" for label in labels])
+    colours = {"good": plots.BLUE, "failed": plots.ORANGE, "never": plots.PALE}
+    wanted = {
+        (x, y): colours[table.iloc[y, x]] for x in range(len(labels)) for y in range(len(sessions))
+    }
+    drawn = {
+        (round(cell.get_x() + 0.46), round(cell.get_y() + 0.42)): matplotlib.colors.to_hex(
+            cell.get_facecolor()
+        ).lower()
+        for cell in ax.patches
+    }
+    assert drawn == {place: colour.lower() for place, colour in wanted.items()}
+    assert len(ax.texts) == int((table == "failed").to_numpy().sum()), "failed has a sign, too"
+    assert [t.get_text() for t in ax.get_yticklabels()] == [s.id for s in sessions]
+    good = int((table["result:sorted"] == "good").sum())
+    assert ax.get_xticklabels()[0].get_text() == f"sorted  {good}/{len(sessions)}"
+    assert draw(ax)
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_coverage_has_all_labels_where_none_is_named() -> None:
+    sessions = aind_session.get_sessions(999999)
+    ax: Any = plots.coverage(sessions)
+    names = [label.get_text().split("  ")[0] for label in ax.get_xticklabels()]
+    assert names == [n.partition(":")[2] for n in sessions.to_pandas(["results"]).columns]
+    assert [t.get_text() for t in plots.coverage(sessions, "sorted").get_xticklabels()] == [
+        "sorted  2/9"
+    ]
+
+
+def test_what_could_not_be_found_out_is_not_told_as_never(sandbox: Sandbox) -> None:
+    sessions = aind_session.get_sessions(999999, platform="ecephys")
+    sessions.prefetch()
+    sandbox.fail("s3", times=None, status=403, body="<Error><Code>AccessDenied</Code></Error>")
+    sandbox.fail("codeocean", path="files", times=None, status=400)
+    sandbox.fail("codeocean", path="computations", times=None, status=400)
+    ax: Any = plots.coverage(sessions, ["sorted"])
+    assert "unknown (3)" in said_by(ax.get_legend())
+    ax = plots.subject_timeline(sessions, label="sorted")
+    assert "unknown (3)" in said_by(ax.get_legend())
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_given_axes_are_drawn_into() -> None:
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, layout="constrained")
+    assert plots.subject_timeline(676909, left) is left
+    assert plots.coverage(aind_session.get_sessions(676909), ["sorted"], right) is right
+    assert plt.get_fignums() == [figure.number]
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_nothing_and_one_can_be_drawn() -> None:
+    assert draw(plots.subject_timeline([]))
+    assert draw(plots.coverage([]))
+    assert draw(plots.coverage([], ["sorted"]))
+    one = aind_session.get_sessions(668759)
+    assert draw(plots.subject_timeline(one))
+    assert draw(plots.coverage(one, []))
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_many_sessions_are_told_by_their_days() -> None:
+    one = aind_session.Session("ecephys_668759_2023-07-11_13-07-32")
+    ax: Any = plots.coverage([one] * 200, ["sorted"])
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert 20 < len(names) <= plots.NAMED
+    assert set(names) == {"2023-07-11"}
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(MissingExtraError, match=r"aind-session\[plots\]"):
+        plots.subject_timeline(676909)
+    with pytest.raises(ImportError, match="coverage"):
+        plots.coverage([])
