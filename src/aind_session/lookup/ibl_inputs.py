@@ -317,5 +317,10 @@ def _state_of(manifest: AssetSummary, states: Assets) -> AssetSummary | None:
     named = {record["probe_file"] for record in manifests.decode(data or b"")}
     found = newest_good(tuple(asset for asset in states if asset.name in named))
     if found is None:
-        trail.tell("The manifest names no state that is a data asset: the newest is attached")
+        trail.logger.warning(
+            "The manifest %s names no Neuroglancer state that is a data asset (%s): the newest is "
+            "attached. Make one of the state that it names, or another manifest.",
+            manifest.name,
+            ", ".join(sorted(named)) or "it cannot be read",
+        )
     return found

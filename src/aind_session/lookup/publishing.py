@@ -130,9 +130,8 @@ def create_asset(
     InvalidContentError
         The file has no folder of its own: the asset would hold more (a `ValueError`).
     """
-    from codeocean.data_asset import AWSS3Source, DataAssetParams, Source
-
     from aind_session.services import codeocean
+    from aind_session.services.sdk import AWSS3Source, DataAssetParams, Source
 
     folder, _, file = key.rpartition("/")
     name = file.rpartition(".")[0] or file

@@ -15,6 +15,7 @@ from codeocean.computation import (
     RunParams,
 )
 from codeocean.data_asset import (
+    AWSS3Source,
     ComputationSource,
     DataAsset,
     DataAssetParams,
@@ -23,6 +24,7 @@ from codeocean.data_asset import (
 from codeocean.error import Error
 
 __all__ = [
+    "AWSS3Source",
     "CodeOcean",
     "Computation",
     "ComputationSource",

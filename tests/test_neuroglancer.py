@@ -1,0 +1,510 @@
+"""Neuroglancer states: read from anything, saved, made data assets."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from codeocean.data_asset import DataAsset
+from hypothesis import given
+from hypothesis import strategies as st
+from upath import UPath
+
+import aind_session
+from aind_session.catalogue import Catalogue
+from aind_session.catalogue.invent import invent_session
+from aind_session.catalogue.serving import Sandbox
+from aind_session.errors import (
+    AccessDeniedError,
+    BadAnswerError,
+    InvalidContentError,
+    MissingAttributeError,
+    MissingFileError,
+    MissingTokenError,
+    PartialAnswerWarning,
+    ServiceError,
+    ServiceTimeoutError,
+)
+from aind_session.extensions.neuroglancer import NeuroglancerExtension, NeuroglancerState
+from aind_session.services.clock import use_clock
+from loopback import Answer, FakeClock, Loopback
+
+SESSION = "SmartSPIM_717381_2024-07-03_10-49-01"
+STITCHED = f"{SESSION}_stitched_2024-08-10_12-00-00"
+FIRST = f"{SESSION}_neuroglancer-state_2024-08-16_11-06-59"
+LATEST = f"{SESSION}_neuroglancer-state_2024-08-20_09-30-00"
+FOLDER = "s3://aind-scratch-data/aind-session/neuroglancer_states"
+NAMES = ("268", "269", "270", "265", "263", "262", "targets")
+# 2023-11-14 22:13:20 in Greenwich.
+PACIFIC = "2023-11-14_14-13-20"
+SOURCE = f"zarr://s3://aind-open-data/{STITCHED}/image_tile_fusing/OMEZarr/Ex_488_Em_525.zarr"
+STATE: dict[str, Any] = {
+    "layers": [
+        {"type": "image", "name": "488", "source": SOURCE},
+        {"type": "annotation", "name": "A1"},
+        {"type": "annotation", "name": "probe B_2"},
+    ]
+}
+RESULTS = "codeocean-s3datasetsbucket-1u41qdg42ur9"
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    fake = FakeClock()
+    with use_clock(fake):
+        yield fake
+
+
+def neuroglancer(subject: object = 717381) -> NeuroglancerExtension:
+    return aind_session.Subject(subject).neuroglancer
+
+
+# -- those of a subject ----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_states_of_a_subject_ascend() -> None:
+    of = neuroglancer()
+    assert [path.as_posix() for path in of.state_json_paths] == [
+        f"{FOLDER}/{name}/{name}.json" for name in (FIRST, LATEST)
+    ]
+    assert of.state_json_dir.as_posix() == FOLDER
+    assert [state.name for state in of.states] == [FIRST, LATEST]
+    assert [asset.name for asset in of.state_json_data_assets] == [FIRST]
+    assert all(isinstance(asset, DataAsset) for asset in of.state_json_data_assets)
+    for state in of.states:
+        assert state.annotation_names == NAMES
+        assert state.session == aind_session.Session(SESSION)
+        assert [asset.name for asset in state.image_data_assets] == [STITCHED]
+
+
+def test_states_cost_two_questions_in_a_row(sandbox: Sandbox) -> None:
+    _ = neuroglancer().states
+    sandbox.latency = 0.1
+    sandbox.reset()
+    assert len(neuroglancer().states) == 2
+    assert (sandbox.count(), sandbox.longest_chain()) == (7, 2)
+    assert neuroglancer().states[-1].image_data_assets
+    assert len(neuroglancer().state_json_paths) == 2
+    assert sandbox.count() == 7
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_subject_without_states_has_none() -> None:
+    of = neuroglancer(676909)
+    assert of.states == of.state_json_paths == of.state_json_data_assets == ()
+
+
+def test_what_was_handed_out_is_the_callers_own(sandbox: Sandbox) -> None:
+    neuroglancer().states[0].content["layers"].clear()
+    assert neuroglancer().states[0].annotation_names == NAMES
+
+
+def test_a_state_that_was_cleared_away_is_read_from_its_asset(sandbox: Sandbox) -> None:
+    made = neuroglancer().states[-1].create_data_asset()
+    path = neuroglancer().state_json_paths[-1]
+    assert path.stem == made.name
+    sandbox.advance(made.id)
+    objects = sandbox.catalogue.objects
+    objects[:] = [o for o in objects if o["bucket"] != "aind-scratch-data"]
+    sandbox.reset()
+    assert neuroglancer().state_json_paths == ()
+    assert [state.name for state in neuroglancer().states] == [made.name]
+
+
+def test_one_bad_file_sinks_no_other(sandbox: Sandbox) -> None:
+    for name, text in (("2024-09-01_00-00-00", "<html>"), ("2024-09-02_00-00-00", "[]")):
+        stem = f"{SESSION}_neuroglancer-state_{name}"
+        sandbox.catalogue.add_object(
+            "aind-scratch-data", f"{FOLDER.partition('data/')[2]}/{stem}/{stem}.json", text
+        )
+    empty = f"{SESSION}_neuroglancer-state_2024-09-03_00-00-00"
+    sandbox.catalogue.add_object(
+        "aind-scratch-data", f"{FOLDER.partition('data/')[2]}/{empty}/notes.txt", ""
+    )
+    assert len(neuroglancer().state_json_paths) == 5
+    assert [state.name for state in neuroglancer().states] == [FIRST, LATEST]
+
+
+def test_a_file_beside_the_folders_counts(sandbox: Sandbox) -> None:
+    stem = "SmartSPIM_999996_2024-01-01_00-00-00_neuroglancer-state_2024-02-01_00-00-00"
+    key = f"aind-session/neuroglancer_states/{stem}.json"
+    sandbox.catalogue.add_object("aind-scratch-data", key, json.dumps(STATE))
+    of = neuroglancer(999996)
+    assert [path.as_posix() for path in of.state_json_paths] == [f"s3://aind-scratch-data/{key}"]
+    assert of.states[0].content == STATE
+
+
+@pytest.mark.parametrize(
+    ("service", "names"), [("s3", []), ("codeocean", [FIRST, LATEST]), ("docdb", [FIRST, LATEST])]
+)
+def test_a_service_that_is_down_is_told(sandbox: Sandbox, service: str, names: list[str]) -> None:
+    with use_clock(FakeClock()), sandbox.down(service):
+        if service == "s3":
+            with pytest.warns(PartialAnswerWarning), pytest.raises(ServiceError):
+                _ = neuroglancer().states
+            assert len(neuroglancer().state_json_data_assets) == 1
+            return
+        with pytest.warns(PartialAnswerWarning):
+            assert [state.name for state in neuroglancer().states] == names
+
+
+def test_without_a_token_the_files_are_read(sandbox: Sandbox) -> None:
+    with sandbox.without_token():
+        with pytest.warns(PartialAnswerWarning):
+            (state, _) = neuroglancer().states
+        before = len(sandbox.catalogue.objects)
+        with pytest.raises(MissingTokenError):
+            state.create_data_asset()
+        assert len(sandbox.catalogue.objects) == before
+
+
+# -- read from anything ----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_states_are_read_from_dictionary_text_and_path(tmp_path: Path) -> None:
+    text = json.dumps(STATE)
+    file = tmp_path / f"{FIRST}.json"
+    file.write_text(text)
+    sources: list[Any] = [
+        STATE,
+        text,
+        f"\n {text}",
+        text.encode(),
+        file,
+        str(file),
+        file.as_uri(),
+        UPath(file),
+        f"https://neuroglancer-demo.appspot.com/#!{urllib.parse.quote(text)}",
+    ]
+    for source in sources:
+        state = neuroglancer().from_json(source)
+        assert state.content == STATE
+        assert state == NeuroglancerState(source)
+        assert state.annotation_names == ("A1", "probe B_2")
+        assert state.image_sources == (SOURCE,)
+    assert NeuroglancerState(file).name == FIRST
+    assert NeuroglancerState(STATE).name is None
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_states_are_read_from_s3() -> None:
+    path = f"{FOLDER}/{FIRST}/{FIRST}.json"
+    link = f"https://neuroglancer-demo.appspot.com/#!{path}"
+    for source in (path, UPath(path), UPath(path, anon=True), link):
+        assert NeuroglancerState(source).annotation_names == NAMES
+        assert NeuroglancerState(source).name == FIRST
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_states_are_read_from_the_web_without_credentials() -> None:
+    with Loopback([Answer(body=STATE)]) as server:
+        url = f"{server.url}/a/{FIRST}.json?version=1"
+        state = NeuroglancerState(url)
+        assert state.content == STATE
+        assert state.name == FIRST
+        assert not {"Authorization", "Cookie"} & set(server.requests[0].headers)
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer(404), FileNotFoundError),
+        (Answer(403), AccessDeniedError),
+        (Answer(400), ServiceError),
+        (Answer(500), ServiceError),
+        (Answer(body=b"<html>", headers={"Content-Type": "text/html"}), BadAnswerError),
+        (Answer(body=b"{"), InvalidContentError),
+        (Answer(body=b"\xff\xfe"), InvalidContentError),
+        (Answer(body=[1, 2]), InvalidContentError),
+        (Answer(body=b"[" * 100_000), InvalidContentError),
+    ],
+)
+def test_what_is_no_state_is_an_error(
+    clock: FakeClock, answer: Answer, error: type[Exception]
+) -> None:
+    with Loopback([answer]) as server, pytest.raises(error):
+        NeuroglancerState(f"{server.url}/state.json")
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_web_server_is_asked_over_https() -> None:
+    with pytest.raises(ConnectionError, match="https"):
+        NeuroglancerState("http://example.org/state.json")
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize("where", ["/nowhere/x.json", f"{FOLDER}/x/x.json", "x.json"])
+def test_a_file_that_is_not_there(where: str) -> None:
+    with pytest.raises(FileNotFoundError) as raised:
+        NeuroglancerState(where)
+    assert isinstance(raised.value, MissingFileError)
+
+
+@pytest.mark.parametrize(
+    "source", ["[]", "{", "https://x/#!", "https://x/#!a#!b", "gs://bucket/x.json", 5, None]
+)
+def test_what_holds_no_state(source: Any) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        NeuroglancerState(source)
+
+
+# -- what is in one --------------------------------------------------------------------------------
+
+
+def test_sources_of_all_shapes() -> None:
+    state = NeuroglancerState(
+        {
+            "layers": [
+                {"type": "image", "source": "a"},
+                {"type": "image", "source": {"url": "b", "transform": {}}},
+                {"type": "image", "source": ["c", {"url": "d"}, {"x": 1}, 5, None]},
+                {"type": "segmentation", "source": "e"},
+                {"type": "image", "source": {}},
+                {"type": "annotation", "name": 268},
+                {"type": "annotation", "name": ""},
+                {"type": "annotation"},
+            ]
+        }
+    )
+    assert state.image_sources == ("a", "b", "c", "d")
+    assert state.annotation_names == ("268",)
+
+
+def test_layers_of_older_viewers_are_by_name() -> None:
+    layers = {"A1": {"type": "annotation"}, "i": {"type": "image", "source": SOURCE}, "x": 1}
+    state = NeuroglancerState({"layers": layers})
+    assert state.annotation_names == ("A1",)
+    assert state.session.id == SESSION
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize(
+    "source",
+    [
+        SOURCE,
+        f"precomputed://https://aind-open-data.s3.amazonaws.com/{STITCHED}/x.zarr",
+        f"zarr://https://aind-open-data.s3.us-west-2.amazonaws.com/{STITCHED}/x.zarr",
+        f"https://s3.us-west-2.amazonaws.com/aind-open-data/{STITCHED}/x.zarr/|zarr2:",
+        f"s3://aind-open-data/{STITCHED}/|zarr2:",
+        # Copied since, under its name.
+        f"zarr://s3://another-bucket/{STITCHED}/x.zarr",
+    ],
+)
+def test_images_lead_to_their_asset(source: str) -> None:
+    state = NeuroglancerState({"layers": [{"type": "image", "source": source}]})
+    assert state.session.id == SESSION
+    assert [asset.name for asset in state.image_data_assets] == [STITCHED]
+
+
+def test_images_within_code_ocean_lead_to_their_asset(sandbox: Sandbox) -> None:
+    asset = next(a for a in sandbox.catalogue.data_assets if a["name"] == STITCHED)
+    state = NeuroglancerState(
+        {"layers": [{"type": "image", "source": f"zarr://s3://{RESULTS}/{asset['id']}/x.zarr"}]}
+    )
+    assert state.session.id == SESSION
+    assert [found.id for found in state.image_data_assets] == [asset["id"]]
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_state_without_images_has_the_session_of_its_file() -> None:
+    with pytest.raises(MissingAttributeError, match="no session"):
+        _ = NeuroglancerState({}).session
+    assert getattr(NeuroglancerState({}), "session", None) is None
+    assert NeuroglancerState({}).image_data_assets == ()
+
+
+def test_a_state_without_images_is_known_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / f"{FIRST}.json").write_text("{}")
+    assert NeuroglancerState(tmp_path / f"{FIRST}.json").session.id == SESSION
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["layers", "type", "name", "source", "url", "x"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+LAYER = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["image", "annotation"]) | ANYTHING,
+        "name": ANYTHING,
+        "source": st.sampled_from([SOURCE, {"url": SOURCE}, f"s3://{RESULTS}/x"]) | ANYTHING,
+    },
+)
+
+
+@given(content=st.fixed_dictionaries({}, optional={"layers": st.lists(LAYER) | ANYTHING}))
+def test_nothing_odd_breaks_a_question(content: dict[str, Any]) -> None:
+    state = NeuroglancerState(content)
+    assert all(isinstance(name, str) and name for name in state.annotation_names)
+    assert all(isinstance(source, str) and source for source in state.image_sources)
+    assert repr(state).startswith("<NeuroglancerState")
+    found = getattr(state, "session", None)
+    assert found is None or found == aind_session.Session(SESSION)
+
+
+@given(odd=LAYER, place=st.integers(0, 3))
+def test_an_odd_layer_changes_no_other(odd: dict[str, Any], place: int) -> None:
+    odd = {**odd, "type": odd.get("type") if odd.get("type") != "annotation" else "other"}
+    layers = [*STATE["layers"][:place], odd, *STATE["layers"][place:]]
+    assert NeuroglancerState({"layers": layers}).annotation_names == ("A1", "probe B_2")
+
+
+# -- saved -----------------------------------------------------------------------------------------
+
+
+def test_a_state_is_written_to_a_folder_of_its_own(sandbox: Sandbox, clock: FakeClock) -> None:
+    assert len(neuroglancer().states) == 2
+    path = NeuroglancerState(STATE).write()
+    name = f"{SESSION}_neuroglancer-state_{PACIFIC}"
+    assert path.as_posix() == f"{FOLDER}/{name}/{name}.json"
+    assert json.loads(path.read_text()) == STATE
+    assert clock.slept == []
+    # Known at once, though the list was looked at before.
+    assert path in neuroglancer().state_json_paths
+    assert NeuroglancerState(path).content == STATE
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_two_states_of_one_second_are_two(clock: FakeClock) -> None:
+    first, second = NeuroglancerState(STATE).write(), NeuroglancerState(STATE).write()
+    assert first != second
+    assert second.stem.endswith("_14-13-21")
+
+
+def test_a_state_is_written_where_it_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    local = NeuroglancerState(STATE).write(tmp_path / "a" / "b.json")
+    assert NeuroglancerState(local).content == STATE
+    assert NeuroglancerState(str(tmp_path / "a" / "b.json")).content == STATE
+    there = "s3://aind-scratch-data/a folder/b#1.json"
+    assert NeuroglancerState(STATE).write(there).as_posix() == there
+    assert NeuroglancerState(there).content == STATE
+
+
+def test_a_state_that_is_changed_is_written_anew(sandbox: Sandbox) -> None:
+    where = f"{FOLDER}/x/x.json"
+    state = NeuroglancerState(STATE)
+    state.write(where)
+    assert len(NeuroglancerState(where).annotation_names) == 2
+    state.content["layers"].pop()
+    state.write(UPath(where))
+    assert NeuroglancerState(where).annotation_names == ("A1",)
+    assert len(STATE["layers"]) == 3
+
+
+def test_writing_waits_until_the_file_is_listed(sandbox: Sandbox, clock: FakeClock) -> None:
+    sandbox.launches.index.hide("aind-scratch-data", "late/", 3)
+    NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json")
+    assert clock.slept == [0.1, 0.2, 0.4]
+
+
+def test_writing_waits_no_longer_than_told(sandbox: Sandbox, clock: FakeClock) -> None:
+    sandbox.launches.index.hide("aind-scratch-data", "late/", 1000)
+    with pytest.raises(TimeoutError, match="timeout_sec") as raised:
+        NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json", timeout_sec=7)
+    assert isinstance(raised.value, ServiceTimeoutError)
+    assert sum(clock.slept) == pytest.approx(7)
+    clock.slept.clear()
+    with pytest.raises(TimeoutError):
+        NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json", timeout_sec=0)
+    assert clock.slept == []
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_what_cannot_be_written() -> None:
+    with pytest.raises(MissingAttributeError):
+        NeuroglancerState({}).write()
+    with pytest.raises(InvalidContentError, match="JSON"):
+        NeuroglancerState({**STATE, "x": {1, 2}}).write()
+
+
+def test_a_bucket_that_refuses_is_told(sandbox: Sandbox) -> None:
+    with sandbox.without_aws(), pytest.raises(PermissionError):
+        NeuroglancerState(STATE).write("s3://aind-scratch-data/x/x.json")
+
+
+def test_a_state_becomes_a_data_asset(sandbox: Sandbox, clock: FakeClock) -> None:
+    assert len(neuroglancer().state_json_data_assets) == 1
+    made = NeuroglancerState(STATE).create_data_asset()
+    name = f"{SESSION}_neuroglancer-state_{PACIFIC}"
+    (launched,) = sandbox.launched
+    assert launched in sandbox.catalogue.data_assets
+    assert (made.id, made.name, made.mount) == (launched["id"], name, name)
+    assert launched["tags"] == ["neuroglancer", "ecephys", "annotation", "717381"]
+    assert launched["custom_metadata"] == {"experiment type": "SmartSPIM", "subject id": "717381"}
+    assert launched["source_bucket"]["prefix"] == f"aind-session/neuroglancer_states/{name}"
+    copied = [o["key"] for o in sandbox.catalogue.objects if o["key"].startswith(made.id)]
+    assert copied == [f"{made.id}/{name}.json"]
+    # The searches from before are forgotten.
+    assert neuroglancer().state_json_data_assets[-1].id == made.id
+
+
+def test_an_asset_holds_nothing_but_its_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    state = NeuroglancerState(STATE)
+    sandbox.catalogue.add_object("aind-scratch-data", "shared/other.json", "{}")
+    for path in ("s3://aind-scratch-data/shared/x.json", "s3://aind-scratch-data/x.json"):
+        with pytest.raises(InvalidContentError, match="folder of its own"):
+            state.create_data_asset(path)
+    with pytest.raises(InvalidContentError, match="not in S3"):
+        state.create_data_asset(str(tmp_path / "x.json"))
+    assert sandbox.launched == []
+    assert state.create_data_asset("s3://aind-scratch-data/own/own.json").name == "own"
+
+
+def test_creating_is_sent_once(sandbox: Sandbox, clock: FakeClock) -> None:
+    sandbox.fail("codeocean", path="/data_assets$", method="POST", times=None)
+    with pytest.raises(ServiceError):
+        NeuroglancerState(STATE).create_data_asset()
+    asked = [r for r in sandbox.requests if r.service == "codeocean" and r.method == "POST"]
+    assert len(asked) == 1
+
+
+# -- the value, the namespace ----------------------------------------------------------------------
+
+
+def test_states_are_values() -> None:
+    state = NeuroglancerState(STATE)
+    assert pickle.loads(pickle.dumps(state)) == state
+    assert state != NeuroglancerState({})
+    assert state != STATE
+    assert repr(state) == "<NeuroglancerState 2 annotations>"
+    with pytest.raises(TypeError):
+        hash(state)
+
+
+def test_the_namespace_is_on_subjects() -> None:
+    from aind_session.extensions import smartspim_neuropixels
+
+    assert aind_session.Subject.neuroglancer is NeuroglancerExtension  # type: ignore[comparison-overlap]
+    assert smartspim_neuropixels.NeuroglancerExtension is NeuroglancerExtension
+    assert smartspim_neuropixels.NeuroglancerState is NeuroglancerState
+    assert NeuroglancerExtension.NeuroglancerState is NeuroglancerState
+    assert NeuroglancerExtension.from_json(STATE).content == STATE
+
+
+def test_an_invented_subject(clock: FakeClock) -> None:
+    catalogue = Catalogue()
+    session = "SmartSPIM_999995_2025-01-01_00-00-00"
+    invent_session(catalogue, session, modalities=("SPIM",))
+    catalogue.buckets["aind-scratch-data"] = {"public": False}
+    with aind_session.sandbox(catalogue):
+        of = neuroglancer(999995)
+        assert of.states == ()
+        source = f"zarr://s3://aind-open-data/{session}/SPIM/Ex_488_Em_525"
+        made = of.from_json({"layers": [{"type": "image", "source": source}]})
+        assert made.image_data_assets[0].name == session
+        assert made.write() == of.state_json_paths[0]
+        assert list(of.states) == [made]
