@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import pickle
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -224,19 +223,8 @@ def test_huge_mounts_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         os, "scandir", lambda path: Endless() if str(path).endswith("frames") else scandir(path)
     )
     assert told(tmp_path) == {"frames": (None, "frames")}
+    # Neither a stat nor an entry more than what is looked at.
     assert Endless.seen == 1001
-
-
-def test_a_hundred_thousand_files_are_passed_quickly(tmp_path: Path) -> None:
-    folder = tmp_path / "frames"
-    folder.mkdir()
-    target = write(tmp_path, "one")
-    for number in range(20_000):
-        os.link(target, folder / f"{number}.tif")
-    started = time.perf_counter()
-    assert told(tmp_path) == {"frames": (None, "frames")}
-    # Listing all of them takes ten times as long.
-    assert time.perf_counter() - started < 0.2
 
 
 def test_what_was_chosen_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -359,6 +359,8 @@ def test_what_was_not_recorded_is_told(box: Sandbox, tmp_path: Path) -> None:
         assert len(aind_session.Session(ID).data_assets) == 2
         with pytest.warns(SandboxWarning, match=f"{OTHER} was not recorded"):
             assert aind_session.Session(OTHER).data_assets == ()
+        with pytest.warns(SandboxWarning, match=f"{OTHER} was not recorded"):
+            assert aind_session.Session(OTHER).is_uploaded is False
         with pytest.warns(SandboxWarning), pytest.raises(AttributeError, match=f"snapshot {OTHER}"):
             _ = aind_session.Session(OTHER).raw_data_asset
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from aind_session.catalogue.format import Json
@@ -103,17 +104,18 @@ def folder(bucket: str, prefix: str, depth: int, scrubber: Scrubber) -> list[Jso
     def entry(path: str, **known: object) -> Json:
         return {"bucket": bucket, "key": f"{prefix}/{path}".lstrip("/"), **known}
 
+    def one(inside: str, number: int, item: Item) -> list[Json]:
+        name, is_folder, size = item
+        path = f"{inside}{name}"
+        if not is_folder:
+            return [entry(path, **_content(source, path, size, scrubber))]
+        if number == depth:
+            return [entry(f"{path}/")]
+        return level(f"{path}/", source.items(path), number + 1)
+
     def level(inside: str, items: Iterable[Item], number: int) -> list[Json]:
-        asks: list[Callable[[], list[Json]]] = []
-        for name, is_folder, size in items:
-            path = f"{inside}{name}"
-            if not is_folder:
-                asks.append(lambda p=path, s=size: [entry(p, **_content(source, p, s, scrubber))])  # type: ignore[misc]
-            elif number == depth:
-                asks.append(lambda p=path: [entry(f"{p}/")])  # type: ignore[misc]
-            else:
-                asks.append(lambda p=path: level(f"{p}/", source.items(p), number + 1))  # type: ignore[misc]
-        return [one for found in pool.gather(*asks) for one in found]
+        found = pool.gather_all(partial(one, inside, number), items)
+        return [each for some in found for each in some]
 
     return level("", first, 1)
 
@@ -161,6 +163,6 @@ def results(computation_id: str, scrubber: Scrubber) -> dict[str, str | None]:
             return None
         return scrubber.file(name, content.decode("utf-8", "replace"))
 
-    texts = pool.gather(*(lambda i=item: read(*i) for item in items))  # type: ignore[misc]
+    texts = pool.gather(*(partial(read, *item) for item in items))
     names = (f"{name}/" if is_folder else name for name, is_folder, _ in items)
     return dict(zip(names, texts, strict=True))

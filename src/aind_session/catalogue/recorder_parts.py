@@ -103,9 +103,10 @@ class Recording:
             if not isinstance(error, ServiceError):
                 return error
         first = errors[0]
+        parts = f"{len(errors)} part{'' if len(errors) == 1 else 's'}"
         told = IncompleteAnswerError(
-            f"{len(errors)} part{'s' * (len(errors) > 1)} could not be recorded. What came is kept in {self.journal.path}: "
-            f"the same again asks only for what is missing. The first: {first}",
+            f"{parts} could not be recorded. What came is kept in {self.journal.path}: the same "
+            f"again asks only for what is missing. The first: {first}",
             service=getattr(first, "service", ""),
             status=getattr(first, "status", None),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -50,7 +51,7 @@ def of_computation() -> list[Listed]:
         return []
     gaps = Gaps("IDs of attached data assets, and names of renamed mounts")
     told = gaps.fill(CODE_OCEAN, pool.outcomes(lambda: _attached_to(computation))[0], ())
-    outcomes = pool.outcomes(*(lambda i=asset_id: get(i) for asset_id, _ in told))  # type: ignore[misc]
+    outcomes = pool.outcomes(*(partial(get, asset_id) for asset_id, _ in told))
     found = []
     for (asset_id, mount), outcome in zip(told, outcomes, strict=True):
         asset: AssetSummary | None = outcome.value

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from aind_session import settings
 from aind_session.errors import AccessDeniedError, ServiceError
 from aind_session.identifiers import SessionID
-from aind_session.lookup import assets, belonging, questions, trail
+from aind_session.lookup import assets, belonging, offline, questions, trail
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import S3, Rows
 from aind_session.services import pool, storage
@@ -116,6 +116,7 @@ def is_uploaded(session: SessionID) -> bool:
         found = search(session.id, known.gaps) is not None
         if not found:
             known.gaps.raise_first()
+            offline.tell(session.id)
         known.gaps.warn()
         return found
 
