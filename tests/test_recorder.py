@@ -49,6 +49,7 @@ def answers(subject_id: str) -> dict[str, Any]:
         "sessions": subject.sessions,
         "assets": subject.data_assets,
         "record": dict(subject.docdb),
+        "states": [(s.name, s.content) for s in said(lambda: subject.neuroglancer.states) or ()],
     }
     for session in subject.sessions:
         told[session.id] = {
@@ -220,6 +221,20 @@ def test_only_small_files_that_lookups_read_have_their_content(
     assert known["ecephys/notes.json"]["size"] == 2
     assert known["movie.mp4"]["size"] == 6
     assert known["rig.json"]["base64"] == "/w=="
+
+
+def test_neuroglancer_states_in_folders_and_alone(tmp_path: Path) -> None:
+    catalogue = Catalogue()
+    place = "aind-session/neuroglancer_states"
+    names = ("SmartSPIM_999901_2024-01-01_10-00-00_state", "999901_mine", "9999011_not_mine")
+    for name in names:
+        catalogue.add_object("aind-scratch-data", f"{place}/{name}/{name}.json", '{"layers": []}')
+        catalogue.add_object("aind-scratch-data", f"{place}/{name}.json", '{"layers": [1]}')
+    with aind_session.sandbox(catalogue):
+        study = record(999901, to=tmp_path)
+    assert {o["key"]: o["text"] for o in study.objects} == {
+        o["key"]: o["text"] for o in catalogue.objects if "9999011" not in o["key"]
+    }
 
 
 def test_assets_that_cannot_be_had_stay_so(tmp_path: Path) -> None:

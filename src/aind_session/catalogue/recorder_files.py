@@ -120,6 +120,12 @@ def folder(bucket: str, prefix: str, depth: int, scrubber: Scrubber) -> list[Jso
     return level("", first, 1)
 
 
+def single(bucket: str, folder: str, name: str, size: int, scrubber: Scrubber) -> Json:
+    """Record one file of a folder."""
+    known = _content(InS3(bucket, folder), name, size, scrubber)
+    return {"bucket": bucket, "key": f"{folder}/{name}", **known}
+
+
 def _content(source: Source, path: str, size: int, scrubber: Scrubber) -> Json:
     if size == 0:
         return {}

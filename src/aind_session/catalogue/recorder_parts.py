@@ -161,25 +161,28 @@ class Recording:
     def _own_files(self, subject: str) -> Json:
         """Record what this package has written for a subject: states, manifests."""
         bucket = settings.SCRATCH_BUCKET
-        whole = re.compile(rf"(?<![A-Za-z0-9]){re.escape(subject)}(?![A-Za-z0-9])")
-        depth = self.depth or files.RAW_DEPTH
         try:
             kinds = storage.list_folder(bucket, _OWN_FILES).folders
-            listed = pool.gather_all(
-                lambda kind: storage.list_folder(bucket, f"{_OWN_FILES}/{kind}").folders, kinds
-            )
-            mine = [
-                f"{_OWN_FILES}/{kind}/{name}"
-                for kind, names in zip(kinds, listed, strict=True)
-                for name in names
-                if _is_of(name, subject, whole)
-            ]
             found = pool.gather_all(
-                lambda prefix: files.folder(bucket, prefix, depth, self.scrubber), mine
+                lambda kind: self._own_files_in(bucket, f"{_OWN_FILES}/{kind}", subject), kinds
             )
         except AccessDeniedError:
             return {"gaps": [f"s3://{bucket}/{_OWN_FILES}: access denied"]}
         return {"objects": [one for some in found for one in some]}
+
+    def _own_files_in(self, bucket: str, folder: str, subject: str) -> list[Json]:
+        # One folder a file, as this package writes them, or the file alone, as people put it.
+        whole = re.compile(rf"(?<![A-Za-z0-9]){re.escape(subject)}(?![A-Za-z0-9])")
+        depth = self.depth or files.RAW_DEPTH
+        listed = storage.list_folder(bucket, folder)
+        mine = [f"{folder}/{name}" for name in listed.folders if _is_of(name, subject, whole)]
+        found = pool.gather_all(lambda p: files.folder(bucket, p, depth, self.scrubber), mine)
+        alone = [
+            files.single(bucket, folder, name, size, self.scrubber)
+            for name, size in zip(listed.files, listed.sizes, strict=True)
+            if _is_of(name, subject, whole)
+        ]
+        return [*alone, *(one for some in found for one in some)]
 
     def _results(self, computation_id: str) -> Json:
         return {"results": {computation_id: files.results(computation_id, self.scrubber)}}
