@@ -1,4 +1,4 @@
-"""Neuroglancer states: read from anything, saved, made data assets."""
+"""Neuroglancer states: those of a subject, read from anything, and what is in one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 from upath import UPath
 
 import aind_session
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.invent import invent_session
 from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import (
     AccessDeniedError,
@@ -28,7 +26,6 @@ from aind_session.errors import (
     MissingTokenError,
     PartialAnswerWarning,
     ServiceError,
-    ServiceTimeoutError,
 )
 from aind_session.extensions.neuroglancer import NeuroglancerExtension, NeuroglancerState
 from aind_session.services.clock import use_clock
@@ -40,8 +37,6 @@ FIRST = f"{SESSION}_neuroglancer-state_2024-08-16_11-06-59"
 LATEST = f"{SESSION}_neuroglancer-state_2024-08-20_09-30-00"
 FOLDER = "s3://aind-scratch-data/aind-session/neuroglancer_states"
 NAMES = ("268", "269", "270", "265", "263", "262", "targets")
-# 2023-11-14 22:13:20 in Greenwich.
-PACIFIC = "2023-11-14_14-13-20"
 SOURCE = f"zarr://s3://aind-open-data/{STITCHED}/image_tile_fusing/OMEZarr/Ex_488_Em_525.zarr"
 STATE: dict[str, Any] = {
     "layers": [
@@ -85,7 +80,8 @@ def test_states_of_a_subject_ascend() -> None:
 
 def test_states_cost_two_questions_in_a_row(sandbox: Sandbox) -> None:
     _ = neuroglancer().states
-    sandbox.latency = 0.1
+    # Enough to tell waiting from a slow machine.
+    sandbox.latency = 0.25
     sandbox.reset()
     assert len(neuroglancer().states) == 2
     assert (sandbox.count(), sandbox.longest_chain()) == (7, 2)
@@ -363,115 +359,6 @@ def test_an_odd_layer_changes_no_other(odd: dict[str, Any], place: int) -> None:
     assert NeuroglancerState({"layers": layers}).annotation_names == ("A1", "probe B_2")
 
 
-# -- saved -----------------------------------------------------------------------------------------
-
-
-def test_a_state_is_written_to_a_folder_of_its_own(sandbox: Sandbox, clock: FakeClock) -> None:
-    assert len(neuroglancer().states) == 2
-    path = NeuroglancerState(STATE).write()
-    name = f"{SESSION}_neuroglancer-state_{PACIFIC}"
-    assert path.as_posix() == f"{FOLDER}/{name}/{name}.json"
-    assert json.loads(path.read_text()) == STATE
-    assert clock.slept == []
-    # Known at once, though the list was looked at before.
-    assert path in neuroglancer().state_json_paths
-    assert NeuroglancerState(path).content == STATE
-
-
-@pytest.mark.usefixtures("sandbox")
-def test_two_states_of_one_second_are_two(clock: FakeClock) -> None:
-    first, second = NeuroglancerState(STATE).write(), NeuroglancerState(STATE).write()
-    assert first != second
-    assert second.stem.endswith("_14-13-21")
-
-
-def test_a_state_is_written_where_it_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
-    local = NeuroglancerState(STATE).write(tmp_path / "a" / "b.json")
-    assert NeuroglancerState(local).content == STATE
-    assert NeuroglancerState(str(tmp_path / "a" / "b.json")).content == STATE
-    there = "s3://aind-scratch-data/a folder/b#1.json"
-    assert NeuroglancerState(STATE).write(there).as_posix() == there
-    assert NeuroglancerState(there).content == STATE
-
-
-def test_a_state_that_is_changed_is_written_anew(sandbox: Sandbox) -> None:
-    where = f"{FOLDER}/x/x.json"
-    state = NeuroglancerState(STATE)
-    state.write(where)
-    assert len(NeuroglancerState(where).annotation_names) == 2
-    state.content["layers"].pop()
-    state.write(UPath(where))
-    assert NeuroglancerState(where).annotation_names == ("A1",)
-    assert len(STATE["layers"]) == 3
-
-
-def test_writing_waits_until_the_file_is_listed(sandbox: Sandbox, clock: FakeClock) -> None:
-    sandbox.launches.index.hide("aind-scratch-data", "late/", 3)
-    NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json")
-    assert clock.slept == [0.1, 0.2, 0.4]
-
-
-def test_writing_waits_no_longer_than_told(sandbox: Sandbox, clock: FakeClock) -> None:
-    sandbox.launches.index.hide("aind-scratch-data", "late/", 1000)
-    with pytest.raises(TimeoutError, match="timeout_sec") as raised:
-        NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json", timeout_sec=7)
-    assert isinstance(raised.value, ServiceTimeoutError)
-    assert sum(clock.slept) == pytest.approx(7)
-    clock.slept.clear()
-    with pytest.raises(TimeoutError):
-        NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json", timeout_sec=0)
-    assert clock.slept == []
-
-
-@pytest.mark.usefixtures("sandbox")
-def test_what_cannot_be_written() -> None:
-    with pytest.raises(MissingAttributeError):
-        NeuroglancerState({}).write()
-    with pytest.raises(InvalidContentError, match="JSON"):
-        NeuroglancerState({**STATE, "x": {1, 2}}).write()
-
-
-def test_a_bucket_that_refuses_is_told(sandbox: Sandbox) -> None:
-    with sandbox.without_aws(), pytest.raises(PermissionError):
-        NeuroglancerState(STATE).write("s3://aind-scratch-data/x/x.json")
-
-
-def test_a_state_becomes_a_data_asset(sandbox: Sandbox, clock: FakeClock) -> None:
-    assert len(neuroglancer().state_json_data_assets) == 1
-    made = NeuroglancerState(STATE).create_data_asset()
-    name = f"{SESSION}_neuroglancer-state_{PACIFIC}"
-    (launched,) = sandbox.launched
-    assert launched in sandbox.catalogue.data_assets
-    assert (made.id, made.name, made.mount) == (launched["id"], name, name)
-    assert launched["tags"] == ["neuroglancer", "ecephys", "annotation", "717381"]
-    assert launched["custom_metadata"] == {"experiment type": "SmartSPIM", "subject id": "717381"}
-    assert launched["source_bucket"]["prefix"] == f"aind-session/neuroglancer_states/{name}"
-    copied = [o["key"] for o in sandbox.catalogue.objects if o["key"].startswith(made.id)]
-    assert copied == [f"{made.id}/{name}.json"]
-    # The searches from before are forgotten.
-    assert neuroglancer().state_json_data_assets[-1].id == made.id
-
-
-def test_an_asset_holds_nothing_but_its_file(sandbox: Sandbox, tmp_path: Path) -> None:
-    state = NeuroglancerState(STATE)
-    sandbox.catalogue.add_object("aind-scratch-data", "shared/other.json", "{}")
-    for path in ("s3://aind-scratch-data/shared/x.json", "s3://aind-scratch-data/x.json"):
-        with pytest.raises(InvalidContentError, match="folder of its own"):
-            state.create_data_asset(path)
-    with pytest.raises(InvalidContentError, match="not in S3"):
-        state.create_data_asset(str(tmp_path / "x.json"))
-    assert sandbox.launched == []
-    assert state.create_data_asset("s3://aind-scratch-data/own/own.json").name == "own"
-
-
-def test_creating_is_sent_once(sandbox: Sandbox, clock: FakeClock) -> None:
-    sandbox.fail("codeocean", path="/data_assets$", method="POST", times=None)
-    with pytest.raises(ServiceError):
-        NeuroglancerState(STATE).create_data_asset()
-    asked = [r for r in sandbox.requests if r.service == "codeocean" and r.method == "POST"]
-    assert len(asked) == 1
-
-
 # -- the value, the namespace ----------------------------------------------------------------------
 
 
@@ -493,18 +380,3 @@ def test_the_namespace_is_on_subjects() -> None:
     assert smartspim_neuropixels.NeuroglancerState is NeuroglancerState
     assert NeuroglancerExtension.NeuroglancerState is NeuroglancerState
     assert NeuroglancerExtension.from_json(STATE).content == STATE
-
-
-def test_an_invented_subject(clock: FakeClock) -> None:
-    catalogue = Catalogue()
-    session = "SmartSPIM_999995_2025-01-01_00-00-00"
-    invent_session(catalogue, session, modalities=("SPIM",))
-    catalogue.buckets["aind-scratch-data"] = {"public": False}
-    with aind_session.sandbox(catalogue):
-        of = neuroglancer(999995)
-        assert of.states == ()
-        source = f"zarr://s3://aind-open-data/{session}/SPIM/Ex_488_Em_525"
-        made = of.from_json({"layers": [{"type": "image", "source": source}]})
-        assert made.image_data_assets[0].name == session
-        assert made.write() == of.state_json_paths[0]
-        assert list(of.states) == [made]

@@ -1,0 +1,345 @@
+"""The IBL data converter: its inputs and runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from codeocean.computation import Computation, RunParams
+from codeocean.data_asset import DataAsset
+
+import aind_session
+from aind_session.catalogue.serving import Sandbox
+from aind_session.errors import (
+    InvalidIdentifierError,
+    MissingAttributeError,
+    MissingExtraError,
+    MissingFileError,
+    PartialAnswerWarning,
+    ServiceError,
+)
+from aind_session.extensions.ecephys import SortedDataAsset
+from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
+from aind_session.services.clock import use_clock
+from ibl_world import world
+from loopback import FakeClock
+
+SUBJECT = "717381"
+DAYS = (
+    ("ecephys_717381_2024-04-09_11-14-13", "ecephys_717381_2024-04-09_11-44-16"),
+    ("ecephys_717381_2024-04-10_16-29-12", "ecephys_717381_2024-04-10_16-51-20"),
+)
+RECORDED = tuple(name for day in DAYS for name in day)
+SURFACES = tuple(day[1] for day in DAYS)
+SORTED = "ecephys_717381_2024-04-09_11-14-13_sorted_2024-04-10_22-15-25"
+IMAGED = ("SmartSPIM_717381_2024-05-20_15-19-15", "SmartSPIM_717381_2024-07-03_10-49-01")
+STITCHED = (
+    f"{IMAGED[0]}_stitched_2024-06-23_02-34-02",
+    f"{IMAGED[1]}_stitched_2024-08-10_12-00-00",
+)
+STATE = f"{IMAGED[1]}_neuroglancer-state_2024-08-16_11-06-59"
+LATEST_STATE = f"{IMAGED[1]}_neuroglancer-state_2024-08-20_09-30-00"
+MANIFEST = "717381_data_converter_manifest"
+CONVERTER = "9fe42995-ffff-40ff-9c4c-c8206b8aacb5"
+MONITOR = "567b5b98-8d41-413b-9375-9ca610ca2fd3"
+PACKAGE = "aind_codeocean_pipeline_monitor"
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    fake = FakeClock()
+    with use_clock(fake):
+        yield fake
+
+
+def converter(subject: object = SUBJECT) -> IBLDataConverterExtension:
+    return aind_session.Subject(subject).ibl_data_converter
+
+
+def names(assets: tuple[DataAsset, ...]) -> tuple[str, ...]:
+    return tuple(asset.name for asset in assets)
+
+
+def completed(state: str | None = STATE) -> list[dict[str, str]]:
+    records = converter().get_partial_manifest_records(state)
+    return [{**record, "probe_name": "ProbeA"} for record in records[:2]]
+
+
+# -- what the subject has --------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_what_the_documented_subject_has() -> None:
+    of = converter()
+    assert of.ecephys_sessions == tuple(map(aind_session.Session, RECORDED))
+    assert isinstance(of.ecephys_sessions, aind_session.Sessions)
+    assert names(of.ecephys_data_assets) == RECORDED
+    assert of.surface_recording_names == SURFACES
+    assert names(of.sorted_data_assets) == (SORTED,)
+    assert isinstance(of.sorted_data_assets[0], SortedDataAsset)
+    assert of.smartspim_sessions == tuple(map(aind_session.Session, IMAGED))
+    assert names(of.smartspim_data_assets) == IMAGED
+    assert of.neuroglancer_state_json_asset.name == STATE
+    with pytest.raises(MissingAttributeError, match="create_manifest_asset"):
+        _ = of.manifest_data_asset
+    assert getattr(of, "manifest_data_asset", None) is None
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_subject_with_nothing_has_empty_collections() -> None:
+    of = converter(717121)
+    assert of.ecephys_sessions == of.smartspim_sessions == ()
+    assert of.ecephys_data_assets == of.sorted_data_assets == of.smartspim_data_assets == ()
+    assert of.surface_recording_names == ()
+    assert getattr(of, "neuroglancer_state_json_asset", None) is None
+
+
+def test_everything_costs_the_subjects_searches_once(sandbox: Sandbox) -> None:
+    of = converter()
+    assert names(of.ecephys_data_assets) == RECORDED
+    assert sandbox.count() == 4
+    assert (of.surface_recording_names, len(of.smartspim_data_assets)) == (SURFACES, 2)
+    assert names(of.get_stitched_data_assets(IMAGED[0])) == STITCHED[:1]
+    assert sandbox.count() == 4
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_stitched_assets_are_found_by_whatever_names_the_session() -> None:
+    asset = converter().smartspim_data_assets[0]
+    session = aind_session.Session(IMAGED[0])
+    for given_id in (IMAGED[0], session, asset, asset.id, asset.id.upper(), STITCHED[0]):
+        found = IBLDataConverterExtension.get_stitched_data_assets(given_id)
+        assert names(found) == STITCHED[:1]
+    assert converter().get_stitched_data_assets(RECORDED[0]) == ()
+    with pytest.raises(InvalidIdentifierError):
+        converter().get_stitched_data_assets("no session")
+    with pytest.raises(ValueError, match="not found"):
+        converter().get_stitched_data_assets("00000000-0000-4000-8000-000000000000")
+
+
+def test_names_of_today_count_as_well() -> None:
+    with aind_session.sandbox(world()):
+        of = converter(999994)
+        assert [session.id for session in of.ecephys_sessions] == [
+            "ecephys_999994_2025-01-01_10-00-00",
+            "999994_2025-01-03_10-00-00",
+            "ecephys_999994_2025-01-03_11-00-00",
+            "ecephys_999994_2025-01-05_10-00-00",
+        ]
+        assert len(of.ecephys_data_assets) == 3
+        assert of.surface_recording_names == ("ecephys_999994_2025-01-03_11-00-00",)
+        assert of.smartspim_sessions[0].id == "SmartSPIM_999994_2025-02-01_10-00-00"
+
+
+def test_which_sorted_assets_are_used_can_be_set() -> None:
+    with aind_session.sandbox(world()):
+        subject = aind_session.Subject(999994)
+        of = subject.ibl_data_converter
+        assert (of.use_data_assets_with_errors, of.use_data_assets_with_sorting_analyzer) == (
+            False,
+            True,
+        )
+        good = of.sorted_data_assets
+        assert len(good) == 3
+        assert not any(asset.is_sorting_error for asset in good)
+        assert [asset.created for asset in good] == sorted(asset.created for asset in good)
+        # Kept with the subject, like every namespace.
+        subject.ibl_data_converter.use_data_assets_with_errors = True
+        assert len(of.sorted_data_assets) == 4
+        of.use_data_assets_with_errors = False
+        of.use_data_assets_with_sorting_analyzer = False
+        assert [asset.sorter_name for asset in of.sorted_data_assets] == ["kilosort2_5"]
+        assert len(converter(999994).sorted_data_assets) == 3
+
+
+def test_a_failed_check_is_no_answer(sandbox: Sandbox, clock: FakeClock) -> None:
+    sandbox.fail("s3", times=None)
+    sandbox.fail("codeocean", path="/files", times=None)
+    with pytest.raises(ServiceError):
+        _ = converter().sorted_data_assets
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_service_that_is_down(sandbox: Sandbox, clock: FakeClock) -> None:
+    with sandbox.down("docdb"), pytest.warns(PartialAnswerWarning) as told:
+        assert names(converter().ecephys_data_assets) == RECORDED
+    assert len(told) == 1
+    with sandbox.down("codeocean"):
+        with pytest.raises(ServiceError):
+            _ = converter().ecephys_data_assets
+        with pytest.warns(PartialAnswerWarning):
+            assert len(converter().ecephys_sessions) == 4
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+ATTACHED = (*RECORDED, SORTED, *IMAGED, *STITCHED, MANIFEST, STATE)
+
+
+def prepare(box: Sandbox, state: str = STATE) -> None:
+    converter().create_manifest_asset(completed(state))
+    box.advance()
+    box.reset()
+
+
+def test_the_converter_runs_with_its_inputs(sandbox: Sandbox) -> None:
+    prepare(sandbox)
+    run = converter().run_data_converter_capsule(monitor_capsule_id=None)
+    assert isinstance(run, Computation)
+    launched = sandbox.launched[-1]
+    assert (launched["id"], launched["_capsule"]) == (run.id, CONVERTER)
+    assert tuple(each["mount"] for each in launched["data_assets"]) == ATTACHED
+    by_name = {asset["name"]: asset["id"] for asset in sandbox.catalogue.data_assets}
+    assert [each["id"] for each in launched["data_assets"]] == [by_name[n] for n in ATTACHED]
+    assert {p["param_name"]: p["value"] for p in launched["parameters"]} == {
+        "manifest": f"{MANIFEST}/{MANIFEST}.csv",
+        "neuroglancer": f"{STATE}/{STATE}.json",
+    }
+
+
+def test_inputs_are_gathered_at_the_same_time(sandbox: Sandbox) -> None:
+    prepare(sandbox)
+    # Enough to tell waiting from a slow machine.
+    sandbox.latency = 0.25
+    params = converter().get_data_converter_run_params()
+    assert isinstance(params, RunParams)
+    assert len(params.data_assets) == len(ATTACHED)
+    assert sandbox.count() <= 8
+    assert sandbox.longest_chain() <= 3
+    assert not any(r.path.endswith("/computations") for r in sandbox.requests)
+
+
+def test_what_the_run_takes_can_be_changed(sandbox: Sandbox) -> None:
+    prepare(sandbox)
+    extra = aind_session.Session("ecephys_676909_2023-12-13_13-43-40").raw_data_asset
+    other = "537f2e0f-631a-4ac3-9f6f-1972feb11892"
+    params = converter().get_data_converter_run_params(
+        MONITOR,
+        additional_assets=[extra, other, extra.id],
+        override_parameters=["a", "b"],
+    )
+    assert params.capsule_id == MONITOR
+    assert (params.parameters, params.named_parameters) == (["a", "b"], None)
+    assert [each.id for each in params.data_assets[-2:]] == [extra.id, other]
+
+
+def test_the_state_that_the_manifest_names_is_attached(sandbox: Sandbox) -> None:
+    newer = aind_session.Subject(SUBJECT).neuroglancer.states[-1].create_data_asset()
+    prepare(sandbox, STATE)
+    assert converter().neuroglancer_state_json_asset.id == newer.id
+    params = converter().get_data_converter_run_params()
+    assert params.named_parameters[-1].value == f"{STATE}/{STATE}.json"
+
+
+def test_a_manifest_of_another_state_is_told(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare(sandbox, LATEST_STATE)
+    params = converter().get_data_converter_run_params()
+    assert params.named_parameters[-1].value == f"{STATE}/{STATE}.json"
+    assert [r.levelname for r in caplog.records if LATEST_STATE in r.getMessage()] == ["WARNING"]
+
+
+def test_inputs_that_were_just_made_are_waited_for(sandbox: Sandbox, clock: FakeClock) -> None:
+    converter().create_manifest_asset(completed())
+    sandbox.launches.polls = 3
+    run = converter().run_data_converter_capsule(monitor_capsule_id=None)
+    assert run.id == sandbox.launched[-1]["id"]
+    assert sandbox.launched[0]["state"] == "ready"
+    assert clock.slept
+
+
+def test_missing_inputs_are_all_named(sandbox: Sandbox) -> None:
+    with pytest.raises(FileNotFoundError, match="no manifest") as raised:
+        converter().run_data_converter_capsule(monitor_capsule_id=None)
+    assert "no sorted" not in str(raised.value)
+    with pytest.raises(MissingFileError) as missing:
+        converter(717121).get_data_converter_run_params()
+    for what in ("raw ecephys", "sorted", "SmartSPIM", "stitched", "manifest", "Neuroglancer"):
+        assert f"no {what}" in str(missing.value)
+    assert missing.value.trail
+    assert sandbox.launched == []
+
+
+def test_a_run_is_sent_once(sandbox: Sandbox, clock: FakeClock) -> None:
+    prepare(sandbox)
+    sandbox.fail("codeocean", path="/computations$", method="POST", times=None)
+    with pytest.raises(ServiceError):
+        converter().run_data_converter_capsule(monitor_capsule_id=None)
+    assert sum(r.path.endswith("/computations") for r in sandbox.requests) == 1
+
+
+# -- the monitor -----------------------------------------------------------------------------------
+
+
+def test_without_the_extra_the_error_names_it(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What Python itself does for a module that is not there.
+    monkeypatch.setitem(sys.modules, PACKAGE, None)
+    monkeypatch.setitem(sys.modules, f"{PACKAGE}.models", None)
+    with pytest.raises(ImportError, match=r'pip install "aind-session\[monitor\]"') as raised:
+        converter().run_data_converter_capsule()
+    assert isinstance(raised.value, MissingExtraError)
+    assert "monitor_capsule_id=None" in str(raised.value)
+    assert sandbox.requests == []
+
+
+def _stand_in() -> ModuleType:
+    """Make a module with as much of the monitor's models as is used."""
+
+    class Model(SimpleNamespace):
+        def model_dump_json(self, exclude_none: bool = False) -> str:
+            def plain(value: Any) -> Any:
+                if isinstance(value, Model):
+                    return {k: v for k, v in vars(value).items() if not k.startswith("_")}
+                found = value.to_dict()
+                return {k: v for k, v in found.items() if v is not None or not exclude_none}
+
+            return json.dumps(vars(self), default=plain)
+
+    module = ModuleType(f"{PACKAGE}.models")
+    module.CaptureSettings = module.PipelineMonitorSettings = Model  # type: ignore[attr-defined]
+    return module
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_the_monitor_is_told_what_to_run(
+    sandbox: Sandbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, real: bool
+) -> None:
+    if real:
+        pytest.importorskip(f"{PACKAGE}.models")
+    else:
+        monkeypatch.setitem(sys.modules, PACKAGE, ModuleType(PACKAGE))
+        monkeypatch.setitem(sys.modules, f"{PACKAGE}.models", _stand_in())
+    # The models read the environment where they are let.
+    monkeypatch.setenv("ALERT_URL", "https://example.org")
+    monkeypatch.setenv("DESCRIPTION", "from the environment")
+    prepare(sandbox)
+    run = converter().run_data_converter_capsule()
+    launched = sandbox.launched[-1]
+    assert (launched["id"], launched["_capsule"]) == (run.id, MONITOR)
+    assert "data_assets" not in launched
+    (parameter,) = launched["parameters"]
+    told = json.loads(parameter["value"])
+    assert told["run_params"]["capsule_id"] == CONVERTER
+    assert tuple(a["mount"] for a in told["run_params"]["data_assets"]) == ATTACHED
+    named = {p["param_name"]: p["value"] for p in told["run_params"]["named_parameters"]}
+    assert named["manifest"] == f"{MANIFEST}/{MANIFEST}.csv"
+    capture = told["capture_settings"]
+    assert capture["name"] == "717381_ibl-data-converter_2023-11-14_14-13-20"
+    assert capture["custom_metadata"]["subject id"] == SUBJECT
+    assert "derived" in capture["tags"]
+    assert "alert_url" not in told
+    assert "description" not in capture
+
+
+def test_the_namespace_is_on_subjects() -> None:
+    from aind_session.extensions import smartspim_neuropixels
+
+    assert aind_session.Subject.ibl_data_converter is IBLDataConverterExtension  # type: ignore[comparison-overlap]
+    assert smartspim_neuropixels.IBLDataConverterExtension is IBLDataConverterExtension

@@ -1,0 +1,278 @@
+"""Manifests of the IBL data converter: partial, completed, and as data assets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import aind_session
+from aind_session.catalogue.serving import Sandbox
+from aind_session.errors import (
+    InvalidContentError,
+    InvalidFilterError,
+    MissingFileError,
+)
+from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
+from aind_session.lookup import manifests
+from ibl_world import add_state, world
+
+SUBJECT = "717381"
+DAYS = (
+    ("ecephys_717381_2024-04-09_11-14-13", "ecephys_717381_2024-04-09_11-44-16"),
+    ("ecephys_717381_2024-04-10_16-29-12", "ecephys_717381_2024-04-10_16-51-20"),
+)
+RECORDED = tuple(name for day in DAYS for name in day)
+SURFACES = tuple(day[1] for day in DAYS)
+SORTED = "ecephys_717381_2024-04-09_11-14-13_sorted_2024-04-10_22-15-25"
+IMAGED = ("SmartSPIM_717381_2024-05-20_15-19-15", "SmartSPIM_717381_2024-07-03_10-49-01")
+STATE = f"{IMAGED[1]}_neuroglancer-state_2024-08-16_11-06-59"
+LATEST_STATE = f"{IMAGED[1]}_neuroglancer-state_2024-08-20_09-30-00"
+MANIFEST = "717381_data_converter_manifest"
+COLUMNS = (
+    *("mouseid", "sorted_recording", "probe_file", "probe_name", "probe_shank", "probe_id"),
+    *("surface_finding", "annotation_format"),
+)
+
+
+def converter(subject: object = SUBJECT) -> IBLDataConverterExtension:
+    return aind_session.Subject(subject).ibl_data_converter
+
+
+def completed(state: str | None = STATE) -> list[dict[str, str]]:
+    records = converter().get_partial_manifest_records(state)
+    return [{**record, "probe_name": "ProbeA"} for record in records[:2]]
+
+
+# -- annotations -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "probe", "day"),
+    [
+        ("A1", "ProbeA", 1),
+        ("probe B_3", "ProbeB", 3),
+        ("ProbeC-2", "ProbeC", 2),
+        ("probe_d4", "ProbeD", 4),
+        (" F 9 ", "ProbeF", 9),
+        ("E_day2", "ProbeE", 2),
+    ],
+)
+def test_annotations_tell_probe_and_day(name: str, probe: str, day: int) -> None:
+    assert manifests.parse_annotation(name) == (probe, day)
+
+
+@pytest.mark.parametrize(
+    "name", ["268", "targets", "G1", "A0", "A10", "A", "1", "AB1", "CCF_2", ""]
+)
+def test_other_annotations_tell_nothing(name: str) -> None:
+    assert manifests.parse_annotation(name) is None
+
+
+@given(letter=st.sampled_from("ABCDEFabcdef"), day=st.integers(1, 9), text=st.text(max_size=6))
+def test_every_probe_and_day_is_read(letter: str, day: int, text: str) -> None:
+    assert manifests.parse_annotation(f"{letter}{day}") == (f"Probe{letter.upper()}", day)
+    found = manifests.parse_annotation(text)
+    assert found is None or (found.probe[-1] in "ABCDEF" and 1 <= found.day <= 9)
+
+
+# -- partial manifests -----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_records_of_plain_names_leave_the_probe_to_a_person() -> None:
+    records = converter().get_partial_manifest_records()
+    assert [record["probe_id"] for record in records] == [
+        *("268", "269", "270", "265", "263", "262", "targets")
+    ]
+    assert tuple(records[0]) == COLUMNS
+    assert records[0] == {
+        "mouseid": SUBJECT,
+        "sorted_recording": SORTED,
+        "probe_file": LATEST_STATE,
+        "probe_name": "",
+        "probe_shank": "",
+        "probe_id": "268",
+        "surface_finding": SURFACES[0],
+        "annotation_format": "json",
+    }
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize("name", [STATE, f"{STATE}.json"])
+def test_records_of_a_named_state(name: str) -> None:
+    assert {r["probe_file"] for r in converter().get_partial_manifest_records(name)} == {STATE}
+
+
+def test_records_of_telling_names_are_whole() -> None:
+    catalogue = world()
+    state = add_state(catalogue, "A1", "probe B_2", "C3", "D9", "268")
+    with aind_session.sandbox(catalogue) as box:
+        of = converter(999994)
+        latest = [asset.name for asset in of.sorted_data_assets][1:]
+        records = of.get_partial_manifest_records()
+        told = [(r["probe_id"], r["probe_name"], r["sorted_recording"]) for r in records]
+        assert told == [
+            # The latest of two sortings; of day 2 the one that did not fail.
+            ("A1", "ProbeA", latest[0]),
+            ("probe B_2", "ProbeB", latest[1]),
+            # Nothing was sorted on day 3, and there is no day 9.
+            ("C3", "ProbeC", ""),
+            ("D9", "ProbeD", ""),
+            # One for each recording.
+            ("268", "", latest[0]),
+            ("268", "", latest[1]),
+        ]
+        surface = "ecephys_999994_2025-01-03_11-00-00"
+        assert [r["surface_finding"] for r in records] == ["", surface, "", "", "", surface]
+        assert {r["probe_file"] for r in records} == {state}
+        first = of.sorted_data_assets[0].name
+        box.reset()
+        for chosen in (first, [first], (of.sorted_data_assets[0],)):
+            records = of.get_partial_manifest_records(state, chosen)
+            assert [r["sorted_recording"] for r in records] == [first, "", "", "", first]
+
+
+def test_records_cost_three_questions_in_a_row(sandbox: Sandbox) -> None:
+    _ = converter().get_partial_manifest_records()
+    # Enough to tell waiting from a slow machine.
+    sandbox.latency = 0.25
+    sandbox.reset()
+    _ = converter().get_partial_manifest_records()
+    assert sandbox.count() <= 8
+    assert sandbox.longest_chain() <= 3
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_records_that_cannot_be_made() -> None:
+    with pytest.raises(FileNotFoundError) as raised:
+        converter().get_partial_manifest_records("x")
+    assert isinstance(raised.value, MissingFileError)
+    with pytest.raises(FileNotFoundError, match="write"):
+        converter(676909).get_partial_manifest_records()
+    for name in ("x", RECORDED[0], "ecephys_676909_2023-12-13_13-43-40_sorted_2024-03-01_16-02-45"):
+        with pytest.raises(InvalidFilterError, match="sorted"):
+            converter().get_partial_manifest_records(sorted_data_asset_names=[name])
+
+
+def test_a_state_without_annotations_has_no_records() -> None:
+    catalogue = world()
+    add_state(catalogue)
+    with aind_session.sandbox(catalogue):
+        assert converter(999994).get_partial_manifest_records() == []
+
+
+# -- manifests -------------------------------------------------------------------------------------
+
+
+def test_a_manifest_goes_round(sandbox: Sandbox) -> None:
+    of = converter()
+    records = completed()
+    made = of.create_manifest_asset(records)
+    (launched,) = sandbox.launched
+    assert launched in sandbox.catalogue.data_assets
+    assert (made.id, made.name, made.mount) == (launched["id"], MANIFEST, MANIFEST)
+    assert launched["custom_metadata"] == {"subject id": SUBJECT}
+    assert SUBJECT in launched["tags"]
+    path = of.csv_manifest_path
+    assert path.as_posix() == (
+        f"s3://aind-scratch-data/aind-session/manifests/{MANIFEST}/{MANIFEST}.csv"
+    )
+    assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
+    assert manifests.decode(path.read_bytes()) == records
+    copied = [o["key"] for o in sandbox.catalogue.objects if o["key"].startswith(made.id)]
+    assert copied == [f"{made.id}/{MANIFEST}.csv"]
+    assert of.manifest_data_asset.id == made.id
+
+
+def test_a_manifest_is_made_once_unless_told(sandbox: Sandbox) -> None:
+    of = converter()
+    first = of.create_manifest_asset(completed())
+    assert of.create_manifest_asset(completed()).id == first.id
+    # Nothing is asked of the records: nothing is made of them.
+    assert of.create_manifest_asset([]).id == first.id
+    second = of.create_manifest_asset(completed(), skip_existing=False)
+    other = of.create_manifest_asset(completed(), asset_name="717381_other.csv")
+    assert (second.name, other.name) == (MANIFEST, "717381_other")
+    assert len(sandbox.launched) == 3
+    assert of.manifest_data_asset.id == other.id
+    sandbox.launched[-1]["state"] = "failed"
+    sandbox.reset()
+    assert of.manifest_data_asset.id == second.id
+
+
+def test_a_manifest_without_custom_fields_is_found(sandbox: Sandbox) -> None:
+    made = converter().create_manifest_asset(completed())
+    launched = sandbox.launched[-1]
+    del launched["custom_metadata"]
+    launched["tags"] = []
+    sandbox.reset()
+    assert converter().manifest_data_asset.id == made.id
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"probe_name": ""}, "probe_name"),
+        ({"probe_name": None}, "probe_name"),
+        ({"probe_name": float("nan")}, "probe_name"),
+        ({"sorted_recording": " "}, "sorted_recording"),
+        ({"mouseid": "1"}, "subject 1"),
+        ({"probe": "A"}, "probe"),
+    ],
+)
+def test_a_record_that_is_not_complete_is_refused(change: dict[str, Any], said: str) -> None:
+    good = completed()[0]
+    with pytest.raises(InvalidContentError, match=said):
+        converter().create_manifest_asset([good, {**good, **change}])
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize("records", [[], [5], {"a": 1}, "text", 5])
+def test_what_is_no_record_is_refused(records: Any) -> None:
+    with pytest.raises(ValueError, match=r"[Rr]ecord"):
+        converter().create_manifest_asset(records)
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a\nb"])
+def test_what_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidFilterError):
+        converter().create_manifest_asset(completed(), asset_name=name)
+
+
+def test_tables_are_records_too(sandbox: Sandbox) -> None:
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    records = completed()
+    for number, table in enumerate((pandas.DataFrame(records), polars.DataFrame(records))):
+        made = converter().create_manifest_asset(table, asset_name=f"717381_m{number}")
+        text = next(o for o in sandbox.catalogue.objects if o["key"].startswith(made.id))["text"]
+        assert manifests.decode(text.encode()) == records
+
+
+CELL = st.text(
+    st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=8
+).filter(lambda text: bool(text.strip()))
+
+
+@given(cells=st.lists(st.tuples(CELL, CELL, st.none() | st.integers(0, 3)), min_size=1, max_size=4))
+def test_any_text_goes_round(cells: list[tuple[str, str, int | None]]) -> None:
+    records = [
+        {
+            "sorted_recording": SORTED,
+            "probe_file": STATE,
+            "probe_name": probe,
+            "probe_id": annotation,
+            "probe_shank": shank,
+        }
+        for probe, annotation, shank in cells
+    ]
+    filled = manifests.completed(SUBJECT, records)
+    assert manifests.decode(manifests.encode(filled)) == filled
+    assert [r["probe_shank"] for r in filled] == [
+        "" if shank is None else str(shank) for _, _, shank in cells
+    ]
+    assert {r["mouseid"] for r in filled} == {SUBJECT}
