@@ -6,11 +6,35 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from aind_session.errors import CredentialsError
+from aind_session.lookup import trail
+from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.runs.values import Mount, Parameter
+from aind_session.services import codeocean
 from aind_session.services.codeocean import CodeOceanError
-from aind_session.services.models import Computation
+from aind_session.services.models import Computation, decode_computation
 
 _MAYBE_PROCESSED = frozenset({408, 425, 429})
+
+
+def computations_of(capsule: str) -> tuple[Computation, ...]:
+    """Give the computations of a capsule or pipeline, ascending by creation.
+
+    Raises
+    ------
+    CodeOceanNotFoundError
+        There is no capsule or pipeline of this ID (a `ValueError`).
+    """
+    raws = trail.ask(
+        CODE_OCEAN,
+        f"computations of {capsule}",
+        ("computations for a run", capsule),
+        lambda: codeocean.list_computations(capsule),
+        lambda found: f"{len(found)} computations",
+        # What is a minute old would let a run start twice.
+        seconds=0.0,
+    )
+    found = [decode_computation(raw) for raw in raws]
+    return tuple(sorted(found, key=lambda c: (c.created, c.id)))
 
 
 def has_inputs(

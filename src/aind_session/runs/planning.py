@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from aind_session.errors import CredentialsError, NotFoundError, ServiceError
 from aind_session.lookup import assets, cohort, derived, freshness, outputs, platform, trail
-from aind_session.lookup import computations as computing
 from aind_session.lookup.assets import Known
 from aind_session.lookup.questions import CODE_OCEAN, Assets
 from aind_session.runs import inputs, matching
@@ -48,7 +47,7 @@ def plan(
     """
     some = list({session.id: session for session in sessions}.values())
     with trail.following(capsule, "plan of a run"):
-        under_way = [c for c in computing.of_owner(capsule) if not outputs.is_finished(c)]
+        under_way = [c for c in matching.computations_of(capsule) if not outputs.is_finished(c)]
         known = _known(some)
         good = [_good(known[s.id], label) for s in some]
         results = pool.outcomes(*good)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aind_session.lookup import computations as computing
 from aind_session.lookup import outputs
 from aind_session.runs import matching
 from aind_session.runs.conducting import MAX_LOST, Conductor
@@ -32,7 +31,7 @@ def start(conductor: Conductor) -> None:
     room = min(conductor.room(), conductor.pace.free(CLOCK.time()))
     if not unsure and (room < 1 or not any(conductor.those("waiting"))):
         return
-    (listed,) = conductor.ask([lambda: computing.of_owner(conductor.state.capsule)])
+    (listed,) = conductor.ask([lambda: matching.computations_of(conductor.state.capsule)])
     if listed.error is not None:
         return
     claimed = {c for item in conductor.state.items for c in item.computations}

@@ -235,7 +235,7 @@ def _permissions(share: Any) -> dict[str, Any] | None:
         return {"everyone": "viewer"}
     if not share:
         return None
-    from codeocean.components import Permissions
+    from aind_session.services.sdk import Permissions
 
     try:
         given = share if isinstance(share, Permissions) else Permissions.from_dict(dict(share))

@@ -8,6 +8,7 @@ Nothing else imports the SDK.
 from __future__ import annotations
 
 from codeocean import CodeOcean
+from codeocean.components import Permissions
 from codeocean.computation import (
     Computation,
     DataAssetsRunParam,
@@ -33,6 +34,7 @@ __all__ = [
     "DataAssetsRunParam",
     "Error",
     "NamedRunParam",
+    "Permissions",
     "RunParams",
     "Source",
 ]
