@@ -74,7 +74,7 @@ class NamespaceInfo(NamedTuple):
     owner : str
         Who brought it: a class by its dotted path, or a distribution.
     state : str
-        `ready`, `not loaded`, or `broken: ` and the reason.
+        `ready`, `not loaded`, or `broken`, a colon and the reason.
     """
 
     name: str

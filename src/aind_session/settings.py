@@ -4,18 +4,18 @@ Read when a service is first asked, never at import. The real environment comes 
 `.env` file in the working directory or a parent of it up to the project's root, then one in the
 home directory, then the defaults.
 
-=============================  ======================================================  ==========
-variable                       what it sets                                            default
-=============================  ======================================================  ==========
-``CODE_OCEAN_API_TOKEN``       access token, scope `Datasets: Read`                    none
-``CODE_OCEAN_DOMAIN``          Code Ocean                                              AIND's
-``AIND_SESSION_DOCDB_HOST``    host of the metadata database's gateway                 AIND's
-``AIND_SESSION_BUCKETS``       buckets searched by name, separated by commas           eight
-``AIND_SESSION_CACHE_SECONDS`` how long an answer that can change is kept              600
-``AIND_SESSION_TIMEOUT``       seconds for a question to any service, retries included 30
-``AIND_SESSION_ATTEMPTS``      how often a question is put at most                     4
-``AIND_SESSION_SANDBOX``       ``1`` or a catalogue's folder: ask no live service      none
-=============================  ======================================================  ==========
+==============================  ======================================================  =======
+variable                        what it sets                                            default
+==============================  ======================================================  =======
+``CODE_OCEAN_API_TOKEN``        access token, scope `Datasets: Read`                    none
+``CODE_OCEAN_DOMAIN``           Code Ocean                                              AIND's
+``AIND_SESSION_DOCDB_HOST``     host of the metadata database's gateway                 AIND's
+``AIND_SESSION_BUCKETS``        buckets searched by name, separated by commas           eight
+``AIND_SESSION_CACHE_SECONDS``  how long an answer that can change is kept              600
+``AIND_SESSION_TIMEOUT``        seconds for any question, retries included              30
+``AIND_SESSION_ATTEMPTS``       how often a question is put at most                     4
+``AIND_SESSION_SANDBOX``        ``1`` or a catalogue's folder: ask no live service      none
+==============================  ======================================================  =======
 
 Without ``CODE_OCEAN_API_TOKEN``, the names that people use in capsules are tried, then the first
 variable whose value looks like a token.

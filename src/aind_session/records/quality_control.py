@@ -186,7 +186,7 @@ class QualityControl(View):
 
     @property
     def status(self) -> dict[str, QCStatus]:
-        """The status by tag (`type:Probe A`), modality and stage.
+        """The status by tag (``type:Probe A``), modality and stage.
 
         As the record tells it, which before 2.4 has a tag's value alone as key; else derived.
         """

@@ -1,0 +1,72 @@
+"""How the documentation is built: `sphinx-build -W -b html docs OUT`, offline, warnings as errors.
+
+Every example is executed, each page in a fresh process, against the catalogue that comes with the
+package. An example that raises fails the build; so does one that writes to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# The examples' world: no live service, no credential, no progress bar.
+for name in list(os.environ):
+    if name.startswith(("CODE_OCEAN_", "AIND_SESSION_", "AWS_")):
+        del os.environ[name]
+os.environ["AIND_SESSION_SANDBOX"] = "1"
+os.environ["AIND_SESSION_PROGRESS"] = "0"
+os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+os.environ["COLUMNS"] = "100"
+# The command line of the environment that builds, whether or not it was activated.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+project = "aind-session"
+author = copyright = "Allen Institute for Neural Dynamics"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "jupyter_execute"]
+
+# -- pages -----------------------------------------------------------------------------------------
+
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
+nb_execution_timeout = 120
+nb_output_stderr = "show"
+nb_merge_streams = True
+myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline"]
+myst_heading_anchors = 3
+
+# -- the API reference -----------------------------------------------------------------------------
+
+# In docstrings a single backtick is code.
+default_role = "literal"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": False}
+python_use_unqualified_type_names = True
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 88
+# Attributes that are told in a class's docstring are looked up by name alone, and `docdb` is one
+# of two classes.
+suppress_warnings = ["ref.python"]
+
+# -- how it looks ----------------------------------------------------------------------------------
+
+html_theme = "furo"
+html_title = "aind-session"
+html_static_path = ["_static"]
+html_css_files = ["own.css"]
+html_show_sourcelink = False
+html_copy_source = False
+copybutton_exclude = ".linenos, .gp, .go"
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
