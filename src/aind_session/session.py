@@ -175,12 +175,12 @@ class Session:
 
     @property
     def time(self) -> TimeRecord | str:
-        """Time in the name, `HH:MM:SS`."""
+        """Time in the name, ``HH:MM:SS``."""
         return time_record(self._id.time)
 
     @property
     def datetime(self) -> DatetimeRecord | str:
-        """Date and time in the name, `YYYY-MM-DD HH:MM:SS`."""
+        """Date and time in the name, ``YYYY-MM-DD HH:MM:SS``."""
         return datetime_record(f"{self._id.date} {self._id.time}")
 
     # -- what the services know --------------------------------------------------------------------
