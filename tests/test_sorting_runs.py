@@ -94,11 +94,11 @@ def test_why_a_result_failed(
 
 
 def test_raw_data_never_failed_for_want_of_a_log(sandbox: Sandbox) -> None:
-    from aind_session.lookup import sorting
+    from aind_session.lookup import by_id
 
-    assert outputs.is_asset_error(sorting.asset_by_id(RAW)) is False
+    assert outputs.is_asset_error(by_id.asset(RAW)) is False
     with pytest.raises(MissingFileError, match="no file 'output'"):
-        outputs.output_of_asset(sorting.asset_by_id(RAW))
+        outputs.output_of_asset(by_id.asset(RAW))
 
 
 def run(**changes: Any) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from aind_session.lookup import (
     manifests,
     neuroglancer_states,
     publishing,
-    sorting,
 )
 from aind_session.lookup.ibl_inputs import ECEPHYS, SMARTSPIM
 from aind_session.lookup.questions import Assets
@@ -162,7 +161,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         if isinstance(id, Session):
             session = id._id
         elif isinstance(id, str) and is_uuid(id.strip()):
-            session = parse_session_id(sorting.asset_by_id(by_id.normalised(id)).name)
+            session = parse_session_id(by_id.asset(by_id.normalised(id)).name)
         else:
             session = parse_session_id(id)
         return _decoded(ibl_inputs.stitched_of(session))
@@ -371,7 +370,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         attached = {asset.id: asset.name for asset in inputs.attached}
         for extra in additional_assets:
             if isinstance(extra, str):
-                found = sorting.asset_by_id(by_id.normalised(extra))
+                found = by_id.asset(by_id.normalised(extra))
                 attached.setdefault(found.id, found.name)
             else:
                 attached.setdefault(extra.id, extra.name)

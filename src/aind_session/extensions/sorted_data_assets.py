@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aind_session.errors import InvalidIdentifierError, MissingAttributeError
 from aind_session.lookup import belonging, folders, sorter_names, sorting
+from aind_session.lookup.by_id import summary_of as summary_of
 from aind_session.lookup.sorted_probes import SortedProbe as SortedProbe
 from aind_session.services import storage
 from aind_session.services.models import AssetSummary, DataAsset, decode_asset
@@ -104,33 +105,6 @@ class SortedDataAsset(DataAsset):  # type: ignore[misc]
     def is_sorting_analyzer(self) -> bool:
         """Whether it holds a SortingAnalyzer: SpikeInterface 0.101 and later."""
         return sorting.is_analyzer(summary_of(self))
-
-
-def summary_of(asset: DataAsset | str) -> AssetSummary:
-    """Give what lookups need of a data asset, by its model or its ID.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is no asset of this ID (a `ValueError`).
-    """
-    if isinstance(asset, str):
-        return sorting.asset_by_id(asset.strip())
-    source = asset.source_bucket
-    return AssetSummary(
-        id=asset.id,
-        name=asset.name,
-        created=int(asset.created or 0),
-        tags=tuple(asset.tags or ()),
-        custom_metadata=asset.custom_metadata or {},
-        bucket=(source.bucket if source is not None else None) or "",
-        prefix=((source.prefix if source is not None else None) or "").strip("/"),
-        external=bool(source is not None and source.external),
-        state=str(asset.state),
-        type=str(asset.type),
-        archived=False,
-        raw=b"",
-    )
 
 
 def sorted_summary(asset: DataAsset | str) -> AssetSummary:

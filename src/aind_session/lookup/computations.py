@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from aind_session.errors import AindSessionError
-from aind_session.lookup import outputs, trail
-from aind_session.lookup.questions import CODE_OCEAN
+from aind_session.lookup import computation_search, trail
 from aind_session.services import codeocean, keeping, pool
-from aind_session.services.models import AssetSummary, Computation, decode_computation
+from aind_session.services.models import AssetSummary, Computation
 from aind_session.services.sdk import RunParams
 
 #: Launches the pipeline, by positional parameters: pipeline type, ID of the raw data asset.
@@ -25,36 +24,6 @@ PIPELINE_TYPES = (
 )
 
 
-def of_owner(capsule_or_pipeline_id: str) -> tuple[Computation, ...]:
-    """Give the computations of a capsule or pipeline, ascending by creation; asked each time.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is no capsule or pipeline of this ID (a `ValueError`).
-    """
-    raws = trail.ask(
-        CODE_OCEAN,
-        f"computations of {capsule_or_pipeline_id}",
-        ("computations", capsule_or_pipeline_id),
-        lambda: codeocean.list_computations(capsule_or_pipeline_id),
-        lambda found: f"{len(found)} computations",
-        # A state that is a minute old would let a run start twice.
-        seconds=0.0,
-    )
-    return ascending(decode_computation(raw) for raw in raws)
-
-
-def ascending(computations: Iterable[Computation]) -> tuple[Computation, ...]:
-    """Sort computations by creation."""
-    return tuple(sorted(computations, key=lambda c: (c.created, c.id)))
-
-
-def has_attached(computation: Computation, asset_id: str) -> bool:
-    """Tell whether a data asset is attached to a computation."""
-    return any(attached.id == asset_id for attached in computation.data_assets or ())
-
-
 def current(
     pipeline_id: str = SORTING_PIPELINE_ID, asset_id: str | None = None
 ) -> tuple[Computation, ...]:
@@ -67,18 +36,13 @@ def current(
     asset_id
         Only the runs with this data asset attached.
     """
-    return tuple(
-        computation
-        for computation in of_owner(pipeline_id)
-        if not outputs.is_finished(computation)
-        and (asset_id is None or has_attached(computation, asset_id))
-    )
+    return computation_search.find(pipeline_id, attached_data_asset_id=asset_id, in_progress=True)
 
 
 def _launching(capsule_id: str, asset_id: str) -> tuple[Computation, ...]:
     """Give the runs of the trigger capsule that are about to launch the pipeline."""
     try:
-        runs = of_owner(capsule_id)
+        runs = computation_search.find(capsule_id, in_progress=True)
     except AindSessionError as error:
         # A capsule whose runs are not shown may be started all the same.
         trail.tell("The runs of capsule %s are not known: %s", capsule_id, error)
@@ -86,8 +50,7 @@ def _launching(capsule_id: str, asset_id: str) -> tuple[Computation, ...]:
     return tuple(
         run
         for run in runs
-        if not outputs.is_finished(run)
-        and any(parameter.value == asset_id for parameter in run.parameters or ())
+        if any(parameter.value == asset_id for parameter in run.parameters or ())
     )
 
 

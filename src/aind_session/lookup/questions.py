@@ -56,19 +56,19 @@ def assets_by_text(subject_id: str) -> Assets:
 
 def assets_by_field(subject_ids: Sequence[str]) -> Assets:
     """Search data assets by the custom field `subject id`, for several subjects at once."""
-    unknown = [s for s in subject_ids if _known_by_field(s) is None]
+    known = {s: _known_by_field(s) for s in subject_ids}
+    unknown = [s for s, assets in known.items() if assets is None]
     if len(unknown) == 1:
-        _ask_field(unknown, ("assets by field", unknown[0]), None)
+        known[unknown[0]] = _ask_field(unknown, ("assets by field", unknown[0]), None)
     elif unknown:
         # One search for all; what it found is kept for each.
-        found = _ask_field(unknown, ("assets by field", *sorted(unknown)), 0.0)
         split: dict[str, list[AssetSummary]] = {s: [] for s in unknown}
-        for asset in found:
+        for asset in _ask_field(unknown, ("assets by field", *sorted(unknown)), 0.0):
             split.setdefault(belonging.subject_field(asset), []).append(asset)
+        known |= {s: tuple(found) for s, found in split.items() if known.get(s) is None}
         for subject_id in unknown:
             trail.learn(CODE_OCEAN, ("assets by field", subject_id), tuple(split[subject_id]))
-        return (*found, *(a for s in subject_ids if s not in unknown for a in assets_by_field([s])))
-    return tuple(asset for s in subject_ids for asset in _known_by_field(s) or ())
+    return tuple(asset for assets in known.values() for asset in assets or ())
 
 
 def _known_by_field(subject_id: str) -> Assets | None:
@@ -185,7 +185,8 @@ def rows_of_session(generation: str, session_id: str) -> Rows:
 
 def rows_of_subjects(generation: str, subject_ids: Sequence[str]) -> Rows:
     """Ask for a few fields of every record of some subjects, by subject or by name."""
-    unknown = [s for s in subject_ids if _known_rows(generation, s) is None]
+    known = {s: _known_rows(generation, s) for s in subject_ids}
+    unknown = [s for s, rows in known.items() if rows is None]
     if unknown:
         names = "|".join(re.escape(s) for s in unknown)
         match = {
@@ -202,15 +203,18 @@ def rows_of_subjects(generation: str, subject_ids: Sequence[str]) -> Rows:
             ("rows of subject", generation, *unknown),
             match,
         )
-        if len(unknown) > 1:
+        if len(unknown) == 1:
+            known[unknown[0]] = rows
+        else:
             split: dict[str, list[Row]] = {s: [] for s in unknown}
             for row in rows:
                 split.setdefault(belonging.subject_of_row(row), []).append(row)
             for subject_id in unknown:
+                known[subject_id] = tuple(split[subject_id])
                 trail.learn(
                     DOCDB, ("rows of subject", generation, subject_id), tuple(split[subject_id])
                 )
-    return tuple(row for s in subject_ids for row in _known_rows(generation, s) or ())
+    return tuple(row for rows in known.values() for row in rows or ())
 
 
 def _known_rows(generation: str, subject_id: str) -> Rows | None:

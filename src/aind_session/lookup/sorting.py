@@ -24,7 +24,7 @@ from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import CODE_OCEAN, S3, Assets
 from aind_session.lookup.sorted_probes import SortedProbe
 from aind_session.records import Record
-from aind_session.services import codeocean, keeping, pool, storage
+from aind_session.services import keeping, pool, storage
 from aind_session.services.models import AssetSummary
 from aind_session.services.pool import Outcome
 
@@ -152,26 +152,6 @@ def _from_record(name: str, record: Record) -> AssetSummary:
 
 
 # -- of one asset ----------------------------------------------------------------------------------
-
-
-def asset_by_id(asset_id: str) -> AssetSummary:
-    """Give a data asset by its ID.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is none (a `ValueError`).
-    """
-    known = trail.peek(CODE_OCEAN, ("asset", asset_id))
-    if known is not None and isinstance(known[0], AssetSummary):
-        return known[0]
-    return trail.ask(
-        CODE_OCEAN,
-        f"data asset {asset_id}",
-        ("asset by ID", asset_id),
-        lambda: codeocean.get_asset(asset_id),
-        lambda found: found.name,
-    )
 
 
 def is_failed(asset: AssetSummary) -> bool:

@@ -1,0 +1,95 @@
+"""How old an answer may be: hashes, refreshing, and a cache that keeps nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+import aind_session
+from aind_session.catalogue import Sandbox
+from aind_session.catalogue.invent import invent_session
+from aind_session.lookup import freshness
+from aind_session.services import pool
+from aind_session.services.cache import Cache, answers, newer_than
+
+ID, RAW = "ecephys_676909_2023-12-13_13-43-40", "16d46411-540a-4122-b47f-8cb2a15d593a"
+ONLY_DOCDB = "999301_2026-02-01_10-00-00"
+
+
+def test_answers_that_are_too_old_are_asked_for_anew() -> None:
+    now = [0.0]
+    cache = Cache(clock=lambda: now[0])
+    said = iter(["first", "second", "third"])
+
+    def ask() -> str:
+        return cache.get(("question",), lambda: next(said), seconds=60)
+
+    assert ask() == "first"
+    now[0] = 10
+    with newer_than(0):
+        assert ask() == "first"
+    with newer_than(5):
+        assert cache.peek(("question",)) is None
+        assert ask() == ask() == "second"
+        with newer_than(1):
+            # An outer wish for freshness is not undone by an inner one.
+            assert ask() == "second"
+    assert ask() == "second"
+    now[0] = 20
+    with newer_than(15):
+        assert ask() == "third"
+
+
+def test_the_wish_for_freshness_holds_in_the_pool() -> None:
+    answers.put(("a test", "", "old"), "old", 60)
+    with newer_than(answers.clock() + 1):
+        found = pool.gather(*[lambda: answers.peek(("a test", "", "old"))] * 4)
+    assert found == [None] * 4
+    assert answers.peek(("a test", "", "old")) == "old"
+
+
+def test_no_hash_takes_what_is_known(sandbox: Sandbox) -> None:
+    session = aind_session.Session(ID)
+    assert session.data_assets
+    count = sandbox.count()
+    assert len(aind_session.get_data_assets(ID)) == len(session.data_assets)
+    assert sandbox.count() == count
+    aind_session.get_data_assets(ID, ttl_hash=1)
+    assert sandbox.count() > count
+
+
+def test_an_asset_is_forgotten_with_its_files(sandbox: Sandbox) -> None:
+    sorting = "1e11bdf5-b452-4fd9-bbb1-48383a9b0842"
+    assert not aind_session.is_data_asset_error(sorting)
+    sandbox.requests.clear()
+    assert not aind_session.is_data_asset_error(sorting)
+    assert sandbox.count() == 0
+    freshness.forget_asset(RAW)
+    assert not aind_session.is_data_asset_error(sorting)
+    assert sandbox.count() == 0
+    freshness.forget_asset(sorting)
+    assert not aind_session.is_data_asset_error(sorting)
+    assert sandbox.count() == 3
+
+
+@pytest.mark.parametrize("seconds", ["600", "0"])
+def test_a_cache_that_keeps_nothing_loses_nothing(
+    seconds: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIND_SESSION_CACHE_SECONDS", seconds)
+    invent_session(
+        sandbox.catalogue,
+        ONLY_DOCDB,
+        generation="v2",
+        in_codeocean=False,
+        linked_in_codeocean=False,
+        modalities=["behavior"],
+    )
+    plain = {"id": "00000000-0000-4000-8000-000000000301", "name": "no session in it"}
+    sandbox.catalogue.add_asset({**plain, "custom_metadata": {"subject id": "999302"}})
+    assert aind_session.get_sessions("999301") == (aind_session.Session(ONLY_DOCDB),)
+    both = aind_session.get_sessions(["999301", "676909"])
+    assert len(both) == 5
+    assert [asset.id for asset in aind_session.Subject("999302").data_assets] == [plain["id"]]
+    count = sandbox.count()
+    assert aind_session.get_sessions(["999301", "676909"]) == both
+    assert (sandbox.count() > count) == (seconds == "0")
