@@ -129,7 +129,7 @@ class Sessions(tuple[Session, ...]):
         function
             Called with a session.
         executor
-            Where it runs: 16 threads by default; a `ProcessPoolExecutor`, or that of a Dask client
+            Where it runs: 32 threads by default; a `ProcessPoolExecutor`, or that of a Dask client
             (`client.get_executor()`). Sessions cross processes as their ID: workers use their own
             settings, and nothing secret is sent.
         progress
@@ -157,8 +157,35 @@ class Sessions(tuple[Session, ...]):
             from aind_session.services.pool import WORKERS
 
             with ThreadPoolExecutor(min(WORKERS, len(self) or 1)) as threads:
-                return _collect([threads.submit(function, s) for s in self], progress, errors)
-        return _collect([executor.submit(function, s) for s in self], progress, errors)
+                return self._map(function, threads, progress, errors)
+        return self._map(function, executor, progress, errors)
+
+    def _map(
+        self,
+        function: Callable[[Session], T],
+        executor: Executor,
+        progress: bool,
+        errors: Literal["raise", "return"],
+    ) -> list[T]:
+        futures: list[Future[T]] = []
+        results: list[Any] = []
+        try:
+            futures.extend(executor.submit(function, session) for session in self)
+            with showing(len(futures), "sessions", progress) as bar:
+                for future in futures:
+                    try:
+                        results.append(future.result())
+                    except Exception as error:
+                        if errors == "raise":
+                            raise
+                        results.append(error)
+                    bar.update()
+        except BaseException:
+            # Ctrl-C, too: else it would wait for all that is not yet begun.
+            for future in futures:
+                future.cancel()
+            raise
+        return results
 
     @overload
     def run(
@@ -356,21 +383,3 @@ class Sessions(tuple[Session, ...]):
         from aind_session.table import table
 
         return table([session._id for session in self], columns)
-
-
-def _collect(
-    futures: list[Future[T]], progress: bool, errors: Literal["raise", "return"]
-) -> list[T]:
-    results: list[Any] = []
-    with showing(len(futures), "sessions", progress) as bar:
-        for future in futures:
-            try:
-                results.append(future.result())
-            except Exception as error:
-                if errors == "raise":
-                    for other in futures:
-                        other.cancel()
-                    raise
-                results.append(error)
-            bar.update()
-    return results

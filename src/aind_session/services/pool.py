@@ -75,15 +75,20 @@ def outcomes(*questions: Callable[[], Any]) -> list[Outcome[Any]]:
     if len(questions) < 2:
         return [_run(question) for question in questions]
     pool = _pool()
-    # Each runs in the context of who asks: the trail of the lookup goes with it.
-    futures: list[Future[Outcome[Any]]] = [
-        pool.submit(contextvars.copy_context().run, _run, question) for question in questions[1:]
-    ]
-    first = _run(questions[0])
-    rest = [
-        _run(question) if future.cancel() else future.result()
-        for question, future in zip(questions[1:], futures, strict=True)
-    ]
+    futures: list[Future[Outcome[Any]]] = []
+    try:
+        # Each runs in the context of who asks: the trail of the lookup goes with it.
+        futures.extend(pool.submit(contextvars.copy_context().run, _run, q) for q in questions[1:])
+        first = _run(questions[0])
+        rest = [
+            _run(question) if future.cancel() else future.result()
+            for question, future in zip(questions[1:], futures, strict=True)
+        ]
+    except BaseException:
+        # Interrupted: nobody waits any more for what has not begun.
+        for future in futures:
+            future.cancel()
+        raise
     return [first, *rest]
 
 

@@ -1,0 +1,102 @@
+"""What an impatient user and an enemy do: interrupts, odd values, odd records, odd surroundings."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from aind_session import Session, Sessions
+from aind_session.services import pool
+from aind_session.services.cache import Cache
+
+MANY = Sessions(Session(f"ecephys_{n}_2024-01-01_10-00-00") for n in range(700_000, 700_200))
+
+
+class TestInterrupts:
+    def test_who_waits_for_an_interrupted_question_asks_it(self) -> None:
+        cache = Cache()
+        begun, waiting = threading.Event(), threading.Event()
+
+        class Telling(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                waiting.set()
+                return super().wait(timeout)
+
+        def interrupted() -> str:
+            cache._flights[("k",)].landed = Telling()
+            begun.set()
+            assert waiting.wait(10)
+            raise KeyboardInterrupt
+
+        with ThreadPoolExecutor(2) as threads:
+            first = threads.submit(cache.get, ("k",), interrupted, 10)
+            assert begun.wait(10)
+            second = threads.submit(cache.get, ("k",), lambda: "asked again", 10)
+            assert isinstance(first.exception(10), KeyboardInterrupt)
+            # Somebody else's Ctrl-C is not this one's.
+            assert second.result(10) == "asked again"
+
+    def test_questions_not_yet_put_are_not_put_any_more(self) -> None:
+        asked: list[int] = []
+        stop = threading.Event()
+
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        def ask(n: int) -> None:
+            asked.append(n)
+            assert stop.wait(10)
+
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                pool.outcomes(interrupted, *(lambda n=n: ask(n) for n in range(300)))
+        finally:
+            stop.set()
+            pool.close()
+        assert len(asked) <= pool.WORKERS
+
+    def test_calls_not_yet_begun_are_not_made_any_more(self) -> None:
+        called: list[str] = []
+        go = threading.Event()
+
+        def call(session: Session) -> None:
+            called.append(session.id)
+            if session == MANY[0]:
+                raise KeyboardInterrupt
+            assert go.wait(10)
+
+        with ThreadPoolExecutor(2) as executor:
+            try:
+                with pytest.raises(KeyboardInterrupt):
+                    MANY.map(call, executor=executor, progress=False)
+            finally:
+                go.set()
+        assert len(called) <= 4
+
+    def test_an_executor_that_is_closed_half_way_gets_nothing_more(self) -> None:
+        called: list[str] = []
+        go = threading.Event()
+
+        class Closing(ThreadPoolExecutor):
+            submitted = 0
+
+            def submit(self, *args: Any, **kwargs: Any) -> Any:
+                self.submitted += 1
+                if self.submitted > 100:
+                    raise RuntimeError("cannot schedule new futures after shutdown")
+                return super().submit(*args, **kwargs)
+
+        def call(session: Session) -> None:
+            called.append(session.id)
+            assert go.wait(10)
+
+        with Closing(2) as executor:
+            try:
+                with pytest.raises(RuntimeError, match="after shutdown"):
+                    MANY.map(call, executor=executor)
+            finally:
+                go.set()
+        assert len(called) <= 4
