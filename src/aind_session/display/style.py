@@ -31,6 +31,7 @@ border:0;background:none;color:inherit;font-size:inherit;white-space:normal;max-
 .aind-session tr,.aind-session tr:hover,.aind-session tr:nth-child(even){background:none}
 .aind-session .aind-name{font-family:var(--jp-code-font-family,ui-monospace,monospace);
 font-size:.95em;overflow-wrap:anywhere}
+.aind-session thead+tbody .aind-name{white-space:nowrap}
 .aind-session .aind-number{text-align:right}
 .aind-session summary{cursor:pointer;margin-top:.4em}
 </style>"""
