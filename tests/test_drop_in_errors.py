@@ -235,3 +235,24 @@ def test_an_error_page_is_never_taken_for_a_log(body: str, sandbox: Sandbox) -> 
         aind_session.get_output_text("5c7c5fa3-8555-5645-8582-085313272d75")
     sandbox.heal()
     assert "Started" in aind_session.get_output_text("5c7c5fa3-8555-5645-8582-085313272d75")
+
+
+@pytest.mark.parametrize(
+    ("service", "ask"),
+    [
+        ("codeocean", lambda **r: get_client(**r).data_assets.get_data_asset(RAW)),
+        ("docdb", lambda **r: aind_session.get_docdb_api_client(**r).retrieve_docdb_records({})),
+    ],
+)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_clients_ask_again_as_often_as_they_were_told(
+    service: str, ask: Callable[..., Any], retries: int, sandbox: Sandbox
+) -> None:
+    sandbox.fail(service, status=503, times=None)
+    with pytest.raises(requests.HTTPError):
+        ask(retries=retries)
+    assert sandbox.count(service) == 1 + retries
+
+
+def get_client(retries: int) -> Any:
+    return aind_session.get_codeocean_client(check_credentials=False, retries=retries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -127,6 +128,16 @@ def test_a_fault_that_stays_is_the_reason(sandbox: Sandbox, clock: FakeClock) ->
     with pytest.raises(NotReadyError, match="500") as caught:
         aind_session.wait_until_ready(asset, timeout=10)
     assert isinstance(caught.value.__cause__, aind_session.ServiceError)
+
+
+def test_a_server_that_never_answers_does_not_hold_it_up(sandbox: Sandbox) -> None:
+    asset = created()
+    sandbox.fail("codeocean", path=asset.id, kind="hang", times=None)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"not ready after 0\.2 s"):
+        aind_session.wait_until_ready(asset, timeout=0.2)
+    assert time.monotonic() - started < 10
+    sandbox.heal()
 
 
 def test_without_an_end_it_waits_on(sandbox: Sandbox, clock: FakeClock) -> None:
