@@ -126,33 +126,36 @@ class Cache:
         """
         with self._lock:
             entry = self._fresh(key)
-            if entry is not None:
-                return cast(T, entry.value)
-            flight = self._flights.get(key)
-            mine = flight is None
-            if flight is None:
-                flight = self._flights[key] = _Flight()
-        if not mine:
-            flight.landed.wait()
-            if flight.error is not None:
+        while entry is None:
+            flight = _Flight()
+            try:
+                with self._lock:
+                    entry = self._fresh(key)
+                    if entry is not None:
+                        break
+                    under_way = self._flights.setdefault(key, flight)
+                if under_way is flight:
+                    flight.value = value = ask()
+                    if not flight.stale:
+                        self.put(key, value, seconds)
+                    return value
+            except BaseException as error:
+                flight.error = error
+                raise
+            finally:
+                # An interrupt can come anywhere: whoever waits is woken all the same.
+                with self._lock:
+                    if self._flights.get(key) is flight:
+                        del self._flights[key]
+                flight.landed.set()
+            under_way.landed.wait()
+            if under_way.error is None:
+                return cast(T, under_way.value)
+            if isinstance(under_way.error, Exception):
                 # A copy each: one exception raised in many threads would mix their tracebacks.
-                raise _copy_of(flight.error) from flight.error
-            return cast(T, flight.value)
-        try:
-            value = ask()
-        except BaseException as error:
-            flight.error = error
-            raise
-        else:
-            flight.value = value
-            if not flight.stale:
-                self.put(key, value, seconds)
-            return value
-        finally:
-            with self._lock:
-                if self._flights.get(key) is flight:
-                    del self._flights[key]
-            flight.landed.set()
+                raise _copy_of(under_way.error) from under_way.error
+            # Who asked was interrupted: that says nothing about the answer.
+        return cast(T, entry.value)
 
     def _fresh(self, key: Key) -> _Entry | None:
         entry = self._entries.get(key)
