@@ -18,6 +18,7 @@ os.environ["AIND_SESSION_SANDBOX"] = "1"
 os.environ["AIND_SESSION_PROGRESS"] = "0"
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 os.environ["COLUMNS"] = "100"
+os.environ["TERM"] = "dumb"
 # The command line of the environment that builds, whether or not it was activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
@@ -67,6 +68,6 @@ html_static_path = ["_static"]
 html_css_files = ["own.css"]
 html_show_sourcelink = False
 html_copy_source = False
-copybutton_exclude = ".linenos, .gp, .go"
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
+copybutton_exclude = ".linenos, .gp, .go"
