@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -37,27 +38,16 @@ def name_of(session: SessionID, label: str, at: float) -> str:
 
 def capture(conductor: Conductor) -> None:
     """Capture the results of computations that have ended well, then share what is there."""
-    unsure = list(conductor.those("capturing"))
-    found = conductor.ask([_search(item) for item in unsure])
-    for item, outcome in zip(unsure, found, strict=True):
+    unsure: dict[str, list[Item]] = {}
+    for item in conductor.those("capturing"):
+        unsure.setdefault(_subject(item), []).append(item)
+    # One search a subject, however many of its sessions are unsure.
+    found = conductor.ask([functools.partial(codeocean.search_assets, query=s) for s in unsure])
+    for items, outcome in zip(unsure.values(), found, strict=True):
         if outcome.error is None:
-            _resolve(conductor, item, outcome.value)
+            _resolve(conductor, items, outcome.unwrap())
     _create(conductor, list(conductor.those("ended")))
     _finish(conductor, list(conductor.those("captured")))
-
-
-def _search(item: Item) -> Callable[[], AssetSummary | None]:
-    """Look for the asset of a request without an answer: by its name, or its computation."""
-    subject = parse_session_id(item.session).subject_id
-    name = item.result.name if item.result else ""
-
-    def ask() -> AssetSummary | None:
-        for asset in codeocean.search_assets(query=subject):
-            if asset.name == name or _computation_of(asset) == item.computation:
-                return asset
-        return None
-
-    return ask
 
 
 def _computation_of(asset: AssetSummary) -> str:
@@ -66,15 +56,22 @@ def _computation_of(asset: AssetSummary) -> str:
     return str(provenance.get("computation")) if isinstance(provenance, dict) else ""
 
 
-def _resolve(conductor: Conductor, item: Item, found: AssetSummary | None) -> None:
-    if found is not None and item.result is not None:
-        _take(conductor, item, found.id, found.name)
-    elif conductor.is_settled(item):
-        item.lost += 1
-        if item.lost > MAX_LOST:
-            conductor.put(item, "failed", f"captured {item.lost} times, Code Ocean has no asset")
-        else:
-            conductor.put(item, "ended")
+def _resolve(conductor: Conductor, items: Sequence[Item], found: Sequence[AssetSummary]) -> None:
+    """Take the assets of requests without an answer: by their name, or their computation."""
+    named = {asset.name: asset for asset in found}
+    made = {_computation_of(asset): asset for asset in found}
+    for item in items:
+        name = item.result.name if item.result else ""
+        asset = named.get(name) or made.get(str(item.computation))
+        if asset is not None:
+            _take(conductor, item, asset.id, asset.name)
+        elif conductor.is_settled(item):
+            item.lost += 1
+            if item.lost > MAX_LOST:
+                why = f"captured {item.lost} times, Code Ocean has no asset"
+                conductor.put(item, "failed", why)
+            else:
+                conductor.put(item, "ended")
 
 
 def _take(conductor: Conductor, item: Item, asset_id: str, name: str) -> None:
@@ -82,6 +79,10 @@ def _take(conductor: Conductor, item: Item, asset_id: str, name: str) -> None:
         item.result.asset, item.result.name, item.lost = asset_id, name, 0
     conductor.touch(item)
     conductor.put(item, "captured")
+
+
+def _subject(item: Item) -> str:
+    return parse_session_id(item.session).subject_id
 
 
 def _create(conductor: Conductor, items: Sequence[Item]) -> None:
@@ -116,7 +117,7 @@ def _create(conductor: Conductor, items: Sequence[Item]) -> None:
 
 def _params(conductor: Conductor, item: Item) -> DataAssetParams:
     """Describe the asset in the house style: tags and custom metadata that searches go by."""
-    subject = parse_session_id(item.session).subject_id
+    subject = _subject(item)
     told: dict[str, Any] = {"data level": "derived", "subject id": subject}
     if item.platform:
         told["experiment type"] = item.platform

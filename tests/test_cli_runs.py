@@ -1,0 +1,148 @@
+"""`aind-session run`, `status` and `resume`, called as their users do."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import aind_session
+from aind_session.services.clock import use_clock
+from cli_calls import Here, running_here
+from conducted import CAPSULE, LABEL, World, add_result, cohort, raw_id
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    return running_here(capsys, monkeypatch)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.chdir(tmp_path)
+    catalogue, _ = cohort(2, 2)
+    with aind_session.sandbox(catalogue) as box:
+        made = World(box)
+        with use_clock(made):
+            yield made
+
+
+FIRST = "ecephys_800000_2024-01-02_10-23-20"
+
+
+def first(world: World) -> str:
+    return str(world.box.catalogue.data_assets[0]["name"])
+
+
+def test_a_run_of_a_subject(world: World, here: Here) -> None:
+    run = ("run", CAPSULE, "800000", "--label", LABEL, "-p", "session={session_id}", "-p", "fast")
+    planned = here(*run, "--dry-run", "--json")
+    assert planned.returncode == 0
+    rows = json.loads(planned.stdout)
+    name = first(world)
+    assert rows[0] == {
+        "session": name,
+        "action": "start",
+        "mounts": [f"{name}={raw_id(world.box.catalogue, name)}"],
+        "parameters": [f"session={name}", "fast"],
+        "why": "",
+    }
+    assert world.started == []
+    done = here(*run)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "2 done"
+    assert len(world.started) == 2
+    assert world.box.launched[0]["parameters"] == [
+        {"name": "", "value": "fast"},
+        {"param_name": "session", "value": name},
+    ]
+    told = here("status", "--json")
+    assert [row["status"] for row in json.loads(told.stdout)] == ["done", "done"]
+    assert here("resume").returncode == 0
+    again = here(*run, "--state", "other.json")
+    assert again.stdout.splitlines()[-1] == "2 skipped"
+    assert len(world.started) == 2
+
+
+def test_places_for_what_is_the_sessions_own(world: World, here: Here) -> None:
+    name = first(world)
+    raw = raw_id(world.box.catalogue, name)
+    places = "{{x}}/{subject_id}/{platform}/{date}/{raw_asset_id}"
+    planned = here(
+        *("run", CAPSULE, name, "--dry-run", "--csv", "--parameter", places),
+        *("--attach", "raw={raw_asset_id}", "--attach", "0123"),
+    )
+    (row,) = planned.stdout.splitlines()[1:]
+    assert row == f"{name},start,raw={raw};0123,{{x}}/800000/ecephys/2024-01-02/{raw},"
+
+
+def test_sessions_from_a_pipe(world: World, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{first(world)}\n/data/{first(world)}_x\n"))
+    planned = here("run", CAPSULE, "-", "--dry-run", "--json")
+    assert [row["session"] for row in json.loads(planned.stdout)] == [first(world)]
+
+
+def test_a_session_that_failed_is_told_by_the_exit_code(world: World, here: Here) -> None:
+    world.fates = {first(world): ("failed", "good")}
+    done = here("run", CAPSULE, "800000", "800001", "--label", LABEL, "--share")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "3 done, 1 failed"
+    assert here("status").returncode == 1
+    assert here("resume", "--retries", "1").returncode == 0
+
+
+def test_what_is_not_complete_is_told(world: World, here: Here) -> None:
+    done = here("run", CAPSULE, "800000", "--state", "a.json", "--no-wait", "--at-once", "1")
+    assert done.returncode == 0
+    assert "aind-session resume a.json" in done.stderr
+    assert here("resume", "a.json").stdout.splitlines()[-1] == "2 done"
+
+
+def test_what_could_not_be_found_out_is_told_by_the_exit_code(world: World, here: Here) -> None:
+    name = add_result(world.box.catalogue, first(world))
+    asset = next(a for a in world.box.catalogue.data_assets if a["name"] == name)
+    world.box.fail(path=asset["id"], times=None)
+    run = ("run", CAPSULE, "800000", "--label", LABEL)
+    assert here(*run, "--dry-run").returncode == 3
+    done = here(*run)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (3, "1 skipped, 1 done")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (("run", CAPSULE), 2, "run needs sessions, subjects, or a filter"),
+        (("run", CAPSULE, FIRST, "--platform", "ecephys"), 2, "filters are for subjects"),
+        (("run", CAPSULE, "800000", "-p", "{nonsense}"), 2, "in braces stand {session_id}"),
+        (("run", CAPSULE, "800000", "-p", "{"), 2, "in braces stand {session_id}"),
+        (("run", CAPSULE, "800000", "-p", "{session_id.x}"), 2, "in braces stand {session_id}"),
+        (("run", CAPSULE, "800000", "--at-once", "0"), 2, "--at-once"),
+        (("run", CAPSULE, "800000", "--label", "a/b"), 2, "'a/b' is no label"),
+        (("run", CAPSULE, "799999"), 1, "no session matches"),
+        (("run", "unknown-capsule", "800000"), 3, "404"),
+        (("status",), 1, "no state of a run"),
+        (("resume", "nothing.json"), 1, "no state of a run"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_goes_wrong_is_a_line(
+    arguments: tuple[str, ...], code: int, line: str, world: World, here: Here
+) -> None:
+    done = here(*arguments)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert line in done.stderr.splitlines()[0]
+    assert done.stderr.splitlines()[1].startswith("Try: aind-session ")
+    assert world.started == []
+
+
+def test_a_state_in_the_way_is_a_line(world: World, here: Here) -> None:
+    run = ("run", CAPSULE, "800000")
+    assert here(*run).returncode == 0
+    done = here(*run)
+    assert done.returncode == 2
+    assert "is the state of a run already" in done.stderr
+    assert done.stderr.splitlines()[1] == "Try: aind-session status runs.json"

@@ -1,0 +1,163 @@
+"""The state of a run: its file, its lock, what it says; and the pace of starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import aind_session
+from aind_session.errors import MissingFileError
+from aind_session.runs import RunStateError
+from aind_session.runs import state as states
+from aind_session.runs.pace import Pace
+from aind_session.services.clock import use_clock
+from conducted import CAPSULE, LABEL, World, cohort
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Give the state of a run that has started two computations."""
+    catalogue, sessions = cohort(1, 2)
+    path = tmp_path / "runs.json"
+    with aind_session.sandbox(catalogue) as box, use_clock(World(box)):
+        sessions.run(CAPSULE, lambda s: [s.id], label=LABEL, state=path, share=True, wait=False)
+        assert box.token not in path.read_text(encoding="utf-8")
+    return path
+
+
+def test_the_file_tells_all_and_reads_back(state: Path) -> None:
+    told = json.loads(state.read_text(encoding="utf-8"))
+    assert (told["format"], told["version"]) == ("aind-session run", 1)
+    assert [item["status"] for item in told["items"]] == ["running", "running"]
+    before = state.read_bytes()
+    states.save(state, states.load(state))
+    assert state.read_bytes() == before
+    assert os.listdir(state.parent) == [state.name]
+
+
+def test_looking_asks_nobody(state: Path) -> None:
+    report = aind_session.read_run(state)
+    assert report.counts == {"running": 2}
+    assert repr(report) == f"<RunReport of {state}: 2 running>"
+    assert str(report).splitlines()[-1] == "2 running"
+
+
+def test_a_state_is_not_written_over(state: Path) -> None:
+    catalogue, sessions = cohort(1, 2)
+    before = state.read_bytes()
+    with aind_session.sandbox(catalogue) as box:
+        with pytest.raises(RunStateError, match="resume_run"):
+            sessions.run(CAPSULE, label=LABEL, state=state)
+        assert box.count() == 0
+    assert state.read_bytes() == before
+
+
+def test_a_run_at_another_code_ocean_is_not_gone_on_with(state: Path) -> None:
+    with (
+        aind_session.sandbox(cohort(1, 2)[0]) as box,
+        pytest.raises(RunStateError, match="is a run at http://127"),
+    ):
+        aind_session.resume_run(state)
+    assert box.count() == 0
+
+
+def test_there_is_no_state(tmp_path: Path) -> None:
+    for ask in (aind_session.read_run, aind_session.resume_run):
+        with pytest.raises(MissingFileError, match="no state of a run"):
+            ask(tmp_path / "nothing.json")
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(RunStateError, match="no folder"), states.locked(tmp_path / "no" / "a.json"):
+        pytest.fail("there is nothing to lock")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "not the state"),
+        (b"[]", "not the state"),
+        (b"\xff", "not the state"),
+        (b'{"format": "something else"}', "not the state"),
+        (b'{"format": "aind-session run", "version": 2}', "another release"),
+        (b'{"format": "aind-session run", "version": 1}', "not the state"),
+    ],
+)
+def test_what_is_no_state_is_told(content: bytes, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "runs.json"
+    path.write_bytes(content)
+    with pytest.raises(RunStateError, match=why):
+        aind_session.read_run(path)
+    assert path.read_bytes() == content
+
+
+# -- one at a time ---------------------------------------------------------------------------------
+
+HOLDING = """
+import sys, pathlib
+from aind_session.runs import state
+with state.locked(pathlib.Path(sys.argv[1])):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_drive_one_state(state: Path) -> None:
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(state)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdin is not None
+    assert other.stdout is not None
+    try:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(RunStateError, match=r"Another process drives the run of .*runs\.json'"):
+            aind_session.resume_run(state)
+        # To look at it is no driving.
+        assert aind_session.read_run(state).counts == {"running": 2}
+    finally:
+        other.kill()
+        other.communicate()
+    # A lock dies with its owner, whatever it leaves behind.
+    with states.locked(state), pytest.raises(RunStateError), states.locked(state):
+        pytest.fail("locked twice")
+    assert os.listdir(state.parent) == [state.name]
+
+
+# -- the pace --------------------------------------------------------------------------------------
+
+gaps = st.lists(st.floats(0, 40), min_size=1, max_size=40)
+
+
+@given(gaps, st.integers(1, 5), st.integers(0, 39))
+@settings(max_examples=80)
+def test_no_minute_has_more_starts_than_allowed(
+    pauses: list[float], limit: int, killed_at: int
+) -> None:
+    now = 1000.0
+    starts: list[float] = []
+    pace = Pace(limit, [], now)
+    for number, pause in enumerate(pauses):
+        if number == killed_at:
+            pace = Pace(limit, starts, now)
+        now = max(now + pause, pace.next_free(now))
+        for _ in range(pace.free(now)):
+            starts.append(now)
+            now += 0.5
+            pace.sent(now)
+    assert starts
+    for first in starts:
+        assert sum(first <= start < first + 60 for start in starts) <= limit
+
+
+def test_a_clock_that_was_put_back_stops_nothing() -> None:
+    pace = Pace(2, [5000.0, 6000.0], now=1000.0)
+    assert pace.next_free(1000.0) == 1060.0
+    assert pace.free(1060.0) == 2
