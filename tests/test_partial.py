@@ -106,6 +106,45 @@ class TestWithoutDocDB:
             assert Session(SESSION).docdb.genotype
 
 
+class TestSearchesThatFindNothing:
+    """What is down may know the sessions that the others do not: that is no empty answer."""
+
+    def test_what_only_code_ocean_knows(self, sandbox: Sandbox) -> None:
+        only = Session("SmartSPIM_999005_2024-01-01_10-00-00")
+        template = next(a for a in sandbox.catalogue.data_assets if a["name"].startswith("Smart"))
+        sandbox.catalogue.add_asset({**template, "id": "only there", "name": only.id})
+        assert aind_session.get_sessions(platform="SmartSPIM", date=only.date) == (only,)
+        sandbox.reset()
+        with sandbox.down("codeocean"):
+            for filters in (
+                {"subject_id": only.subject_id},
+                {"subject_id": only.subject_id, "date": only.date},
+                {"platform": "SmartSPIM", "date": only.date},
+            ):
+                with pytest.raises(ServiceError, match="Code Ocean"):
+                    aind_session.get_sessions(**filters)  # type: ignore[arg-type]
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", PartialAnswerWarning)
+                    with pytest.raises(ServiceError, match="Code Ocean"):
+                        list(aind_session.iter_sessions(**filters))
+
+    def test_what_only_docdb_can_tell(self, sandbox: Sandbox) -> None:
+        project = Session(SESSION).docdb.project
+        sandbox.reset()
+        with sandbox.down("docdb"), pytest.raises(ServiceError, match="DocDB"):
+            aind_session.get_sessions(676909, project=project)
+
+    def test_without_a_token_it_is_a_warning(self, sandbox: Sandbox) -> None:
+        with sandbox.without_token(), pytest.warns(PartialAnswerWarning, match="Code Ocean"):
+            assert aind_session.get_sessions(123456) == ()
+
+    def test_what_one_generation_knows_is_found(self, sandbox: Sandbox) -> None:
+        sandbox.fail(service="docdb", path="/v2/", status=500, times=None)
+        with sandbox.down("codeocean"), pytest.warns(PartialAnswerWarning) as caught:
+            assert Session(SESSION) in aind_session.get_sessions(676909)
+        assert [w.message.service for w in caught] == ["Code Ocean", "DocDB"]  # type: ignore[union-attr]
+
+
 class TestWithoutS3:
     def test_folders_are_told_all_the_same(self, sandbox: Sandbox) -> None:
         with sandbox.down("s3"):

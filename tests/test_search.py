@@ -5,16 +5,18 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from npc_session import DateRecord, SubjectRecord
 
 import aind_session
-from aind_session import Sandbox, Session, Subject
+from aind_session import Sandbox, Session, Sessions, Subject
 from aind_session.catalogue import Catalogue
 from aind_session.catalogue.invent import invent_session, invent_world
-from aind_session.errors import InvalidFilterError
+from aind_session.errors import InvalidFilterError, InvalidIdentifierError
 from aind_session.identifiers import parse_session_id
 
 DAY = Session("ecephys_676909_2023-12-13_13-43-40")
@@ -65,6 +67,43 @@ def test_a_subject_in_any_form(sandbox: Sandbox, subject: Any) -> None:
     assert len(aind_session.get_sessions([subject, subject])) == 4
 
 
+@pytest.mark.parametrize(
+    "subjects",
+    [
+        np.int64(676909),
+        np.array([676909]),
+        np.array(["676909"]),
+        pd.Series([676909]),
+        pd.Series([676909.0, 676909.0]),
+        pd.Index(["676909"]),
+        (s for s in (676909,)),
+        {676909: "a dictionary's keys"},
+        Sessions([DAY]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_subjects_out_of_a_table_or_an_array(sandbox: Sandbox, subjects: Any) -> None:
+    assert len(aind_session.get_sessions(subjects)) == 4
+
+
+def test_the_iterator_takes_subjects_that_can_be_read_once(sandbox: Sandbox) -> None:
+    assert len(list(aind_session.iter_sessions(subject_id=(s for s in (676909,))))) == 4
+
+
+@pytest.mark.parametrize("bad", [b"676909", True, None.__class__, [None], [[676909]], float("nan")])
+def test_what_is_no_subject(sandbox: Sandbox, bad: Any) -> None:
+    with pytest.raises(InvalidIdentifierError):
+        aind_session.get_sessions(bad)
+
+
+@pytest.mark.parametrize("name", ["platform", "project", "modality"])
+@pytest.mark.parametrize("bad", [["ecephys"], {"ecephys"}, pd.Series(["ecephys"]), 3])
+def test_a_filter_is_one_text(sandbox: Sandbox, name: str, bad: Any) -> None:
+    for subject in (None, 676909):
+        with pytest.raises(InvalidFilterError, match=name):
+            aind_session.get_sessions(subject, **{name: bad})
+
+
 def test_the_older_way_to_call_it(sandbox: Sandbox) -> None:
     assert aind_session.get_sessions(*["676909", "2023-12-13"]) == (DAY,)
     assert len(aind_session.get_sessions(676909, "", "", "", "")) == 4
@@ -86,6 +125,23 @@ def test_a_platform_in_any_case(sandbox: Sandbox, platform: str) -> None:
 def test_a_modality_as_abbreviation_or_folder(sandbox: Sandbox, modality: str) -> None:
     assert DAY in aind_session.get_sessions(676909, modality=modality)
     assert DAY in aind_session.get_sessions(modality=modality)
+
+
+@pytest.mark.parametrize("spelling", ["multiplane_ophys", "Multiplane-Ophys", " multiplane-ophys "])
+def test_a_platform_in_any_spelling_without_a_subject(sandbox: Sandbox, spelling: str) -> None:
+    found = aind_session.get_sessions(platform="multiplane-ophys")
+    assert found
+    assert aind_session.get_sessions(platform=spelling) == found
+
+
+def test_a_platform_that_only_some_years_have_is_iterated_over() -> None:
+    catalogue = Catalogue()
+    invent_session(catalogue, "newscope_990002_2024-01-01_10-00-00", modalities=["behavior"])
+    with aind_session.sandbox(catalogue):
+        (found,) = aind_session.iter_sessions(platform="newscope")
+        assert found.platform == "newscope"
+        with pytest.raises(InvalidFilterError, match="did you mean"):
+            list(aind_session.iter_sessions(platform="newscop"))
 
 
 def test_without_a_subject(sandbox: Sandbox) -> None:
@@ -132,6 +188,12 @@ def test_a_filter_that_can_match_nothing_says_so(
 ) -> None:
     with pytest.raises(ValueError, match=hint):
         aind_session.get_sessions(**filters)
+
+
+def test_dates_that_end_before_they_begin(sandbox: Sandbox) -> None:
+    assert aind_session.get_sessions(start_date="2024", end_date="2023") == ()
+    assert list(aind_session.iter_sessions(start_date="2024", end_date="2023")) == []
+    assert sandbox.count() == 0
 
 
 def test_nothing_found_is_no_error(sandbox: Sandbox) -> None:

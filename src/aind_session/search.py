@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import DateRange, SessionID, parse_dates, parse_subject_id
@@ -15,6 +15,7 @@ from aind_session.subject import Subject
 
 if TYPE_CHECKING:
     from aind_session.lookup.finding import Found
+    from aind_session.lookup.partial import Gaps
 
 DateLike = str | int | datetime.date | datetime.datetime
 
@@ -76,26 +77,19 @@ def get_sessions(
     >>> len(aind_session.get_sessions([676909, 668759]))
     5
     """
-    from aind_session.lookup import cohort, finding
-
     dates = parse_dates(date, start_date, end_date)
-    platform, project, modality = platform or None, project or None, modality or None
+    wanted = _wanted(platform, project, modality)
     subjects = _subjects(subject_id)
-    if subjects is not None:
-        found = finding.of_subjects(subjects) if subjects else {}
-    elif project or platform or modality or not dates.is_open:
-        found = finding.matching(project=project, platform=platform, modality=modality, dates=dates)
-    else:
+    if subjects is None and not any(wanted) and dates.is_open:
         raise InvalidFilterError(
             "get_sessions() needs a subject, or another filter: project, platform, modality, "
             "date, start_date, end_date."
         )
-    kept = _kept(found, platform, project, modality, dates)
+    kept, found, gaps = _search(subjects, wanted, dates)
+    gaps.conclude(kept)
     if not kept:
-        _check_filters(found, platform, project, modality)
-    ids = sorted(kept, key=lambda s: (s.dt, s.id))
-    cohort.remember(s.id for s in ids)
-    return Sessions(Session(s.id) for s in ids)
+        _check_filters(found, wanted)
+    return kept
 
 
 def iter_sessions(**filters: Any) -> Iterator[Session]:
@@ -119,31 +113,66 @@ def iter_sessions(**filters: Any) -> Iterator[Session]:
     >>> [s.platform for s in aind_session.iter_sessions(subject_id=676909)]
     ['behavior', 'ecephys', 'ecephys', 'ecephys']
     """
-    if _subjects(filters.get("subject_id")) is not None:
+    subjects = _subjects(filters.pop("subject_id", None))
+    if subjects is not None:
         # One subject's sessions are few.
-        yield from get_sessions(**filters)
+        yield from get_sessions(subjects, **filters)
         return
-    wanted = parse_dates(*(filters.pop(key, None) for key in ("date", "start_date", "end_date")))
-    for first, last in _years(wanted):
-        yield from get_sessions(**filters, start_date=first, end_date=last)
+    dates = parse_dates(*(filters.pop(key, None) for key in ("date", "start_date", "end_date")))
+    wanted = _wanted(**filters)
+    nothing = True
+    kept, found, gaps = _search([], wanted, dates)
+    for year in _years(dates):
+        kept, found, gaps = _search(None, wanted, year)
+        nothing = nothing and not kept
+        gaps.warn()
+        yield from kept
+    if nothing:
+        # A platform that no name of one year begins with may be that of another year.
+        gaps.conclude(kept)
+        _check_filters(found, wanted)
 
 
-def _years(wanted: DateRange) -> Iterator[tuple[datetime.datetime, datetime.datetime]]:
+def _years(wanted: DateRange) -> Iterator[DateRange]:
     this_year = datetime.datetime.now().year
     edges = [2000, *range(2015, this_year + 2), 2100]
     for first, after in itertools.pairwise(edges):
         start = datetime.datetime(first, 1, 1)
         end = datetime.datetime(after, 1, 1) - datetime.timedelta(microseconds=1)
-        both = DateRange(start, end).within(wanted)
-        if both.start is not None and both.end is not None and both.start <= both.end:
-            yield both.start, both.end
+        year = DateRange(start, end).within(wanted)
+        if not year.is_empty:
+            yield year
+
+
+class _Wanted(NamedTuple):
+    """What is wanted of a session beside its subject and date; None: whatever it is."""
+
+    platform: str | None
+    project: str | None
+    modality: str | None
+
+
+def _wanted(platform: object = None, project: object = None, modality: object = None) -> _Wanted:
+    return _Wanted(
+        _text("platform", platform), _text("project", project), _text("modality", modality)
+    )
+
+
+def _text(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidFilterError(
+            f"{name} is one name, a text, not a {type(value).__name__}: search for one at a time."
+        )
+    return value.strip() or None
 
 
 def _subjects(value: object) -> list[str] | None:
     """Read one subject or several; None where no subject is named."""
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    if isinstance(value, str | int | Subject) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | Subject) or not isinstance(value, Iterable):
         return [_subject(value)]
     return list(dict.fromkeys(_subject(one) for one in value))
 
@@ -152,17 +181,29 @@ def _subject(value: object) -> str:
     return value.id if isinstance(value, Subject) else parse_subject_id(value)
 
 
-def _kept(
-    found: Found,
-    platform: str | None,
-    project: str | None,
-    modality: str | None,
-    dates: DateRange,
-) -> list[SessionID]:
+def _search(
+    subjects: list[str] | None, wanted: _Wanted, dates: DateRange
+) -> tuple[Sessions, Found, Gaps]:
+    """Find sessions, and give also what was found before filters, and who did not answer."""
+    from aind_session.lookup import cohort, finding
+    from aind_session.lookup.partial import Gaps
+
+    found: Found = {}
+    gaps = Gaps(finding.MISSING)
+    if subjects:
+        found, gaps = finding.among_subjects(subjects)
+    elif subjects is None and not dates.is_empty:
+        found, gaps = finding.matching(**wanted._asdict(), dates=dates)
+    ids = sorted(_kept(found, wanted, dates), key=lambda s: (s.dt, s.id))
+    cohort.remember(s.id for s in ids)
+    return Sessions(Session(s.id) for s in ids), found, gaps
+
+
+def _kept(found: Found, wanted: _Wanted, dates: DateRange) -> Iterator[SessionID]:
     from aind_session.lookup.filters import has_modality, same_platform
     from aind_session.lookup.platform import of_known
 
-    kept = []
+    platform, project, modality = wanted
     for session, known in found.items():
         if not dates.contains(session.dt):
             continue
@@ -172,19 +213,16 @@ def _kept(
             continue
         if modality and not has_modality(known, modality):
             continue
-        kept.append(session)
-    return kept
+        yield session
 
 
-def _check_filters(
-    found: Found, platform: str | None, project: str | None, modality: str | None
-) -> None:
+def _check_filters(found: Found, wanted: _Wanted) -> None:
     """Raise where nothing was found because a filter's value exists nowhere."""
     from aind_session.lookup import filters, finding
 
-    if platform:
-        filters.check_platform(platform, (s.platform for s in found))
-    if modality:
-        filters.check_modality(modality)
-    if project:
-        filters.check_project(project, finding.known_values("data_description.project_name"))
+    if wanted.platform:
+        filters.check_platform(wanted.platform, (s.platform for s in found))
+    if wanted.modality:
+        filters.check_modality(wanted.modality)
+    if wanted.project:
+        filters.check_project(wanted.project, finding.known_values("data_description.project_name"))

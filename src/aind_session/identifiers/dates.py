@@ -42,6 +42,11 @@ class DateRange(NamedTuple):
         """Every date is in it: there is no filter."""
         return self.start is None and self.end is None
 
+    @property
+    def is_empty(self) -> bool:
+        """No date is in it: it ends before it begins."""
+        return self.start is not None and self.end is not None and self.end < self.start
+
     def contains(self, dt: datetime.datetime) -> bool:
         """Tell whether a date-time is in the range, by its digits whatever its time zone."""
         dt = dt.replace(tzinfo=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 
 from aind_session.errors import InvalidIdentifierError
@@ -43,10 +44,11 @@ def parse_subject_id(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         # A table's column of subjects with a gap in it is read as floats.
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        text = str(int(value))
-    elif isinstance(value, str):
+    if isinstance(value, str):
         text = value.strip()
+    elif hasattr(value, "__index__") and not isinstance(value, bool):
+        # Any whole number: those of numpy, which a table's column holds, are no `int`.
+        text = str(operator.index(value))
     else:
         nested = getattr(value, "subject_id", None) or getattr(value, "id", None)
         text = str(nested).strip() if isinstance(nested, str | int) else ""

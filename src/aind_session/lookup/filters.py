@@ -24,6 +24,12 @@ def same_platform(one: str | None, other: str) -> bool:
     return one is not None and _plain(one) == _plain(other)
 
 
+def spellings(platform: str) -> list[str]:
+    """Give the spellings under which a platform may be stored, the one as given included."""
+    known = [name for name in PLATFORMS if same_platform(name, platform)]
+    return sorted({platform, *known, *(name.lower() for name in known)})
+
+
 def _plain(name: str) -> str:
     return name.strip().replace("_", "-").casefold()
 

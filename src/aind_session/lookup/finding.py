@@ -11,7 +11,7 @@ from typing import Any
 from aind_session.identifiers import DateRange, SessionID
 from aind_session.lookup import assets, offline, questions, trail
 from aind_session.lookup.assets import Known
-from aind_session.lookup.filters import modality_filter
+from aind_session.lookup.filters import modality_filter, spellings
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import CODE_OCEAN, DOCDB, GENERATIONS, Assets
 from aind_session.services import codeocean, docdb, pool
@@ -23,13 +23,17 @@ Found = dict[SessionID, Known]
 
 
 def of_subjects(subject_ids: Sequence[str]) -> Found:
+    """Find all sessions of some subjects, as `among_subjects`; told where a service is down."""
+    found, gaps = among_subjects(subject_ids)
+    gaps.conclude(found)
+    return found
+
+
+def among_subjects(subject_ids: Sequence[str]) -> tuple[Found, Gaps]:
     """Find all sessions of some subjects, in Code Ocean and both generations of DocDB."""
     with trail.following(subject_ids[0], "sessions"):
         by_subject = assets.of_subjects(subject_ids, MISSING)
         gaps = next(iter(by_subject.values())).gaps
-        if {CODE_OCEAN, DOCDB} <= set(gaps.errors):
-            gaps.raise_first()
-        gaps.warn()
         found: Found = {}
         for subject_id, known in by_subject.items():
             of_subject = assets.by_session(known.assets, known.rows, gaps)
@@ -37,7 +41,7 @@ def of_subjects(subject_ids: Sequence[str]) -> Found:
             if not of_subject:
                 trail.tell("No session was found of subject %s", subject_id)
             offline.tell(subject_id, empty=not of_subject)
-        return found
+        return found, gaps
 
 
 def matching(
@@ -46,7 +50,7 @@ def matching(
     platform: str | None,
     modality: str | None,
     dates: DateRange,
-) -> Found:
+) -> tuple[Found, Gaps]:
     """Find sessions without naming a subject.
 
     DocDB has all filters; Code Ocean knows platforms only, and is asked where that is the filter.
@@ -70,16 +74,15 @@ def matching(
         some: Assets = gaps.fill(CODE_OCEAN, outcomes[2], ()) if by_platform else ()
         if DOCDB in gaps.errors and not some and not rows:
             gaps.raise_first()
-        gaps.warn()
         found = assets.by_session(some, rows, gaps)
         if project is None or not offline.is_recorded(project):
             offline.tell_search()
-        return {s: k for s, k in found.items() if dates.contains(s.dt)}
+        return {s: k for s, k in found.items() if dates.contains(s.dt)}, gaps
 
 
 def assets_of_platform(platform: str) -> Assets:
     """Search data assets by the custom field `experiment type`."""
-    field = {"key": "experiment type", "value": platform}
+    field = {"key": "experiment type", "values": spellings(platform)}
     return trail.ask(
         CODE_OCEAN,
         f"data assets whose `experiment type` is {platform!r}",
@@ -97,12 +100,13 @@ def _filter(
     if project is not None:
         each.append({"data_description.project_name": project})
     if platform is not None:
+        written = spellings(platform)
         each.append(
             {
                 "$or": [
-                    {"name": {"$regex": f"^{re.escape(platform)}_"}},
-                    {"data_description.platform.abbreviation": platform},
-                    {"data_description.experiment_type": platform},
+                    {"name": {"$regex": f"^(?:{'|'.join(map(re.escape, written))})_"}},
+                    {"data_description.platform.abbreviation": {"$in": written}},
+                    {"data_description.experiment_type": {"$in": written}},
                 ]
             }
         )

@@ -56,6 +56,21 @@ class Gaps:
                 PartialAnswerWarning(service, self.missing, why), stacklevel=callers_depth()
             )
 
+    def conclude(self, found: object) -> None:
+        """End a search: warn, or raise where nothing was found and a service is down.
+
+        Raises
+        ------
+        ServiceError
+            What it knows may be all that there is. Without a token there is the warning only: the
+            others are asked for good.
+        """
+        if not found:
+            for error in self.errors.values():
+                if isinstance(error, ServiceError):
+                    raise error
+        self.warn()
+
     def raise_first(self) -> None:
         """Raise what a service said: used where no other one knows the answer."""
         for error in self.errors.values():
