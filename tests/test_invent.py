@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from aind_session.catalogue import Catalogue
+import aind_session
+from aind_session.catalogue import Catalogue, Sandbox
 from aind_session.catalogue.invent import (
     InventedSession,
     Truth,
@@ -375,3 +376,15 @@ def test_real_client_reads_what_is_invented() -> None:
 
 def test_ids_belong_to_names() -> None:
     assert invented_id("asset", "a") == "fbf13686-b28a-5aff-b566-dd9dc7e60a90"
+
+
+def test_further_files_may_have_a_text(sandbox: Sandbox) -> None:
+    named = sandbox.add_session("ecephys_999990_2024-01-01_10-00-00", files=["behavior/a.csv"])
+    told = sandbox.add_session(
+        "ecephys_999990_2024-01-02_10-00-00", files={"behavior/a.csv": "1,2"}
+    )
+    texts = [
+        (aind_session.Session(made.id).raw_data_dir / "behavior" / "a.csv").read_text()
+        for made in (named, told)
+    ]
+    assert texts == ["", "1,2"]

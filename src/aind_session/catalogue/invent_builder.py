@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,7 @@ def invent_session(
     genotype: str | None = None,
     created: int | None = None,
     raw_asset_id: str | None = None,
-    files: Sequence[str] = (),
+    files: Sequence[str] | Mapping[str, str] = (),
     metadata: bool = True,
 ) -> InventedSession:
     """Add a session to a catalogue: data assets, records, S3 keys and sortings.
@@ -125,7 +125,7 @@ def invent_session(
     raw_asset_id
         The raw asset's UUID; invented from the name where None.
     files
-        Further keys of the raw folder.
+        Further keys of the raw folder, or a mapping of keys to their text.
     metadata
         Whether the assets carry custom metadata.
 
@@ -195,7 +195,8 @@ def invent_session(
             old_layout=old_layout,
             generation="v2" if builder.generations == ("v2",) else "v1",
         )
-        for key, text in (keys | dict.fromkeys(files, "")).items():
+        own = files if isinstance(files, Mapping) else dict.fromkeys(files, "")
+        for key, text in {**keys, **own}.items():
             catalogue.add_object(bucket, f"{session_id}/{key}", text)
     sorters = (sorted_by,) if isinstance(sorted_by, str) else tuple(sorted_by or ())
     for number, sorter in enumerate(sorters):

@@ -1,0 +1,1 @@
+"""Licks of behavior sessions: a template of namespaces for `aind-session`."""
