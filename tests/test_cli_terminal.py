@@ -54,6 +54,16 @@ def look(*arguments: str, columns: int = 100, **variables: str) -> tuple[str, in
     return written.decode().replace("\r\n", "\n").rpartition("\x1b[2K")[2], code
 
 
+def test_no_spinner_where_progress_is_off(box: Sandbox) -> None:
+    box.reset()
+    box.latency = 0.1
+    text, code = look("show", "668759", AIND_SESSION_PROGRESS="0")
+    box.latency = 0.0
+    assert code == 0
+    assert "asking about" not in text
+    assert not any("\u2800" <= letter <= "\u28ff" for letter in text)
+
+
 def test_show_in_colour(box: Sandbox) -> None:
     text, code = look("show", SESSION, columns=120)
     assert code == 0

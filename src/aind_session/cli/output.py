@@ -6,6 +6,7 @@ import contextlib
 import csv
 import datetime
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +34,8 @@ def is_terminal() -> bool:
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show in a terminal that something is under way."""
-    if not (is_terminal() and sys.stderr.isatty()):
+    is_wanted = os.environ.get("AIND_SESSION_PROGRESS", "").strip() not in ("0", "false", "no")
+    if not (is_wanted and is_terminal() and sys.stderr.isatty()):
         yield
         return
     from rich.console import Console
