@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from aind_session import Session, Sessions
+from aind_session import Sandbox, Session, Sessions, Subject
+from aind_session.errors import MissingAttributeError
 from aind_session.services import pool
 from aind_session.services.cache import Cache
 
@@ -100,3 +101,36 @@ class TestInterrupts:
             finally:
                 go.set()
         assert len(called) <= 4
+
+
+class TestTheClass:
+    def test_what_a_property_of_a_subclass_raises_is_told(self, sandbox: Sandbox) -> None:
+        class Odd(Session):
+            @property
+            def broken(self) -> object:
+                return [].nowhere  # type: ignore[attr-defined]
+
+            @property
+            def mistyped(self) -> object:
+                return self.raw_data_dri
+
+        nobody = Odd("ecephys_123456_2024-01-01_10-00-00")
+        # What was raised, and caught, before is not what is told.
+        nobody.explain()
+        with pytest.raises(AttributeError, match="'list' object has no attribute 'nowhere'"):
+            _ = nobody.broken
+        with pytest.raises(AttributeError, match="raw_data_dri"):
+            _ = nobody.mistyped
+        with pytest.raises(MissingAttributeError, match="no folder of raw files"):
+            _ = nobody.modalities
+
+    @pytest.mark.parametrize("make", [Session, Subject])
+    def test_a_session_of_a_session_looks_for_no_plugin(
+        self, make: type[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked_for: list[str] = []
+        monkeypatch.setattr(
+            "aind_session.extension.find_plugin", lambda obj, name: looked_for.append(name)
+        )
+        assert make(MANY[0]) == make(MANY[0].id if make is Session else MANY[0].subject_id)
+        assert looked_for == []

@@ -122,7 +122,7 @@ class TestSearchesThatFindNothing:
                 {"platform": "SmartSPIM", "date": only.date},
             ):
                 with pytest.raises(ServiceError, match="Code Ocean"):
-                    aind_session.get_sessions(**filters)  # type: ignore[arg-type]
+                    aind_session.get_sessions(**filters)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", PartialAnswerWarning)
                     with pytest.raises(ServiceError, match="Code Ocean"):

@@ -123,7 +123,9 @@ class Session:
             # An attribute raised AttributeError and Python came here: what it said stands.
             from aind_session.lookup import facts
 
-            raise facts.last_missing(name)
+            error = facts.last_missing(name)
+            if error is not None:
+                raise error
         return extension.find_plugin(self, name)
 
     def _repr_html_(self) -> str:

@@ -202,7 +202,7 @@ def _texts_in(value: object) -> Iterator[str]:
         prefix = bucket.get("prefix") if isinstance(bucket, Mapping) else None
         found = (value.get("name"), value.get("location"), prefix, nested)
         yield from (text for text in found if isinstance(text, str))
-    elif hasattr(value, "as_posix") or hasattr(value, "__fspath__"):
+    elif _is_path(value):
         # A path's `name` is its last part only: the ID may be in a parent.
         yield str(value)
     else:
@@ -214,6 +214,11 @@ def _texts_in(value: object) -> Iterator[str]:
         prefix = getattr(getattr(value, "source_bucket", None), "prefix", None)
         if isinstance(prefix, str):
             yield prefix
+
+
+def _is_path(value: object) -> bool:
+    # The class is asked: a session that lacks an attribute looks for a plug-in of that name.
+    return hasattr(type(value), "as_posix") or hasattr(type(value), "__fspath__")
 
 
 def _why_none(value: object) -> str:
@@ -256,7 +261,7 @@ def shown_briefly(value: object) -> str:
     """Show what was given: of objects the type and names only, as their `repr` may hold secrets."""
     if value is None or isinstance(value, str | bytes | int | float):
         shown = repr(value)
-    elif hasattr(value, "as_posix") or type(value).__name__ == "UUID":
+    elif _is_path(value) or type(value).__name__ == "UUID":
         shown = repr(str(value))
     else:
         names = ", ".join(repr(text) for text in _texts_in(value))

@@ -86,7 +86,7 @@ def _missing(name: str, message: str) -> MissingAttributeError:
     return error
 
 
-def last_missing(name: str) -> AttributeError:
+def last_missing(attribute: str) -> MissingAttributeError | None:
     """Give the error that an attribute of the class has just raised in this thread.
 
     Python drops an AttributeError that a property raises when the class has a `__getattr__`, and
@@ -94,4 +94,6 @@ def last_missing(name: str) -> AttributeError:
     """
     error: MissingAttributeError | None = getattr(_last, "error", None)
     _last.error = None
-    return error if error is not None else AttributeError(name)
+    # One that was raised and caught earlier has come up through other frames since.
+    top = error.__traceback__ if error is not None else None
+    return error if top is not None and top.tb_frame.f_code.co_name == attribute else None
