@@ -19,7 +19,7 @@ from aind_session.catalogue import Sandbox
 from aind_session.cli import options, output
 from aind_session.cli.verbs import MODULES, list_sessions
 from aind_session.table import COLUMNS
-from cli_calls import SESSION, Here, error_of, running_here
+from cli_calls import RAW_ID, SESSION, Here, error_of, running_here
 
 VERBS = ("show", "list", "explain", "open", "doctor")
 
@@ -236,3 +236,18 @@ def test_json_where_the_output_is_no_utf8(capsys: pytest.CaptureFixture[str]) ->
         sys.stdout = before
     assert written.getvalue().isascii()
     assert json.loads(written.getvalue()) == {"name": "Ångström"}
+
+
+@pytest.mark.usefixtures("box")
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("676909_2023-12-13", "names a subject and a day"),
+        (RAW_ID, "is the ID of a data asset"),
+        ("hello world", "is no subject ID"),
+    ],
+)
+def test_show_tells_what_is_missing_in_a_name(here: Here, what: str, said: str) -> None:
+    done = here("show", what)
+    assert done.returncode == 2
+    assert said in error_of(done)[0]

@@ -40,9 +40,20 @@ def show(
     from aind_session.identifiers import find_session_id
 
     if find_session_id(what) is None:
+        from aind_session.errors import InvalidIdentifierError
+        from aind_session.identifiers import parse_session_id
         from aind_session.subject import Subject
 
-        subject = Subject(what)
+        try:
+            subject = Subject(what)
+        except InvalidIdentifierError as no_subject:
+            # What names a subject and a day, or an asset's ID, is told so; all else is no subject.
+            try:
+                parse_session_id(what)
+            except InvalidIdentifierError as no_session:
+                is_vague = str(no_session).startswith("No session ID")
+                raise (no_subject if is_vague else no_session) from None
+            raise
         with output.waiting(f"asking about subject {subject.id}"):
             found = facts.of_subject(subject)
         return showing.subject(subject, found, as_json, as_csv)
