@@ -80,7 +80,7 @@ def test_sessions_of_one_day_do_not_cover_each_other(sandbox: Sandbox) -> None:
     sandbox.add_session("ecephys_888888_2024-06-01_09-00-00", generation=None)
     ax: Any = plots.subject_timeline(888888)
     heights = [y for marks in ax.collections for _, y in marks.get_offsets()]
-    assert sorted(round(float(y), 2) for y in heights) == [-0.26, 0.0, 0.0, 0.26]
+    assert sorted(round(float(y), 2) for y in heights) == [-0.21, 0.0, 0.0, 0.21]
 
 
 @pytest.mark.usefixtures("sandbox")

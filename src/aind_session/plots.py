@@ -217,13 +217,13 @@ def _offsets(platforms: list[str | None], times: list[datetime.datetime]) -> lis
     found = [0.0] * len(times)
     if not times:
         return found
-    near = (max(times) - min(times)) * 0.02
+    near = (max(times) - min(times)) * 0.03
     last: dict[str | None, tuple[datetime.datetime, int]] = {}
     for i in sorted(range(len(times)), key=times.__getitem__):
         at, level = last.get(platforms[i], (None, -1))
         level = level + 1 if at is not None and times[i] - at < near else 0
         last[platforms[i]] = times[i], level
-        found[i] = (0.0, -0.26, 0.26)[level % 3]
+        found[i] = (0.0, -0.21, 0.21, -0.42, 0.42)[level % 5]
     return found
 
 
