@@ -87,6 +87,15 @@ def test_a_dry_run_tells_why_each_is_left_out(
     assert pickle.loads(pickle.dumps(plan)) == plan
 
 
+def test_a_plan_is_made_of_what_is_so_now(
+    catalogue: Catalogue, world: World, sessions: aind_session.Sessions
+) -> None:
+    assert sessions.run(CAPSULE, label=LABEL, dry_run=True).skipped == ()
+    add_result(catalogue, sessions[3].id)
+    plan = sessions.run(CAPSULE, label=LABEL, dry_run=True)
+    assert ids(plan.skipped) == [sessions[3].id]
+
+
 def test_a_result_of_another_label_is_none_of_this_one(
     catalogue: Catalogue, world: World, sessions: aind_session.Sessions
 ) -> None:
@@ -295,6 +304,14 @@ def test_without_waiting_the_rest_is_left_to_resume(
     each_once(world, sessions)
 
 
+def test_the_pace_is_kept_by_who_goes_on(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    sessions.run(CAPSULE, label=LABEL, state=state, per_minute=2, wait=False)
+    assert aind_session.resume_run(state).counts == {"done": 6}
+    assert world.most_in_a_minute == 2
+
+
 def test_what_somebody_else_starts_meanwhile_is_not_started(
     catalogue: Catalogue, world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
@@ -349,6 +366,17 @@ def test_a_request_without_an_answer_is_resolved_by_a_question(
     sent = [r for r in world.box.requests if re.search(path, r.path) and r.method == "POST"]
     # What was started is found; what was not is sent again, when Code Ocean has had its time.
     assert len(sent) == (3 if is_done else 5)
+
+
+def test_an_older_computation_is_not_taken_for_what_was_sent(
+    catalogue: Catalogue, world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    old = add_running(catalogue, sessions[0].id, state="completed", end_status="succeeded")
+    world.box.fail("codeocean", "/computations$", "POST", kind="reset")
+    report = sessions[:1].run(CAPSULE, label=LABEL, state=state)
+    assert report.counts == {"done": 1}
+    assert report.sessions[0].computations != (old,)
+    each_once(world, sessions[:1])
 
 
 def test_what_is_never_started_is_given_up(
@@ -447,12 +475,16 @@ def test_a_start_that_shows_late_is_not_repeated(
 ) -> None:
     listing: Callable[..., Any] = world.box.codeocean._list_computations
     begun = world.now
+    world.steps = (0, 0, 0, 1)
 
     def late(asked: Any, capsule: str) -> Any:
         return listing(asked, capsule) if world.now - begun > shown_after else []
 
     monkeypatch.setattr(world.box.codeocean, "_list_computations", late)
     world.box.fail("codeocean", "/computations$", "POST", kind="truncate")
-    report: RunReport = sessions[:1].run(CAPSULE, label=LABEL, state=state, poll_seconds=5)
-    assert report.counts == {"done": 1}
-    each_once(world, sessions[:1])
+    report: RunReport = sessions[:2].run(
+        CAPSULE, label=LABEL, state=state, poll_seconds=5, at_once=1
+    )
+    assert report.counts == {"done": 2}
+    each_once(world, sessions[:2])
+    assert world.most_at_once == 1, "what may run takes its place"

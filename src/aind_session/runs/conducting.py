@@ -65,19 +65,25 @@ class Conductor:
 
     # -- rounds ------------------------------------------------------------------------------------
 
-    def conduct(self, *, wait: bool) -> None:
-        """Go on until every session has ended; without `wait`, for one round."""
-        from aind_session.runs import capturing, starting, watching
+    def conduct(self, look: Step, *steps: Step, wait: bool) -> None:
+        """Go on until every session has ended; without `wait`, for one round.
 
+        Parameters
+        ----------
+        look
+            Done as often as was asked for.
+        *steps
+            Done in each round.
+        """
         with trail.following(self.state.capsule, "run"):
             try:
                 while True:
                     self._answers, self._error = 0, None
                     if CLOCK.time() >= self._next_look:
                         self._next_look = CLOCK.time() + self.options.poll_seconds
-                        watching.look(self)
-                    capturing.capture(self)
-                    starting.start(self)
+                        look(self)
+                    for step in steps:
+                        step(self)
                     self.write()
                     if self.is_over or not wait:
                         return
@@ -228,3 +234,7 @@ class Conductor:
             withdraw(item)
         self.changed()
         self.write()
+
+
+#: What is done in a round.
+Step = Callable[[Conductor], None]

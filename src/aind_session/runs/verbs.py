@@ -11,7 +11,7 @@ from aind_session import settings
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import split_asset_name
 from aind_session.progress import progress as showing
-from aind_session.runs import planning
+from aind_session.runs import capturing, planning, starting, watching
 from aind_session.runs import state as states
 from aind_session.runs.conducting import Conductor
 from aind_session.runs.state import ENDED, Item, Options, RunState, RunStateError
@@ -212,7 +212,8 @@ def _conduct(path: Path, state: RunState, *, wait: bool, progress: bool) -> RunR
     total = sum(item.action == "start" for item in state.items)
     with showing(total, state.label or "runs", progress) as bar:
         bar.update(sum(i.action == "start" and i.status in ENDED for i in state.items))
-        Conductor(path, state, bar).conduct(wait=wait)
+        conductor = Conductor(path, state, bar)
+        conductor.conduct(watching.look, capturing.capture, starting.start, wait=wait)
     return state.report(path)
 
 
