@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aind_session import extension
 from aind_session.identifiers import (
@@ -27,6 +30,25 @@ if TYPE_CHECKING:
     from aind_session.extensions.ecephys import EcephysExtension
     from aind_session.extensions.lims import LimsExtension
     from aind_session.subject import Subject
+
+T = TypeVar("T")
+
+_raised = threading.local()
+
+
+def _told_by_getattr(look: Callable[[Session], T]) -> Callable[[Session], T]:
+    """Keep what a property raises for `__getattr__`, which Python calls in place of raising it."""
+
+    @functools.wraps(look)
+    def look_up(session: Session) -> T:
+        try:
+            return look(session)
+        except AttributeError as error:
+            _raised.last = look.__name__, error
+            raise
+
+    return look_up
+
 
 # The class is a value of one slot: parsing is all that making one costs.
 _set = object.__setattr__
@@ -121,10 +143,9 @@ class Session:
             raise AttributeError(name)
         if _on_class(type(self), name):
             # An attribute raised AttributeError and Python came here: what it said stands.
-            from aind_session.lookup import facts
-
-            error = facts.last_missing(name)
-            if error is not None:
+            of, error = getattr(_raised, "last", (None, None))
+            _raised.last = None, None
+            if of == name:
                 raise error
         return extension.find_plugin(self, name)
 
@@ -207,6 +228,7 @@ class Session:
         return decode_assets(asset.raw for asset in assets.session_assets(self._id))
 
     @property
+    @_told_by_getattr
     def raw_data_asset(self) -> DataAsset:
         """The raw data asset; the newest, where there are several.
 
@@ -223,6 +245,7 @@ class Session:
         return decode_asset(facts.raw_asset(self._id).raw)
 
     @property
+    @_told_by_getattr
     def raw_data_dir(self) -> UPath:
         """Folder of the raw files, in S3.
 
@@ -250,6 +273,7 @@ class Session:
         return folders.is_uploaded(self._id)
 
     @property
+    @_told_by_getattr
     def modalities(self) -> tuple[str, ...]:
         """Names of the modality folders among the raw files, sorted.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.identifiers import SessionID
 from aind_session.lookup import advice, assets, folders, questions, trail
@@ -78,22 +76,5 @@ def subfolder(session: SessionID, *names: str) -> Folder:
     )
 
 
-_last = threading.local()
-
-
 def _missing(name: str, message: str) -> MissingAttributeError:
-    _last.error = error = MissingAttributeError(message, name=name, trail=trail.lines())
-    return error
-
-
-def last_missing(attribute: str) -> MissingAttributeError | None:
-    """Give the error that an attribute of the class has just raised in this thread.
-
-    Python drops an AttributeError that a property raises when the class has a `__getattr__`, and
-    calls that instead.
-    """
-    error: MissingAttributeError | None = getattr(_last, "error", None)
-    _last.error = None
-    # One that was raised and caught earlier has come up through other frames since.
-    top = error.__traceback__ if error is not None else None
-    return error if top is not None and top.tb_frame.f_code.co_name == attribute else None
+    return MissingAttributeError(message, name=name, trail=trail.lines())
