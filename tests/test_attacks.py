@@ -134,3 +134,15 @@ class TestTheClass:
         )
         assert make(MANY[0]) == make(MANY[0].id if make is Session else MANY[0].subject_id)
         assert looked_for == []
+
+
+class TestOddRecords:
+    @pytest.mark.parametrize("location", ["s3://", "s3://aind-ephys-data", "s3://aind-ephys-data/"])
+    def test_a_whole_bucket_is_no_folder_of_a_session(
+        self, sandbox: Sandbox, location: str
+    ) -> None:
+        session = Session("ecephys_676909_2023-12-13_13-43-40")
+        odd = {"_id": "odd", "name": session.id, "location": location, "created": "2099"}
+        sandbox.catalogue.add_record("v1", odd)
+        assert session.raw_data_dir.as_posix() == f"s3://aind-ephys-data/{session.id}"
+        assert "ecephys" in session.modalities

@@ -143,10 +143,10 @@ class Session:
             raise AttributeError(name)
         if _on_class(type(self), name):
             # An attribute raised AttributeError and Python came here: what it said stands.
-            of, error = getattr(_raised, "last", (None, None))
-            _raised.last = None, None
-            if of == name:
-                raise error
+            raised: tuple[str, AttributeError] | None = getattr(_raised, "last", None)
+            _raised.last = None
+            if raised is not None and raised[0] == name:
+                raise raised[1]
         return extension.find_plugin(self, name)
 
     def _repr_html_(self) -> str:

@@ -55,16 +55,13 @@ def _told(known: assets.Known) -> Folder | None:
 
 def location(rows: Rows) -> Folder | None:
     """Give the raw folder that a session's records tell; the newest record counts."""
-    raw = [
-        row
-        for row in rows
-        if row.location.startswith("s3://") and belonging.named(row.name).is_session_name
-    ]
-    if not raw:
-        return None
-    # Between the generations' twins the location is the same.
-    bucket, prefix = storage.split(max(raw, key=lambda r: r.created).location)
-    return Folder(bucket, prefix.strip("/"), "DocDB")
+    for row in sorted(rows, key=lambda r: r.created, reverse=True):
+        if row.location.startswith("s3://") and belonging.named(row.name).is_session_name:
+            # Between the generations' twins the location is the same.
+            bucket, prefix = storage.split(row.location)
+            if prefix.strip("/"):
+                return Folder(bucket, prefix.strip("/"), "DocDB")
+    return None
 
 
 def search(name: str, gaps: Gaps) -> Folder | None:
