@@ -66,7 +66,6 @@ def _resolve(conductor: Conductor, items: Sequence[Item], found: Sequence[AssetS
         if asset is not None:
             _take(conductor, item, asset.id, asset.name)
         elif conductor.is_settled(item):
-            item.lost += 1
             if item.lost > MAX_LOST:
                 why = f"captured {item.lost} times, Code Ocean has no asset"
                 conductor.put(item, "failed", why)
@@ -107,6 +106,7 @@ def _create(conductor: Conductor, items: Sequence[Item]) -> None:
             why = f"its results are not captured: {matching.in_a_line(outcome.error)}"
             conductor.put(item, "failed", why)
         else:
+            item.lost += 1
             conductor.is_settled(item)
         return True
 

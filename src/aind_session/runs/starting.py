@@ -8,7 +8,6 @@ from aind_session.lookup import outputs
 from aind_session.runs import matching
 from aind_session.runs.conducting import MAX_LOST, Conductor
 from aind_session.runs.state import Attempt, Item, RunState
-from aind_session.runs.values import Status
 from aind_session.services import codeocean
 from aind_session.services.clock import CLOCK
 from aind_session.services.models import Computation
@@ -72,7 +71,6 @@ def _resolve(conductor: Conductor, item: Item, free: list[Computation]) -> None:
     if found is not None:
         _take(conductor, item, found, free)
     elif conductor.is_settled(item):
-        item.lost += 1
         if item.lost > MAX_LOST:
             item.attempts[-1].end = "failed"
             conductor.put(item, "failed", f"sent {item.lost} times, Code Ocean started nothing")
@@ -96,12 +94,12 @@ def _is_to_start(conductor: Conductor, item: Item, free: list[Computation]) -> b
 
 
 def _start(conductor: Conductor, items: Sequence[Item], free: Sequence[Computation]) -> None:
-    before: dict[str, Status] = {}
+    fresh: set[str] = set()
 
     def intend(item: Item) -> None:
-        before[item.session] = item.status
         attempt = item.open_attempt
         if attempt is None:
+            fresh.add(item.session)
             alike = matching.alike(free, item.mounts, item.parameters)
             item.attempts.append(Attempt(CLOCK.time(), tuple(c.id for c in alike)))
         else:
@@ -109,7 +107,8 @@ def _start(conductor: Conductor, items: Sequence[Item], free: Sequence[Computati
         conductor.put(item, "starting", UNSURE)
 
     def withdraw(item: Item) -> None:
-        if item.lost == 0:
+        # One that was sent before, and may show yet, stays.
+        if item.session in fresh:
             item.attempts.pop()
         conductor.put(item, "waiting")
 
@@ -130,6 +129,7 @@ def _start(conductor: Conductor, items: Sequence[Item], free: Sequence[Computati
             conductor.put(item, "failed", attempt.why)
         else:
             attempt.why = matching.in_a_line(outcome.error)
+            item.lost += 1
             conductor.is_settled(item)
         return True
 

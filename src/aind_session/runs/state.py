@@ -79,7 +79,8 @@ class Item(msgspec.Struct):
     platform: str | None = None
     attempts: list[Attempt] = []
     result: Result | None = None
-    #: How often a request was sent of which nothing was found afterwards.
+    #: How often a request was sent without an answer, and nothing was found of it afterwards. What
+    #: a kill has left open does not count: it may never have been sent.
     lost: int = 0
 
     @property
