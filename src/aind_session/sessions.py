@@ -115,13 +115,30 @@ class Sessions(tuple[Session, ...]):
                 cohort.listings(ids, bar.update)
         return self
 
+    @overload
+    def map(
+        self,
+        function: Callable[[Session], T],
+        executor: Executor | None = None,
+        progress: bool = True,
+        errors: Literal["raise"] = "raise",
+    ) -> list[T]: ...
+    @overload
+    def map(
+        self,
+        function: Callable[[Session], T],
+        executor: Executor | None = None,
+        progress: bool = True,
+        *,
+        errors: Literal["return"],
+    ) -> list[T | Exception]: ...
     def map(
         self,
         function: Callable[[Session], T],
         executor: Executor | None = None,
         progress: bool = True,
         errors: Literal["raise", "return"] = "raise",
-    ) -> list[T]:
+    ) -> list[T] | list[T | Exception]:
         """Call a function with each session, many at the same time, and give the results in order.
 
         Parameters
