@@ -266,3 +266,27 @@ def test_rows_make_a_table(sandbox: Sandbox) -> None:
     table = pandas.DataFrame(get(KNOWN, as_ccf_records=True))
     assert table.groupby("probe").size().to_dict() == {f"Probe{x}_0": 8 for x in "ABCDEF"}
     assert str(table["ccf_ap"].dtype) == "float64"
+
+
+def test_an_alignment_with_what_is_no_number_is_read(box: Sandbox) -> None:
+    unknown = channel(float("nan"), axial=float("inf"))
+    text = json.dumps({"channel_results": {}, "ccf_channel_results": {"channel_0": unknown}})
+    add(box, "v1", "sorted_2024-05-02_00-00-00", [aligned("ProbeA", [text], "2024-05-02T00:00:00")])
+    (row,) = get(INVENTED, as_ccf_records=True)
+    assert row["ccf_ml"] is None
+    assert row["ccf_ap"] == 2000.0
+
+
+def test_an_alignment_that_is_nested_without_end_is_passed_over(box: Sandbox) -> None:
+    for day, text in (("2024-05-02", curation(1.0)), ("2024-05-03", "[" * 100_000)):
+        one = aligned("ProbeA", [text], f"{day}T00:00:00")
+        add(box, "v1", f"sorted_{day}_00-00-00", [one])
+    assert places(get(INVENTED)) == {"ProbeA": 1.0}
+
+
+def test_a_coordinate_beyond_all_numbers_is_refused(box: Sandbox) -> None:
+    text = curation(1.0).replace("1.0", "1" + "0" * 400)
+    add(box, "v1", "sorted_2024-05-02_00-00-00", [aligned("ProbeA", [text], "2024-05-02T00:00:00")])
+    assert get(INVENTED)
+    with pytest.raises(ValueError, match="neither millimetres nor micrometres"):
+        get(INVENTED, as_ccf_records=True)

@@ -7,8 +7,10 @@ newest alignment of a probe is asked first, by names and times alone.
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -244,8 +246,9 @@ def curation_of(evaluation: Evaluation) -> dict[str, Any] | None:
             curations = curations[-1]
         if isinstance(curations, str):
             try:
-                curations = msgspec.json.decode(curations)
-            except msgspec.MsgspecError:
+                # Python's own reader: it knows NaN, which the app's writer leaves in a text.
+                curations = json.loads(curations)
+            except (ValueError, RecursionError):
                 continue
         if isinstance(curations, dict) and (CHANNELS in curations or CCF_CHANNELS in curations):
             return curations
@@ -318,9 +321,14 @@ def scale_of(probe: str, coordinates: list[float | None]) -> float:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        # Written out, digit by digit: larger than any brain, too.
+        return sys.float_info.max if value > 0 else -sys.float_info.max
+    return number if math.isfinite(number) else None
 
 
 def _index(name: str) -> int | None:
