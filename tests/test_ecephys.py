@@ -226,6 +226,9 @@ UNNAMED = '{"annotations": {}}'
         {"spikesorted/a/si_folder.json": UNNAMED, "postprocessed/a/sorting.json": NAMED},
         {"postprocessed/a/sorting.json": NAMED, "params.json": "{}"},
         {"params.json": '{"spikesorting": {"sorter_name": "spykingcircus2"}}'},
+        # As Python writes what is no number, and as Windows begins its files.
+        {"spikesorted/a/si_folder.json": f'{NAMED[:-1]}, "threshold": NaN, "most": Infinity}}'},
+        {"processing.json": "[" * 100_000, "spikesorted/a/si_folder.json": f"\ufeff{NAMED}"},
     ],
 )
 def test_sorter_name_in_other_files(box: Sandbox, files: dict[str, str]) -> None:

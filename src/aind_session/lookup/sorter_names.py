@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
-
-import msgspec
 
 from aind_session.lookup import asset_files, trail
 from aind_session.records.processing import Processing
@@ -81,8 +80,9 @@ def of_processing(core: Any) -> str | None:
 def _json(content: bytes | None) -> Any:
     """Read a file's JSON; one that is broken says nothing."""
     try:
-        return None if not content else msgspec.json.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # Python's own reader: it knows NaN and Infinity, which Python writes into parameters.
+        return None if not content else json.loads(content)
+    except (ValueError, RecursionError):
         return None
 
 
