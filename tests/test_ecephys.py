@@ -110,6 +110,12 @@ def test_functions_take_an_id_or_a_model_on_class_and_instance(sandbox: Sandbox)
         assert place.is_sorted_data_asset(RAW) is False
 
 
+def test_raw_data_holds_no_analyzer_though_its_streams_are_zarr(sandbox: Sandbox) -> None:
+    (stream, *_) = ecephys().compressed_dir.iterdir()
+    assert stream.name.endswith(".zarr")
+    assert EcephysExtension.is_sorting_analyzer_asset(RAW) is False
+
+
 def test_by_id_costs_one_request_for_the_asset(sandbox: Sandbox) -> None:
     assert aind_session.ecephys.get_sorter_name(FIRST) == "kilosort2_5"
     assert [service for service, _ in asked(sandbox)] == ["codeocean", "s3"]

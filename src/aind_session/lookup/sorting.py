@@ -200,7 +200,8 @@ def probe_names(asset: AssetSummary) -> tuple[str, ...]:
 
 def is_analyzer(asset: AssetSummary) -> bool:
     """Tell whether a result holds a SortingAnalyzer (SpikeInterface 0.101 and later)."""
-    return _each(asset, "analyzer", _is_analyzer)
+    # The streams of raw data are `*.zarr`, in the same place.
+    return not belonging.is_raw(asset) and _each(asset, "analyzer", _is_analyzer)
 
 
 def _is_analyzer(asset: AssetSummary) -> bool:
