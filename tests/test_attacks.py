@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+import aind_session
 from aind_session import Sandbox, Session, Sessions, Subject
-from aind_session.errors import MissingAttributeError
+from aind_session.catalogue.invent import invent_cohort, invent_world
+from aind_session.errors import MissingAttributeError, ServiceError
 from aind_session.services import pool
 from aind_session.services.cache import Cache
+from aind_session.services.clock import use_clock
+from aind_session.table import as_rows
+from aind_session.table import table as columns_of
+from loopback import FakeClock
 
 MANY = Sessions(Session(f"ecephys_{n}_2024-01-01_10-00-00") for n in range(700_000, 700_200))
 
@@ -146,3 +153,59 @@ class TestOddRecords:
         sandbox.catalogue.add_record("v1", odd)
         assert session.raw_data_dir.as_posix() == f"s3://aind-ephys-data/{session.id}"
         assert "ecephys" in session.modalities
+
+
+def test_a_linked_asset_that_was_closed_is_asked_for_after_a_refresh(sandbox: Sandbox) -> None:
+    linked = "00000000-0000-4000-8000-00000000abcd"
+    session = Session("ecephys_999006_2024-01-01_10-00-00")
+    record = {"_id": "r", "name": session.id, "external_links": {"Code Ocean": [linked]}}
+    sandbox.catalogue.add_record("v1", record)
+    assert linked not in [asset.id for asset in session.data_assets]
+    whole = sandbox.catalogue.data_assets[0]
+    sandbox.catalogue.add_asset({**whole, "id": linked, "name": "no name of a session"})
+    assert linked not in [asset.id for asset in session.data_assets]
+    session.refresh()
+    assert linked in [asset.id for asset in session.data_assets]
+
+
+@pytest.mark.parametrize("seed", [3, 8])
+def test_a_table_agrees_with_the_sessions(seed: int) -> None:
+    catalogue, truth = invent_world(seed, 60)
+    with aind_session.sandbox(catalogue):
+        # As written, and in the spelling with a platform, or without one.
+        written = [Session(name) for name in truth.sessions]
+        other = [Session(s._id.bare if s._id.platform else f"behavior_{s.id}") for s in written]
+        columns = ("n_assets", "raw_asset_id", "platform")
+        for sessions in (written, other):
+            table = as_rows(columns_of([s._id for s in sessions], columns))
+            for session, row in zip(sessions, table, strict=True):
+                raw = getattr(session, "raw_data_asset", None)
+                expected = (len(session.data_assets), raw.id if raw else None, session.platform)
+                assert tuple(row.values()) == expected, session
+
+
+class TestTogether:
+    """Records of sessions that were found together are fetched together."""
+
+    @pytest.fixture
+    def box(self) -> Iterator[Sandbox]:
+        with aind_session.sandbox(invent_cohort(1, 60, 1)) as box, use_clock(FakeClock()):
+            yield box
+
+    @pytest.mark.parametrize(
+        ("kind", "status", "requests"), [("status", 503, 24), ("status", 400, 6), ("reset", 0, 8)]
+    )
+    def test_a_database_that_is_down_is_not_asked_over_and_over(
+        self, box: Sandbox, kind: str, status: int, requests: int
+    ) -> None:
+        session = aind_session.get_sessions(800_000)[0]
+        before = box.count()
+        with box.down("docdb", kind=kind, status=status), pytest.raises(ServiceError):
+            _ = session.docdb
+        assert box.count() - before <= requests
+
+    def test_one_record_is_found_where_many_are_too_much(self, box: Sandbox) -> None:
+        session = aind_session.get_sessions(800_000)[0]
+        box.fail(service="docdb", path="aggregate", status=413, times=None)
+        box.fail(service="docdb", path="find", status=413, times=1)
+        assert session.docdb.subject_id == "800000"

@@ -96,6 +96,24 @@ class TestWithoutDocDB:
             with pytest.warns(PartialAnswerWarning, match="DocDB"):
                 assert len(aind_session.get_sessions(676909)) == 4
 
+    def test_a_raw_asset_that_it_may_link_is_not_told_to_be_absent(self, sandbox: Sandbox) -> None:
+        nobody = Session("ecephys_123456_2024-01-01_10-00-00")
+        with sandbox.down("docdb"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", PartialAnswerWarning)
+            for name in ("raw_data_asset", "data_assets"):
+                with pytest.raises(ServiceError, match="DocDB"):
+                    getattr(nobody, name)
+            with pytest.raises(ServiceError, match="DocDB"):
+                _ = aind_session.Subject(123456).data_assets
+
+    def test_the_other_spelling_is_found(self, sandbox: Sandbox) -> None:
+        other = Session(SESSION.removeprefix("ecephys_"))
+        with sandbox.down("docdb"):
+            with pytest.warns(PartialAnswerWarning, match="DocDB"):
+                assert len(other.data_assets) == 42
+            with pytest.warns(PartialAnswerWarning, match="DocDB"):
+                assert other.raw_data_dir.as_posix() == FOLDER
+
     def test_its_own_record_is_an_error_not_an_absence(self, sandbox: Sandbox) -> None:
         with sandbox.down("docdb"), pytest.raises(ServiceError, match="503"):
             _ = Session(SESSION).docdb

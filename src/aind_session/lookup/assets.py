@@ -47,7 +47,7 @@ def of_session(session: SessionID, missing: str) -> Known:
         What may be missing where a service does not answer, for the warning.
     """
     known = _of_spelling(session, missing)
-    if known.nothing and not known.gaps:
+    if known.nothing:
         other = _other_spelling(session, missing)
         if other is not None:
             return other
@@ -94,23 +94,28 @@ def _rows_of(generation: str, session: SessionID) -> Rows:
 
 def _other_spelling(session: SessionID, missing: str) -> Known | None:
     known = of_subjects([session.subject_id], missing)[session.subject_id]
-    spellings = {
-        found.id: found
-        for name in (*(a.name for a in known.assets), *(r.name for r in known.rows))
-        if (found := belonging.session_of(name)) is not None
-        and found.subject_id == session.subject_id
-        and (found.date, found.time) == (session.date, session.time)
-        and (found.platform is None) != (session.platform is None)
-    }
-    if len(spellings) != 1:
+    names = (*(a.name for a in known.assets), *(r.name for r in known.rows))
+    other = spelled_otherwise(session, filter(None, map(belonging.session_of, names)))
+    if other is None:
         return None
-    (other,) = spellings.values()
     trail.tell("Nothing is known as %s: its other spelling %s is used", session.id, other.id)
     return Known(
         tuple(a for a in known.assets if _same(a.name, other)),
         tuple(r for r in known.rows if _same(r.name, other)),
         known.gaps,
     )
+
+
+def spelled_otherwise(session: SessionID, among: Iterable[SessionID]) -> SessionID | None:
+    """Give the one session of the same subject and time, with a platform where this has none."""
+    others = {
+        other
+        for other in among
+        if (other.subject_id, other.date, other.time)
+        == (session.subject_id, session.date, session.time)
+        and (other.platform is None) != (session.platform is None)
+    }
+    return others.pop() if len(others) == 1 else None
 
 
 def of_subjects(
@@ -152,7 +157,7 @@ def by_session(some: Assets, rows: Sequence[Row], gaps: Gaps) -> dict[SessionID,
 def open_linked(known: Known) -> Assets:
     """Add the assets that only DocDB links; those that are gone or closed are left out and told."""
     have = {asset.id for asset in known.assets}
-    linked = {asset_id for row in known.rows for asset_id in row.record.codeocean_ids} - have
+    linked = {asset_id for row in known.rows for asset_id in row.linked} - have
     if not linked:
         return known.assets
     found: list[AssetSummary] = []
@@ -172,25 +177,40 @@ def session_assets(session: SessionID) -> Assets:
         Code Ocean could not be asked: it alone has data assets.
     """
     with trail.following(session.id, "data assets"):
-        known = of_session(session, "data assets that only DocDB links")
-        _need_code_ocean(known.gaps)
-        assets = open_linked(known)
-        _need_code_ocean(known.gaps)
-        known.gaps.warn()
-        if not assets:
-            trail.tell("No data asset was found for %s", session.id)
-            offline.tell(session.id)
+        assets, gaps = with_linked(session)
+        gaps.conclude(assets)
         return assets
+
+
+def with_linked(session: SessionID) -> tuple[Assets, Gaps]:
+    """Give the data assets of a session, linked ones opened, and who did not answer.
+
+    Raises
+    ------
+    CredentialsError, ServiceError
+        Code Ocean could not be asked: it alone has data assets.
+    """
+    known = of_session(session, "data assets that only DocDB links")
+    assets = _opened(known)
+    if not assets:
+        trail.tell("No data asset was found for %s", session.id)
+        offline.tell(session.id)
+    return assets, known.gaps
+
+
+def _opened(known: Known) -> Assets:
+    _need_code_ocean(known.gaps)
+    assets = open_linked(known)
+    _need_code_ocean(known.gaps)
+    return assets
 
 
 def subject_assets(subject_id: str) -> Assets:
     """Give the data assets of a subject, those without a session in their name included."""
     with trail.following(subject_id, "data assets"):
         known = of_subjects([subject_id], "data assets that only DocDB links")[subject_id]
-        _need_code_ocean(known.gaps)
-        assets = open_linked(known)
-        _need_code_ocean(known.gaps)
-        known.gaps.warn()
+        assets = _opened(known)
+        known.gaps.conclude(assets)
         offline.tell(subject_id, empty=not assets)
         return assets
 

@@ -13,6 +13,7 @@ from aind_session.lookup.assets import Known
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import DOCDB, GENERATIONS, Row, Rows
 from aind_session.services import pool
+from aind_session.services.models import AssetSummary
 
 #: Sessions remembered with those that were found with them.
 KEPT = 20_000
@@ -125,17 +126,35 @@ def known(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
     One request a subject, and three for each 100 of them.
     """
     gaps = Gaps("sessions' assets and records")
-    subjects = _subjects(sessions)
+    wanted: dict[str, list[SessionID]] = {}
+    for session in sessions:
+        wanted.setdefault(session.subject_id, []).append(session)
     result: dict[SessionID, Known] = {}
-    with trail.following(subjects[0] if subjects else "", "assets of a cohort"):
+    with trail.following(next(iter(wanted), ""), "assets of a cohort"):
         by_subject: dict[str, Known] = {}
-        for chunk in _chunks(subjects, SUBJECTS_AT_ONCE):
+        for chunk in _chunks(list(wanted), SUBJECTS_AT_ONCE):
             by_subject.update(assets.of_subjects(chunk, gaps.missing, gaps))
         opened = pool.gather_all(lambda s: assets.open_linked(by_subject[s]), list(by_subject))
-        for of_subject, some in zip(by_subject.values(), opened, strict=True):
-            result.update(assets.by_session(some, of_subject.rows, gaps))
+        for subject_id, some in zip(by_subject, opened, strict=True):
+            rows = by_subject[subject_id].rows
+            found = assets.by_session(some, rows, gaps)
+            by_id = {asset.id: asset for asset in some}
+            for session in wanted[subject_id]:
+                other = session if session in found else assets.spelled_otherwise(session, found)
+                result[session] = _with_linked(found.get(other or session), by_id, gaps)
         gaps.warn()
-    return {session: result.get(session, Known((), (), gaps)) for session in sessions}
+    return result
+
+
+def _with_linked(known: Known | None, by_id: dict[str, AssetSummary], gaps: Gaps) -> Known:
+    """Add the assets that a session's records link, whatever their name."""
+    if known is None:
+        return Known((), (), gaps)
+    have = {asset.id for asset in known.assets}
+    linked = {i for row in known.rows for i in row.linked if i in by_id} - have
+    if not linked:
+        return known
+    return Known(assets.ascending((*known.assets, *(by_id[i] for i in linked))), known.rows, gaps)
 
 
 def records(sessions: Sequence[SessionID], each: Callable[[float], object]) -> None:

@@ -16,7 +16,9 @@ def forget(session: SessionID) -> None:
     cohort.forget(session.id)
     trail.forget(session.id)
     beginning = session.id[: questions.NAME_QUERY_LENGTH]
-    forget_subject(session.subject_id, _ids_of(("assets by name", f"name:{beginning}")))
+    ids = _found_by(("assets by name", f"name:{beginning}"))
+    ids |= _linked_by("rows of session", session.id)
+    forget_subject(session.subject_id, ids)
 
 
 def forget_subject(subject_id: str, asset_ids: Iterable[str] = ()) -> None:
@@ -59,15 +61,20 @@ def at_hash(ttl_hash: int | None, *question: str) -> Iterator[None]:
 
 def _asset_ids(subject_id: str) -> set[str]:
     """Name the known assets of a subject: their listings and files are keyed by asset ID."""
-    ids = _ids_of(("assets by text", subject_id)) | _ids_of(("assets by field", subject_id))
-    for generation in questions.GENERATIONS:
-        rows: questions.Rows = (
-            trail.peek(questions.DOCDB, ("rows of subject", generation, subject_id)) or ()
-        )
-        for row in rows:
-            ids.update(row.record.codeocean_ids)
-    return ids
+    return (
+        _found_by(("assets by text", subject_id))
+        | _found_by(("assets by field", subject_id))
+        | _linked_by("rows of subject", subject_id)
+    )
 
 
-def _ids_of(search: Key) -> set[str]:
+def _found_by(search: Key) -> set[str]:
     return {asset.id for asset in trail.peek(questions.CODE_OCEAN, search) or ()}
+
+
+def _linked_by(search: str, whose: str) -> set[str]:
+    found = (
+        trail.peek(questions.DOCDB, (search, generation, whose)) or ()
+        for generation in questions.GENERATIONS
+    )
+    return {asset_id for rows in found for row in rows for asset_id in row.linked}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from aind_session.errors import ServiceConnectionError, ServiceError, ServiceTimeoutError
 from aind_session.identifiers import SessionID, is_uuid
 from aind_session.lookup import assets, belonging, cohort, offline, questions, trail
 from aind_session.lookup.partial import Gaps
@@ -40,10 +41,20 @@ def _by_name(session: SessionID, name: str, gaps: Gaps) -> dict[str, bytes]:
             # Sessions that were found together are in all likelihood asked about together.
             names = cohort.names_with(session, generation)
             if len(names) > 1:
-                questions.learn_records(generation, names)
+                _learn(generation, names)
         return questions.record_by_name(generation, name)
 
     return _both(ask, gaps)
+
+
+def _learn(generation: str, names: list[str]) -> None:
+    """Get records together; where that is refused, as too much, each is asked for on its own."""
+    try:
+        questions.learn_records(generation, names)
+    except (ServiceTimeoutError, ServiceConnectionError):
+        raise
+    except ServiceError as error:
+        trail.tell("%d records at once did not come (%s)", len(names), type(error).__name__)
 
 
 def _both(ask: Callable[[str], bytes | None], gaps: Gaps) -> dict[str, bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aind_session.identifiers import SessionID
 from aind_session.lookup import assets, belonging, trail
 from aind_session.lookup.assets import Known
@@ -14,6 +16,9 @@ def of(session: SessionID) -> str | None:
     with trail.following(session.id, "platform"):
         known = assets.of_session(session, "the platform")
         found = of_known(known)
+        if found is None:
+            opened = replace(known, assets=assets.open_linked(known))
+            found = of_known(opened)
         if found is None:
             known.gaps.warn()
         return found

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from aind_session import settings
-from aind_session.errors import ServiceError
 from aind_session.lookup import belonging, trail
 from aind_session.records import Record
 from aind_session.services import codeocean, docdb, pool, storage
@@ -137,6 +136,8 @@ class Row(msgspec.Struct, frozen=True):
     created: str
     generation: str
     raw: bytes
+    #: IDs of the data assets that it links.
+    linked: tuple[str, ...] = ()
 
     @property
     def record(self) -> Record:
@@ -246,6 +247,7 @@ def _row(generation: str, record: dict[str, Any]) -> Row:
         created=str(record.get("created") or record.get("_created") or ""),
         generation=generation,
         raw=msgspec.json.encode(record),
+        linked=read.codeocean_ids,
     )
 
 
@@ -334,16 +336,7 @@ def learn_records(generation: str, names: Iterable[str]) -> None:
 
 def _learn_chunk(generation: str, names: list[str]) -> None:
     def call() -> tuple[bytes, ...]:
-        try:
-            found = docdb.aggregate(generation, [{"$match": {"name": {"$in": names}}}])
-        except ServiceError:
-            # Too much for one answer: the gateway's limit is 10 MB. Halves may pass.
-            if len(names) < 2:
-                raise
-            half = len(names) // 2
-            _learn_chunk(generation, names[:half])
-            _learn_chunk(generation, names[half:])
-            return ()
+        found = docdb.aggregate(generation, [{"$match": {"name": {"$in": names}}}])
         newest: dict[str, dict[str, Any]] = {}
         for record in sorted(found, key=lambda r: str(r.get("created") or r.get("_created") or "")):
             newest[str(record.get("name"))] = record
