@@ -129,7 +129,7 @@ def test_500_sessions_with_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             assert world.most_at_once <= AT_ONCE
             assert world.most_in_a_minute <= PER_MINUTE
             # A limit that is never reached is not seen to hold.
-            assert world.most_in_a_minute == PER_MINUTE
+            assert world.most_in_a_minute > 0.8 * PER_MINUTE
             # All that are odd, and some that are not.
             some = aind_session.Sessions(map(aind_session.Session, [*odd, *names[:50]]))
             table = some._columns(["id", f"result:{LABEL}"])
