@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 # The examples' world: no live service, no credential, no progress bar.
@@ -19,6 +20,12 @@ os.environ["AIND_SESSION_PROGRESS"] = "0"
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 os.environ["COLUMNS"] = "100"
 os.environ["TERM"] = "dumb"
+# Nobody's own settings and start-up files of IPython, and no word of kernels on how they talk.
+_ipython = tempfile.TemporaryDirectory()
+os.environ["IPYTHONDIR"] = _ipython.name
+_profile = Path(_ipython.name, "profile_default")
+_profile.mkdir()
+(_profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n")
 # The command line of the environment that builds, whether or not it was activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
