@@ -15,6 +15,7 @@ import pytest
 import aind_session
 from aind_session import display
 from aind_session.catalogue import Sandbox
+from aind_session.cli import main
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 RAW_ID = "16d46411-540a-4122-b47f-8cb2a15d593a"
@@ -196,6 +197,19 @@ def test_everything_is_escaped(box: Sandbox) -> None:
         assert evil in words(made)
         assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in read(made).tags}
         assert "<script" not in made
+
+
+@pytest.mark.parametrize("created", [10**15, -(10**15), 10**300], ids=["late", "early", "never"])
+def test_a_time_that_no_calendar_knows_hides_nothing(
+    box: Sandbox, created: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asset = next(a for a in box.catalogue.data_assets if a["id"] == RAW_ID)
+    asset["created"] = created
+    session = aind_session.Session(SESSION)
+    for made in (display.assets_html(session.data_assets), session._repr_html_()):
+        assert RAW_ID in words(made)
+    assert main(["show", SESSION]) == 0
+    assert RAW_ID in capsys.readouterr().out
 
 
 def test_nothing_is_loaded_from_elsewhere(box: Sandbox) -> None:

@@ -101,8 +101,13 @@ def one_asset(asset: DataAsset) -> dict[str, Any]:
     """Give what is told of a data asset."""
     import datetime
 
-    created = datetime.datetime.fromtimestamp(asset.created, datetime.timezone.utc)
-    return {"id": asset.id, "name": asset.name, "created": created.isoformat()}
+    try:
+        moment = datetime.datetime.fromtimestamp(asset.created, datetime.timezone.utc)
+        created = moment.isoformat()
+    except (ValueError, OverflowError, OSError):
+        # Milliseconds, or nonsense: told as it is.
+        created = str(asset.created)[:20]
+    return {"id": asset.id, "name": asset.name, "created": created}
 
 
 def sorting(session: Session) -> dict[str, Any]:

@@ -184,7 +184,11 @@ def _assets_table(assets: Sequence[Any]) -> str:
 
 
 def _day(created: float) -> str:
-    at = datetime.datetime.fromtimestamp(created, datetime.timezone.utc)
+    try:
+        at = datetime.datetime.fromtimestamp(created, datetime.timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        # Milliseconds, or nonsense: shown as it is.
+        return str(created)[:20]
     return at.date().isoformat()
 
 
