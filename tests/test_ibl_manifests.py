@@ -253,6 +253,19 @@ def test_tables_are_records_too(sandbox: Sandbox) -> None:
         assert manifests.decode(text.encode()) == records
 
 
+@pytest.mark.parametrize(
+    ("data", "probes"),
+    [
+        (b"mouseid,probe_id\r717381,A1\r717381,B1\r", ["A1", "B1"]),
+        (b"mouseid,probe_id,more\n717381,A1,2,3\n", ["A1"]),
+        (b"mouseid,probe_id\n717381,A1\n717381," + b"x" * 200_000, []),
+        (b"\x00\xff", []),
+    ],
+)
+def test_files_that_others_wrote_are_read_or_say_nothing(data: bytes, probes: list[str]) -> None:
+    assert [record["probe_id"] for record in manifests.decode(data)] == probes
+
+
 CELL = st.text(
     st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=8
 ).filter(lambda text: bool(text.strip()))

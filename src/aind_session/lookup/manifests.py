@@ -251,12 +251,20 @@ def encode(records: Iterable[Record]) -> bytes:
 
 
 def decode(data: bytes) -> list[Record]:
-    r"""Read records from CSV; columns that are missing are empty.
+    r"""Read records from CSV; columns that are missing are empty, what is no CSV has no records.
 
     Examples
     --------
     >>> decode(b"mouseid,probe_id\n717381,A1\n")[0]["probe_id"]
     'A1'
     """
-    rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig", errors="replace")))
-    return [{column: row.get(column) or "" for column in COLUMNS} for row in rows]
+    text = data.decode("utf-8-sig", errors="replace")
+    # As written; and with the ends of lines that some spreadsheets write (a carriage return alone).
+    for newline in ("\n", None):
+        try:
+            rows = list(csv.DictReader(io.StringIO(text, newline)))
+        except csv.Error as error:
+            trail.tell("A manifest is no CSV: %s", error)
+        else:
+            return [{column: row.get(column) or "" for column in COLUMNS} for row in rows]
+    return []
