@@ -13,9 +13,12 @@ import aind_session
 from aind_session import Sandbox, Session, Sessions, Subject
 from aind_session.catalogue.invent import invent_cohort, invent_world
 from aind_session.errors import MissingAttributeError, ServiceError
+from aind_session.lookup import trail
+from aind_session.lookup.questions import Row
 from aind_session.services import pool
-from aind_session.services.cache import Cache
+from aind_session.services.cache import Cache, answers
 from aind_session.services.clock import use_clock
+from aind_session.services.storage import Listing
 from aind_session.table import as_rows
 from aind_session.table import table as columns_of
 from loopback import FakeClock
@@ -182,6 +185,42 @@ def test_a_table_agrees_with_the_sessions(seed: int) -> None:
                 raw = getattr(session, "raw_data_asset", None)
                 expected = (len(session.data_assets), raw.id if raw else None, session.platform)
                 assert tuple(row.values()) == expected, session
+
+
+class TestWhatIsKnown:
+    def test_half_a_search_is_not_taken_for_the_whole(self, sandbox: Sandbox) -> None:
+        """The search by the custom field failed; that for the text has found less."""
+        trail.learn("Code Ocean", ("assets by text", "676909"), ())
+        assert len(Session("ecephys_676909_2023-12-13_13-43-40").data_assets) == 42
+
+    def test_an_error_tells_of_each_service_whatever_was_known(self, sandbox: Sandbox) -> None:
+        assert aind_session.get_sessions(123456) == ()
+        nobody = Session("ecephys_123456_2024-01-01_10-00-00")
+        for _ in range(2):
+            with pytest.raises(MissingAttributeError) as caught:
+                _ = nobody.raw_data_dir
+            asked = "\n".join(caught.value.trail)
+            assert "Code Ocean: data assets for the free text '123456' -> 0" in asked
+            assert "DocDB: records of subject 123456 (v1) -> 0 records (known already)" in asked
+            assert "DocDB: records of subject 123456 (v2) -> 0 records (known already)" in asked
+            assert f"S3: list s3://aind-open-data/{nobody.id}/ -> not there" in asked
+
+    def test_rows_of_many_subjects_are_kept_once(self) -> None:
+        with aind_session.sandbox(invent_cohort(20, 20, 1)):
+            aind_session.get_sessions(range(800_000, 800_020)).to_pandas()
+            rows = [r for e in answers._entries.values() for r in _rows_in(e.value)]
+            assert len(rows) == len({id(r) for r in rows}) == 400
+
+    def test_a_long_listing_weighs_what_it_is(self) -> None:
+        cache = Cache(max_bytes=100_000)
+        for i in range(10):
+            names = tuple(f"a file of some length, number {n}" for n in range(1000))
+            cache.put((str(i),), Listing((), names, True, tuple(range(1000))), 10)
+        assert len(cache) <= 2
+
+
+def _rows_in(value: object) -> list[Row]:
+    return [v for v in value if isinstance(v, Row)] if isinstance(value, tuple) else []
 
 
 class TestTogether:

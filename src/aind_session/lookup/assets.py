@@ -74,10 +74,9 @@ def _same(name: str, session: SessionID) -> bool:
 def _assets_of(session: SessionID) -> Assets:
     """Search a session's assets: among its subject's, where these are known, else by name."""
     subject = session.subject_id
-    text = trail.peek(CODE_OCEAN, ("assets by text", subject))
-    if text is not None:
-        field: Assets = trail.peek(CODE_OCEAN, ("assets by field", subject)) or ()
-        return (*text, *field)
+    searches = (("assets by text", subject), ("assets by field", subject))
+    if all(trail.peek(CODE_OCEAN, search) is not None for search in searches):
+        return (*questions.assets_by_text(subject), *questions.assets_by_field([subject]))
     beginning = session.id[: questions.NAME_QUERY_LENGTH]
     if f"{subject}_" in beginning:
         return questions.assets_by_name(beginning)
@@ -86,9 +85,8 @@ def _assets_of(session: SessionID) -> Assets:
 
 
 def _rows_of(generation: str, session: SessionID) -> Rows:
-    known: Rows | None = trail.peek(DOCDB, ("rows of subject", generation, session.subject_id))
-    if known is not None:
-        return known
+    if questions.known_rows(generation, session.subject_id) is not None:
+        return questions.rows_of_subjects(generation, [session.subject_id])
     return questions.rows_of_session(generation, session.id)
 
 

@@ -55,24 +55,18 @@ def assets_by_text(subject_id: str) -> Assets:
 
 def assets_by_field(subject_ids: Sequence[str]) -> Assets:
     """Search data assets by the custom field `subject id`, for several subjects at once."""
-    known = {s: _known_by_field(s) for s in subject_ids}
-    unknown = [s for s, assets in known.items() if assets is None]
-    if len(unknown) == 1:
-        known[unknown[0]] = _ask_field(unknown, ("assets by field", unknown[0]), None)
-    elif unknown:
+    unknown = [s for s in subject_ids if trail.peek(CODE_OCEAN, ("assets by field", s)) is None]
+    found: dict[str, list[AssetSummary]] = {}
+    if len(unknown) > 1:
         # One search for all; what it found is kept for each.
-        split: dict[str, list[AssetSummary]] = {s: [] for s in unknown}
+        found = {s: [] for s in unknown}
         for asset in _ask_field(unknown, ("assets by field", *sorted(unknown)), 0.0):
-            split.setdefault(belonging.subject_field(asset), []).append(asset)
-        known |= {s: tuple(found) for s, found in split.items() if known.get(s) is None}
-        for subject_id in unknown:
-            trail.learn(CODE_OCEAN, ("assets by field", subject_id), tuple(split[subject_id]))
-    return tuple(asset for assets in known.values() for asset in assets or ())
-
-
-def _known_by_field(subject_id: str) -> Assets | None:
-    known: Assets | None = trail.peek(CODE_OCEAN, ("assets by field", subject_id))
-    return known
+            field = belonging.subject_field(asset)
+            found.get(field, found.get(belonging.subject_of_asset(asset), [])).append(asset)
+        for subject_id, some in found.items():
+            trail.learn(CODE_OCEAN, ("assets by field", subject_id), tuple(some))
+    rest = [_ask_field([s], ("assets by field", s), None) for s in subject_ids if s not in found]
+    return tuple(asset for some in (*found.values(), *rest) for asset in some)
 
 
 def _ask_field(subject_ids: list[str], key: tuple[str, ...], seconds: float | None) -> Assets:
@@ -186,39 +180,42 @@ def rows_of_session(generation: str, session_id: str) -> Rows:
 
 def rows_of_subjects(generation: str, subject_ids: Sequence[str]) -> Rows:
     """Ask for a few fields of every record of some subjects, by subject or by name."""
-    known = {s: _known_rows(generation, s) for s in subject_ids}
-    unknown = [s for s, rows in known.items() if rows is None]
-    if unknown:
-        names = "|".join(re.escape(s) for s in unknown)
-        match = {
-            "$or": [
-                {"subject.subject_id": {"$in": list(unknown)}},
-                # Records without a subject: by name, of any platform or none.
-                {"name": {"$regex": f"^(?:[A-Za-z0-9-]+_)?(?:{names})_"}},
-            ]
-        }
-        whose = f"subject {unknown[0]}" if len(unknown) == 1 else f"{len(unknown)} subjects"
-        rows = _rows(
-            generation,
-            f"records of {whose}",
-            ("rows of subject", generation, *unknown),
-            match,
-        )
-        if len(unknown) == 1:
-            known[unknown[0]] = rows
-        else:
-            split: dict[str, list[Row]] = {s: [] for s in unknown}
-            for row in rows:
-                split.setdefault(belonging.subject_of_row(row), []).append(row)
-            for subject_id in unknown:
-                known[subject_id] = tuple(split[subject_id])
-                trail.learn(
-                    DOCDB, ("rows of subject", generation, subject_id), tuple(split[subject_id])
-                )
-    return tuple(row for rows in known.values() for row in rows or ())
+    unknown = [s for s in subject_ids if known_rows(generation, s) is None]
+    found: dict[str, list[Row]] = {}
+    if len(unknown) > 1:
+        # One request for all; what came is kept for each.
+        found = {s: [] for s in unknown}
+        for row in _ask_rows(generation, unknown, 0.0):
+            found.get(belonging.subject_of_row(row), []).append(row)
+        for subject_id, some in found.items():
+            trail.learn(DOCDB, ("rows of subject", generation, subject_id), tuple(some))
+    rest = [_ask_rows(generation, [s], None) for s in subject_ids if s not in found]
+    return tuple(row for some in (*found.values(), *rest) for row in some)
 
 
-def _known_rows(generation: str, subject_id: str) -> Rows | None:
+def _ask_rows(generation: str, subject_ids: Sequence[str], seconds: float | None) -> Rows:
+    names = "|".join(map(re.escape, subject_ids))
+    match = {
+        "$or": [
+            {"subject.subject_id": {"$in": list(subject_ids)}},
+            # Records without a subject: by name, of any platform or none.
+            {"name": {"$regex": f"^(?:[A-Za-z0-9-]+_)?(?:{names})_"}},
+        ]
+    }
+    one = len(subject_ids) == 1
+    return _rows(
+        generation,
+        f"records of subject {subject_ids[0]}"
+        if one
+        else f"records of {len(subject_ids)} subjects",
+        ("rows of subject", generation, *subject_ids),
+        match,
+        seconds,
+    )
+
+
+def known_rows(generation: str, subject_id: str) -> Rows | None:
+    """Give the rows of a subject's records, if they are known."""
     known: Rows | None = trail.peek(DOCDB, ("rows of subject", generation, subject_id))
     return known
 
@@ -229,14 +226,20 @@ def rows_matching(generation: str, words: str, match: dict[str, Any]) -> Rows:
     return _rows(generation, f"records with {words}", key, match)
 
 
-def _rows(generation: str, words: str, key: tuple[str, ...], match: dict[str, Any]) -> Rows:
+def _rows(
+    generation: str,
+    words: str,
+    key: tuple[str, ...],
+    match: dict[str, Any],
+    seconds: float | None = None,
+) -> Rows:
     pipeline = [{"$match": match}, {"$project": PROJECTION[generation]}]
 
     def call() -> Rows:
         found = docdb.aggregate(generation, pipeline)
         return tuple(_row(generation, record) for record in found)
 
-    return trail.ask(DOCDB, f"{words} ({generation})", key, call, count_records)
+    return trail.ask(DOCDB, f"{words} ({generation})", key, call, count_records, seconds)
 
 
 def _row(generation: str, record: dict[str, Any]) -> Row:

@@ -225,7 +225,9 @@ def _weight(value: object) -> int:
     if isinstance(value, tuple):
         return sum(_weight(item) + 50 for item in value)
     raw = getattr(value, "raw", None)
-    return len(raw) + 600 if isinstance(raw, bytes) else 100
+    if isinstance(raw, bytes):
+        return len(raw) + 600
+    return 50 + _weight(tuple(getattr(value, "__dict__", {}).values()))
 
 
 _caches: weakref.WeakSet[Cache] = weakref.WeakSet()
