@@ -259,12 +259,16 @@ def decode(data: bytes) -> list[Record]:
     'A1'
     """
     text = data.decode("utf-8-sig", errors="replace")
-    # As written; and with the ends of lines that some spreadsheets write (a carriage return alone).
-    for newline in ("\n", None):
-        try:
-            rows = list(csv.DictReader(io.StringIO(text, newline)))
-        except csv.Error as error:
-            trail.tell("A manifest is no CSV: %s", error)
-        else:
-            return [{column: row.get(column) or "" for column in COLUMNS} for row in rows]
-    return []
+    rows = _read_rows(text, "\n")
+    if rows is None:
+        # Some spreadsheets end lines with a carriage return alone.
+        rows = _read_rows(text, None)
+    return [{column: row.get(column) or "" for column in COLUMNS} for row in rows or ()]
+
+
+def _read_rows(text: str, newline: str | None) -> list[dict[str, Any]] | None:
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline)))
+    except csv.Error as error:
+        trail.tell("A manifest is no CSV: %s", error)
+        return None
