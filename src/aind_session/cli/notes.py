@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from typing import Any
 
+from aind_session.cli.output import note
 from aind_session.errors import PartialAnswerWarning, PluginWarning, SandboxWarning
 
 _partial: dict[tuple[str, str], list[str]] = {}
@@ -42,10 +42,7 @@ def tell() -> None:
     """Print what was collected."""
     for (service, why), missing in partial().items():
         because = f" ({why})" if why else ""
-        print(
-            f"note: {service} did not answer{because}: may be missing: {', '.join(missing)}",
-            file=sys.stderr,
-        )
+        note(f"{service} did not answer{because}: may be missing: {', '.join(missing)}")
     for line in _others:
-        print(f"note: {line}", file=sys.stderr)
+        note(line)
     _others.clear()
