@@ -87,7 +87,8 @@ def record(
     Raises
     ------
     InvalidFilterError
-        Nothing is named, or the folder's recording was made with other options (a `ValueError`).
+        Nothing is named, `to` is no folder, or its recording was made with other options (a
+        `ValueError`).
     MissingTokenError
         There is no Code Ocean token (a `KeyError`).
     IncompleteAnswerError
@@ -111,7 +112,7 @@ def record(
     subjects, sessions = _read(subjects_or_sessions)
     if not (subjects or sessions or projects):
         raise InvalidFilterError("Nothing to record: name subjects, sessions or a project.")
-    folder = Path(to)
+    folder = _checked_folder(to)
     options = {"names": names, "depth": "default" if depth is None else depth}
     before = _load(folder, options, refresh)
     told: Json = before.extra["recorded"] if before is not None else {}
@@ -150,6 +151,13 @@ def record(
     catalogue.save(folder)
     journal.remove()
     return Catalogue.load(folder)
+
+
+def _checked_folder(to: str | os.PathLike[str]) -> Path:
+    folder = Path(to)
+    if not os.fspath(to).strip() or (folder.exists() and not folder.is_dir()):
+        raise InvalidFilterError(f"{os.fspath(to)!r} is no folder: name one to record to.")
+    return folder
 
 
 def _read(given: Any) -> tuple[set[str], set[str]]:
