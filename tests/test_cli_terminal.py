@@ -92,6 +92,13 @@ def test_nothing_is_lost_in_any_width(box: Sandbox, columns: int) -> None:
         assert all(session.id in text for session in aind_session.get_sessions(676909))
 
 
+@pytest.mark.parametrize("arguments", [("show", SESSION), ("show", "--help")])
+def test_a_width_of_nothing_is_no_width(box: Sandbox, arguments: tuple[str, ...]) -> None:
+    text, code = look(*arguments, COLUMNS="0")
+    assert code == 0
+    assert "SESSION" in text or SESSION in text
+
+
 def test_no_colour_where_it_is_not_wanted(box: Sandbox) -> None:
     text, _ = look("doctor", NO_COLOR="1")
     assert "\x1b[3" not in text

@@ -28,6 +28,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command; see `aind_session.cli.main`."""
     from aind_session.cli.app import build, verb_names
 
+    _settle_streams()
     options.settle_completion()
     app = build()
     given = sys.argv[1:] if arguments is None else list(arguments)
@@ -55,6 +56,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return leaving.code if isinstance(leaving.code, int) else FOUND
         except Exception as error:
             return _tell(error, settled, debug)
+
+
+def _settle_streams() -> None:
+    # Of a process that was started with its outputs closed Python has no streams at all.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    # Some environments say so of an unknown width: nothing at all would be shown.
+    if not os.environ.get("COLUMNS", "-").strip("0 "):
+        del os.environ["COLUMNS"]
 
 
 def _unread() -> int:
@@ -102,6 +113,10 @@ def _in_words(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
         return line, getattr(error, "advice", ("explain", *words[1:2])), NOT_FOUND
     if isinstance(error, AindSessionError):
         return line, ("doctor",), UNKNOWN
+    if isinstance(error, OSError):
+        # A folder or an output that cannot be written: the system says why.
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or line}", helped, UNKNOWN
     line = f"this is a fault of aind-session itself: {type(error).__name__}: {line}"
     front = [a for a in arguments if a.startswith("--sandbox")]
     return line, ("--debug", *(a for a in arguments if a not in ("--debug", *front))), UNKNOWN

@@ -1,0 +1,89 @@
+"""The command where its output is closed or full, and where services say odd things."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import aind_session
+from aind_session.catalogue import Sandbox
+from cli_calls import ANSI, COMMAND, SESSION, Done, Here, environment, error_of, running_here
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    return running_here(capsys, monkeypatch)
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with aind_session.sandbox() as serving:
+        yield serving
+
+
+def in_shell(redirection: str, *arguments: str) -> Done:
+    command = f"{shlex.join([*COMMAND, *arguments])} {redirection}"
+    return subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=environment(), timeout=60
+    )
+
+
+@POSIX
+@pytest.mark.parametrize("arguments", [("show", SESSION), ("show", SESSION, "--json"), ("--help",)])
+def test_an_output_that_is_closed(box: Sandbox, arguments: tuple[str, ...]) -> None:
+    done = in_shell(">&-", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@POSIX
+def test_an_error_where_all_outputs_are_closed(box: Sandbox) -> None:
+    assert in_shell(">&- 2>&-", "show", "nothing").returncode == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_an_output_that_is_full(box: Sandbox) -> None:
+    done = in_shell(">/dev/full", "show", SESSION, "--json")
+    assert done.returncode == 3
+    line, _ = error_of(done)
+    assert "No space left" in line
+    assert "fault" not in line
+
+
+def test_what_a_service_says_moves_no_cursor(box: Sandbox, here: Here) -> None:
+    box.fail("docdb", status=500, times=99, body="\x1b[31mred\x1b]0;title\x07\x9b")
+    done = here("list", "676909", env={"AIND_SESSION_ATTEMPTS": "1"})
+    assert done.returncode == 0
+    assert r"\x1b[31mred" in done.stderr
+    assert done.stderr.replace("\n", "").isprintable()
+
+
+def test_a_snapshot_is_made_in_a_folder_only(box: Sandbox, here: Here, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for where, code in ((str(file), 2), ("", 2), (str(file / "inside"), 3)):
+        done = here("snapshot", "676909", "-o", where)
+        assert done.returncode == code
+        line, _ = error_of(done)
+        assert "fault" not in line
+    assert box.count() == 0
+    assert file.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_json_is_whole_or_absent(box: Sandbox, here: Here) -> None:
+    for what in ("", "nothing", "000001", "ecephys_000001_2023-12-13_13-43-40"):
+        for verb in ("show", "list", "explain"):
+            done = here(verb, what, "--json")
+            assert done.returncode in (0, 1, 2)
+            assert not done.stdout or json.loads(done.stdout) is not None
+            assert bool(done.stdout) or done.stderr
+            assert not ANSI.search(done.stderr)
