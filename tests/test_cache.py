@@ -238,6 +238,34 @@ def test_a_fork_while_others_ask(sandbox: Sandbox) -> None:
             thread.join(30)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_fork_while_the_cache_is_locked_and_a_question_is_under_way(sandbox: Sandbox) -> None:
+    """What a thread of the parent holds, or asks, is nobody's in the child."""
+    _look_up_in_child()
+    session = Session(SESSION)
+    session.refresh()
+    held = sandbox.fail("docdb", path="/v1/", kind="hang", times=1)
+    assert held.times == 1
+    asking = threading.Thread(target=lambda: session.docdb)
+    asking.start()
+    while held.times:
+        asking.join(0.005)
+    context = multiprocessing.get_context("fork")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with answers._lock:
+            child = context.Process(target=_ask_the_same_in_child)
+            child.start()
+        child.join(30)
+    sandbox.heal()
+    asking.join(30)
+    assert child.exitcode == 0
+
+
+def _ask_the_same_in_child() -> None:
+    assert Session(SESSION).docdb["subject"]
+
+
 def _look_up_in_child() -> None:
     answers.clear()
     assert Session(SESSION).raw_data_dir.as_posix().startswith("s3://")
