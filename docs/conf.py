@@ -10,6 +10,10 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from sphinx.ext.napoleon import Config
+from sphinx.ext.napoleon.docstring import NumpyDocstring
 
 # The examples' world: no live service, no credential, no progress bar.
 for name in list(os.environ):
@@ -35,7 +39,6 @@ author = copyright = "Allen Institute for Neural Dynamics"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build", "jupyter_execute"]
@@ -57,15 +60,27 @@ myst_heading_anchors = 3
 default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True
-napoleon_google_docstring = False
-napoleon_use_rtype = False
-napoleon_use_ivar = True
 python_maximum_signature_line_length = 88
 # Attributes that are told in a class's docstring are looked up by name alone, and `docdb` is one
 # of two classes.
 suppress_warnings = ["ref.python"]
+
+_NUMPY = Config(napoleon_google_docstring=False, napoleon_use_rtype=False, napoleon_use_ivar=True)
+
+
+def _read_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: Any) -> None:
+    # Not by the extension itself: of an attribute's first line it takes what stands before a colon
+    # for a type.
+    kind = "method" if what in ("property", "attribute", "data") else what
+    lines[:] = NumpyDocstring(lines, _NUMPY, app, kind, name, obj, options).lines()
+
+
+def setup(app: Any) -> None:
+    """Read docstrings in NumPy's style."""
+    app.connect("autodoc-process-docstring", _read_docstring)
+
 
 # -- how it looks ----------------------------------------------------------------------------------
 
