@@ -79,7 +79,7 @@ def test_map_raises_or_returns_errors(sessions: Sessions) -> None:
     assert isinstance(first, ValueError)
     assert rest == ["ecephys"] * 3
     with pytest.raises(InvalidFilterError):
-        sessions.map(platform_or_fail, errors="ignore")
+        sessions.map(platform_or_fail, errors="ignore")  # type: ignore[call-overload]
 
 
 def _expected(sessions: Sessions) -> list[tuple[str, str, int]]:
