@@ -76,10 +76,10 @@ def test_a_cohort_is_found_whole(seed: int) -> None:
             _check(truth, session_id)
 
 
-@pytest.mark.parametrize("seed", [100, 101])
+@pytest.mark.parametrize("seed", [100])
 def test_each_session_is_found_alone(seed: int) -> None:
     with _world(seed) as truth:
-        for session_id in sorted(truth.sessions)[::4]:
+        for session_id in sorted(truth.sessions):
             aind_session.Session(session_id).refresh()
             _check(truth, session_id)
 

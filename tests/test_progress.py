@@ -1,0 +1,94 @@
+"""Progress: shown where somebody looks and once it takes a second, silent elsewhere."""
+
+from __future__ import annotations
+
+import io
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import aind_session
+from aind_session import Sandbox
+from aind_session import progress as module
+from aind_session.progress import progress, tracked
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    # Not a fixture: between a test's setup and its call pytest puts its own streams back.
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delenv("AIND_SESSION_PROGRESS", raising=False)
+    return stream
+
+
+def _show(shown: bool = True) -> None:
+    assert list(tracked(iter("abc"), 3, "letters", shown)) == ["a", "b", "c"]
+
+
+def test_a_terminal_shows_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _terminal(monkeypatch)
+    monkeypatch.setattr(module, "DELAY", 0.0)
+    _show()
+    assert "letters" in terminal.getvalue()
+
+
+def test_what_is_over_within_a_second_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _terminal(monkeypatch)
+    _show()
+    assert terminal.getvalue() == ""
+
+
+def test_an_option_or_the_environment_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _terminal(monkeypatch)
+    monkeypatch.setattr(module, "DELAY", 0.0)
+    _show(shown=False)
+    monkeypatch.setenv("AIND_SESSION_PROGRESS", "0")
+    _show()
+    assert terminal.getvalue() == ""
+
+
+def test_a_pipe_shows_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "DELAY", 0.0)
+    _show()
+    monkeypatch.setattr(sys, "stderr", None)
+    _show()
+    monkeypatch.undo()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_notebook_is_told_by_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert module._is_watched()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert not module._is_watched()
+
+
+def test_a_bar_moves_whatever_it_is() -> None:
+    with progress(5, "steps", shown=False) as bar:
+        bar.update(5)
+
+
+def test_verbs_show_theirs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _terminal(monkeypatch)
+    monkeypatch.setattr(module, "DELAY", 0.0)
+    sessions = aind_session.get_sessions(676909)
+    sessions.prefetch()
+    assert "prefetch" in terminal.getvalue()
+    sessions.map(lambda session: session.id)
+    assert "sessions" in terminal.getvalue()
+    told = len(terminal.getvalue())
+    sessions.prefetch(progress=False)
+    sessions.map(lambda session: session.id, progress=False)
+    assert len(terminal.getvalue()) == told
