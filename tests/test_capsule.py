@@ -329,6 +329,24 @@ def test_combined_assets_have_the_ids_of_their_parts(sandbox: Sandbox, capsule: 
     }
 
 
+def test_what_code_ocean_lists_oddly_hides_nothing(sandbox: Sandbox, capsule: Path) -> None:
+    (capsule / "mine" / OTHER).mkdir(parents=True)
+    combined = sandbox.catalogue.add_asset(
+        {"name": "combined", "contained_data_assets": [None, "x", {"id": 5}, {"mount": OTHER}]}
+    )
+    attach(sandbox, mine=combined["id"])
+    (run,) = (c for c in sandbox.catalogue.computations if c["id"] == COMPUTATION)
+    run["data_assets"] += [None, "x", {"id": None}]
+    assert [(one.path.name, one.asset_id) for one in aind_session.attached()] == [
+        ("mine", combined["id"]),
+        (OTHER, None),
+    ]
+    for odd in ("x", 5, None):
+        run["data_assets"] = odd
+        sandbox.reset()
+        assert [one.path.name for one in aind_session.attached()] == ["mine", OTHER]
+
+
 def test_an_asset_that_is_closed_is_known_by_its_folder(sandbox: Sandbox, capsule: Path) -> None:
     closed = sandbox.catalogue.add_asset({"name": "x", "_access": "closed"})
     attach(sandbox, renamed=closed["id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from aind_session.lookup.folders import Folder
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.records import Record
+from aind_session.records.shape import at, mappings
 from aind_session.services import codeocean, pool, storage
 from aind_session.services.models import AssetSummary
 
@@ -40,8 +42,8 @@ class Listed(NamedTuple):
     def contained(self) -> dict[str, str]:
         """IDs of the assets that it combines, by their folders in it."""
         raw: Any = msgspec.json.decode(self.asset.raw) if self.asset is not None else {}
-        parts = raw.get("contained_data_assets") or ()
-        return {str(part.get("mount")): str(part["id"]) for part in parts if part.get("id")}
+        parts = _with_ids(at(raw, "contained_data_assets"))
+        return {str(part.get("mount")): part["id"] for part in parts}
 
 
 def of_computation() -> list[Listed]:
@@ -66,8 +68,8 @@ def of_computation() -> list[Listed]:
 def _attached_to(computation: str) -> tuple[tuple[str, str], ...]:
     def call() -> tuple[tuple[str, str], ...]:
         told = msgspec.json.decode(codeocean.get_computation(computation))
-        some = told.get("data_assets") or ()
-        return tuple((str(a["id"]), str(a.get("mount") or "")) for a in some if a.get("id"))
+        some = _with_ids(at(told, "data_assets"))
+        return tuple((one["id"], str(one.get("mount") or "")) for one in some)
 
     return trail.ask(
         CODE_OCEAN,
@@ -76,6 +78,11 @@ def _attached_to(computation: str) -> tuple[tuple[str, str], ...]:
         call,
         lambda found: f"{len(found)} data assets",
     )
+
+
+def _with_ids(listed: Any) -> list[Mapping[str, Any]]:
+    """Give what can be asked for of a list in an answer, whatever else is in it."""
+    return [one for one in mappings(listed) if isinstance(one.get("id"), str) and one["id"]]
 
 
 def get(asset_id: str) -> AssetSummary:
