@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import difflib
 from collections.abc import Sequence
 
 import msgspec
 
-from aind_session.errors import InvalidFilterError
+from aind_session.errors import BadAnswerError, InvalidFilterError
 from aind_session.identifiers import DateRange, parse_dates
 from aind_session.lookup import trail
 from aind_session.lookup.questions import CODE_OCEAN
@@ -68,9 +69,10 @@ def summarise(raw: bytes) -> ComputationSummary:
     >>> summarise(b'{"id": "1d5c", "created": 1702613011, "state": "running"}').ended
     False
     """
-    try:
+    wire = None
+    with contextlib.suppress(msgspec.MsgspecError):
         wire = _wire.decode(raw)
-    except msgspec.MsgspecError:
+    if wire is None or not wire.id:
         # The lenient model knows every oddity.
         odd = decode_computation(raw)
         attached = [_Attached(one.id) for one in odd.data_assets or ()]
@@ -95,6 +97,14 @@ def summarise(raw: bytes) -> ComputationSummary:
     )
 
 
+def _summarise_or_tell(raw: bytes) -> ComputationSummary | None:
+    try:
+        return summarise(raw)
+    except BadAnswerError as error:
+        trail.logger.warning("Left out of the computations: %s", error)
+        return None
+
+
 def of_owner(
     capsule_or_pipeline_id: str, ttl_hash: int | None = None
 ) -> tuple[ComputationSummary, ...]:
@@ -110,7 +120,8 @@ def of_owner(
     """
 
     def call() -> tuple[ComputationSummary, ...]:
-        found = map(summarise, codeocean.list_computations(capsule_or_pipeline_id))
+        listed = codeocean.list_computations(capsule_or_pipeline_id)
+        found = (one for raw in listed if (one := _summarise_or_tell(raw)) is not None)
         return tuple(sorted(found, key=lambda c: (c.created, c.id)))
 
     return trail.ask(
