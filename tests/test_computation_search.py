@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,26 @@ def box() -> Iterator[Sandbox]:
     catalogue.add_computation({"id": "other", "created": DAY, "_capsule": "other-capsule"})
     with aind_session.sandbox(catalogue) as serving:
         yield serving
+
+
+def test_one_run_that_cannot_be_read_hides_no_other(
+    box: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    for odd in ({"id": None}, {"id": ""}):
+        box.catalogue.computations.append({"_capsule": PIPELINE, "created": DAY, **odd})
+    assert names() == NAMES
+    assert "without an ID" in caplog.text
+
+
+def test_times_that_are_no_numbers_are_served_too(box: Sandbox, tmp_path: Path) -> None:
+    for number, created in enumerate(("2024-05-01T00:00:00Z", None, float("inf"))):
+        odd = {"id": f"odd-{number}", "name": "odd", "_capsule": PIPELINE, "created": created}
+        box.catalogue.add_computation(odd)
+        box.catalogue.add_asset({"name": f"behavior_000001_2024-05-0{number + 1}_10-00-00"} | odd)
+    assert sorted(names()) == sorted([*NAMES, "odd", "odd", "odd"])
+    box.catalogue.save(tmp_path)
+    assert Catalogue.load(tmp_path).computations
+    assert len(aind_session.search_data_assets({"query": "odd", "sort_field": "created"})) == 3
 
 
 def names(**filters: Any) -> list[str]:

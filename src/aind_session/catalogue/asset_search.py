@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from aind_session.catalogue.format import Json
+from aind_session.catalogue.format import Json, number_of
 
 #: A query for a longer part of a name finds nothing.
 MAX_NAME_QUERY = 20
@@ -88,11 +88,14 @@ def _sorted(found: list[Json], body: Json) -> list[Json]:
     if order not in ("asc", "desc"):
         raise BadSearch(f"sort_order: {order!r} is neither asc nor desc")
     if key is None:
-        return sorted(found, key=lambda a: a.get("created") or 0, reverse=True)
+        return sorted(found, key=number_of, reverse=True)
     if key not in _SORTS:
         raise BadSearch(f"sort_field: {key!r} is none of {', '.join(_SORTS)}")
-    empty: Any = "" if key in ("name", "type") else 0
-    return sorted(found, key=lambda a: a.get(key) or empty, reverse=order == "desc")
+
+    def place(asset: Json) -> Any:
+        return str(asset.get(key) or "") if key in ("name", "type") else number_of(asset, key)
+
+    return sorted(found, key=place, reverse=order == "desc")
 
 
 def _query_tests(query: Any) -> list[Test]:

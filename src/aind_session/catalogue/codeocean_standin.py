@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from aind_session.catalogue import asset_search
-from aind_session.catalogue.format import Catalogue, Json
+from aind_session.catalogue.format import Catalogue, Json, number_of
 from aind_session.catalogue.front import Answer, Asked
 from aind_session.catalogue.launching import KNOWN_CAPSULES, USER, Launches
 from aind_session.catalogue.result_files import Files
@@ -241,7 +241,7 @@ class CodeOceanStandIn:
     def _list_computations(self, asked: Asked, capsule_id: str) -> list[Json]:
         self._capsule(capsule_id)
         listed = [c for c in self.catalogue.computations if c.get("_capsule") == capsule_id]
-        return [_public(c) for c in sorted(listed, key=lambda c: -int(c.get("created") or 0))]
+        return [_public(c) for c in sorted(listed, key=number_of, reverse=True)]
 
     def _search_capsules(self, asked: Asked) -> Json:
         body = _body(asked)

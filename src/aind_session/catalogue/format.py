@@ -249,12 +249,18 @@ def made_up_id(text: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, text))
 
 
+def number_of(entry: Json, key: str = "created") -> float:
+    """Give a number of an entry to sort by; 0 where it is none, as the services may tell it."""
+    number = entry.get(key)
+    return number if isinstance(number, int | float) and number == number else 0
+
+
 def _by_name(entry: Json) -> tuple[str, ...]:
     return tuple(str(entry.get(key) or "") for key in ("name", "location", "id", "_id"))
 
 
-def _by_created(entry: Json) -> tuple[str, int, str]:
-    return str(entry.get("_capsule") or ""), int(entry.get("created") or 0), str(entry.get("id"))
+def _by_created(entry: Json) -> tuple[str, float, str]:
+    return str(entry.get("_capsule") or ""), number_of(entry), str(entry.get("id"))
 
 
 def _by_key(entry: Json) -> tuple[str, str]:
@@ -315,11 +321,22 @@ def _read_lines(path: Path, needed: tuple[str, ...]) -> Iterator[Json]:
         try:
             entry = decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise CatalogueFormatError(f"{path}, line {number}: {error}") from None
+            if (odd := _with_no_numbers(line)) is None:
+                raise CatalogueFormatError(f"{path}, line {number}: {error}") from None
+            entry = odd
         for key in needed:
             if not isinstance(entry.get(key), str):
                 raise CatalogueFormatError(f'{path}, line {number}: "{key}" is missing or no text')
         yield entry
+
+
+def _with_no_numbers(line: bytes) -> Json | None:
+    """Read a line with NaN or Infinity in it, as some services tell and `save` writes them."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) else None
 
 
 def _dumps(entry: Json) -> str:
