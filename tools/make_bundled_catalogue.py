@@ -140,8 +140,9 @@ def add_others_of_676909(folder: Catalogue, raw_ids: dict[str, str]) -> None:
 def add_plain_result(
     folder: Catalogue, session_id: str, label: str, created: int, raw_id: str
 ) -> None:
-    """Add an internal result without files or record."""
+    """Add an internal result without record, of whose files there is the log of a good run."""
     name = f"{session_id}_{label}_{stamp(created)}"
+    folder.add_object(RESULTS_BUCKET, f"{invented_id('asset', name)}/output", "Done.\n")
     parts = SessionName.read(session_id)
     folder.add_asset(
         result_asset(
@@ -199,7 +200,11 @@ def add_alignments(folder: Catalogue, raw_ids: dict[str, str]) -> None:
                 "probes": [f"Probe{letter}" for letter in "ABCDEF"],
             },
             quality_control=quality_control(evaluations, "v1"),
-            processing=processing([("Spike sorting", {"sorter_name": "kilosort4"})], "v1"),
+            processing=processing(
+                [("Spike sorting", {"sorter_name": "kilosort4"})],
+                "v1",
+                epoch(SessionName.read(f"795555_{time}").start),
+            ),
         )
 
 

@@ -149,10 +149,10 @@ def resume_run(
     >>> with aind_session.sandbox() as box:
     ...     box.launches.files = {"output": "done", "result.csv": "1,2"}
     ...     sessions = aind_session.get_sessions(676909, platform="ecephys")
-    ...     report = sessions.run(pipeline, label="dlc-eye", state=path, wait=False)
+    ...     report = sessions.run(pipeline, label="lick-times", state=path, wait=False)
     ...     print(report.counts)
     ...     report = aind_session.resume_run(path, poll_seconds=0)
-    ...     print(report.counts, len(sessions[0].get_derived_data_assets("dlc-eye")))
+    ...     print(report.counts, len(sessions[0].get_derived_data_assets("lick-times")))
     {'running': 3}
     {'done': 3} 1
     >>> aind_session.read_run(path) == report
