@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
@@ -202,3 +203,30 @@ def test_no_secret_and_no_name_is_in_a_recording(
     for secret in (CANARY, AWS_KEY, "X-Amz-", box.token):
         assert secret not in text
     assert not re.search("Ada|ada@", text)
+
+
+def test_files_that_are_no_text_keep_their_bytes_and_no_secret(tmp_path: Path) -> None:
+    catalogue = Catalogue()
+    where = {"bucket": "aind-open-data"}
+    secret = f"token {CANARY} of a.person@alleninstitute.org at 30 \xb5m".encode("latin-1")
+    named = b'{"investigators": ["Ada Example"], "at": "30 \xb5m"}'
+    with aind_session.sandbox(catalogue) as box:
+        box.add_session(ID)
+        for name, content in (("notes.csv", secret), ("rig.json", named), ("x.csv", b"\xff\x00")):
+            text = base64.b64encode(content).decode()
+            box.catalogue.objects.append({**where, "key": f"{ID}/{name}", "base64": text})
+        made = record(ID, to=tmp_path)
+    kept = {
+        str(entry["key"]).rpartition("/")[2]: base64.b64decode(entry["base64"])
+        for entry in made.objects
+        if "base64" in entry
+    }
+    person = placeholder("a.person@alleninstitute.org")
+    assert kept["notes.csv"] == f"token *** of {person} at 30 \xb5m".encode("latin-1")
+    assert b"Ada Example" not in kept["rig.json"]
+    assert b"30 \xb5m" in kept["rig.json"]
+    assert kept["x.csv"] == b"\xff\x00"
+
+
+def test_secrets_are_hidden_in_keys_too(scrubber: Scrubber) -> None:
+    assert scrubber.entry({"runs": {f"with {CANARY}": 1}}) == {"runs": {"with ***": 1}}

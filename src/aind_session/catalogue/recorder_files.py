@@ -136,10 +136,13 @@ def _content(source: Source, path: str, size: int, scrubber: Scrubber) -> Json:
     except (storage.StorageAccessError, storage.StorageNotFoundError, FileNotFoundError):
         # Listed, and not readable, or gone by now.
         return {"size": size}
+    # Bytes that are no text come back as they were; what stands between them is scrubbed as well.
+    text = scrubber.file(path, content.decode("utf-8", "surrogateescape"))
     try:
-        return {"text": scrubber.file(path, content.decode())}
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(content).decode()}
+        text.encode()
+    except UnicodeEncodeError:
+        return {"base64": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()}
+    return {"text": text}
 
 
 def is_read(path: str) -> bool:

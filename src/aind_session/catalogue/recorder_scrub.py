@@ -108,7 +108,10 @@ class Scrubber:
         if isinstance(value, list):
             return [self._walk(each, is_person, found) for each in value]
         if isinstance(value, dict):
-            return {key: self._member(key, each, is_person, found) for key, each in value.items()}
+            return {
+                self._text(key): self._member(key, each, is_person, found)
+                for key, each in value.items()
+            }
         return value
 
     def _member(self, key: str, value: Any, is_person: bool, found: set[str]) -> Any:
