@@ -380,6 +380,16 @@ def test_what_was_not_recorded_is_told(box: Sandbox, tmp_path: Path) -> None:
             _ = aind_session.Session(OTHER).raw_data_asset
 
 
+def test_a_catalogue_without_a_folder_is_not_that_of_the_working_directory(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(ID, to=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with aind_session.sandbox(Catalogue()):
+        # With a warning, which would be an error, if it were taken for the recording.
+        assert aind_session.get_sessions(999902) == ()
+
+
 def test_what_was_recorded_and_is_not_there_is_no_gap(box: Sandbox, tmp_path: Path) -> None:
     record([999901, 999905], to=tmp_path)
     with aind_session.sandbox(tmp_path):

@@ -92,6 +92,9 @@ def is_recorded(what: str) -> bool:
 
 def _recorded(folder: str) -> dict[str, Any] | None:
     """Give what a recording says of itself; None where the catalogue is none."""
+    if not folder:
+        # Made by a program: the working directory, which may be a catalogue's, is not meant.
+        return None
     path = os.path.join(folder, HEADER)
     try:
         stamp = os.stat(path).st_mtime_ns
