@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -157,6 +158,16 @@ def test_many_sessions_are_told_by_their_days() -> None:
     names = [label.get_text() for label in ax.get_yticklabels()]
     assert 20 < len(names) <= plots.NAMED
     assert set(names) == {"2023-07-11"}
+
+
+def test_the_module_is_there_by_its_name() -> None:
+    code = (
+        "import aind_session, sys; print(aind_session.plots.__name__, 'matplotlib' in sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert said.split() == ["aind_session.plots", "False"]
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,8 +99,8 @@ _HOME = {
 
 # Modules that are there after `import aind_session` alone, though not offered by completion.
 _MODULES = frozenset(
-    {"errors", "extension", "extensions", "identifiers", "records", "search", "session", "sessions"}
-    | {"settings", "subject", "testing", "utils"}
+    {"errors", "extension", "extensions", "identifiers", "plots", "records", "search", "session"}
+    | {"sessions", "settings", "subject", "testing", "utils"}
 )
 
 __all__ = [*sorted(_HOME, key=lambda name: (not name.isupper(), name)), "__version__"]
