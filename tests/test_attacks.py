@@ -13,7 +13,7 @@ import aind_session
 from aind_session import Sandbox, Session, Sessions, Subject
 from aind_session.catalogue.invent import invent_cohort, invent_world
 from aind_session.errors import MissingAttributeError, ServiceError
-from aind_session.lookup import trail
+from aind_session.lookup import belonging, trail
 from aind_session.lookup.questions import Row
 from aind_session.services import pool
 from aind_session.services.cache import Cache, answers
@@ -221,6 +221,25 @@ class TestWhatIsKnown:
 
 def _rows_in(value: object) -> list[Row]:
     return [v for v in value if isinstance(v, Row)] if isinstance(value, tuple) else []
+
+
+def test_a_loop_over_a_large_subject_goes_through_its_assets_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with aind_session.sandbox(invent_cohort(1, 200, 3)):
+        sessions = aind_session.get_sessions(800_000)
+        compared: list[str] = []
+        real = belonging.session_of
+
+        def counting(name: str) -> object:
+            compared.append(name)
+            return real(name)
+
+        monkeypatch.setattr(belonging, "session_of", counting)
+        for session in sessions:
+            assert len(session.data_assets) == 3
+        # 600 assets, found by two searches, and 200 records.
+        assert len(compared) <= 2 * 600 + 200
 
 
 class TestTogether:

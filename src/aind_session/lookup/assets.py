@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from aind_session.identifiers import SessionID
 from aind_session.lookup import belonging, offline, questions, trail
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import CODE_OCEAN, DOCDB, GENERATIONS, Assets, Row, Rows
 from aind_session.services import pool
+from aind_session.services.cache import Key
 from aind_session.services.models import AssetSummary
+
+Named = TypeVar("Named", AssetSummary, Row)
+
+#: Assets or rows that are gone through in less time than it takes to look up how they are sorted.
+FEW = 20
 
 
 @dataclass(frozen=True)
@@ -62,32 +69,67 @@ def _of_spelling(session: SessionID, missing: str) -> Known:
     )
     assets = gaps.fill(CODE_OCEAN, outcomes[0], ())
     rows = [row for o in outcomes[1:] for row in gaps.fill(DOCDB, o, ())]
-    mine = [a for a in assets if _same(a.name, session)]
-    return Known(ascending(mine), tuple(r for r in rows if _same(r.name, session)), gaps)
-
-
-def _same(name: str, session: SessionID) -> bool:
-    found = belonging.session_of(name)
-    return found is not None and found.id == session.id
+    return Known(ascending(assets), tuple(rows), gaps)
 
 
 def _assets_of(session: SessionID) -> Assets:
     """Search a session's assets: among its subject's, where these are known, else by name."""
     subject = session.subject_id
-    searches = (("assets by text", subject), ("assets by field", subject))
-    if all(trail.peek(CODE_OCEAN, search) is not None for search in searches):
-        return (*questions.assets_by_text(subject), *questions.assets_by_field([subject]))
+    by_text, by_field = ("assets by text", subject), ("assets by field", subject)
+    if all(trail.peek(CODE_OCEAN, search) is not None for search in (by_text, by_field)):
+        return (
+            *_of(session, CODE_OCEAN, by_text, questions.assets_by_text(subject)),
+            *_of(session, CODE_OCEAN, by_field, questions.assets_by_field([subject])),
+        )
     beginning = session.id[: questions.NAME_QUERY_LENGTH]
     if f"{subject}_" in beginning:
-        return questions.assets_by_name(beginning)
+        by_name = ("assets by name", beginning)
+        return _of(session, CODE_OCEAN, by_name, questions.assets_by_name(beginning))
     # The query's length cuts the subject off: the whole subject is found with as many requests.
-    return questions.assets_by_text(subject)
+    return _of(session, CODE_OCEAN, by_text, questions.assets_by_text(subject))
 
 
 def _rows_of(generation: str, session: SessionID) -> Rows:
-    if questions.known_rows(generation, session.subject_id) is not None:
-        return questions.rows_of_subjects(generation, [session.subject_id])
-    return questions.rows_of_session(generation, session.id)
+    subject = session.subject_id
+    if questions.known_rows(generation, subject) is not None:
+        rows = questions.rows_of_subjects(generation, [subject])
+        return _of(session, DOCDB, ("rows of subject", generation, subject), rows)
+    rows = questions.rows_of_session(generation, session.id)
+    return _of(session, DOCDB, ("rows of session", generation, session.id), rows)
+
+
+class _Sorted(Generic[Named]):
+    """An answer, sorted by the session in each name."""
+
+    # Without a `__dict__`: what it refers to is weighed with the answer itself.
+    __slots__ = ("answer", "by_id")
+
+    def __init__(self, answer: tuple[Named, ...]) -> None:
+        self.answer: tuple[Named, ...] = answer
+        by_id: dict[str, list[Named]] = {}
+        for one in answer:
+            session = belonging.session_of(one.name)
+            if session is not None:
+                by_id.setdefault(session.id, []).append(one)
+        self.by_id: dict[str, tuple[Named, ...]] = {i: tuple(some) for i, some in by_id.items()}
+
+
+def _of(
+    session: SessionID, service: str, question: Key, answer: tuple[Named, ...]
+) -> tuple[Named, ...]:
+    """Give what of an answer is a session's.
+
+    A long answer is sorted once: a loop over a subject's sessions would else go through all of
+    the subject's assets for each of them.
+    """
+    if len(answer) <= FEW:
+        return _Sorted(answer).by_id.get(session.id, ())
+    key = ("by session", *question)
+    kept: _Sorted[Named] | None = trail.peek(service, key)
+    if kept is None or kept.answer is not answer:
+        kept = _Sorted(answer)
+        trail.learn(service, key, kept)
+    return kept.by_id.get(session.id, ())
 
 
 def _other_spelling(session: SessionID, missing: str) -> Known | None:
@@ -97,11 +139,7 @@ def _other_spelling(session: SessionID, missing: str) -> Known | None:
     if other is None:
         return None
     trail.tell("Nothing is known as %s: its other spelling %s is used", session.id, other.id)
-    return Known(
-        tuple(a for a in known.assets if _same(a.name, other)),
-        tuple(r for r in known.rows if _same(r.name, other)),
-        known.gaps,
-    )
+    return by_session(known.assets, known.rows, known.gaps)[other]
 
 
 def spelled_otherwise(session: SessionID, among: Iterable[SessionID]) -> SessionID | None:

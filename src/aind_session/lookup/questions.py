@@ -55,6 +55,8 @@ def assets_by_text(subject_id: str) -> Assets:
 
 def assets_by_field(subject_ids: Sequence[str]) -> Assets:
     """Search data assets by the custom field `subject id`, for several subjects at once."""
+    if len(subject_ids) == 1:
+        return _ask_field(subject_ids, ("assets by field", *subject_ids), None)
     unknown = [s for s in subject_ids if trail.peek(CODE_OCEAN, ("assets by field", s)) is None]
     found: dict[str, list[AssetSummary]] = {}
     if len(unknown) > 1:
@@ -69,7 +71,7 @@ def assets_by_field(subject_ids: Sequence[str]) -> Assets:
     return tuple(asset for some in (*found.values(), *rest) for asset in some)
 
 
-def _ask_field(subject_ids: list[str], key: tuple[str, ...], seconds: float | None) -> Assets:
+def _ask_field(subject_ids: Sequence[str], key: tuple[str, ...], seconds: float | None) -> Assets:
     whose = repr(subject_ids[0]) if len(subject_ids) == 1 else f"one of {len(subject_ids)}"
     return trail.ask(
         CODE_OCEAN,
@@ -180,6 +182,8 @@ def rows_of_session(generation: str, session_id: str) -> Rows:
 
 def rows_of_subjects(generation: str, subject_ids: Sequence[str]) -> Rows:
     """Ask for a few fields of every record of some subjects, by subject or by name."""
+    if len(subject_ids) == 1:
+        return _ask_rows(generation, subject_ids, None)
     unknown = [s for s in subject_ids if known_rows(generation, s) is None]
     found: dict[str, list[Row]] = {}
     if len(unknown) > 1:
