@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -237,3 +239,51 @@ def test_a_number_that_is_none_leaves_the_default(
 ) -> None:
     monkeypatch.setenv("AIND_SESSION_TIMEOUT", value)
     assert settings.current().timeout_docdb == seconds
+
+
+class TestOddSurroundings:
+    @pytest.mark.parametrize("number", ["inf", "nan", "-inf", "1e999", "many"])
+    def test_a_number_without_end_leaves_the_default(
+        self, monkeypatch: pytest.MonkeyPatch, number: str
+    ) -> None:
+        names = ("CACHE_SECONDS", "TIMEOUT", "ATTEMPTS")
+        for name in names:
+            monkeypatch.delenv(f"AIND_SESSION_{name}", raising=False)
+        default = settings.current()
+        for name in names:
+            monkeypatch.setenv(f"AIND_SESSION_{name}", number)
+        assert settings.current() == default
+
+    def test_a_home_that_cannot_be_found_or_read(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        def nowhere() -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(Path, "home", nowhere)
+        settings.forget()
+        assert settings.current().attempts
+
+        # As another user's home folder answers, for which this process is no owner.
+        real = os.stat
+
+        def closed(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if str(path).startswith(str(tmp_path)):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *args, **kwargs)
+
+        monkeypatch.setattr(Path, "home", lambda: tmp_path)
+        monkeypatch.setattr(os, "stat", closed)
+        monkeypatch.setattr(Path, "stat", lambda self, **kwargs: closed(self, **kwargs))
+        settings.forget()
+        assert settings.current().attempts
+
+    def test_a_working_directory_that_was_deleted(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        def gone() -> Path:
+            raise FileNotFoundError(2, "No such file or directory")
+
+        monkeypatch.setattr(Path, "cwd", gone)
+        settings.forget()
+        assert settings.current().attempts

@@ -24,6 +24,7 @@ variable whose value looks like a token.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import time
@@ -263,27 +264,34 @@ def _sources() -> Iterator[tuple[str, Mapping[str, str]]]:
 
 def _env_files() -> Iterator[Path]:
     """Yield the `.env` files: working directory, its parents to the project's root, home."""
-    here = Path.cwd()
-    home = Path.home()
+    here, home = _path_of(Path.cwd), _path_of(Path.home)
     seen: set[Path] = set()
-    for folder in (here, *here.parents):
+    for folder in (here, *here.parents) if here is not None else ():
         # The project's root is the first folder with one of these; a file above it belongs to
         # somebody else. Without a root only the working directory itself is looked at.
         candidate = folder / ".env"
-        if candidate not in seen and candidate.is_file():
+        if candidate not in seen and os.path.isfile(candidate):
             seen.add(candidate)
             yield candidate
-        if folder == home or any((folder / name).exists() for name in (".git", "pyproject.toml")):
+        if folder == home or _is_root(folder):
             break
-        if folder == here and not _inside_project(here):
+        if folder == here and not any(map(_is_root, here.parents)):
             break
-    if (home / ".env") not in seen and (home / ".env").is_file():
+    if home is not None and (home / ".env") not in seen and os.path.isfile(home / ".env"):
         yield home / ".env"
 
 
-def _inside_project(here: Path) -> bool:
-    roots = (".git", "pyproject.toml")
-    return any((folder / name).exists() for folder in here.parents for name in roots)
+def _path_of(find: Callable[[], Path]) -> Path | None:
+    """Give a folder; None where it was deleted, or where a container's user has none."""
+    try:
+        return find()
+    except (OSError, RuntimeError):
+        return None
+
+
+def _is_root(folder: Path) -> bool:
+    # `os.path`, which a folder that may not be read does not stop: `Path.exists` raises.
+    return any(os.path.exists(folder / name) for name in (".git", "pyproject.toml"))
 
 
 _parsed: dict[Path, tuple[tuple[int, int], dict[str, str]]] = {}
@@ -346,9 +354,10 @@ def _find(
 def _number(sources: list[tuple[str, Mapping[str, str]]], name: str, default: float) -> float:
     def clean(text: str) -> float:
         try:
-            return max(0.0, float(text))
+            number = float(text)
         except ValueError:
             return default
+        return max(0.0, number) if math.isfinite(number) else default
 
     return _find(sources, name, default, clean).value
 
