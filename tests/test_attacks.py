@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 import aind_session
 from aind_session import Sandbox, Session, Sessions, Subject
 from aind_session.catalogue.invent import invent_cohort, invent_world
-from aind_session.errors import MissingAttributeError, ServiceError
+from aind_session.errors import InvalidFilterError, MissingAttributeError, ServiceError
 from aind_session.lookup import belonging, trail
 from aind_session.lookup.questions import Row
 from aind_session.services import pool
@@ -267,3 +268,19 @@ class TestTogether:
         box.fail(service="docdb", path="aggregate", status=413, times=None)
         box.fail(service="docdb", path="find", status=413, times=1)
         assert session.docdb.subject_id == "800000"
+
+
+def test_the_logger_is_silent_where_nobody_listens() -> None:
+    # Else Python itself would write warnings to the terminal.
+    handlers = logging.getLogger("aind_session").handlers
+    assert any(isinstance(handler, logging.NullHandler) for handler in handlers)
+
+
+@pytest.mark.parametrize("columns", ["id", ["id", 3], [None], {"id": 1, "nothing": 2}])
+def test_columns_that_are_none(sandbox: Sandbox, columns: Any) -> None:
+    if columns == "id":
+        # One name alone is meant as such, not as its letters.
+        assert list(MANY[:2].to_pandas(columns).columns) == ["id"]
+        return
+    with pytest.raises(InvalidFilterError, match="column"):
+        MANY[:2].to_pandas(columns)

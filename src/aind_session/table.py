@@ -173,7 +173,7 @@ def table(sessions: Sequence[SessionID], columns: Iterable[str] | None) -> dict[
     InvalidFilterError
         There is no such column (a `ValueError`).
     """
-    names = list(CHEAP if columns is None else columns)
+    names = [columns] if isinstance(columns, str) else list(CHEAP if columns is None else columns)
     costs = {_cost(name) for name in names}
     lines = _lines(sessions, costs)
     result: dict[str, list[Any]] = {}
@@ -195,6 +195,8 @@ def table(sessions: Sequence[SessionID], columns: Iterable[str] | None) -> dict[
 
 
 def _cost(name: str) -> str:
+    if not isinstance(name, str):
+        raise InvalidFilterError(f"{name!r} is no name of a column.")
     if name in ("derived", "results") or name.startswith(("derived:", "result:")):
         return "assets"
     if name not in COLUMNS:
