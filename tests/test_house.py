@@ -34,6 +34,7 @@ FLOORS = [
     "derived",
     "plugins",
     "extension",
+    "value",
     "derived",
     "subject",
     "session",

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import importlib
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from aind_session import extension
 from aind_session.identifiers import (
@@ -17,6 +14,7 @@ from aind_session.identifiers import (
     parse_session_id,
     time_record,
 )
+from aind_session.value import Value, told_by_getattr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,30 +29,8 @@ if TYPE_CHECKING:
     from aind_session.extensions.lims import LimsExtension
     from aind_session.subject import Subject
 
-T = TypeVar("T")
 
-_raised = threading.local()
-
-
-def _told_by_getattr(look: Callable[[Session], T]) -> Callable[[Session], T]:
-    """Keep what a property raises for `__getattr__`, which Python calls in place of raising it."""
-
-    @functools.wraps(look)
-    def look_up(session: Session) -> T:
-        try:
-            return look(session)
-        except AttributeError as error:
-            _raised.last = look.__name__, error
-            raise
-
-    return look_up
-
-
-# The class is a value of one slot: parsing is all that making one costs.
-_set = object.__setattr__
-
-
-class Session:
+class Session(Value):
     """A session by its ID; whatever else is known of it is looked up when asked for.
 
     Two objects are equal when they refer to the same session ID, however they were made. They sort
@@ -81,10 +57,9 @@ class Session:
     '676909'
     """
 
-    __slots__ = ("__weakref__", "_id", "_namespaces")
+    __slots__ = ()
 
     _id: SessionID
-    _namespaces: dict[str, Any] | None
 
     if TYPE_CHECKING:
         # The built-in namespaces, for editors and type checkers.
@@ -93,66 +68,7 @@ class Session:
         lims: LimsExtension
 
     def __init__(self, session_id: object) -> None:
-        _set(self, "_id", parse_session_id(session_id))
-        _set(self, "_namespaces", None)
-
-    # -- the value ---------------------------------------------------------------------------------
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._id.id!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return self._id.id == other._id.id if isinstance(other, Session) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._id.id)
-
-    def __lt__(self, other: Session) -> bool:
-        return self._id.id < other._id.id if isinstance(other, Session) else NotImplemented
-
-    def __le__(self, other: Session) -> bool:
-        return self._id.id <= other._id.id if isinstance(other, Session) else NotImplemented
-
-    def __gt__(self, other: Session) -> bool:
-        return self._id.id > other._id.id if isinstance(other, Session) else NotImplemented
-
-    def __ge__(self, other: Session) -> bool:
-        return self._id.id >= other._id.id if isinstance(other, Session) else NotImplemented
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a Session cannot be changed: {name!r} was not set")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a Session cannot be changed: {name!r} was not deleted")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._id.id,)
-
-    def __copy__(self) -> Session:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
-        return self
-
-    def __dir__(self) -> list[str]:
-        names = {name for name in dir(type(self)) if not name.startswith("_")}
-        return sorted(names | set(extension.names(type(self))))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        if _on_class(type(self), name):
-            # An attribute raised AttributeError and Python came here: what it said stands.
-            raised: tuple[str, AttributeError] | None = getattr(_raised, "last", None)
-            _raised.last = None
-            if raised is not None and raised[0] == name:
-                raise raised[1]
-        return extension.find_plugin(self, name)
-
-    def _repr_html_(self) -> str:
-        # A dotted path: how things look stands on a higher floor.
-        html: str = importlib.import_module("aind_session.display").session_html(self)
-        return html
+        super().__init__(parse_session_id(session_id))
 
     # -- the name ----------------------------------------------------------------------------------
 
@@ -228,7 +144,7 @@ class Session:
         return decode_assets(asset.raw for asset in assets.session_assets(self._id))
 
     @property
-    @_told_by_getattr
+    @told_by_getattr
     def raw_data_asset(self) -> DataAsset:
         """The raw data asset; the newest, where there are several.
 
@@ -245,7 +161,7 @@ class Session:
         return decode_asset(facts.raw_asset(self._id).raw)
 
     @property
-    @_told_by_getattr
+    @told_by_getattr
     def raw_data_dir(self) -> UPath:
         """Folder of the raw files, in S3.
 
@@ -273,7 +189,7 @@ class Session:
         return folders.is_uploaded(self._id)
 
     @property
-    @_told_by_getattr
+    @told_by_getattr
     def modalities(self) -> tuple[str, ...]:
         """Names of the modality folders among the raw files, sorted.
 
@@ -355,13 +271,11 @@ class Session:
         """Forget what is known of this session, and the searches for its subject."""
         from aind_session.lookup import freshness
 
-        _set(self, "_namespaces", None)
+        self._forget_namespaces()
         freshness.forget(self._id)
 
 
-def _on_class(cls: type, name: str) -> bool:
-    return any(name in base.__dict__ for base in cls.__mro__)
-
+Session._kind = Session
 
 extension.attach_builtin(
     Session,

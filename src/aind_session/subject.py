@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aind_session import extension
 from aind_session.identifiers import parse_subject_id
+from aind_session.value import Value
 
 if TYPE_CHECKING:
     from codeocean.data_asset import DataAsset
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
     from aind_session.extensions.neuroglancer import NeuroglancerExtension
     from aind_session.sessions import Sessions
 
-_set = object.__setattr__
 
-
-class Subject:
+class Subject(Value):
     """A subject by its ID.
 
     Parameters
@@ -42,10 +41,9 @@ class Subject:
     4
     """
 
-    __slots__ = ("__weakref__", "_id", "_namespaces")
+    __slots__ = ()
 
     _id: str
-    _namespaces: dict[str, Any] | None
 
     if TYPE_CHECKING:
         docdb: SubjectDocDB
@@ -53,49 +51,7 @@ class Subject:
         ibl_data_converter: IBLDataConverterExtension
 
     def __init__(self, subject_id: object) -> None:
-        _set(self, "_id", parse_subject_id(subject_id))
-        _set(self, "_namespaces", None)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._id!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return self._id == other._id if isinstance(other, Subject) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._id)
-
-    def __lt__(self, other: Subject) -> bool:
-        return self._id < other._id if isinstance(other, Subject) else NotImplemented
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a Subject cannot be changed: {name!r} was not set")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a Subject cannot be changed: {name!r} was not deleted")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._id,)
-
-    def __copy__(self) -> Subject:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Subject:
-        return self
-
-    def __dir__(self) -> list[str]:
-        names = {name for name in dir(type(self)) if not name.startswith("_")}
-        return sorted(names | set(extension.names(type(self))))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return extension.find_plugin(self, name)
-
-    def _repr_html_(self) -> str:
-        # A dotted path: how things look stands on a higher floor.
-        html: str = importlib.import_module("aind_session.display").subject_html(self)
-        return html
+        super().__init__(parse_subject_id(subject_id))
 
     @property
     def id(self) -> str:
@@ -132,9 +88,11 @@ class Subject:
         """Forget what is known of this subject and its sessions."""
         from aind_session.lookup import freshness
 
-        _set(self, "_namespaces", None)
+        self._forget_namespaces()
         freshness.forget_subject(self._id)
 
+
+Subject._kind = Subject
 
 _EXTENSIONS = "aind_session.extensions"
 
