@@ -14,7 +14,17 @@ import pytest
 
 import aind_session
 from aind_session.catalogue import Sandbox
-from cli_calls import ANSI, COMMAND, SESSION, Done, Here, environment, error_of, running_here
+from cli_calls import (
+    ANSI,
+    COMMAND,
+    SESSION,
+    Done,
+    Here,
+    call,
+    environment,
+    error_of,
+    running_here,
+)
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 
@@ -56,6 +66,20 @@ def test_an_output_that_is_full(box: Sandbox) -> None:
     line, _ = error_of(done)
     assert "No space left" in line
     assert "fault" not in line
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize(
+    "arguments", [("show", SESSION), ("list", "676909"), ("list", "676909", "--csv")]
+)
+def test_what_the_output_cannot_write_is_spelled_out(
+    box: Sandbox, encoding: str, arguments: tuple[str, ...]
+) -> None:
+    record = next(r for r in box.catalogue.docdb_v1 if r["name"] == SESSION)
+    record["data_description"]["project_name"] = "Projekt 日本"
+    done = call(*arguments, env={"PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"Projekt \u65e5\u672c" in done.stdout
 
 
 def test_what_a_service_says_moves_no_cursor(box: Sandbox, here: Here) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -63,6 +64,9 @@ def _settle_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    # Names have letters that a pipe's encoding may not have: most, on Windows.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Some environments say so of an unknown width: nothing at all would be shown.
     if not os.environ.get("COLUMNS", "-").strip("0 "):
         del os.environ["COLUMNS"]
