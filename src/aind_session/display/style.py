@@ -25,8 +25,8 @@ overflow-x:auto;font-size:13px;line-height:1.45;text-align:left;box-sizing:borde
 .aind-session table{border-collapse:collapse;margin:.4em 0 0;border:0;font-size:inherit;
 color:inherit;background:none;width:auto;display:table}
 .aind-session th,.aind-session td{text-align:left;vertical-align:baseline;
-
-padding:.12em .9em .12em 0;border:0;background:none;color:inherit;font-size:inherit;white-space:normal;max-width:none}
+padding:.12em .9em .12em 0;border:0;background:none;color:inherit;
+font-size:inherit;white-space:normal;max-width:none}
 .aind-session th{font-weight:600;opacity:.75}
 .aind-session thead th{border-bottom:1px solid rgba(128,128,128,.4)}
 .aind-session tr,.aind-session tr:hover,.aind-session tr:nth-child(even){background:none}
