@@ -61,8 +61,8 @@ def get_sessions(
     ------
     InvalidFilterError
         A filter has a value that can match nothing (a `ValueError`), with a suggestion.
-    ServiceError, CredentialsError
-        No service answered.
+    ServiceError
+        Nothing was found, and a service did not answer that may know of some.
 
     Warns
     -----

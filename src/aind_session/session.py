@@ -136,7 +136,7 @@ class Session(Value):
         CredentialsError
             There is no Code Ocean token, or it was refused (`KeyError`, `ValueError`).
         ServiceError
-            Code Ocean did not answer.
+            Code Ocean did not answer; or nothing was found, and DocDB, which links some, did not.
         """
         from aind_session.lookup import assets
         from aind_session.services.models import decode_assets
