@@ -230,3 +230,22 @@ def test_files_that_are_no_text_keep_their_bytes_and_no_secret(tmp_path: Path) -
 
 def test_secrets_are_hidden_in_keys_too(scrubber: Scrubber) -> None:
     assert scrubber.entry({"runs": {f"with {CANARY}": 1}}) == {"runs": {"with ***": 1}}
+
+
+def test_a_file_that_cannot_be_scrubbed_breaks_no_recording(tmp_path: Path) -> None:
+    nested = '{"investigator": "Ada Example", "a": ' + '{"a": ' * 480 + "1" + "}" * 481
+    halved = r'{"owner": "Ada Example", "half": "\ud800"}'
+    catalogue = Catalogue()
+    with aind_session.sandbox(catalogue) as box:
+        box.add_session(ID, sorted_by="kilosort4")
+        for run in catalogue.computations:
+            run["_files"] = {"x.json": nested, "output": "fine"}
+        for name, text in (("rig.json", nested), ("session.json", halved)):
+            catalogue.add_object("aind-open-data", f"{ID}/{name}", text)
+        made = record(ID, to=tmp_path)
+    kept = {str(entry["key"]).rpartition("/")[2]: entry for entry in made.objects}
+    assert kept["rig.json"]["size"] == len(nested)
+    assert json.loads(base64.b64decode(kept["session.json"]["base64"]))["half"] == "?"
+    assert made.computations
+    assert {run["_files"]["output"] for run in made.computations} == {"fine"}
+    assert "Ada" not in "".join(path.read_text() for path in tmp_path.iterdir())

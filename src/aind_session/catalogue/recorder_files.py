@@ -137,12 +137,30 @@ def _content(source: Source, path: str, size: int, scrubber: Scrubber) -> Json:
         # Listed, and not readable, or gone by now.
         return {"size": size}
     # Bytes that are no text come back as they were; what stands between them is scrubbed as well.
-    text = scrubber.file(path, content.decode("utf-8", "surrogateescape"))
+    text = _scrubbed(scrubber, path, content.decode("utf-8", "surrogateescape"))
+    if text is None:
+        return {"size": size}
     try:
         text.encode()
     except UnicodeEncodeError:
-        return {"base64": base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()}
+        return {"base64": base64.b64encode(_in_bytes(text)).decode()}
     return {"text": text}
+
+
+def _scrubbed(scrubber: Scrubber, path: str, text: str) -> str | None:
+    """Scrub a file's text; None where it is nested too deep to be sure of all that is in it."""
+    try:
+        return scrubber.file(path, text)
+    except RecursionError:
+        return None
+
+
+def _in_bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        # Half a letter, which JSON can spell out and UTF-8 cannot.
+        return text.encode("utf-8", "replace")
 
 
 def is_read(path: str) -> bool:
@@ -170,7 +188,7 @@ def results(computation_id: str, scrubber: Scrubber) -> dict[str, str | None]:
             content = codeocean.read_result_file(computation_id, name)
         except (codeocean.CodeOceanNotFoundError, codeocean.ClosedAssetError):
             return None
-        return scrubber.file(name, content.decode("utf-8", "replace"))
+        return _scrubbed(scrubber, name, content.decode("utf-8", "replace"))
 
     texts = pool.gather(*(partial(read, *item) for item in items))
     names = (f"{name}/" if is_folder else name for name, is_folder, _ in items)
