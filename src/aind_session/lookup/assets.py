@@ -154,19 +154,34 @@ def spelled_otherwise(session: SessionID, among: Iterable[SessionID]) -> Session
     return others.pop() if len(others) == 1 else None
 
 
+#: From so many subjects on they are searched for together.
+MANY = 30
+#: Subjects named in one search.
+NAMED_AT_ONCE = 25
+
+
 def of_subjects(
     subject_ids: Sequence[str], missing: str, gaps: Gaps | None = None
 ) -> dict[str, Known]:
-    """Gather assets and rows of several subjects: one search each, and three for all of them."""
+    """Gather assets and rows of several subjects: one search each, and three for all of them.
+
+    Many subjects are searched for by name together, where Code Ocean is seen to do so.
+    """
     gaps = Gaps(missing) if gaps is None else gaps
+    many = len(subject_ids) > MANY
     outcomes = pool.outcomes(
         lambda: questions.assets_by_field(subject_ids),
         *(lambda g=g: questions.rows_of_subjects(g, subject_ids) for g in GENERATIONS),
-        *(lambda s=s: questions.assets_by_text(s) for s in subject_ids),
+        *([lambda: _learn_by_names(subject_ids)] if many else ()),
+        *(lambda s=s: questions.assets_by_text(s) for s in (() if many else subject_ids)),
     )
     by_field = gaps.fill(CODE_OCEAN, outcomes[0], ())
     rows = [row for o in outcomes[1:3] for row in gaps.fill(DOCDB, o, ())]
-    by_text = [a for o in outcomes[3:] for a in gaps.fill(CODE_OCEAN, o, ())]
+    texts = () if many else outcomes[3:]
+    if many and not gaps:
+        # What was not found together, or could not be checked, is searched for one by one.
+        texts = pool.outcomes(*(lambda s=s: questions.assets_by_text(s) for s in subject_ids))
+    by_text = [a for o in texts for a in gaps.fill(CODE_OCEAN, o, ())]
     assets_of: dict[str, list[AssetSummary]] = {s: [] for s in subject_ids}
     rows_of: dict[str, list[Row]] = {s: [] for s in subject_ids}
     for asset in (*by_field, *by_text):
@@ -174,6 +189,36 @@ def of_subjects(
     for row in rows:
         rows_of.get(belonging.subject_of_row(row), []).append(row)
     return {s: Known(ascending(assets_of[s]), tuple(rows_of[s]), gaps) for s in subject_ids}
+
+
+def _learn_by_names(subject_ids: Sequence[str]) -> None:
+    """Search for many subjects by name together, and keep what is seen to be whole for each.
+
+    That one field named several times means "or" is documented; that a long query was seen to find
+    nothing is known, too. So the answer is checked against the custom field: a part of the subjects
+    counts as found only if every asset that the field tells, and the name as well, is in it, for
+    two subjects at least. Free text would find no more that belongs to a subject: that is told by
+    the name or the field.
+    """
+    unknown = [s for s in subject_ids if trail.peek(CODE_OCEAN, ("assets by text", s)) is None]
+    parts = [unknown[i : i + NAMED_AT_ONCE] for i in range(0, len(unknown), NAMED_AT_ONCE)]
+    by_field, *named = pool.gather(
+        lambda: questions.assets_by_field(subject_ids),
+        *(lambda p=p: questions.assets_by_names(p) for p in parts),
+    )
+    for part, found in zip(parts, named, strict=True):
+        ids = {asset.id for asset in found}
+        expected = {
+            subject_id: {asset.id for asset in by_field if subject_id in asset.name}
+            for subject_id in part
+        }
+        told = [some for some in expected.values() if some]
+        if len(told) < 2 or not all(some <= ids for some in told):
+            trail.tell("A search for %d subjects together is not trusted", len(part))
+            continue
+        for subject_id in part:
+            mine = tuple(a for a in found if subject_id.lower() in a.name.lower())
+            trail.learn(CODE_OCEAN, ("assets by text", subject_id), mine)
 
 
 def by_session(some: Assets, rows: Sequence[Row], gaps: Gaps) -> dict[SessionID, Known]:

@@ -53,6 +53,19 @@ def assets_by_text(subject_id: str) -> Assets:
     )
 
 
+def assets_by_names(subject_ids: Sequence[str]) -> Assets:
+    """Search data assets named after one of some subjects: the same field twice means "or"."""
+    query = " ".join(f"name:{subject_id}" for subject_id in subject_ids)
+    return trail.ask(
+        CODE_OCEAN,
+        f"data assets named after one of {len(subject_ids)} subjects",
+        ("assets by names", *subject_ids),
+        lambda: codeocean.search_assets(query=query, archived=False),
+        count_assets,
+        seconds=0.0,
+    )
+
+
 def assets_by_field(subject_ids: Sequence[str]) -> Assets:
     """Search data assets by the custom field `subject id`, for several subjects at once."""
     if len(subject_ids) == 1:

@@ -1,0 +1,74 @@
+"""Many subjects at once: found as each would be alone, with few requests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import aind_session
+from aind_session import PartialAnswerWarning
+from aind_session.catalogue import Catalogue
+from aind_session.catalogue.front import Answer, Asked
+from aind_session.catalogue.invent import invent_cohort, invent_world
+from aind_session.lookup.assets import MANY
+from aind_session.services.clock import use_clock
+from loopback import FakeClock
+
+
+def _subjects(cohort: Catalogue) -> list[str]:
+    return sorted({str(r["subject"]["subject_id"]) for r in cohort.docdb_v1})
+
+
+def test_a_world_of_many_subjects_is_found_whole() -> None:
+    catalogue, truth = invent_world(31, 420)
+    assert len(truth.subjects) > MANY
+    with aind_session.sandbox(catalogue):
+        found = aind_session.get_sessions(truth.subjects).prefetch()
+        expected = {s for subject in truth.subjects.values() for s in subject.sessions}
+        assert {s.id for s in found} == expected
+        for session in found:
+            of = truth.sessions[session.id]
+            assert {a.id for a in session.data_assets} - of.listed_but_closed == of.assets
+
+
+def test_a_table_of_two_thousand_named_sessions() -> None:
+    cohort = invent_cohort(n_subjects=200, sessions_per_subject=10, assets_per_session=2)
+    with aind_session.sandbox(cohort) as box:
+        sessions = aind_session.get_sessions(_subjects(cohort))
+        assert sessions.to_pandas().shape[0] == 2000
+        assert box.count() <= 60
+        assert [len(s.data_assets) for s in sessions] == [2] * 2000
+        assert box.count() <= 60
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_service_that_does_not_search_together_is_asked_one_by_one(kept: int) -> None:
+    """The service finds nothing for several names, or what the first of them has."""
+    cohort = invent_cohort(n_subjects=40, sessions_per_subject=2, assets_per_session=2)
+    with aind_session.sandbox(cohort) as box:
+        stand_in = box._gate.services["codeocean"]
+
+        def literal(asked: Asked) -> Answer:
+            body = json.loads(asked.body or b"{}")
+            names = body.get("query", "").split("name:")
+            if len(names) > 2:
+                if not kept:
+                    return Answer(200, b'{"results": [], "has_more": false}', {})
+                asked.body = json.dumps({**body, "query": f"name:{names[1].strip()}"}).encode()
+            return stand_in(asked)
+
+        box._gate.services = {**box._gate.services, "codeocean": literal}
+        sessions = aind_session.get_sessions(_subjects(cohort))
+        assert len(sessions) == 80
+        assert [len(s.data_assets) for s in sessions] == [2] * 80
+        assert box.count("codeocean") > 40
+
+
+def test_with_code_ocean_down_it_is_not_asked_for_each() -> None:
+    cohort = invent_cohort(n_subjects=40, sessions_per_subject=2, assets_per_session=2)
+    with aind_session.sandbox(cohort) as box, box.down("codeocean"), use_clock(FakeClock()):
+        with pytest.warns(PartialAnswerWarning, match="Code Ocean"):
+            sessions = aind_session.get_sessions(_subjects(cohort))
+        assert len(sessions) == 80
+        assert box.count("codeocean") < 40
