@@ -206,6 +206,13 @@ class TestWhatIsKnown:
             assert "DocDB: records of subject 123456 (v2) -> 0 records (known already)" in asked
             assert f"S3: list s3://aind-open-data/{nobody.id}/ -> not there" in asked
 
+    def test_an_error_tells_each_answer_once(self, sandbox: Sandbox) -> None:
+        with pytest.raises(MissingAttributeError) as caught:
+            _ = Session("ecephys_676909_2033-01-01_10-00-00").raw_data_dir
+        asked = [line.rsplit(" (", 1)[0] for line in caught.value.trail if " -> " in line]
+        assert len(asked) > 8
+        assert sorted(asked) == sorted(set(asked))
+
     def test_rows_of_many_subjects_are_kept_once(self) -> None:
         with aind_session.sandbox(invent_cohort(20, 20, 1)):
             aind_session.get_sessions(range(800_000, 800_020)).to_pandas()

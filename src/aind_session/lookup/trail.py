@@ -54,6 +54,16 @@ class Trail:
     what: str
     at: float = field(default_factory=time.time)
     steps: list[Step] = field(default_factory=list)
+    _said: set[tuple[str, str, str]] = field(default_factory=set, repr=False, compare=False)
+
+    def add(self, step: Step) -> None:
+        """Add a step; one that only looks again at what this trail tells already is left out."""
+        # Kept in a set: the trail of a cohort's lookup has thousands of steps.
+        said = (step.service, step.question, step.answer)
+        if step.known and said in self._said:
+            return
+        self._said.add(said)
+        self.steps.append(step)
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -141,7 +151,7 @@ def tell(message: str, *args: object) -> None:
 def _add(step: Step) -> None:
     trail = _current.get()
     if trail is not None:
-        trail.steps.append(step)
+        trail.add(step)
 
 
 def ask(
