@@ -90,5 +90,6 @@ def _unknown(what: str, value: str, known: Iterable[str]) -> InvalidFilterError:
     by_plain = {_plain(name): name for name in sorted(known)}
     near = difflib.get_close_matches(_plain(value), by_plain, n=3, cutoff=0.5)
     names = [by_plain[n] for n in near] or sorted(by_plain.values())[:12]
-    hint = "did you mean" if near else "known ones are"
-    return InvalidFilterError(f"No {what} is called {value!r}: {hint} {', '.join(names)}?")
+    listed = ", ".join(names)
+    hint = f"did you mean {listed}?" if near else f"known ones are {listed}."
+    return InvalidFilterError(f"No {what} is called {value!r}: {hint}")
