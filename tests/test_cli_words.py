@@ -182,7 +182,8 @@ def test_a_session_whose_sorting_failed(box: Sandbox, here: Here) -> None:
 
 
 def test_help_names_every_column(here: Here) -> None:
-    assert set(list_sessions.COLUMNS) == {*COLUMNS, "derived", "derived:LABEL"}
+    of_labels = {"derived", "derived:LABEL", "results", "result:LABEL"}
+    assert set(list_sessions.COLUMNS) == {*COLUMNS, *of_labels}
     done = here("list", "--help")
     assert all(name in done.stdout for name in COLUMNS)
 

@@ -200,8 +200,9 @@ def _cost(name: str) -> str:
     if name in ("derived", "results") or name.startswith(("derived:", "result:")):
         return "assets"
     if name not in COLUMNS:
-        near = difflib.get_close_matches(name, COLUMNS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COLUMNS)}."
+        known = (*COLUMNS, "derived", "derived:LABEL", "results", "result:LABEL")
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
         raise InvalidFilterError(f"No column is called {name!r}: {hint}")
     return COLUMNS[name].cost
 

@@ -14,7 +14,7 @@ DEFAULT_COLUMNS = "id,platform,project,modalities"
 COLUMNS = (
     *("id", "subject", "platform", "date", "time", "dt", "genotype", "project", "session_type"),
     *("modalities", "location", "uploaded", "raw_asset_id", "raw_asset_name", "folder"),
-    *("n_assets", "derived", "derived:LABEL", "sorted"),
+    *("n_assets", "derived", "derived:LABEL", "sorted", "results", "result:LABEL"),
 )
 
 
