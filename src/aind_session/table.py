@@ -27,8 +27,8 @@ column              what is in it                                               
 ==================  =================================================================  =========
 
 Costs, where nothing is known yet. *Records*: 1 request for each 100 subjects and generation.
-*Assets*: 1 for each subject and 3 for each 100 of them, further pages, and 1 for each data asset
-that only a record links. *Sorting*: assets, and about 4 for each session with a sorted asset.
+*Assets*: 1 for each subject (of more than 30, for each 25) and 3 for each 100 of them, further
+pages, and 1 for each data asset that only a record links. *Sorting*: assets, and about 4 for each session with a sorted asset.
 *Results*: assets, and 2 for each asset of the label, the newest first, until a good one is found.
 """
 
