@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import multiprocessing
 import os
 import pickle
@@ -162,6 +163,9 @@ def test_every_column(sessions: Sessions) -> None:
     assert bool(row["uploaded"])
     assert bool(row["sorted"])
     assert row["dt"] == pd.Timestamp(session.dt)
+    assert row["sex"] == session.docdb.sex
+    assert row["date_of_birth"] == session.docdb.date_of_birth == datetime.date(2023, 8, 15)
+    assert row["age_days"] == 120
     # The spellings of a label are one label.
     assert row["derived:sorted"] == row["derived:sorted-ks2.5"]
     assert row["derived:sorted"] == f"{session.id}_sorted_2024-03-01_16-02-45"

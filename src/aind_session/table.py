@@ -10,6 +10,9 @@ column              what is in it                                               
 ``time``            time in the name, `HH:MM:SS`                                       none
 ``dt``              both, as a date-time                                               none
 ``genotype``        subject's genotype                                                 records
+``sex``             subject's sex                                                      records
+``date_of_birth``   subject's date of birth                                            records
+``age_days``        subject's age on the day of the session, in days                   records
 ``project``         project's name                                                     records
 ``session_type``    what the session was called by who acquired it                     records
 ``modalities``      abbreviations of modalities, as the raw record tells them          records
@@ -28,8 +31,9 @@ column              what is in it                                               
 
 Costs, where nothing is known yet. *Records*: 1 request for each 100 subjects and generation.
 *Assets*: 1 for each subject (of more than 30, for each 25) and 3 for each 100 of them, further
-pages, and 1 for each data asset that only a record links. *Sorting*: assets, and about 4 for each session with a sorted asset.
-*Results*: assets, and 2 for each asset of the label, the newest first, until a good one is found.
+pages, and 1 for each data asset that only a record links. *Sorting*: assets, and about 4 for each
+session with a sorted asset. *Results*: assets, and 2 for each asset of the label, the newest
+first, until a good one is found.
 """
 
 from __future__ import annotations
@@ -76,6 +80,12 @@ class Line:
             if answer is not None and answer != ():
                 return answer
         return None
+
+    @property
+    def age_days(self) -> int | None:
+        """The subject's age on the day of the session, in days."""
+        born = self.told("date_of_birth")
+        return None if born is None else (self.session.dt.date() - born).days
 
     @cached_property
     def raw_asset(self) -> AssetSummary | None:
@@ -132,6 +142,9 @@ COLUMNS: dict[str, Column] = {
     "time": Column(lambda line: line.session.time),
     "dt": Column(lambda line: line.session.dt),
     "genotype": Column(lambda line: line.told("genotype"), "records"),
+    "sex": Column(lambda line: line.told("sex"), "records"),
+    "date_of_birth": Column(lambda line: line.told("date_of_birth"), "records"),
+    "age_days": Column(lambda line: line.age_days, "records"),
     "project": Column(lambda line: line.told("project"), "records"),
     "session_type": Column(lambda line: line.told("session_type"), "records"),
     "modalities": Column(lambda line: _list(line.told("modalities")), "records"),

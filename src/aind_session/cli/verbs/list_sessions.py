@@ -12,7 +12,8 @@ from aind_session.cli.output import AsCsv, AsJson
 DEFAULT_COLUMNS = "id,platform,project,modalities"
 #: Those of `aind_session.table`, which is not loaded for `--help`; a test holds them equal.
 COLUMNS = (
-    *("id", "subject", "platform", "date", "time", "dt", "genotype", "project", "session_type"),
+    *("id", "subject", "platform", "date", "time", "dt", "genotype", "sex", "date_of_birth"),
+    *("age_days", "project", "session_type"),
     *("modalities", "location", "uploaded", "raw_asset_id", "raw_asset_name", "folder"),
     *("n_assets", "derived", "derived:LABEL", "sorted", "results", "result:LABEL"),
 )
