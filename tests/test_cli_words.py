@@ -241,14 +241,20 @@ def test_json_where_the_output_is_no_utf8(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.usefixtures("box")
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("what", "said", "advice"),
     [
-        ("676909_2023-12-13", "names a subject and a day"),
-        (RAW_ID, "is the ID of a data asset"),
-        ("hello world", "is no subject ID"),
+        ("676909_2023-12-13", "the time is missing.", "list 676909 --date 2023-12-13"),
+        ("676909_20231213_001", "the time is missing.", "list 676909 --date 2023-12-13"),
+        (RAW_ID, "is the ID of a data asset", "show --help"),
+        ("hello world", "is no subject ID", "show --help"),
     ],
 )
-def test_show_tells_what_is_missing_in_a_name(here: Here, what: str, said: str) -> None:
+def test_show_tells_what_is_missing_in_a_name(
+    here: Here, what: str, said: str, advice: str
+) -> None:
     done = here("show", what)
     assert done.returncode == 2
-    assert said in error_of(done)[0]
+    line, tried = error_of(done)
+    assert said in line
+    assert "get_sessions" not in line
+    assert tried.endswith(advice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import threading
 import traceback
@@ -111,7 +112,12 @@ def _in_words(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
     if isinstance(error, InvalidIdentifierError) and len(words) > 1 and _is_subject(words[1]):
         line = f"{words[1]!r} can be a subject's ID, but names no session."
         return line, ("list", words[1]), USAGE
-    if isinstance(error, InvalidIdentifierError | InvalidFilterError):
+    if isinstance(error, InvalidIdentifierError):
+        # The error advises a call in Python; the same as a command is in the next line.
+        advice = next(filter(None, map(_of_a_day, words[1:])), None)
+        told, found, _ = line.partition(" Try get_sessions(")
+        return (told, advice, USAGE) if advice and found else (line, helped, USAGE)
+    if isinstance(error, InvalidFilterError):
         return line, helped, USAGE
     if isinstance(error, NotFoundError):
         return line, getattr(error, "advice", ("explain", *words[1:2])), NOT_FOUND
@@ -138,6 +144,14 @@ def _is_subject(text: str) -> bool:
         return bool(parse_subject_id(text))
     except InvalidIdentifierError:
         return False
+
+
+def _of_a_day(text: str) -> tuple[str, ...] | None:
+    """Give the words that list the sessions of what names a subject and a day."""
+    from aind_session.identifiers.session_ids import SHORT_ID
+
+    short = re.search(SHORT_ID, text)
+    return ("list", short[1], "--date", "-".join(short.group(2, 3, 4))) if short else None
 
 
 def _knows(verb: str) -> bool:
