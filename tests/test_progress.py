@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -73,6 +74,29 @@ def test_a_notebook_is_told_by_its_shell(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert not module._is_watched()
+
+
+IN_A_NOTEBOOK = """
+import sys, types
+
+ipython = sys.modules["IPython"] = types.ModuleType("IPython")
+shell = type("ZMQInteractiveShell", (), {"config": {"IPKernelApp": {}}})()
+sys.modules["ipykernel.zmqshell"] = types.ModuleType("ipykernel.zmqshell")
+ipython.get_ipython = lambda: shell
+for name in ("ipywidgets", "IPython.html.widgets", "IPython.display", "IPython.html"):
+    sys.modules[name] = None
+
+from aind_session.progress import tracked
+
+list(tracked("abc", 3, "letters"))
+"""
+
+
+def test_a_notebook_without_widgets_gets_no_advice() -> None:
+    command = [sys.executable, "-W", "always", "-c", IN_A_NOTEBOOK]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "IProgress" not in done.stderr
 
 
 def test_a_bar_moves_whatever_it_is() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
@@ -48,7 +49,10 @@ def progress(total: int, what: str, shown: bool = True) -> Iterator[Bar]:
     if not (shown and total > 1 and _is_watched()):
         yield _Silent()
         return
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        # A notebook without ipywidgets gets a bar of text, which needs no advice.
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
 
     with tqdm(total=total, desc=what, delay=DELAY, leave=False) as bar:
         yield bar
