@@ -157,7 +157,8 @@ def token() -> Iterator[Check]:
     """Check that there is a token, that it may be sent, and what it is good for."""
     now = settings.current()
     if now.token is None:
-        yield Check(FAIL, "token", "There is no Code Ocean token.", _TOKEN_HELP)
+        without = f"{_TOKEN_HELP} To look around without one: aind-session --sandbox show 676909"
+        yield Check(FAIL, "token", "There is no Code Ocean token.", without)
         return
     try:
         now.require_token()
