@@ -15,10 +15,10 @@ CAPSULE_ID = os.environ["MY_CAPSULE_ID"]
 
 
 def is_done(asset: DataAsset) -> bool:
-    name = f"{asset.name}_processed"
+    name = f"{asset.name}_spike-rates"
     return any(
-        not aind_session.is_data_asset_error(processed)
-        for processed in aind_session.get_data_assets(name, ttl_hash=aind_session.get_ttl_hash(60))
+        not aind_session.is_data_asset_error(done)
+        for done in aind_session.get_data_assets(name, ttl_hash=aind_session.get_ttl_hash(60))
     )
 
 
@@ -41,7 +41,7 @@ def launch(session: aind_session.Session) -> Computation | None:
 
 
 def capture(session: aind_session.Session, computation: Computation) -> DataAsset:
-    name = f"{session.id}_processed_2026-01-01_00-00-00"
+    name = f"{session.id}_spike-rates_2026-01-01_00-00-00"
     asset = aind_session.get_codeocean_client().data_assets.create_data_asset(
         DataAssetParams(
             name=name,
