@@ -213,6 +213,17 @@ class TestWhatIsKnown:
         assert len(asked) > 8
         assert sorted(asked) == sorted(set(asked))
 
+    def test_an_explanation_tells_each_answer_once(
+        self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Session("ecephys_676909_2033-01-01_10-00-00").explain()
+        lines = capsys.readouterr().out.splitlines()
+        steps = [line.rsplit(" (", 1)[0] for line in lines if line.startswith("  ")]
+        told = [step for step in steps if " -> " in step]
+        assert len(told) > 12
+        assert sorted(told) == sorted(set(told))
+        assert "  and 12 known already, as above" in steps
+
     def test_rows_of_many_subjects_are_kept_once(self) -> None:
         with aind_session.sandbox(invent_cohort(20, 20, 1)):
             aind_session.get_sessions(range(800_000, 800_020)).to_pandas()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 from aind_session import settings
 from aind_session.errors import AindSessionError, PartialAnswerWarning
@@ -24,12 +25,30 @@ def of_session(session: SessionID) -> str:
     answers = {what: _answer(look) for what, look in looked_up.items()}
     trails = {t.what: t for t in trail.kept(session.id)}
     lines = [session.id, _asked_with()]
+    told: set[trail.Step] = set()
     for what, answer in answers.items():
         lines.append(f"{what}: {answer}")
         if what in trails:
-            lines += [f"  {line}" for line in trails[what].lines]
-    lines += [str(t) for what, t in trails.items() if what not in answers]
+            lines += _steps(trails[what], told)
+    for what, followed in trails.items():
+        if what not in answers:
+            lines += [f"{what}:", *_steps(followed, told)]
     return "\n".join(lines)
+
+
+def _steps(followed: trail.Trail, told: set[trail.Step]) -> list[str]:
+    """Give the lines of a trail; what stands above already is only counted."""
+    lines, repeated = [], 0
+    for step in followed.steps:
+        bare = replace(step, seconds=0.0, known=True)
+        if step.known and bare in told:
+            repeated += 1
+        else:
+            lines.append(f"  {step}")
+        told.add(bare)
+    if repeated:
+        lines.append(f"  and {repeated} known already, as above")
+    return lines
 
 
 def _asked_with() -> str:
