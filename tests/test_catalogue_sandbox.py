@@ -417,6 +417,24 @@ def test_settings_start_it_once_for_threads_and_children(tmp_path: Path) -> None
     assert python(code, AIND_SESSION_SANDBOX=str(tmp_path)) == "1 True\nTrue\n"
 
 
+def test_a_file_starts_it_unless_the_environment_says_no(tmp_path: Path) -> None:
+    invented().save(tmp_path / "study")
+    (tmp_path / ".env").write_text("AIND_SESSION_SANDBOX=study\n", encoding="utf-8")
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "below").mkdir()
+    code = f"""
+    import os
+    os.chdir({str(tmp_path / "below")!r})
+    import aind_session
+    from aind_session import settings
+    print(settings.current().domain.value.split(":")[1])
+    if os.environ["AIND_SESSION_SANDBOX"] != "0":
+        print([session.id for session in aind_session.get_sessions(start_date="2000")])
+    """
+    assert python(code, AIND_SESSION_SANDBOX="") == f"//127.0.0.1\n['{NAME}']\n"
+    assert python(code, AIND_SESSION_SANDBOX="0") == "//codeocean.allenneuraldynamics.org\n"
+
+
 @pytest.mark.parametrize("value", ["", "0", "false"])
 def test_nothing_starts_unasked(value: str) -> None:
     code = "from aind_session.catalogue import serving; print(serving.autostart())"

@@ -199,7 +199,7 @@ def current() -> Settings:
     """
     global _last
     if os.environ.get("AIND_SESSION_SANDBOX") and not os.environ.get("AIND_SESSION_SANDBOX_ACTIVE"):
-        _start_sandbox()
+        _start_sandbox(os.environ["AIND_SESSION_SANDBOX"])
     # The environment as the interpreter holds it: a copy through its public face decodes each
     # value anew, and costs twenty times as much.
     environment = getattr(os.environ, "_data", os.environ)
@@ -220,6 +220,12 @@ def forget() -> None:
 
 def _read() -> Settings:
     sources = list(_sources())
+    sandbox = _find(sources, "AIND_SESSION_SANDBOX", "", str)
+    is_active = bool(os.environ.get("AIND_SESSION_SANDBOX_ACTIVE"))
+    if sandbox.source not in (DEFAULT, ENVIRONMENT) and not is_active:
+        # A folder in a file is seen from there, wherever below it the program was started.
+        beside = os.path.join(os.path.dirname(sandbox.source), sandbox.value)
+        _start_sandbox(beside if os.path.isdir(beside) else sandbox.value)
     token = _find_token(sources)
     seconds = _number(sources, "AIND_SESSION_TIMEOUT", 30.0)
     domain = _find(sources, "CODE_OCEAN_DOMAIN", DEFAULT_DOMAIN, _clean_domain)
@@ -247,12 +253,12 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _start_sandbox() -> None:
+def _start_sandbox(wanted: str) -> None:
     # A dotted path, as for namespaces: the sandbox stands on a higher floor, and only the
     # environment can ask for it from down here.
     import importlib
 
-    importlib.import_module("aind_session.catalogue.serving").autostart()
+    importlib.import_module("aind_session.catalogue.serving").autostart(wanted)
 
 
 def _sources() -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -364,10 +364,14 @@ def sandbox(catalogue: Catalogue | str | Path | None = None, latency: float = 0.
 _starting = threading.Lock()
 
 
-def autostart() -> Sandbox | None:
-    """Start the sandbox that the environment asks for, for the life of the process.
+def autostart(wanted: str | None = None) -> Sandbox | None:
+    """Start the sandbox that the settings ask for, for the life of the process.
 
-    ``AIND_SESSION_SANDBOX`` is ``1`` for the catalogue that comes with the package, or a folder.
+    Parameters
+    ----------
+    wanted
+        What ``AIND_SESSION_SANDBOX`` says: ``1`` for the catalogue that comes with the package, or
+        a folder. By default, what the environment says.
 
     Returns
     -------
@@ -375,7 +379,8 @@ def autostart() -> Sandbox | None:
         None where nothing is asked for, or where a sandbox serves already: in this process, or
         in the parent that it was started by.
     """
-    wanted = os.environ.get("AIND_SESSION_SANDBOX", "")
+    if wanted is None:
+        wanted = os.environ.get("AIND_SESSION_SANDBOX", "")
     if wanted.lower() in ("", "0", "false", "no") or os.environ.get(environment.ACTIVE):
         return None
     with _starting:
