@@ -84,6 +84,16 @@ def test_nothing_named(sandbox: Sandbox, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
+def test_what_nothing_is_known_of_is_noted(sandbox: Sandbox, tmp_path: Path) -> None:
+    mistyped = "ecephys_668759_2033-07-11_13-07-32"
+    done = call("snapshot", "668759", "66875", mistyped, "-o", str(tmp_path))
+    assert done.returncode == 0
+    assert [line.split(",")[0] for line in done.stderr.splitlines()] == [
+        "note: Nothing is known of 66875",
+        f"note: Nothing is known of {mistyped}",
+    ]
+
+
 def test_what_could_not_be_recorded_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.catalogue.buckets["aind-scratch-data"] = {"public": False, "denied": True}
     done = call("snapshot", "668759", "-o", str(tmp_path))

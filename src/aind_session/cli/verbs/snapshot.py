@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aind_session.cli import output
+
+if TYPE_CHECKING:
+    from aind_session.catalogue import Catalogue
 
 
 def register(app: typer.Typer) -> None:
@@ -69,4 +74,27 @@ def snapshot(
     output.write_facts(to, {name: number for name, number in counts.items() if number})
     for gap in recorded.get("gaps") or ():
         output.write_line(f"not recorded: {gap}")
+    for one in _unknown(what or (), study):
+        output.note(f"Nothing is known of {one}, and that is what was recorded.")
     return 0
+
+
+def _unknown(what: Sequence[str], study: Catalogue) -> list[str]:
+    """Give what was named and left no trace in a recording: mistyped, mostly."""
+    from aind_session.identifiers import find_session_id
+
+    traces = "\n".join(
+        [
+            *(str(asset.get("name")) for asset in study.data_assets),
+            *(str(asset.get("custom_metadata")) for asset in study.data_assets),
+            *(str(record.get("name")) for record in (*study.docdb_v1, *study.docdb_v2)),
+            *(str(record.get("subject")) for record in (*study.docdb_v1, *study.docdb_v2)),
+            *(str(stored["key"]) for stored in study.objects),
+        ]
+    )
+    named = [getattr(find_session_id(one), "id", one) for one in what]
+    return [
+        one
+        for one in named
+        if not re.search(rf"(?<![A-Za-z0-9]){re.escape(one)}(?![A-Za-z0-9])", traces)
+    ]
