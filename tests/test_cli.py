@@ -208,6 +208,16 @@ def test_list_nothing(box: Sandbox, here: Here) -> None:
     assert (done.returncode, json.loads(done.stdout)) == (1, [])
 
 
+def test_reasons_why_nothing_could_be_found_out_are_one_line(box: Sandbox, here: Here) -> None:
+    with box.down("docdb", status=400), box.down("s3", status=400):
+        done = here("show", SESSION, env=NO_TOKEN)
+    assert done.returncode == 3
+    line, _ = error_of(done)
+    assert "No Code Ocean token" in line
+    assert "; DocDB answered 400" in line
+    assert ".;" not in line
+
+
 def test_list_without_token_notes_what_may_be_missing(box: Sandbox, here: Here) -> None:
     done = here("list", "676909", env=NO_TOKEN)
     assert done.returncode == 0

@@ -69,7 +69,7 @@ def _something(value: Any) -> bool:
 
 def _raise_nothing(found: Facts, what: str, advice: tuple[str, ...]) -> None:
     if found.unknown:
-        reasons = "; ".join(found.reasons())
+        reasons = "; ".join(reason.rstrip(".") for reason in found.reasons())
         raise ServiceError(f"Nothing could be found out about {what}: {reasons}")
     why = found.absent.get("raw_data_asset") or f"Nothing is known of {what}."
     raise NotFoundError(why, advice=advice)
