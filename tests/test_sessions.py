@@ -175,6 +175,8 @@ def test_every_column(sessions: Sessions) -> None:
 def test_a_column_that_is_none_gets_a_suggestion(sessions: Sessions) -> None:
     with pytest.raises(InvalidFilterError, match="did you mean 'genotype'"):
         sessions.to_pandas(["genotyp"])
+    with pytest.raises(InvalidFilterError, match="did you mean 'age_days'"):
+        sessions.to_pandas(["age"])
 
 
 def test_polars_agrees_with_pandas(sessions: Sessions) -> None:
