@@ -214,7 +214,8 @@ def _cost(name: str) -> str:
         return "assets"
     if name not in COLUMNS:
         known = (*COLUMNS, "derived", "derived:LABEL", "results", "result:LABEL")
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        longer = [one for one in known if name and one.startswith(name)]
+        near = longer or difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
         raise InvalidFilterError(f"No column is called {name!r}: {hint}")
     return COLUMNS[name].cost
