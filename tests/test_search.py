@@ -182,6 +182,7 @@ def test_the_iterator_finds_the_same(sandbox: Sandbox) -> None:
         ({"subject_id": 676909, "start_date": "2023-13-01"}, "2023-13-01"),
         ({}, "needs a subject"),
         ({"subject_id": "no subject"}, "subject"),
+        ({"subject_id": DAY.id}, "It names a session"),
     ],
 )
 def test_a_filter_that_can_match_nothing_says_so(

@@ -17,6 +17,9 @@ variable                        what it sets                                    
 ``AIND_SESSION_SANDBOX``        ``1`` or a catalogue's folder: ask no live service      none
 ==============================  ======================================================  =======
 
+Read from the environment alone: ``AIND_SESSION_PROGRESS=0`` shows no progress bar, and
+``AIND_SESSION_DATA_DIR`` is the folder in which attached data are looked for.
+
 Without ``CODE_OCEAN_API_TOKEN``, the names that people use in capsules are tried, then the first
 variable whose value looks like a token.
 """

@@ -53,9 +53,11 @@ def parse_subject_id(value: object) -> str:
         nested = getattr(value, "subject_id", None) or getattr(value, "id", None)
         text = str(nested).strip() if isinstance(nested, str | int) else ""
     if not SUBJECT_ALONE.fullmatch(text) or not text.isascii():
+        session = find_session_id(text)
         raise InvalidIdentifierError(
             f"{shown_briefly(value)} is no subject ID: letters and digits with at least "
             "one digit, such as 676909, '018559' or 'M2501'"
+            + (f". It names a session: Session({session.id!r})" if session else "")
         )
     return text
 
