@@ -216,7 +216,11 @@ class TestWhatIsKnown:
     def test_an_explanation_tells_each_answer_once(
         self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        Session("ecephys_676909_2033-01-01_10-00-00").explain()
+        session = Session("ecephys_676909_2033-01-01_10-00-00")
+        # What another world said of it before is not told as if this one had.
+        with aind_session.sandbox(), pytest.raises(MissingAttributeError):
+            _ = session.raw_data_dir
+        session.explain()
         lines = capsys.readouterr().out.splitlines()
         steps = [line.rsplit(" (", 1)[0] for line in lines if line.startswith("  ")]
         told = [step for step in steps if " -> " in step]

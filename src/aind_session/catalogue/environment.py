@@ -88,6 +88,10 @@ def forget_all() -> None:
     cache = sys.modules.get("aind_session.services.cache")
     if cache is not None and hasattr(cache, "answers"):
         cache.answers.clear()
+    for name in ("trail", "cohort"):
+        lookup = sys.modules.get(f"aind_session.lookup.{name}")
+        if lookup is not None and hasattr(lookup, "clear"):
+            lookup.clear()
     transport = sys.modules.get("aind_session.services.transport")
     reset = getattr(transport, "reset", None)
     if reset is not None:

@@ -130,6 +130,12 @@ def kept(about: str) -> tuple[Trail, ...]:
         return tuple(_kept.get(about, {}).values())
 
 
+def clear() -> None:
+    """Drop all trails: what they tell of was said by services that are no longer asked."""
+    with _lock:
+        _kept.clear()
+
+
 def forget(about: str) -> None:
     """Drop the trails of a session or subject."""
     with _lock:
