@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import resource
 import threading
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,7 +94,14 @@ def _break_by_chance(box: Sandbox) -> None:
         box.fail(times=None, chance=CHANCE, seed=seed, **fault)  # type: ignore[arg-type]
 
 
+def _megabytes() -> float:
+    """Give the memory that this process holds now; not its peak, which other tests may have set."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as on Linux")
 def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIND_SESSION_TIMEOUT", "2")
     catalogue, truth = invent_world(2024, 200)
@@ -152,7 +159,7 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
             requests += len(box.requests)
             # The sandbox's own memory of what it was asked is no memory of the library.
             del box._gate.requests[:]
-            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            memory.append(_megabytes())
         for thread in threads:
             thread.join(60)
             assert not thread.is_alive()
@@ -168,5 +175,5 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not wrong, "\n".join(wrong[:10])
     assert count["right"] > 10 * count["typed error"]
     assert not left
-    # A peak that no longer grows: what was reached after a third of the time is the most.
+    # Flat: what was reached after a third of the time is about the most.
     assert memory[-1] < memory[len(memory) // 3] * 1.15
