@@ -278,6 +278,8 @@ def test_interrupted(box: Sandbox, verb: tuple[str, ...]) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment({"AIND_SESSION_TIMEOUT": "30"}),
+        # A shell that runs the suite in the background has its children ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         until = time.monotonic() + 30
         while box.count("docdb") < 2 and time.monotonic() < until:

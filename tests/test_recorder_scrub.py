@@ -244,7 +244,9 @@ def test_a_file_that_cannot_be_scrubbed_breaks_no_recording(tmp_path: Path) -> N
             catalogue.add_object("aind-open-data", f"{ID}/{name}", text)
         made = record(ID, to=tmp_path)
     kept = {str(entry["key"]).rpartition("/")[2]: entry for entry in made.objects}
-    assert kept["rig.json"]["size"] == len(nested)
+    # How deep is too deep differs between Pythons: recorded by its size, or without names.
+    rig = kept["rig.json"]
+    assert rig.get("size") == len(nested) or "Ada" not in rig["text"]
     assert json.loads(base64.b64decode(kept["session.json"]["base64"]))["half"] == "?"
     assert made.computations
     assert {run["_files"]["output"] for run in made.computations} == {"fine"}
