@@ -7,6 +7,7 @@ package. An example that raises fails the build; so does one that writes to stan
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -80,6 +81,18 @@ def _read_docstring(app: Any, what: str, name: str, obj: Any, options: Any, line
 def setup(app: Any) -> None:
     """Read docstrings in NumPy's style."""
     app.connect("autodoc-process-docstring", _read_docstring)
+    if os.environ.get("DOCS_SCREENSHOTS"):
+        app.connect("build-finished", _take_screenshots)
+
+
+def _take_screenshots(app: Any, exception: Exception | None) -> None:
+    """Photograph the notebook views beside the pages, where a browser is installed."""
+    if exception is None:
+        script, folder = (
+            Path(__file__).with_name("screenshots.py"),
+            Path(app.outdir, "_screenshots"),
+        )
+        subprocess.run([sys.executable, str(script), str(folder)], check=True)
 
 
 # -- how it looks ----------------------------------------------------------------------------------
