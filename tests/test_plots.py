@@ -22,7 +22,10 @@ matplotlib: Any = pytest.importorskip("matplotlib")
 def _no_window() -> Iterator[None]:
     matplotlib.use("Agg")
     yield
-    sys.modules["matplotlib.pyplot"].close("all")
+    # A test that nothing was drawn in before may not have loaded it.
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
 
 
 def draw(ax: Any) -> int:
