@@ -213,6 +213,7 @@ def _python(code: str) -> str:
 
 WATCHED = """
 import json, sys
+sys.dont_write_bytecode = True  # what Python caches of a first import is no file of ours
 opened = []
 def watch(event, args):
     if event == "open" and not str(args[0]).endswith((".py", ".pyc", ".so", ".pyd")):
