@@ -158,6 +158,30 @@ class TestOddRecords:
         assert session.raw_data_dir.as_posix() == f"s3://aind-ephys-data/{session.id}"
         assert "ecephys" in session.modalities
 
+    def test_a_folder_that_says_raw_behind_the_id(self, sandbox: Sandbox) -> None:
+        session = Session("behavior_ZS059_2021-03-26_13-52-11")
+        folder = f"{session.id}_raw_data"
+        record = {"_id": "r", "name": folder, "location": f"s3://aind-open-data/{folder}"}
+        sandbox.catalogue.add_record("v1", record)
+        sandbox.catalogue.add_object("aind-open-data", f"{folder}/behavior/a.csv", "a")
+        assert session.raw_data_dir.name == folder
+        assert session.is_uploaded
+        assert session.modalities == ("behavior",)
+        assert session.docdb["_id"] == "r"
+
+    @pytest.mark.parametrize("body", [b"{}", b"[]", b"null", b'{"id": 5, "name": "x"}'])
+    def test_a_linked_asset_without_an_id_sinks_nothing(
+        self, sandbox: Sandbox, body: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        linked = "00000000-0000-4000-8000-00000000dead"
+        session = Session("ecephys_676909_2023-12-13_13-43-40")
+        record = {"_id": "r", "name": session.id, "external_links": {"Code Ocean": [linked]}}
+        sandbox.catalogue.add_record("v1", record)
+        sandbox.fail(service="codeocean", path=linked, status=200, body=body, times=None)
+        with caplog.at_level("INFO", logger="aind_session"):
+            assert len(session.data_assets) == 42
+        assert f"Linked data asset {linked} is left out" in caplog.text
+
 
 def test_a_linked_asset_that_was_closed_is_asked_for_after_a_refresh(sandbox: Sandbox) -> None:
     linked = "00000000-0000-4000-8000-00000000abcd"

@@ -69,7 +69,7 @@ class Line:
         """The session's sparse records: its raw ones first, 1.x before 2.x."""
         ordered = sorted(
             self.rows,
-            key=lambda r: (not belonging.named(r.name).is_session_name, r.generation),
+            key=lambda r: (not belonging.named(r.name).is_raw, r.generation),
         )
         return [row.record for row in ordered]
 

@@ -12,6 +12,7 @@ from aind_session.identifiers.session_ids import DAY, TIME, SessionID, locate
 
 # One step of processing: `_<label>`, then its date with or without time, where it has one.
 _STEP_STAMP = re.compile(rf"_{DAY}(?:_{TIME})?(?![0-9])")
+_RAW_LABELS = {"raw", "raw-data"}
 _LABEL_FAMILIES = re.compile(r"(sorted|curated|dlc|processed|stitched)(?=[a-z0-9])")
 
 
@@ -48,6 +49,12 @@ class AssetName(NamedTuple):
     def dt(self) -> datetime.datetime | None:
         """Date-time of the last step, in whatever time zone it was written."""
         return self.steps[-1].dt if self.steps else None
+
+    @property
+    def is_raw(self) -> bool:
+        """The name is that of raw data: a session ID, or one with `raw`, `raw_data` behind it."""
+        labels = {normalise_label(step.label or "") for step in self.steps}
+        return self.is_session_name or (bool(labels) and labels <= _RAW_LABELS)
 
     @property
     def families(self) -> tuple[str, ...]:

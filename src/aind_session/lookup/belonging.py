@@ -72,16 +72,11 @@ def is_raw(asset: HasNameAndTags) -> bool:
     if parts.is_session_name:
         # Copied metadata can call a raw asset derived, never the name.
         return True
-    if parts.session is not None and parts.label is not None and not _means_raw(parts.label):
+    if parts.session is not None and parts.label is not None and not parts.is_raw:
         return False
     if level:
         return level in ("raw", "raw data")
     return "raw" in {str(tag).strip().lower() for tag in asset.tags or ()}
-
-
-def _means_raw(label: str) -> bool:
-    # `behavior_..._raw_data`: an older way to name raw data.
-    return label.lower() in ("raw", "raw_data", "raw-data")
 
 
 def is_sorted(name: str) -> bool:

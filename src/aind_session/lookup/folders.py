@@ -56,7 +56,7 @@ def _told(known: assets.Known) -> Folder | None:
 def location(rows: Rows) -> Folder | None:
     """Give the raw folder that a session's records tell; the newest record counts."""
     for row in sorted(rows, key=lambda r: r.created, reverse=True):
-        if row.location.startswith("s3://") and belonging.named(row.name).is_session_name:
+        if row.location.startswith("s3://") and belonging.named(row.name).is_raw:
             # Between the generations' twins the location is the same.
             bucket, prefix = storage.split(row.location)
             if prefix.strip("/"):

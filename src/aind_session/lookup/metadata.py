@@ -119,13 +119,8 @@ def _told(about: str, ask: Callable[[str], bytes | None]) -> dict[str, bytes]:
 def _other_name(session: SessionID) -> str | None:
     """Find the record under the other spelling, or under a name that says `raw` behind the ID."""
     known = assets.of_session(session, "")
-    names = [row.name for row in known.rows if _is_of_raw(row.name)]
+    names = [row.name for row in known.rows if belonging.named(row.name).is_raw]
     if names:
         trail.tell("No record is named %s: that of %s is used", session.id, names[-1])
         return names[-1]
     return None
-
-
-def _is_of_raw(name: str) -> bool:
-    parts = belonging.named(name)
-    return parts.is_session_name or (parts.label or "").lower() in ("raw", "raw_data", "raw-data")

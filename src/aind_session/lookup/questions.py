@@ -15,7 +15,7 @@ from aind_session import settings
 from aind_session.lookup import belonging, trail
 from aind_session.records import Record
 from aind_session.services import codeocean, docdb, pool, storage
-from aind_session.services.models import AssetSummary
+from aind_session.services.models import AssetSummary, NoRecordError
 
 CODE_OCEAN, DOCDB, S3 = "Code Ocean", "DocDB", "S3"
 GENERATIONS = ("v1", "v2")
@@ -120,6 +120,8 @@ def linked_asset(asset_id: str) -> AssetSummary | None:
             return ("gone (404)",)
         except codeocean.ClosedAssetError as error:
             return (f"closed ({error.status})",)
+        except NoRecordError:
+            return ("odd (without an ID)",)
 
     answer = trail.ask(
         CODE_OCEAN,

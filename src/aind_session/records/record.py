@@ -64,8 +64,6 @@ QUESTIONS: Final[tuple[str, ...]] = (
     "modified",
 )
 
-_RAW_LABELS = frozenset({"raw", "raw_data", "raw-data"})
-
 
 class Record(View):
     """A read-only view on one metadata record of either generation.
@@ -246,11 +244,9 @@ class Record(View):
         if told == "simulated":
             return told
         parts = split_asset_name(self.name or "")
-        if parts.steps:
-            # `..._raw_data` is the one label that does not tell of something derived.
-            labels = {(step.label or "").casefold() for step in parts.steps}
-            return "raw" if labels <= _RAW_LABELS else "derived"
-        return "raw" if parts.is_session_name else told
+        if parts.is_raw:
+            return "raw"
+        return "derived" if parts.steps else told
 
     @property
     def source_data(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ __all__ = [
     "AssetSummary",
     "Computation",
     "DataAsset",
+    "NoRecordError",
     "decode_asset",
     "decode_assets",
     "decode_computation",
@@ -35,6 +36,10 @@ __all__ = [
 ]
 
 log = logging.getLogger("aind_session.services")
+
+
+class NoRecordError(BadAnswerError):
+    """JSON, but no data asset and no computation: it has no ID."""
 
 
 class AssetSummary(msgspec.Struct, frozen=True):
@@ -132,7 +137,7 @@ def summarise(raw: bytes) -> AssetSummary:
             source = asset.source_bucket
             wire.source_bucket = _Bucket(source.bucket, source.prefix, source.external)
     if not wire.id:
-        raise BadAnswerError(f"A data asset without an ID: {excerpt(raw)}", service="Code Ocean")
+        raise NoRecordError(f"A data asset without an ID: {excerpt(raw)}", service="Code Ocean")
     source_bucket = wire.source_bucket or _Bucket()
     return AssetSummary(
         id=wire.id,
@@ -218,7 +223,7 @@ def _leniently(model: type[Any], raw: bytes) -> Any:
         ) from error
     name = record.get("id") if isinstance(record, dict) else None
     if not isinstance(name, str) or not name:
-        raise BadAnswerError(f"A {what} without an ID: {excerpt(raw)}", service="Code Ocean")
+        raise NoRecordError(f"A {what} without an ID: {excerpt(raw)}", service="Code Ocean")
     built, oddities = build(model, record)
     log.info("Odd %s %s: %s", what, name, "; ".join(oddities))
     return built
