@@ -204,6 +204,40 @@ def test_nothing_found_is_no_error(sandbox: Sandbox) -> None:
     assert aind_session.get_sessions(676909, date="2001-01-01") == ()
 
 
+def test_the_older_word_for_a_platform() -> None:
+    """`ephys` was written into the custom field `experiment type` before `ecephys` was."""
+    catalogue = Catalogue()
+    for number, name in enumerate(
+        ("ecephys_990002_2024-01-01_10-00-00", "990003_2024-01-01_10-00-00")
+    ):
+        asset = {"id": f"a{number}", "name": name, "created": 1, "type": "dataset"}
+        catalogue.add_asset({**asset, "custom_metadata": {"experiment type": "ephys"}})
+    with aind_session.sandbox(catalogue):
+        for platform in ("ecephys", "ephys"):
+            assert len(aind_session.get_sessions(platform=platform)) == 2
+            (found,) = aind_session.get_sessions(990003, platform=platform)
+            assert found.platform == "ecephys"
+
+
+def test_a_platform_of_another_day_is_known() -> None:
+    catalogue = Catalogue()
+    asset = {"id": "a", "name": "newscope_990002_2024-01-01_10-00-00", "created": 1}
+    catalogue.add_asset({**asset, "custom_metadata": {"experiment type": "newscope"}})
+    with aind_session.sandbox(catalogue):
+        assert aind_session.get_sessions(platform="newscope", date="2025") == ()
+
+
+def test_a_project_is_not_told_to_be_none_by_half_of_docdb() -> None:
+    catalogue = Catalogue()
+    for generation, project in (("v1", "Older"), ("v2", "Newer")):
+        record = {"_id": project, "name": f"ecephys_990002_2024-01-0{generation[1]}_10-00-00"}
+        catalogue.add_record(generation, {**record, "data_description": {"project_name": project}})
+    with aind_session.sandbox(catalogue) as box:
+        # The second question is that for all projects there are.
+        box.fail(service="docdb", path="/v1/.*aggregate", after=1, status=400, times=None)
+        assert aind_session.get_sessions(project="Older", date="2001") == ()
+
+
 def test_a_platform_that_only_data_have_is_known() -> None:
     catalogue = Catalogue()
     invent_session(catalogue, "newscope_990002_2024-01-01_10-00-00", modalities=["behavior"])

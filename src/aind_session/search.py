@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aind_session.errors import InvalidFilterError
+from aind_session.errors import InvalidFilterError, ServiceError
 from aind_session.identifiers import DateRange, SessionID, parse_dates, parse_subject_id
 from aind_session.session import Session
 from aind_session.sessions import Sessions
@@ -225,4 +226,7 @@ def _check_filters(found: Found, wanted: _Wanted) -> None:
     if wanted.modality:
         filters.check_modality(wanted.modality)
     if wanted.project:
-        filters.check_project(wanted.project, finding.known_values("data_description.project_name"))
+        # Without the names in both generations nobody knows that there is no such project.
+        with contextlib.suppress(ServiceError):
+            known = finding.known_values("data_description.project_name")
+            filters.check_project(wanted.project, known)

@@ -17,6 +17,8 @@ PLATFORMS = (
     *("ISI", "MAPseq", "MRI", "merfish", "mesoSPIM", "motor-observatory", "multiplane-ophys"),
     *("single-plane-ophys", "slap2", "SLAP2", "SmartSPIM"),
 )
+# What the custom field `experiment type` was filled with before.
+_OLDER = {"ephys": "ecephys"}
 
 
 def same_platform(one: str | None, other: str) -> bool:
@@ -26,12 +28,17 @@ def same_platform(one: str | None, other: str) -> bool:
 
 def spellings(platform: str) -> list[str]:
     """Give the spellings under which a platform may be stored, the one as given included."""
-    known = [name for name in PLATFORMS if same_platform(name, platform)]
+    known = [name for name in (*PLATFORMS, *_OLDER) if same_platform(name, platform)]
     return sorted({platform, *known, *(name.lower() for name in known)})
 
 
+def todays_platform(name: str) -> str:
+    """Give today's word for a platform: `ephys` is `ecephys`."""
+    return _OLDER.get(name, name)
+
+
 def _plain(name: str) -> str:
-    return name.strip().replace("_", "-").casefold()
+    return todays_platform(name.strip().replace("_", "-").casefold())
 
 
 def has_modality(known: Known, modality: str) -> bool:
@@ -79,11 +86,10 @@ def check_modality(modality: str) -> None:
         raise _unknown("modality", modality, known)
 
 
-def check_project(project: str, known: Iterable[str]) -> None:
+def check_project(project: str, known: set[str]) -> None:
     """Raise where no record has a project, with the nearest that one has."""
-    names = set(known)
-    if names and project not in names:
-        raise _unknown("project", project, names)
+    if known and project not in known:
+        raise _unknown("project", project, known)
 
 
 def _unknown(what: str, value: str, known: Iterable[str]) -> InvalidFilterError:

@@ -77,7 +77,7 @@ def matching(
         found = assets.by_session(some, rows, gaps)
         if project is None or not offline.is_recorded(project):
             offline.tell_search()
-        return {s: k for s, k in found.items() if dates.contains(s.dt)}, gaps
+        return found, gaps
 
 
 def assets_of_platform(platform: str) -> Assets:
@@ -133,8 +133,14 @@ def _months(dates: DateRange) -> list[str]:
     return [f"{m // 12}-{m % 12 + 1:02d}-" for m in months]
 
 
-def known_values(field: str) -> list[str]:
-    """Ask DocDB for every value of a field; used to suggest one where nothing was found."""
+def known_values(field: str) -> set[str]:
+    """Ask DocDB for every value of a field; used to suggest one where nothing was found.
+
+    Raises
+    ------
+    ServiceError
+        One generation did not answer: a value that only that has is not told to be none.
+    """
     pipeline = [{"$group": {"_id": f"${field}"}}]
 
     def ask(generation: str) -> tuple[str, ...]:
@@ -148,5 +154,5 @@ def known_values(field: str) -> list[str]:
             lambda found: f"{len(found)} values",
         )
 
-    outcomes = pool.outcomes(*(lambda g=g: ask(g) for g in GENERATIONS))
-    return sorted({value for o in outcomes for value in (o.value or ())})
+    each = pool.gather(*(lambda g=g: ask(g) for g in GENERATIONS))
+    return {value for values in each for value in values}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from aind_session.identifiers import SessionID
 from aind_session.lookup import assets, belonging, trail
 from aind_session.lookup.assets import Known
+from aind_session.lookup.filters import todays_platform
 
 
 def of(session: SessionID) -> str | None:
@@ -29,11 +30,11 @@ def of_known(known: Known) -> str | None:
     for asset in sorted(known.assets, key=lambda a: not belonging.is_raw(a)):
         told = asset.custom_metadata.get("experiment type")
         if told:
-            return str(told)
-    for row in sorted(known.rows, key=lambda r: not belonging.named(r.name).is_session_name):
+            return todays_platform(str(told))
+    for row in sorted(known.rows, key=lambda r: not belonging.named(r.name).is_raw):
         told = row.record.platform
         if told:
-            return told
+            return todays_platform(told)
     return _of_other_spelling(known)
 
 
