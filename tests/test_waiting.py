@@ -130,9 +130,10 @@ def test_a_fault_that_stays_is_the_reason(sandbox: Sandbox, clock: FakeClock) ->
     assert isinstance(caught.value.__cause__, aind_session.ServiceError)
 
 
-def test_a_server_that_never_answers_does_not_hold_it_up(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("service", ["codeocean", "s3"])
+def test_a_server_that_never_answers_does_not_hold_it_up(service: str, sandbox: Sandbox) -> None:
     asset = created()
-    sandbox.fail("codeocean", path=asset.id, kind="hang", times=None)
+    sandbox.fail(service, kind="hang", times=None)
     started = time.monotonic()
     with pytest.raises(TimeoutError, match=r"not ready after 0\.2 s"):
         aind_session.wait_until_ready(asset, timeout=0.2)

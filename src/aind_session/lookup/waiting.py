@@ -16,7 +16,7 @@ from aind_session.lookup import belonging, folders, freshness, trail
 from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.progress import progress
 from aind_session.services import codeocean, storage
-from aind_session.services.clock import CLOCK
+from aind_session.services.clock import CLOCK, at_most
 from aind_session.services.models import AssetSummary
 
 #: Seconds between questions: the first few, then the last one again and again.
@@ -61,7 +61,9 @@ def until_ready(
     with trail.following(asset_id, "wait"), _shown(asset_id, timeout, shown) as tell:
         while True:
             remaining = deadline - CLOCK.monotonic()
-            found, missing, problem = _look(asset_id, check_files, remaining)
+            # No look takes longer than the whole wait.
+            with at_most(max(1.0, remaining)):
+                found, missing, problem = _look(asset_id, check_files)
             if found is not None and missing is None:
                 _forget(found, waited)
                 return found
@@ -95,13 +97,11 @@ def _shown(
 
 
 def _look(
-    asset_id: str, check_files: bool, remaining: float
+    asset_id: str, check_files: bool
 ) -> tuple[AssetSummary | None, str | None, Exception | None]:
     """Give the asset as it is now, what is still missing in words, and the fault behind it."""
     try:
-        # One question does not take longer than the whole wait.
-        limit = None if math.isinf(remaining) else max(1.0, remaining)
-        found = codeocean.get_asset(asset_id, timeout=limit)
+        found = codeocean.get_asset(asset_id)
         state = found.state.lower()
         if state == "failed":
             raise FailedAssetError(

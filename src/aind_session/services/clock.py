@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 
@@ -81,3 +83,34 @@ def use_clock(clock: Clock) -> Iterator[Clock]:
         yield clock
     finally:
         CLOCK.clock = before
+
+
+#: The moment at which the questions of a block are over, however long their services may take.
+_over: ContextVar[float] = ContextVar("over", default=math.inf)
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """End the questions that are put in a block, to whichever service, within a time.
+
+    Parameters
+    ----------
+    seconds
+        For all of them together; what the settings allow each of them still counts.
+
+    Examples
+    --------
+    >>> with at_most(5):
+    ...     time_left() <= 5
+    True
+    """
+    token = _over.set(min(CLOCK.monotonic() + seconds, _over.get()))
+    try:
+        yield
+    finally:
+        _over.reset(token)
+
+
+def time_left() -> float:
+    """Give the seconds that a question may take by `at_most`; infinity outside of it."""
+    return max(0.0, _over.get() - CLOCK.monotonic())

@@ -145,15 +145,8 @@ def _page(search: dict[str, Any], number: int) -> tuple[list[AssetSummary], bool
         raise IncompleteAnswerError(f"{text}: {error}", service=SERVICE, **facts) from error
 
 
-def get_asset(asset_id: str, timeout: float | None = None) -> AssetSummary:
+def get_asset(asset_id: str) -> AssetSummary:
     """Give a data asset by its ID.
-
-    Parameters
-    ----------
-    asset_id
-        Its ID.
-    timeout
-        Seconds for the question; by default as the settings say.
 
     Raises
     ------
@@ -162,8 +155,7 @@ def get_asset(asset_id: str, timeout: float | None = None) -> AssetSummary:
     ClosedAssetError
         It is not open to this token (a `PermissionError`).
     """
-    route = f"data_assets/{checked_id(asset_id, 'data asset')}"
-    return summarise(ask("GET", route, timeout=timeout).content)
+    return summarise(ask("GET", f"data_assets/{checked_id(asset_id, 'data asset')}").content)
 
 
 def get_computation(computation_id: str) -> bytes:

@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from aind_session.errors import ServiceError
 from aind_session.services.addresses import bare_url, is_loopback, origin_of, place_of
 from aind_session.services.asked import Asked, RequestConnectionError, RequestTimeoutError
-from aind_session.services.clock import CLOCK, use_clock
+from aind_session.services.clock import CLOCK, time_left, use_clock
 from aind_session.services.failures import failure, make_bare, may_pass
 from aind_session.services.keeping import reset, when_forked
 from aind_session.services.retrying import PASSING, is_read
@@ -154,9 +154,8 @@ class Transport(HTTPAdapter):
         """Give the time for a question: what its caller set, else what is configured."""
         if isinstance(timeout, tuple):
             timeout = timeout[-1]
-        if isinstance(timeout, int | float) and 0 < timeout < math.inf:
-            return float(timeout)
-        return self.timeout
+        known = isinstance(timeout, int | float) and 0 < timeout < math.inf
+        return min(float(timeout) if known else self.timeout, time_left())
 
     def _at_home(self, request: PreparedRequest, asked: Asked) -> PreparedRequest:
         """Take credentials off a request that leaves home; refuse to speak in the clear."""
