@@ -93,9 +93,6 @@ OTHERS = [
     "skip_existing=True)",
 ]
 
-# Positional names that callers pass by place only may differ; these are passed by keyword.
-BY_PLACE = {"asset", "id", "value", "self", "output"}
-
 ATTRIBUTES = {
     "Session": "id subject_id platform date time datetime dt data_assets raw_data_asset "
     "raw_data_dir is_uploaded modalities docdb ecephys lims",
@@ -133,36 +130,37 @@ MODULES = [
 ]
 
 
-def written(call: str) -> tuple[str, list[ast.arg], dict[str, ast.expr | None], bool]:
-    """Read a call as it is written down: its name, arguments, defaults, whether `**` follows."""
-    name, _, rest = call.partition("(")
-    definition = ast.parse(f"def f({rest}: ...").body[0]
+def name_of(call: str) -> str:
+    return call.partition("(")[0]
+
+
+def written(call: str) -> ast.arguments:
+    """Read a call as it is written down."""
+    definition = ast.parse(f"def f({call.partition('(')[2]}: ...").body[0]
     assert isinstance(definition, ast.FunctionDef)
-    given = definition.args
-    places: list[ast.expr | None] = [None] * (len(given.args) - len(given.defaults))
-    defaults = dict(zip((a.arg for a in given.args), [*places, *given.defaults], strict=True))
-    defaults |= dict(zip((a.arg for a in given.kwonlyargs), given.kw_defaults, strict=True))
-    return name, [*given.args, *given.kwonlyargs], defaults, given.kwarg is not None
+    return definition.args
 
 
 def check(callable_: Any, call: str) -> None:
-    _, arguments, defaults, has_more = written(call)
-    signature = inspect.signature(callable_)
-    has = dict(signature.parameters)
-    for place, argument in enumerate(arguments):
-        name = argument.arg
-        if name in BY_PLACE and name not in has:
-            name = list(has)[place]
+    given = written(call)
+    has = dict(inspect.signature(callable_).parameters)
+    # Callers pass all of them by name, and those before `*` by place.
+    places = [argument.arg for argument in given.args]
+    assert list(has)[: len(places)] == places
+    required = len(places) - len(given.defaults)
+    defaults = [*zip(places[required:], given.defaults, strict=True)]
+    defaults += [(a.arg, d) for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True) if d]
+    for name, default in defaults:
         parameter = has.pop(name)
-        default = defaults[argument.arg]
-        if default is None:
-            assert parameter.default is parameter.empty or name == "subject_id"
-        elif not (isinstance(default, ast.Constant) and default.value is ...):
+        assert parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        assert parameter.default is not parameter.empty
+        if not (isinstance(default, ast.Constant) and default.value is ...):
             assert parameter.default == ast.literal_eval(default)
-    more = [p.name for p in has.values() if p.kind is p.VAR_KEYWORD]
-    assert bool(more) == has_more
-    needed = [p for p in has.values() if p.default is p.empty and p.name not in more]
-    assert needed == []
+    for name in places[:required]:
+        assert has.pop(name).kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    more = [p for p in has.values() if p.kind is p.VAR_KEYWORD]
+    assert bool(more) == (given.kwarg is not None)
+    assert [p.name for p in has.values() if p.default is p.empty and p not in more] == []
 
 
 def found_at(path: str) -> Any:
@@ -173,9 +171,9 @@ def found_at(path: str) -> Any:
     return thing
 
 
-@pytest.mark.parametrize(("module", "call"), UTILITIES, ids=lambda text: text.partition("(")[0])
+@pytest.mark.parametrize(("module", "call"), UTILITIES, ids=name_of)
 def test_utilities_answer_at_three_levels_with_their_signature(module: str, call: str) -> None:
-    name = written(call)[0]
+    name = name_of(call)
     utility = getattr(importlib.import_module(f"aind_session.utils.{module}"), name)
     assert getattr(aind_session.utils, name) is utility
     assert getattr(aind_session, name) is utility
@@ -184,9 +182,9 @@ def test_utilities_answer_at_three_levels_with_their_signature(module: str, call
     check(utility, call)
 
 
-@pytest.mark.parametrize("call", OTHERS, ids=lambda text: text.partition("(")[0])
+@pytest.mark.parametrize("call", OTHERS, ids=name_of)
 def test_everything_else_has_its_signature(call: str) -> None:
-    check(found_at(written(call)[0]), call)
+    check(found_at(name_of(call)), call)
 
 
 @pytest.mark.parametrize("owner", ATTRIBUTES)

@@ -85,13 +85,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     @staticmethod
     def get_clipped_and_compressed_dirs(
-        raw_data_asset_id_or_model: Asset,
+        asset: Asset,
     ) -> tuple[UPath, UPath]:
         """Get the two folders of a raw data asset's recording.
 
         Parameters
         ----------
-        raw_data_asset_id_or_model
+        asset
             A raw data asset, or its ID.
 
         Returns
@@ -114,7 +114,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         ecephys_clipped
         ecephys_compressed
         """
-        clipped, compressed = recordings.of_asset(summary_of(raw_data_asset_id_or_model))
+        clipped, compressed = recordings.of_asset(summary_of(asset))
         return (
             storage.path(clipped.bucket, clipped.prefix),
             storage.path(compressed.bucket, compressed.prefix),
@@ -147,12 +147,12 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return Sorters(self._base.id, lambda: sorting.by_sorter(self._base._id))
 
     @staticmethod
-    def get_sorted_data_asset_model(sorted_data_asset_id: Asset) -> SortedDataAsset:
+    def get_sorted_data_asset_model(id: Asset) -> SortedDataAsset:
         """Get a sorted data asset.
 
         Parameters
         ----------
-        sorted_data_asset_id
+        id
             Its ID, or its plain model.
 
         Raises
@@ -169,26 +169,26 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorted_data_asset_model(asset_id).output[-31:]
         'FULL PIPELINE time:  161658.77s'
         """
-        summary = sorted_summary(sorted_data_asset_id)
-        if isinstance(sorted_data_asset_id, DataAsset):
-            return SortedDataAsset.of(sorted_data_asset_id)
+        summary = sorted_summary(id)
+        if isinstance(id, DataAsset):
+            return SortedDataAsset.of(id)
         return decode_sorted(summary)
 
     @staticmethod
-    def is_sorted_data_asset(asset_id: Asset) -> bool:
+    def is_sorted_data_asset(id: Asset) -> bool:
         """Tell whether a data asset (or that of an ID) is the result of a spike sorting.
 
         By its name, `<session ID>_sorted...`, on any platform.
         """
-        return belonging.is_sorted(summary_of(asset_id).name)
+        return belonging.is_sorted(summary_of(id).name)
 
     @staticmethod
-    def is_sorting_analyzer_asset(asset_id: Asset) -> bool:
+    def is_sorting_analyzer_asset(id: Asset) -> bool:
         """Tell whether a sorted data asset (or that of an ID) holds a SortingAnalyzer."""
-        return sorting.is_analyzer(summary_of(asset_id))
+        return sorting.is_analyzer(summary_of(id))
 
     @staticmethod
-    def get_sorter_name(sorted_data_asset_id: Asset) -> str:
+    def get_sorter_name(id: Asset) -> str:
         """Get the name of the spike sorter, as the files of a sorted data asset write it.
 
         Raises
@@ -202,15 +202,15 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorter_name("1e11bdf5-b452-4fd9-bbb1-48383a9b0842")
         'kilosort2_5'
         """
-        return sorting.required_sorter_name(sorted_summary(sorted_data_asset_id))
+        return sorting.required_sorter_name(sorted_summary(id))
 
     @staticmethod
-    def get_sorted_probe_names(sorted_data_asset_id: Asset) -> tuple[str, ...]:
+    def get_sorted_probe_names(id: Asset) -> tuple[str, ...]:
         """Get the names of the probes whose sorting was finished, each once, sorted."""
-        return sorting.probe_names(sorted_summary(sorted_data_asset_id))
+        return sorting.probe_names(sorted_summary(id))
 
     @staticmethod
-    def get_sorted_probes(sorted_data_asset_id: Asset) -> tuple[SortedProbe, ...]:
+    def get_sorted_probes(id: Asset) -> tuple[SortedProbe, ...]:
         """Get the streams whose sorting was finished: probe, serial number, group of shanks.
 
         Examples
@@ -220,7 +220,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorted_probes(asset_id)[0].stream
         'experiment1_Record Node 102#Neuropix-PXI-100.ProbeA-AP_recording1'
         """
-        return sorting.probes(sorted_summary(sorted_data_asset_id))
+        return sorting.probes(sorted_summary(id))
 
     # -- sorting it --------------------------------------------------------------------------------
 
