@@ -7,7 +7,7 @@ import json
 import pytest
 
 import aind_session
-from aind_session import PartialAnswerWarning
+from aind_session import PartialAnswerWarning, Session, Sessions
 from aind_session.catalogue import Catalogue
 from aind_session.catalogue.front import Answer, Asked
 from aind_session.catalogue.invent import invent_cohort, invent_world
@@ -40,6 +40,33 @@ def test_a_table_of_two_thousand_named_sessions() -> None:
         assert box.count() <= 60
         assert [len(s.data_assets) for s in sessions] == [2] * 2000
         assert box.count() <= 60
+
+
+def test_a_subject_is_told_by_any_of_its_records() -> None:
+    catalogue = Catalogue()
+    with_record, without, of_another, bare = (
+        *("ecephys_990001_2024-01-01_10-00-00", "ecephys_990001_2024-01-02_10-00-00"),
+        *("ecephys_990002_2024-01-01_10-00-00", "990001_2024-01-01_10-00-00"),
+    )
+    subject = {"subject_id": "990001", "genotype": "wt", "sex": "Male"}
+    subject["date_of_birth"] = "2023-12-01"
+    description = {"project_name": "Invented"}
+    record = {"_id": "1", "name": with_record, "subject": subject, "data_description": description}
+    catalogue.add_record("v1", record)
+    catalogue.add_record("v1", {"_id": "2", "name": without, "subject": None})
+    catalogue.add_record("v2", {"_id": "3", "name": of_another})
+    sessions = Sessions(map(Session, (with_record, without, of_another, bare)))
+    columns = ["genotype", "sex", "age_days", "project"]
+    with aind_session.sandbox(catalogue):
+        for more in ([], ["n_assets"]):
+            table = sessions.to_polars([*columns, *more]).select(columns)
+            assert table.rows() == [
+                ("wt", "Male", 31, "Invented"),
+                # What was recorded is its own, who was recorded is known.
+                ("wt", "Male", 32, None),
+                (None, None, None, None),
+                ("wt", "Male", 31, "Invented"),
+            ]
 
 
 @pytest.mark.parametrize("kept", [0, 1])

@@ -29,6 +29,8 @@ column              what is in it                                               
 ``result:LABEL``    `good`, `failed` or `never`, by the assets of a label              results
 ==================  =================================================================  =========
 
+Where a session's own records do not tell of the subject, another session's do.
+
 Costs, where nothing is known yet. *Records*: 1 request for each 100 subjects and generation.
 *Assets*: 1 for each subject (of more than 30, for each 25) and 3 for each 100 of them, further
 pages, and 1 for each data asset that only a record links. *Sorting*: assets, and about 4 for each
@@ -55,47 +57,69 @@ from aind_session.services import pool
 from aind_session.services.models import AssetSummary
 
 
-@dataclass
-class Line:
-    """What a table knows of one session."""
+class Told:
+    """The answers of some sparse records, each question put once."""
 
-    session: SessionID
-    rows: Rows = ()
-    known: Known | None = None
-    is_sorted: bool | None = None
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._answers: dict[str, Any] = {}
 
     @cached_property
-    def records(self) -> list[Record]:
-        """The session's sparse records: its raw ones first, 1.x before 2.x."""
+    def _records(self) -> list[Record]:
+        """The records: raw ones first, 1.x before 2.x."""
         ordered = sorted(
-            self.rows,
-            key=lambda r: (not belonging.named(r.name).is_raw, r.generation),
+            self._rows, key=lambda r: (not belonging.named(r.name).is_raw, r.generation)
         )
         return [row.record for row in ordered]
 
     def told(self, question: str) -> Any:
         """Give the first answer that a record has to a question."""
-        for record in self.records:
-            answer = getattr(record, question)
-            if answer is not None and answer != ():
-                return answer
-        return None
+        if question not in self._answers:
+            answers = (getattr(record, question) for record in self._records)
+            told = (answer for answer in answers if answer is not None and answer != ())
+            self._answers[question] = next(told, None)
+        return self._answers[question]
+
+
+@dataclass
+class Line:
+    """What a table knows of one session."""
+
+    session: SessionID
+    known: Known
+    #: The records of the subject, its other sessions' included: one object for all their lines.
+    of_subject: Told
+    is_sorted: bool | None = None
+
+    @cached_property
+    def records(self) -> Told:
+        """The session's records."""
+        return Told(self.known.rows)
+
+    def told(self, question: str) -> Any:
+        """Give what the session's records answer to a question."""
+        return self.records.told(question)
+
+    def told_of_subject(self, question: str) -> Any:
+        """Give what the session's records, else the subject's, answer to a question."""
+        own = self.told(question)
+        return self.of_subject.told(question) if own is None else own
 
     @property
     def age_days(self) -> int | None:
         """The subject's age on the day of the session, in days."""
-        born = self.told("date_of_birth")
+        born = self.told_of_subject("date_of_birth")
         return None if born is None else (self.session.dt.date() - born).days
 
     @cached_property
     def raw_asset(self) -> AssetSummary | None:
         """The raw data asset."""
-        return assets.choose_raw(self.known.assets) if self.known else None
+        return assets.choose_raw(self.known.assets)
 
     @property
     def location(self) -> str | None:
         """The folder that a raw record tells."""
-        folder = folders.location(self.rows)
+        folder = folders.location(self.known.rows)
         return str(folder) if folder else None
 
     @property
@@ -109,7 +133,7 @@ class Line:
     @cached_property
     def of_label(self) -> dict[str, Assets]:
         """The derived assets of each label, ascending by creation."""
-        return derived.by_label(self.known.assets) if self.known else {}
+        return derived.by_label(self.known.assets)
 
     def newest(self, label: str) -> str | None:
         """Give the name of the newest derived asset of a label."""
@@ -133,17 +157,15 @@ COLUMNS: dict[str, Column] = {
     "id": Column(lambda line: line.session.id),
     "subject": Column(lambda line: line.session.subject_id),
     "platform": Column(
-        lambda line: (
-            line.session.platform or platform.of_known(line.known or Known((), line.rows, Gaps("")))
-        ),
+        lambda line: line.session.platform or platform.of_known(line.known),
         "records",
     ),
     "date": Column(lambda line: line.session.date),
     "time": Column(lambda line: line.session.time),
     "dt": Column(lambda line: line.session.dt),
-    "genotype": Column(lambda line: line.told("genotype"), "records"),
-    "sex": Column(lambda line: line.told("sex"), "records"),
-    "date_of_birth": Column(lambda line: line.told("date_of_birth"), "records"),
+    "genotype": Column(lambda line: line.told_of_subject("genotype"), "records"),
+    "sex": Column(lambda line: line.told_of_subject("sex"), "records"),
+    "date_of_birth": Column(lambda line: line.told_of_subject("date_of_birth"), "records"),
     "age_days": Column(lambda line: line.age_days, "records"),
     "project": Column(lambda line: line.told("project"), "records"),
     "session_type": Column(lambda line: line.told("session_type"), "records"),
@@ -155,7 +177,7 @@ COLUMNS: dict[str, Column] = {
         lambda line: line.raw_asset.name if line.raw_asset else None, "assets"
     ),
     "folder": Column(lambda line: line.folder, "assets"),
-    "n_assets": Column(lambda line: len(line.known.assets) if line.known else 0, "assets"),
+    "n_assets": Column(lambda line: len(line.known.assets), "assets"),
     "sorted": Column(lambda line: line.is_sorted, "sorting"),
 }
 
@@ -224,12 +246,12 @@ def _cost(name: str) -> str:
 def _lines(sessions: Sequence[SessionID], costs: set[str]) -> list[Line]:
     if costs & {"assets", "sorting"}:
         known = cohort.known(sessions)
-        lines = [Line(s, known[s].rows, known[s]) for s in sessions]
     elif "records" in costs and sessions:
-        rows = cohort.rows(sessions)
-        lines = [Line(s, rows[s]) for s in sessions]
+        known = cohort.recorded(sessions)
     else:
-        lines = [Line(s) for s in sessions]
+        known = dict.fromkeys(sessions, Known((), (), Gaps("")))
+    subjects = {s.subject_id: Told(known[s].of_subject) for s in sessions}
+    lines = [Line(s, known[s], subjects[s.subject_id]) for s in sessions]
     if "sorting" in costs:
         _fill_sorted(lines)
     return lines

@@ -22,11 +22,18 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Known:
-    """What the services know of one session or subject, before anything is opened."""
+    """What the services know of one session or subject, before anything is opened.
+
+    Attributes
+    ----------
+    of_subject : Rows
+        All records of a session's subject, where several sessions are looked up together.
+    """
 
     assets: Assets
     rows: Rows
     gaps: Gaps
+    of_subject: Rows = ()
 
     @property
     def nothing(self) -> bool:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
+from aind_session.forking import when_forked
 from aind_session.identifiers import SessionID
 from aind_session.lookup import assets, belonging, folders, questions, trail
 from aind_session.lookup.assets import Known
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import DOCDB, GENERATIONS, Row, Rows
 from aind_session.services import pool
-from aind_session.services.models import AssetSummary
 
 #: Sessions remembered with those that were found with them.
 KEPT = 20_000
@@ -33,8 +33,7 @@ def _after_fork() -> None:
     _lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+when_forked(_after_fork)
 
 
 def remember(session_ids: Iterable[str]) -> None:
@@ -94,15 +93,19 @@ def _chunks(things: Sequence[str], size: int) -> list[Sequence[str]]:
     return [things[i : i + size] for i in range(0, len(things), size)]
 
 
-def _subjects(sessions: Iterable[SessionID]) -> list[str]:
-    return list(dict.fromkeys(session.subject_id for session in sessions))
+def _by_subject(sessions: Iterable[SessionID]) -> dict[str, list[SessionID]]:
+    wanted: dict[str, list[SessionID]] = {}
+    for session in sessions:
+        wanted.setdefault(session.subject_id, []).append(session)
+    return wanted
 
 
-def rows(sessions: Sequence[SessionID]) -> dict[SessionID, Rows]:
-    """Give a few fields of each session's records: one request a generation and 100 subjects."""
+def recorded(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
+    """Give each session's rows, without assets: one request a generation and 100 subjects."""
     gaps = Gaps("columns from its records")
-    subjects = _subjects(sessions)
-    with trail.following(subjects[0] if subjects else "", "records of a cohort"):
+    wanted = _by_subject(sessions)
+    subjects = list(wanted)
+    with trail.following(next(iter(wanted), ""), "records of a cohort"):
         outcomes = pool.outcomes(
             *(
                 lambda g=g, c=c: questions.rows_of_subjects(g, c)
@@ -110,14 +113,15 @@ def rows(sessions: Sequence[SessionID]) -> dict[SessionID, Rows]:
                 for g in GENERATIONS
             )
         )
-        by_session: dict[str, list[Row]] = {}
+        rows: dict[str, list[Row]] = {subject_id: [] for subject_id in subjects}
         for outcome in outcomes:
             for row in gaps.fill(DOCDB, outcome, ()):
-                found = belonging.session_of(row.name)
-                if found is not None:
-                    by_session.setdefault(found.id, []).append(row)
+                rows.get(belonging.subject_of_row(row), []).append(row)
         gaps.warn()
-        return {s: tuple(by_session.get(s.id, ())) for s in sessions}
+        result: dict[SessionID, Known] = {}
+        for subject_id, some in rows.items():
+            result.update(_shared_out(Known((), tuple(some), gaps), wanted[subject_id]))
+        return result
 
 
 def known(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
@@ -126,9 +130,7 @@ def known(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
     One request a subject, and three for each 100 of them.
     """
     gaps = Gaps("sessions' assets and records")
-    wanted: dict[str, list[SessionID]] = {}
-    for session in sessions:
-        wanted.setdefault(session.subject_id, []).append(session)
+    wanted = _by_subject(sessions)
     result: dict[SessionID, Known] = {}
     with trail.following(next(iter(wanted), ""), "assets of a cohort"):
         by_subject: dict[str, Known] = {}
@@ -136,25 +138,24 @@ def known(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
             by_subject.update(assets.of_subjects(chunk, gaps.missing, gaps))
         opened = pool.gather_all(lambda s: assets.open_linked(by_subject[s]), list(by_subject))
         for subject_id, some in zip(by_subject, opened, strict=True):
-            rows = by_subject[subject_id].rows
-            found = assets.by_session(some, rows, gaps)
-            by_id = {asset.id: asset for asset in some}
-            for session in wanted[subject_id]:
-                other = session if session in found else assets.spelled_otherwise(session, found)
-                result[session] = _with_linked(found.get(other or session), by_id, gaps)
+            of_subject = replace(by_subject[subject_id], assets=some)
+            result.update(_shared_out(of_subject, wanted[subject_id]))
         gaps.warn()
     return result
 
 
-def _with_linked(known: Known | None, by_id: dict[str, AssetSummary], gaps: Gaps) -> Known:
-    """Add the assets that a session's records link, whatever their name."""
-    if known is None:
-        return Known((), (), gaps)
-    have = {asset.id for asset in known.assets}
-    linked = {i for row in known.rows for i in row.linked if i in by_id} - have
-    if not linked:
-        return known
-    return Known(assets.ascending((*known.assets, *(by_id[i] for i in linked))), known.rows, gaps)
+def _shared_out(known: Known, sessions: Iterable[SessionID]) -> Iterator[tuple[SessionID, Known]]:
+    """Give each session of a subject what is its own of that which is known of the subject."""
+    found = assets.by_session(known.assets, known.rows, known.gaps)
+    by_id = {asset.id: asset for asset in known.assets}
+    nothing = Known((), (), known.gaps)
+    for session in sessions:
+        other = session if session in found else assets.spelled_otherwise(session, found)
+        own = found.get(other or session, nothing)
+        # What its records link is its own, too, whatever the name.
+        linked = (by_id[i] for row in own.rows for i in row.linked if i in by_id)
+        all_assets = assets.ascending((*own.assets, *linked))
+        yield session, replace(own, assets=all_assets, of_subject=known.rows)
 
 
 def records(sessions: Sequence[SessionID], each: Callable[[float], object]) -> None:
