@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,18 @@ def test_why_a_result_failed(
 ) -> None:
     content = None if log is None else log.encode()
     assert (outputs.why_failed(root, content, is_sorting=is_sorting) is not None) is failed
+
+
+def test_a_large_log_is_judged_without_a_copy() -> None:
+    log = b"\xff" + SORTING_LOG.encode() + 2**22 * b"..."
+    root = Listing(("nwb",), ("output",), True)
+    tracemalloc.start()
+    try:
+        assert outputs.why_failed(root, log, is_sorting=True) is None
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    assert outputs.why_failed(root, log + b"Out of memory.", is_sorting=True)
 
 
 def test_raw_data_never_failed_for_want_of_a_log(sandbox: Sandbox) -> None:

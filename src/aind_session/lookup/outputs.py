@@ -40,8 +40,12 @@ def is_output_file_from_sorting_pipeline(output: str) -> bool:
     >>> is_output_file_from_sorting_pipeline("N E X T F L O W\nface tracking")
     False
     """
-    lower = output.lower()
-    return "n e x t f l o w" in lower and "sorting" in lower and "kilosort" in lower
+    return _is_of_sorting_pipeline(_encoded(output))
+
+
+def _is_of_sorting_pipeline(log: bytes) -> bool:
+    lower = log.lower()
+    return b"n e x t f l o w" in lower and b"sorting" in lower and b"kilosort" in lower
 
 
 def is_output_error(output_text: str) -> bool:
@@ -56,9 +60,14 @@ def is_output_error(output_text: str) -> bool:
     >>> is_output_error("N E X T F L O W\nsorting, kilosort4\nThe CUDA error was: 2")
     False
     """
-    if any(error in output_text for error in ERRORS):
+    return _tells_error(_encoded(output_text))
+
+
+def _tells_error(log: bytes) -> bool:
+    # Judged as it came: a log can have hundreds of megabytes, and its text would be one more copy.
+    if any(_encoded(error) in log for error in ERRORS):
         return True
-    return CUDA_ERROR in output_text and not is_output_file_from_sorting_pipeline(output_text)
+    return _encoded(CUDA_ERROR) in log and not _is_of_sorting_pipeline(log)
 
 
 def output_of_asset(asset: AssetSummary) -> str:
@@ -122,11 +131,10 @@ def why_failed(root: Listing, output: bytes | None, *, is_sorting: bool) -> str 
     """
     if output is None:
         return f"it has no file {OUTPUT!r}"
-    text = _decoded(output)
-    if is_output_error(text):
+    if _tells_error(output):
         return f"its {OUTPUT!r} tells of an error"
     names = {*root.folders, *root.files}
-    sorting = is_sorting or is_output_file_from_sorting_pipeline(text)
+    sorting = is_sorting or _is_of_sorting_pipeline(output)
     if sorting and not any(name == NWB or name.endswith((".nwb", ".nwb.zarr")) for name in names):
         return f"it has no folder {NWB!r}"
     return None
@@ -177,7 +185,7 @@ def is_computation_error(computation: Computation) -> bool:
         if OUTPUT not in names or set(names) <= NO_RESULTS:
             return True
         output = _result_file(computation.id, OUTPUT)
-        return output is None or is_output_error(_decoded(output))
+        return output is None or _tells_error(output)
 
 
 def _is_result(asset: AssetSummary) -> bool:
@@ -192,6 +200,10 @@ def _about(asset: AssetSummary) -> str:
 
 def _decoded(output: bytes) -> str:
     return output.decode("utf-8", "replace")
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def _result_names(computation_id: str) -> tuple[str, ...]:
