@@ -46,19 +46,20 @@ def of_session(session: SessionID) -> Known:
         return Known()
     from aind_session.lookup import assets, folders
     from aind_session.lookup.partial import Gaps
-    from aind_session.table import Line
+    from aind_session.table import Line, Told
 
-    rows = _rows(session)
+    every_row = _rows(session)
     searched = _assets(session)
-    if searched is None and rows is None:
+    if searched is None and every_row is None:
         return Known()
-    found = _with_linked(searched, rows or ())
+    rows = _own(session, every_row or ())
+    found = _with_linked(searched, rows)
     some = found or searched or ()
-    line = Line(session, rows or (), assets.Known(some, rows or (), Gaps("")))
-    place = folders.location(line.rows) or (line.raw_asset and folders.of_asset(line.raw_asset))
+    line = Line(session, assets.Known(some, rows, Gaps("")), Told(every_row or ()))
+    place = folders.location(rows) or (line.raw_asset and folders.of_asset(line.raw_asset))
     listed = _peek("S3", ("listing", place.bucket, f"{place.prefix}/")) if place else None
     names = folders.modality_names(listed) if listed is not None and listed.exists else None
-    return Known(found, line, rows is not None, names)
+    return Known(found, line, every_row is not None, names)
 
 
 def _with_linked(found: Assets | None, rows: Rows) -> Assets | None:
@@ -100,7 +101,7 @@ def _assets(session: SessionID) -> Assets | None:
 
 
 def _rows(session: SessionID) -> Rows | None:
-    from aind_session.lookup import belonging
+    """Read the records of a session, and those of its subject where they were asked for."""
     from aind_session.lookup.questions import DOCDB, GENERATIONS
 
     kept: list[Any] = []
@@ -110,7 +111,13 @@ def _rows(session: SessionID) -> Rows | None:
     if all(rows is None for rows in kept):
         return None
     rows = {(row.generation, row.name, row.location): row for some in kept for row in some or ()}
-    named = ((row, belonging.session_of(row.name)) for row in rows.values())
+    return tuple(rows.values())
+
+
+def _own(session: SessionID, rows: Rows) -> Rows:
+    from aind_session.lookup import belonging
+
+    named = ((row, belonging.session_of(row.name)) for row in rows)
     return tuple(row for row, whose in named if whose and whose.id == session.id)
 
 

@@ -49,7 +49,7 @@ def session_html(session: Session) -> str:
     if line is not None:
         facts["platform"] = facts["platform"] or _platform(line)
         facts["project"] = line.told("project")
-        facts["genotype"] = line.told("genotype")
+        facts["genotype"] = line.told_of_subject("genotype")
         facts["raw asset"] = line.raw_asset.id if line.raw_asset else None
         facts["folder"] = line.folder
         facts["modalities"] = ", ".join(found.modalities or line.told("modalities") or ())
