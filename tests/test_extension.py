@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import rlcompleter
 import subprocess
 import sys
 import threading
@@ -336,6 +337,10 @@ class Mine(ExtensionBaseClass):
 def test_a_package_brings_a_namespace(install: Install) -> None:
     install("invented-good", "good", GOOD)
     session: Any = Session(ID)
+    assert "good" in dir(session)
+    assert "good" not in dir(Subject("676909"))
+    # Plain Python's Tab reads what it offers.
+    assert rlcompleter.Completer({"session": session}).complete("session.goo", 0) == "session.good"
     assert "invented_good" not in sys.modules
     assert session.good.answer == 42
     assert session.good._base is session
@@ -387,6 +392,7 @@ def test_a_broken_plugin_is_one_warning_and_breaks_nothing_else(
     assert told[0].filename == __file__
     assert "invented-broken" in str(caught.value)
     assert session.subject_id == "676909"
+    assert "broken" not in dir(session)
     (info,) = [info for info in extension.namespaces() if info.name == "broken"]
     assert info.state.startswith("broken: ")
     assert reason in info.state

@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import importlib
 import keyword
-import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from aind_session import plugins
 from aind_session.errors import BrokenNamespaceError, NamespaceError
+from aind_session.forking import when_forked
 
 ExtensionClass = TypeVar("ExtensionClass", bound=type[Any])
 
@@ -30,9 +31,8 @@ def _new_lock() -> None:
     _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    # Another thread may have held it at the moment of the fork.
-    os.register_at_fork(after_in_child=_new_lock)
+# Another thread may have held it at the moment of the fork.
+when_forked(_new_lock)
 
 
 class ExtensionBaseClass:
@@ -125,6 +125,8 @@ class Namespace:
         return self._cls
 
     def __get__(self, obj: object | None, owner: type[Any] | None = None) -> Any:
+        if is_completing():
+            return None
         extension = self.load()
         if obj is None:
             return extension
@@ -145,6 +147,14 @@ class Namespace:
                 f"The namespace {self.name!r} ({self.owner}) could not be made for {obj!r}: "
                 f"AttributeError: {error}"
             ) from error
+
+
+def is_completing() -> bool:
+    """Tell whether it is plain Python's Tab that asks the caller for an attribute.
+
+    It reads each that is no property: making a namespace would import it, or ask a service.
+    """
+    return sys._getframe(2).f_globals.get("__name__") == "rlcompleter"
 
 
 def _kept_by(obj: object) -> dict[Any, Any]:
@@ -243,9 +253,15 @@ def names(cls: type[Any]) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Those of entry points are among them once they have been used.
+        Those that packages announce are among them, but for broken ones.
     """
-    return tuple(sorted(_attached(cls)))
+    groups = {base.__module__ for base in cls.__mro__}
+    announced = {
+        name
+        for group, name, _, state in plugins.announced()
+        if group in groups and not state.startswith("broken")
+    }
+    return tuple(sorted({*_attached(cls), *announced}))
 
 
 def find_plugin(obj: object, name: str) -> Any:

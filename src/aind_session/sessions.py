@@ -42,6 +42,9 @@ class Sessions(tuple[Session, ...]):
 
     __slots__ = ()
 
+    # `int` stands apart: completion in notebooks does not know it for a `SupportsIndex`.
+    @overload  # type: ignore[override]
+    def __getitem__(self, index: int, /) -> Session: ...
     @overload
     def __getitem__(self, index: SupportsIndex, /) -> Session: ...
     @overload

@@ -97,6 +97,8 @@ class Value:
             # An attribute raised AttributeError and Python came here: what it said stands.
             _raised.last = None
             raise raised[1]
+        if extension.is_completing():
+            return None
         return extension.find_plugin(self, name)
 
     def _repr_html_(self) -> str:

@@ -9,8 +9,10 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Alias(Generic[T]):
+class Alias(property, Generic[T]):
     """An attribute under an older name: on the class or on the instance, with a warning.
+
+    A property: to offer one, completion does not read it.
 
     Parameters
     ----------
@@ -43,7 +45,9 @@ class Alias(Generic[T]):
         self.name, self.instead, self.give, self.on_class = name, instead, give, on_class
         self.__doc__ = f"Older spelling of `{instead}`."
 
-    def __get__(self, obj: object | None, owner: type[Any] | None = None) -> T:
+    def __get__(  # type: ignore[override]
+        self, obj: object | None, owner: type[Any] | None = None
+    ) -> T:
         if obj is None and not self.on_class:
             # Of a class, documentation tools ask every attribute: they get what it is.
             return self  # type: ignore[return-value]

@@ -82,7 +82,8 @@ class RecordDict(dict[str, Any]):
         return answer
 
     def __dir__(self) -> list[str]:
-        return sorted({*dir(dict), *QUESTIONS, *vars(type(self))})
+        names = {*dir(dict), *QUESTIONS, *vars(type(self)), *vars(self)}
+        return sorted(name for name in names if not name.startswith("_"))
 
 
 def _attribute(question: str) -> property:

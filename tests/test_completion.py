@@ -1,0 +1,63 @@
+"""Tab: attributes and namespaces, nothing else, and nobody is asked for it."""
+
+from __future__ import annotations
+
+import rlcompleter
+import warnings
+
+import pytest
+
+import aind_session
+from aind_session import Session, Subject
+from aind_session.catalogue import Sandbox
+
+SESSION = "ecephys_676909_2023-12-13_13-43-40"
+OF_SESSION = {"attached_dirs", "data_assets", "docdb", "ecephys", "lims", "raw_data_dir", "subject"}
+OF_SUBJECT = {"data_assets", "docdb", "ibl_data_converter", "neuroglancer", "sessions"}
+OF_SESSIONS = {"count", "index", "map", "prefetch", "run", "to_pandas", "to_polars"}
+
+
+def offered(text: str, **names: object) -> set[str]:
+    """Give what plain Python offers at a Tab behind a text."""
+    completer = rlcompleter.Completer(names)
+    with warnings.catch_warnings():
+        # Constants under an older name, which it reads on the class.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = [completer.complete(text, 0)]
+        while found[-1] is not None:
+            found.append(completer.complete(text, len(found)))
+    return {one.removeprefix(text).rstrip("()") for one in found if one is not None}
+
+
+def test_plain_python_offers_what_there_is_and_asks_nobody(sandbox: Sandbox) -> None:
+    session = Session(SESSION)
+    names = {
+        "session": session,
+        "subject": Subject(676909),
+        "some": aind_session.Sessions([session]),
+    }
+    for text, expected in (
+        ("session.", OF_SESSION),
+        ("subject.", OF_SUBJECT),
+        ("some.", OF_SESSIONS),
+        ("session.ecephys.", {"is_sorted", "sorter", "sorted_data_assets"}),
+        ("session.lims.", {"id"}),
+    ):
+        found = offered(text, **names)
+        assert expected <= found, text
+        assert not any(name.startswith("_") for name in found), text
+    assert offered("some.", **names) == OF_SESSIONS
+    assert sandbox.count() == 0
+    # Behind the namespace's own name somebody has asked for it.
+    assert {"genotype", "v1", "keys"} <= offered("session.docdb.", **names)
+    assert session.docdb.genotype
+    assert sandbox.count("docdb") == 2
+
+
+def test_notebooks_know_one_session_from_some() -> None:
+    jedi = pytest.importorskip("jedi")
+    some = aind_session.Sessions([Session(SESSION)])
+    for text, expected in (("some[0].", OF_SESSION), ("some[:1].", {"map", "to_pandas"})):
+        found = {one.name for one in jedi.Interpreter(text, [{"some": some}]).complete()}
+        assert expected <= found
+        assert ("map" in found) is (text == "some[:1].")
