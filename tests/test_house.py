@@ -25,6 +25,7 @@ MAX_LINES = 500
 # From the ground up; files on one line share a floor, and may use each other.
 FLOORS = [
     "errors",
+    "forking",
     "progress",
     "settings",
     "identifiers",

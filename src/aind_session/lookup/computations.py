@@ -6,8 +6,9 @@ import threading
 from collections.abc import Sequence
 
 from aind_session.errors import AindSessionError
+from aind_session.forking import when_forked
 from aind_session.lookup import computation_search, trail
-from aind_session.services import codeocean, keeping, pool
+from aind_session.services import codeocean, pool
 from aind_session.services.models import AssetSummary, Computation
 from aind_session.services.sdk import RunParams
 
@@ -63,7 +64,7 @@ def _new_lock() -> None:
     _starting = threading.Lock()
 
 
-keeping.when_forked(_new_lock)
+when_forked(_new_lock)
 
 
 def sort(

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from aind_session import settings
 from aind_session.errors import MissingFileError
+from aind_session.forking import when_forked
 from aind_session.identifiers import SessionID
 from aind_session.lookup import (
     asset_files,
@@ -296,7 +297,7 @@ def _forget_groups() -> None:
         _groups.clear()
 
 
-keeping.when_forked(_new_lock)
+when_forked(_new_lock)
 keeping.when_reset(_forget_groups)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import logging
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 
 from aind_session import settings
 from aind_session.errors import AindSessionError
+from aind_session.forking import when_forked
 from aind_session.services.cache import Key, answers
 
 T = TypeVar("T")
@@ -84,8 +84,7 @@ def _after_fork() -> None:
     _lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+when_forked(_after_fork)
 
 
 @contextlib.contextmanager

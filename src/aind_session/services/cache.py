@@ -11,7 +11,6 @@ import contextlib
 import contextvars
 import copy
 import math
-import os
 import threading
 import time
 import weakref
@@ -19,6 +18,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
+
+from aind_session.forking import when_forked
 
 T = TypeVar("T")
 Key = tuple[str, ...]
@@ -241,8 +242,7 @@ def _after_fork() -> None:
         cache._entries, cache._bytes = entries, size
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+when_forked(_after_fork)
 
 #: The one cache.
 answers = Cache()

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+from aind_session.forking import when_forked
+
 T = TypeVar("T")
-
-
-def when_forked(do: Callable[[], None]) -> None:
-    """Do something in each child process that `os.fork` makes."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=do)
 
 
 class Kept(Generic[T]):

@@ -7,12 +7,13 @@ further questions never lock each other out, however small the pool.
 from __future__ import annotations
 
 import contextvars
-import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from aind_session.forking import when_forked
 
 T = TypeVar("T")
 
@@ -46,8 +47,7 @@ def _after_fork() -> None:
     _executor, _lock = None, threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+when_forked(_after_fork)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from requests.cookies import RequestsCookieJar
 
-from aind_session.services.keeping import when_forked
+from aind_session.forking import when_forked
 from aind_session.services.transport import Transport
 
 

@@ -20,11 +20,12 @@ from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
 from aind_session.errors import ServiceError
+from aind_session.forking import when_forked
 from aind_session.services.addresses import bare_url, is_loopback, origin_of, place_of
 from aind_session.services.asked import Asked, RequestConnectionError, RequestTimeoutError
 from aind_session.services.clock import CLOCK, time_left, use_clock
 from aind_session.services.failures import failure, make_bare, may_pass
-from aind_session.services.keeping import reset, when_forked
+from aind_session.services.keeping import reset
 from aind_session.services.retrying import PASSING, is_read
 from aind_session.services.scrubbing import (
     CREDENTIAL_HEADERS,
