@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import (
     DateRange,
-    date_record,
-    datetime_record,
-    parse_date_filter,
+    npc_record,
     parse_dates,
-    parse_end,
-    parse_start,
-    time_record,
 )
 
 DAY = datetime.date(2023, 12, 13)
@@ -48,11 +43,23 @@ one_day = datetime.timedelta(days=1)
 tick = datetime.timedelta(microseconds=1)
 
 
+def parse_date(value: object) -> DateRange:
+    return parse_dates(value)
+
+
+def parse_start(value: object) -> DateRange:
+    return parse_dates(start=value)
+
+
+def parse_end(value: object) -> DateRange:
+    return parse_dates(end=value)
+
+
 @given(moments, st.sampled_from(WRITTEN))
 def test_every_form_of_a_moment(moment: datetime.datetime, form: str) -> None:
     text = moment.strftime(form)
     midnight = moment.replace(hour=0, minute=0, second=0)
-    assert parse_date_filter(text) == (midnight, midnight + one_day - tick)
+    assert parse_date(text) == (midnight, midnight + one_day - tick)
     assert parse_start(text) == (moment, None)
     assert parse_end(text) == (None, moment + datetime.timedelta(seconds=1) - tick)
 
@@ -72,10 +79,10 @@ def test_every_form_of_a_day(moment: datetime.datetime) -> None:
         unpadded,
     ]
     for value in values:
-        assert parse_date_filter(value) == whole
+        assert parse_date(value) == whole
         assert parse_start(value) == (whole[0], None)
         assert parse_end(value) == (None, whole[1])
-    assert parse_date_filter(moment) == whole
+    assert parse_date(moment) == whole
 
 
 @pytest.mark.parametrize(
@@ -116,7 +123,7 @@ def test_what_is_partial_is_whole_and_ends_are_included(
 
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_nothing_is_no_filter(value: object) -> None:
-    for parse in (parse_date_filter, parse_start, parse_end):
+    for parse in (parse_date, parse_start, parse_end):
         assert parse(value) == DateRange()
         assert parse(value).is_open
         assert parse(value).contains(MOMENT)
@@ -144,7 +151,7 @@ def test_nothing_is_no_filter(value: object) -> None:
     ],
 )
 def test_what_is_no_date(value: object) -> None:
-    for parse in (parse_date_filter, parse_start, parse_end):
+    for parse in (parse_date, parse_start, parse_end):
         with pytest.raises(InvalidFilterError, match="is no date"):
             parse(value)
 
@@ -152,7 +159,7 @@ def test_what_is_no_date(value: object) -> None:
 @given(st.text(max_size=20) | st.text(alphabet="0123456789-_:T Z+.", max_size=30))
 def test_arbitrary_text_raises_nothing_else(text: str) -> None:
     try:
-        period = parse_date_filter(text)
+        period = parse_date(text)
     except InvalidFilterError:
         return
     assert period.is_open == (not text.strip())
@@ -165,7 +172,7 @@ def test_a_bad_value_is_shown_briefly() -> None:
 
     for value in (Client(), "x" * 10_000):
         with pytest.raises(InvalidFilterError) as caught:
-            parse_date_filter(value)
+            parse_date(value)
         assert "secret" not in str(caught.value)
         assert len(str(caught.value)) < 500
 
@@ -181,8 +188,8 @@ def test_three_filters_make_one_range() -> None:
 
 
 def test_rich_dates_where_npc_session_knows_the_year() -> None:
-    date, clock = date_record("2023-12-13"), time_record("13:43:40")
-    both = datetime_record("2023-12-13 13:43:40")
+    date, clock = npc_record("DateRecord", "2023-12-13"), npc_record("TimeRecord", "13:43:40")
+    both = npc_record("DatetimeRecord", "2023-12-13 13:43:40")
     assert isinstance(date, npc_session.DateRecord)
     assert isinstance(clock, npc_session.TimeRecord)
     assert isinstance(both, npc_session.DatetimeRecord)
@@ -191,11 +198,12 @@ def test_rich_dates_where_npc_session_knows_the_year() -> None:
 
 @given(moments)
 def test_rich_dates_are_always_text_of_the_same_spelling(moment: datetime.datetime) -> None:
-    for made, text in (
-        (date_record(f"{moment:%Y-%m-%d}"), f"{moment:%Y-%m-%d}"),
-        (time_record(f"{moment:%H:%M:%S}"), f"{moment:%H:%M:%S}"),
-        (datetime_record(f"{moment:%Y-%m-%d %H:%M:%S}"), f"{moment:%Y-%m-%d %H:%M:%S}"),
+    for kind, text in (
+        ("DateRecord", f"{moment:%Y-%m-%d}"),
+        ("TimeRecord", f"{moment:%H:%M:%S}"),
+        ("DatetimeRecord", f"{moment:%Y-%m-%d %H:%M:%S}"),
     ):
+        made = npc_record(kind, text)
         assert isinstance(made, str)
         assert made == text
         assert hash(made) == hash(text)

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from aind_session import extension
 from aind_session.identifiers import (
     SessionID,
-    date_record,
-    datetime_record,
+    npc_record,
     parse_session_id,
-    time_record,
 )
 from aind_session.value import Value, told_by_getattr
 
@@ -110,17 +108,21 @@ class Session(Value):
     @property
     def date(self) -> DateRecord | str:
         """Date in the name, `YYYY-MM-DD`."""
-        return date_record(self._id.date)
+        record: DateRecord | str = npc_record("DateRecord", self._id.date)
+        return record
 
     @property
     def time(self) -> TimeRecord | str:
         """Time in the name, ``HH:MM:SS``."""
-        return time_record(self._id.time)
+        record: TimeRecord | str = npc_record("TimeRecord", self._id.time)
+        return record
 
     @property
     def datetime(self) -> DatetimeRecord | str:
         """Date and time in the name, ``YYYY-MM-DD HH:MM:SS``."""
-        return datetime_record(f"{self._id.date} {self._id.time}")
+        both = f"{self._id.date} {self._id.time}"
+        record: DatetimeRecord | str = npc_record("DatetimeRecord", both)
+        return record
 
     # -- what the services know --------------------------------------------------------------------
 

@@ -14,13 +14,8 @@ from aind_session.identifiers.asset_names import (
 )
 from aind_session.identifiers.dates import (
     DateRange,
-    date_record,
-    datetime_record,
-    parse_date_filter,
+    npc_record,
     parse_dates,
-    parse_end,
-    parse_start,
-    time_record,
 )
 from aind_session.identifiers.session_ids import (
     SessionID,
@@ -35,19 +30,14 @@ __all__ = [
     "DateRange",
     "SessionID",
     "Step",
-    "date_record",
-    "datetime_record",
     "find_session_id",
     "is_uuid",
     "label_family",
     "normalise_label",
-    "parse_date_filter",
+    "npc_record",
     "parse_dates",
-    "parse_end",
     "parse_session_id",
-    "parse_start",
     "parse_subject_id",
     "split_asset_name",
     "subject_in",
-    "time_record",
 ]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from aind_session.errors import InvalidFilterError
-
-if TYPE_CHECKING:
-    from npc_session import DateRecord, DatetimeRecord, TimeRecord
 
 _OFFSET = r"(?:\s*(?:Z|UTC|[+-][0-9]{2}:?(?:[0-9]{2})?))?"
 _SECOND = r"(?:[:._-]?([0-9]{2})(?:[.,][0-9]+)?)?"
@@ -27,10 +24,10 @@ class DateRange(NamedTuple):
     Examples
     --------
     >>> import datetime
-    >>> whole_day = parse_date_filter("2023-12-13")
+    >>> whole_day = parse_dates("2023-12-13")
     >>> whole_day.contains(datetime.datetime(2023, 12, 13, 13, 43, 40))
     True
-    >>> parse_date_filter("").is_open
+    >>> parse_dates("").is_open
     True
     """
 
@@ -59,115 +56,35 @@ class DateRange(NamedTuple):
         return DateRange(max(starts, default=None), min(ends, default=None))
 
 
-def parse_date_filter(value: object) -> DateRange:
-    """Read a filter for the day of a session.
+def parse_dates(date: object = None, start: object = None, end: object = None) -> DateRange:
+    """Read the three date filters of a search into one range.
 
     ==========================================================  ====================
     written as                                                  means
     ==========================================================  ====================
     `"2023-12-13"`, `"2023/12/13"`, `"2023_12_13"`              that day
     `"20231213"`, `20231213`                                    that day
-    `"2023-12-13_13-43-40"`, `"2023-12-13 13:43:40"`            the day it falls on
-    `"20231213_134340"`, `"20231213134340"`                     the day it falls on
-    `"2023-12-13T13:43:40.5-08:00"`, `"2023-12-13T13:43:40Z"`   the day that is written
+    `"2023-12-13_13-43-40"`, `"2023-12-13 13:43:40"`            that second
+    `"20231213_134340"`, `"20231213134340"`                     that second
+    `"2023-12-13T13:43:40.5-08:00"`, `"2023-12-13T13:43:40Z"`   the second as written
+    `"2023-12-13 13:43"`, `"2023-12-13 13"`                     that minute, that hour
     `"2023-12"`, `"202312"`                                     the whole month
     `"2023"`                                                    the whole year
-    `datetime.date`, `datetime.datetime`, `npc_session` record  the day it falls on
+    `datetime.date`, `datetime.datetime`, `npc_session` record  that day, that second
     `None`, `""`                                                no filter
     ==========================================================  ====================
 
-    Offsets from UTC are left aside: a session's name tells its local time. As the end of a search
-    a day is that whole day, while a `datetime.datetime` is an instant, at midnight too.
+    Offsets from UTC are left aside: a session's name tells its local time.
 
     Parameters
     ----------
-    value
-        Any of the above.
-
-    Returns
-    -------
-    DateRange
-        The days meant.
-
-    Raises
-    ------
-    InvalidFilterError
-        It is no date. This is a `ValueError`.
-
-    Examples
-    --------
-    >>> parse_date_filter("20231213_134340") == parse_date_filter("2023-12-13")
-    True
-    """
-    period = _parse(value)
-    if period.start is None or period.end is None:
-        return period
-    start = period.start.replace(hour=0, minute=0, second=0, microsecond=0)
-    end = period.end.replace(hour=23, minute=59, second=59, microsecond=999_999)
-    return DateRange(start, end)
-
-
-def parse_start(value: object) -> DateRange:
-    """Read the first date of a search, itself included.
-
-    Parameters
-    ----------
-    value
-        As for `parse_date_filter`; a time counts.
-
-    Returns
-    -------
-    DateRange
-        Open at its end.
-
-    Raises
-    ------
-    InvalidFilterError
-        It is no date. This is a `ValueError`.
-
-    Examples
-    --------
-    >>> parse_start("2023-12").start
-    datetime.datetime(2023, 12, 1, 0, 0)
-    """
-    return DateRange(_parse(value).start, None)
-
-
-def parse_end(value: object) -> DateRange:
-    """Read the last date of a search, itself included: a day is that whole day.
-
-    Parameters
-    ----------
-    value
-        As for `parse_date_filter`; a time counts.
-
-    Returns
-    -------
-    DateRange
-        Open at its start.
-
-    Raises
-    ------
-    InvalidFilterError
-        It is no date. This is a `ValueError`.
-
-    Examples
-    --------
-    >>> parse_end("2023-12").end.isoformat()
-    '2023-12-31T23:59:59.999999'
-    >>> parse_end("2023-12-14_10-00-00").end.isoformat()
-    '2023-12-14T10:00:00.999999'
-    """
-    return DateRange(None, _parse(value).end)
-
-
-def parse_dates(date: object = None, start: object = None, end: object = None) -> DateRange:
-    """Read the three date filters of a search into one range.
-
-    Parameters
-    ----------
-    date, start, end
-        As for `parse_date_filter`, `parse_start` and `parse_end`.
+    date
+        The day of a session, whatever time it carries; a whole month or year.
+    start
+        The first date, included from its first instant on.
+    end
+        The last date, included to its last instant. A day is that whole day, while a
+        `datetime.datetime` is a second, at midnight too.
 
     Returns
     -------
@@ -181,11 +98,23 @@ def parse_dates(date: object = None, start: object = None, end: object = None) -
 
     Examples
     --------
-    >>> import datetime
-    >>> parse_dates(start="2023-12-13").contains(datetime.datetime(2023, 12, 12))
-    False
+    >>> parse_dates("20231213_134340") == parse_dates("2023-12-13")
+    True
+    >>> within = parse_dates(start="2023-12", end="2023-12-14_10-00-00")
+    >>> within.start.isoformat(), within.end.isoformat()
+    ('2023-12-01T00:00:00', '2023-12-14T10:00:00.999999')
     """
-    return parse_date_filter(date).within(parse_start(start)).within(parse_end(end))
+    first, last = _parse(start).start, _parse(end).end
+    return _whole_days(_parse(date)).within(DateRange(first, last))
+
+
+def _whole_days(period: DateRange) -> DateRange:
+    if period.start is None or period.end is None:
+        return period
+    return DateRange(
+        period.start.replace(hour=0, minute=0, second=0, microsecond=0),
+        period.end.replace(hour=23, minute=59, second=59, microsecond=999_999),
+    )
 
 
 def is_calendar_day(year: str, month: str, day: str) -> bool:
@@ -243,63 +172,30 @@ def _bad(value: object) -> InvalidFilterError:
     )
 
 
-def date_record(text: str) -> DateRecord | Any:
-    """Make an `npc_session.DateRecord` of a day, where that knows the year.
+def npc_record(kind: str, text: str) -> Any:
+    """Make a record of `npc_session`, where that knows the year.
 
     Parameters
     ----------
+    kind
+        `DateRecord` of `YYYY-MM-DD`, `TimeRecord` of `HH:MM:SS`, `DatetimeRecord` of both.
     text
-        `YYYY-MM-DD`.
+        The date, the time, or both with a space between.
 
     Returns
     -------
-    npc_session.DateRecord or str
+    npc_session record or str
         The same spelling either way.
+
+    Examples
+    --------
+    >>> npc_record("DateRecord", "2023-12-13").year, type(npc_record("DateRecord", "2001-12-13"))
+    (2023, <class 'str'>)
     """
-    from npc_session import DateRecord
+    import npc_session
 
-    return _record_or_text(DateRecord, text)
-
-
-def time_record(text: str) -> TimeRecord | Any:
-    """Make an `npc_session.TimeRecord` of a time.
-
-    Parameters
-    ----------
-    text
-        `HH:MM:SS`.
-
-    Returns
-    -------
-    npc_session.TimeRecord or str
-        The same spelling either way.
-    """
-    from npc_session import TimeRecord
-
-    return _record_or_text(TimeRecord, text)
-
-
-def datetime_record(text: str) -> DatetimeRecord | Any:
-    """Make an `npc_session.DatetimeRecord` of a date-time, where that knows the year.
-
-    Parameters
-    ----------
-    text
-        `YYYY-MM-DD HH:MM:SS`.
-
-    Returns
-    -------
-    npc_session.DatetimeRecord or str
-        The same spelling either way.
-    """
-    from npc_session import DatetimeRecord
-
-    return _record_or_text(DatetimeRecord, text)
-
-
-def _record_or_text(record: Any, text: str) -> Any:
     try:
-        made = record(text)
+        made = getattr(npc_session, kind)(text)
     except ValueError:
         return text
     return made if str(made) == text else text
