@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import threading
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -18,15 +18,6 @@ class Bucket:
 
     objects: dict[str, Json] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Page:
-    """Part of a listing: keys and common prefixes, in S3's order; `last` to go on after."""
-
-    keys: list[str]
-    prefixes: list[str]
-    last: str | None
 
 
 class Index:
@@ -118,31 +109,25 @@ class Index:
         for key in chosen:
             yield key, known.objects[key]
 
-    def page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page:
-        """List one page: what begins with `prefix`, folded at `delimiter`, after `after`."""
+    def listing(self, bucket: str, prefix: str, delimiter: str) -> Iterator[tuple[str, Json]]:
+        """Yield what a listing needs: of each folder that it folds, the first key.
+
+        Where everything is still hidden there is nothing.
+        """
         with self.lock:
             keys = self.bucket(bucket).keys
             if self._is_late(bucket, prefix, listing=True):
-                keys = []
+                return
             at = bisect_left(keys, prefix)
-            at = max(at, bisect_right(keys, after)) if after else at
-            found = Page([], [], None)
+            chosen = []
             while at < len(keys) and keys[at].startswith(prefix):
-                key = keys[at]
-                if len(found.keys) + len(found.prefixes) >= limit:
-                    return found
-                end = key.find(delimiter, len(prefix)) if delimiter else -1
-                if end < 0:
-                    found.keys.append(key)
-                    at += 1
-                else:
-                    common = key[: end + len(delimiter)]
-                    found.prefixes.append(common)
-                    at = bisect_left(keys, _after(common), at)
-                # Of what was folded: its last key, so that the next page begins behind it.
-                found.last = keys[at - 1]
-            found.last = None
-            return found
+                chosen.append(keys[at])
+                end = keys[at].find(delimiter, len(prefix)) if delimiter else -1
+                common = keys[at][: end + len(delimiter)]
+                at = at + 1 if end < 0 else bisect_left(keys, _after(common), at)
+            known = self.bucket(bucket).objects
+        for key in chosen:
+            yield key, known[key]
 
     def hide(self, bucket: str, prefix: str, listings: int) -> None:
         """Show nothing under a prefix until it has been listed this often."""

@@ -67,7 +67,7 @@ class Sandbox:
     def __init__(
         self, catalogue: Catalogue | str | Path | None = None, latency: float = 0.0
     ) -> None:
-        if importlib.util.find_spec("mongomock") is None:
+        if not all(map(importlib.util.find_spec, ("flask", "flask_cors", "mongomock", "moto"))):
             raise MissingExtraError.of("sandbox", "the sandbox")
         if not isinstance(catalogue, Catalogue):
             catalogue = Catalogue.bundled() if catalogue is None else Catalogue.load(catalogue)
@@ -134,6 +134,7 @@ class Sandbox:
         environment.forget_all()
         self._gate.close()
         front.close()
+        self.s3.close()
         _serving.discard(self)
 
     # Looking
