@@ -171,6 +171,7 @@ def test_states_are_read_from_dictionary_text_and_path(tmp_path: Path) -> None:
         STATE,
         text,
         f"\n {text}",
+        f"\ufeff{text}",
         text.encode(),
         file,
         str(file),
@@ -244,11 +245,27 @@ def test_a_file_that_is_not_there(where: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["[]", "{", "https://x/#!", "https://x/#!a#!b", "gs://bucket/x.json", 5, None]
+    "source",
+    [
+        *("", " ", "[]", "{", "https://x/#!", "https://x/#!a#!b", "gs://bucket/x.json"),
+        *(5, None, Path.cwd(), str(Path.cwd()), 5000 * "x", "a\0b"),
+        *("https://", "https://[x/a.json", "s3://", "s3:///a.json", "s3://bucket", "file://"),
+    ],
 )
 def test_what_holds_no_state(source: Any) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(InvalidContentError) as caught:
         NeuroglancerState(source)
+    assert isinstance(caught.value, ValueError)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_state_is_called_as_its_file_is(tmp_path: Path, sandbox: Sandbox) -> None:
+    file = tmp_path / "probe #1.json"
+    file.write_text("{}")
+    sandbox.catalogue.add_object("aind-scratch-data", "a/probe #1.json", "{}")
+    for source in (file, str(file), file.as_uri(), "s3://aind-scratch-data/a/probe #1.json"):
+        assert NeuroglancerState(source).name == "probe #1"
 
 
 # -- what is in one --------------------------------------------------------------------------------

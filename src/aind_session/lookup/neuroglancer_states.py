@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import errno
 import json
 import os
 import re
@@ -68,12 +69,14 @@ def read(source: object) -> Content:
     if isinstance(source, bytes | bytearray):
         return Content(decoded(bytes(source), "the text"))
     as_posix = getattr(source, "as_posix", None)
-    text = str(as_posix() if callable(as_posix) else source).strip()
+    text = str(as_posix() if callable(as_posix) else source).lstrip("\ufeff").strip()
     if not isinstance(source, str | os.PathLike) and as_posix is None:
         raise InvalidContentError(
             f"A Neuroglancer state is a dictionary, JSON text, a path or a URL, not {source!r:.80}"
         )
-    if text[:1] in ("{", "["):
+    if not text:
+        raise InvalidContentError("An empty text holds no Neuroglancer state")
+    if text[0] in "{[":
         return Content(decoded(text.encode(), "the text"))
     if isinstance(source, str) and "#!" in text:
         # A viewer's link has the state, or the URL of it, behind the mark.
@@ -86,10 +89,15 @@ def read(source: object) -> Content:
 
 
 def _read_place(source: object, text: str) -> bytes:
-    scheme = urlsplit(text).scheme.lower() if "://" in text else ""
+    try:
+        place = urlsplit(text) if "://" in text else None
+    except ValueError as error:
+        raise InvalidContentError(f"{text[:120]} is no URL: {error}") from error
+    scheme = place.scheme.lower() if place is not None else ""
+    if scheme in ("s3", "s3a", "http", "https") and not (place and place.netloc and place.path):
+        raise InvalidContentError(f"{text[:120]} names no file")
     if scheme in ("s3", "s3a"):
-        bucket, key = storage.split(text)
-        found = questions.text(bucket, key)
+        found = questions.text(*storage.split(text))
         if found is None:
             raise MissingFileError(f"There is no {text}.", trail=trail.lines())
         return found
@@ -99,16 +107,25 @@ def _read_place(source: object, text: str) -> bytes:
         raise InvalidContentError(f"{text[:120]}: {scheme}:// is no place that can be read here")
     path: Any = source
     if isinstance(source, str):
-        path = Path(url2pathname(urlsplit(text).path) if scheme else text).expanduser()
+        path = Path(url2pathname(place.path) if place else text).expanduser()
     try:
+        if not scheme and Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder")
         return bytes(Path(path).read_bytes() if not scheme else path.read_bytes())
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {text[:300]}.") from error
+    except PermissionError:
+        raise
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InvalidContentError(f"{text[:120]!r} is no file that can be read: {why}") from error
 
 
 def _stem(text: str) -> str:
-    # A URL's query is no part of the file's name.
-    name = re.split(r"[?#]", text)[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
+    # A URL's query is no part of the file's name; a key in S3 may hold the same signs.
+    url = re.match(r"(?:https?|file)://([^?#]*)", text, re.IGNORECASE)
+    text = text if url is None else unquote(url[1])
+    name = text.rstrip("/").replace("\\", "/").rpartition("/")[2]
     return name[: -len(".json")] if name.lower().endswith(".json") else name
 
 
