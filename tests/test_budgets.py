@@ -102,7 +102,7 @@ def test_a_search_of_the_buckets_by_name(sandbox: Sandbox) -> None:
     from aind_session import settings
 
     s3 = sandbox.count("s3")
-    assert s3 <= len(settings.current().buckets)
+    assert s3 <= len(settings.current().buckets.value)
     # Before the buckets both spellings of the name were looked for: 3 and 4 requests, 2 in a row.
     assert requests - s3 <= 7
     assert chain <= 4

@@ -57,8 +57,12 @@ def test_the_defaults_say_that_they_are() -> None:
     assert known.domain.value == "https://codeocean.allenneuraldynamics.org"
     assert known.docdb_host.value == "api.allenneuraldynamics.org"
     assert known.domain.source == known.docdb_host.source == settings.DEFAULT
-    assert known.buckets == settings.DEFAULT_BUCKETS
-    assert (known.timeout_docdb, known.cache_seconds, known.attempts) == (30.0, 600.0, 4)
+    assert known.buckets.value == settings.DEFAULT_BUCKETS
+    assert (known.timeout.value, known.cache_seconds.value, known.attempts.value) == (
+        30.0,
+        600.0,
+        4,
+    )
 
 
 # --- the token ------------------------------------------------------------------------------------
@@ -116,13 +120,13 @@ def test_without_a_token_the_error_says_what_to_set() -> None:
 def test_the_nearest_place_wins(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, folder in enumerate(("", "work/project", "work/project/src/deep")):
         path = write(folder, AIND_SESSION_ATTEMPTS=str(11 + number))
-        assert settings.current().attempts == 11 + number
+        assert settings.current().attempts.value == 11 + number
         write(folder, AIND_SESSION_ATTEMPTS=str(11 + number), CODE_OCEAN_API_TOKEN=TOKEN)
         token = settings.current().token
         assert token is not None
         assert token.source == str(path)
     monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "2")
-    assert settings.current().attempts == 2
+    assert settings.current().attempts.value == 2
 
 
 def test_a_file_above_the_projects_root_belongs_to_somebody_else(write: Write) -> None:
@@ -145,9 +149,9 @@ def test_outside_of_a_project_only_the_folder_itself_counts(
 
 def test_a_file_that_changes_is_read_again(write: Write) -> None:
     write("work/project", AIND_SESSION_BUCKETS="one, two,")
-    assert settings.current().buckets == ("one", "two")
+    assert settings.current().buckets.value == ("one", "two")
     write("work/project", AIND_SESSION_BUCKETS="three")
-    assert settings.current().buckets == ("three",)
+    assert settings.current().buckets.value == ("three",)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe=\x00", b"=\n==\nno value\n'", b"A" * 10_000])
@@ -162,6 +166,31 @@ def test_a_file_draws_nothing_out_of_the_environment(
     monkeypatch.setenv("CODE_OCEAN_API_TOKEN", TOKEN)
     write("work/project", AIND_SESSION_DOCDB_HOST="${CODE_OCEAN_API_TOKEN}.example.org")
     assert TOKEN not in settings.current().docdb_host.value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("buckets", "s3://one/, two,one,", ("one", "two")),
+        ("cache_seconds", "5", 5.0),
+        ("timeout", "7.5", 7.5),
+        ("attempts", "2", 2),
+    ],
+)
+def test_each_value_knows_where_it_came_from(
+    write: Write, monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: object
+) -> None:
+    variable = f"AIND_SESSION_{name.upper()}"
+    monkeypatch.delenv(variable, raising=False)
+    assert getattr(settings.current(), name).source == settings.DEFAULT
+    path = write("work/project", **{variable: text})
+    expected = settings.Setting(value, str(path), variable)
+    assert getattr(settings.current(), name) == expected
+    # What cannot be read there is none.
+    monkeypatch.setenv(variable, ", ," if name == "buckets" else "many")
+    assert getattr(settings.current(), name) == expected
+    monkeypatch.setenv(variable, text)
+    assert getattr(settings.current(), name).place == f"{variable} in the environment"
 
 
 # --- where a token may go -------------------------------------------------------------------------
@@ -238,7 +267,7 @@ def test_a_number_that_is_none_leaves_the_default(
     value: str, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIND_SESSION_TIMEOUT", value)
-    assert settings.current().timeout_docdb == seconds
+    assert settings.current().timeout.value == seconds
 
 
 class TestOddSurroundings:
@@ -262,7 +291,7 @@ class TestOddSurroundings:
 
         monkeypatch.setattr(Path, "home", nowhere)
         settings.forget()
-        assert settings.current().attempts
+        assert settings.current().attempts.value
 
         # As another user's home folder answers, for which this process is no owner.
         real = os.stat
@@ -276,7 +305,7 @@ class TestOddSurroundings:
         monkeypatch.setattr(os, "stat", closed)
         monkeypatch.setattr(Path, "stat", lambda self, **kwargs: closed(self, **kwargs))
         settings.forget()
-        assert settings.current().attempts
+        assert settings.current().attempts.value
 
     def test_a_working_directory_that_was_deleted(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -286,4 +315,4 @@ class TestOddSurroundings:
 
         monkeypatch.setattr(Path, "cwd", gone)
         settings.forget()
-        assert settings.current().attempts
+        assert settings.current().attempts.value

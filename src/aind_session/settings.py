@@ -26,6 +26,7 @@ variable whose value looks like a token.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -124,12 +125,10 @@ class Settings:
     token: SecretSetting | None
     domain: Setting[str]
     docdb_host: Setting[str]
-    buckets: tuple[str, ...]
-    cache_seconds: float
-    timeout_codeocean: float
-    timeout_docdb: float
-    timeout_s3: float
-    attempts: int
+    buckets: Setting[tuple[str, ...]]
+    cache_seconds: Setting[float]
+    timeout: Setting[float]
+    attempts: Setting[int]
     identities: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     def require_token(self) -> str:
@@ -230,19 +229,16 @@ def _read() -> Settings:
         beside = os.path.join(os.path.dirname(sandbox.source), sandbox.value)
         _start_sandbox(beside if os.path.isdir(beside) else sandbox.value)
     token = _find_token(sources)
-    seconds = _number(sources, "AIND_SESSION_TIMEOUT", 30.0)
     domain = _find(sources, "CODE_OCEAN_DOMAIN", DEFAULT_DOMAIN, _clean_domain)
     docdb_host = _find(sources, "AIND_SESSION_DOCDB_HOST", DEFAULT_DOCDB_HOST, _clean_host)
     return Settings(
         token=token,
         domain=domain,
         docdb_host=docdb_host,
-        buckets=_find(sources, "AIND_SESSION_BUCKETS", DEFAULT_BUCKETS, _names).value,
-        cache_seconds=_number(sources, "AIND_SESSION_CACHE_SECONDS", 600.0),
-        timeout_codeocean=seconds,
-        timeout_docdb=seconds,
-        timeout_s3=seconds,
-        attempts=max(1, int(_number(sources, "AIND_SESSION_ATTEMPTS", 4))),
+        buckets=_find(sources, "AIND_SESSION_BUCKETS", DEFAULT_BUCKETS, _names),
+        cache_seconds=_find(sources, "AIND_SESSION_CACHE_SECONDS", 600.0, _number),
+        timeout=_find(sources, "AIND_SESSION_TIMEOUT", 30.0, _number),
+        attempts=_find(sources, "AIND_SESSION_ATTEMPTS", 4, _count),
         identities={
             "Code Ocean": _digest(domain.value, token.value if token else ""),
             "DocDB": _digest(docdb_host.value),
@@ -355,20 +351,21 @@ def _find(
 ) -> Setting[T]:
     for source, values in sources:
         text = values.get(name, "").strip()
-        if text:
-            return Setting(clean(text), source, name)
+        with contextlib.suppress(ValueError):
+            if text:
+                return Setting(clean(text), source, name)
     return Setting(default, DEFAULT, name)
 
 
-def _number(sources: list[tuple[str, Mapping[str, str]]], name: str, default: float) -> float:
-    def clean(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            return default
-        return max(0.0, number) if math.isfinite(number) else default
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return max(0.0, number)
 
-    return _find(sources, name, default, clean).value
+
+def _count(text: str) -> int:
+    return max(1, int(_number(text)))
 
 
 def _clean_domain(text: str) -> str:
@@ -381,4 +378,8 @@ def _clean_host(text: str) -> str:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    names = (name.strip().removeprefix("s3://").rstrip("/") for name in text.split(","))
+    found = tuple(dict.fromkeys(filter(None, names)))
+    if not found:
+        raise ValueError(text)
+    return found

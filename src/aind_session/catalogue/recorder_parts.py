@@ -127,7 +127,7 @@ class Recording:
             for (bucket, prefix), is_raw in sorted(told.items())
         }
         for session in (session for session, has_folder in sessions.items() if not has_folder):
-            for bucket in settings.current().buckets:
+            for bucket in settings.current().buckets.value:
                 if (bucket, session) not in told:
                     name = f"folder s3://{bucket}/{session}"
                     asks[name] = partial(self._folder, bucket, session, True, False)
@@ -139,7 +139,11 @@ class Recording:
         # Of these assets and no others: a recording that goes on with more asks again.
         whose = hashlib.sha256(" ".join(sorted(asset_ids)).encode()).hexdigest()[:16]
         used = {bucket for part in parts for bucket, _ in metadata.places(part)}
-        used |= {*settings.current().buckets, settings.RESULTS_BUCKET, settings.SCRATCH_BUCKET}
+        used |= {
+            *settings.current().buckets.value,
+            settings.RESULTS_BUCKET,
+            settings.SCRATCH_BUCKET,
+        }
         return {
             **{
                 f"computations {capsule} of {whose}": partial(

@@ -63,9 +63,9 @@ Checks = Iterable[Check]
 
 def run_all() -> list[Check]:
     """Run every check at the same time, and give the results in a fixed order."""
+    now = settings.current()
     with _patience():
-        now = settings.current()
-        buckets = dict.fromkeys((*now.buckets, settings.RESULTS_BUCKET))
+        buckets = dict.fromkeys((*now.buckets.value, settings.RESULTS_BUCKET))
         asks: list[tuple[str, Callable[[], Checks]]] = [
             ("versions", versions),
             ("sandbox", sandbox),
@@ -74,6 +74,7 @@ def run_all() -> list[Check]:
             *((f"DocDB {g}", lambda g=g: generation(g)) for g in ("v1", "v2")),
             ("AWS credentials", aws),
             *(("bucket", lambda b=b: bucket(b)) for b in buckets),
+            ("settings", lambda: limits(now)),
             ("mounts", mounts),
             ("namespaces", namespaces),
         ]
@@ -88,8 +89,8 @@ def run_all() -> list[Check]:
 @contextlib.contextmanager
 def _patience() -> Iterator[None]:
     """Let no service be waited for longer than somebody looks at an empty terminal."""
-    limits = {"AIND_SESSION_TIMEOUT": min(PATIENCE, settings.current().timeout_codeocean)}
-    limits["AIND_SESSION_ATTEMPTS"] = min(2, settings.current().attempts)
+    limits = {"AIND_SESSION_TIMEOUT": min(PATIENCE, settings.current().timeout.value)}
+    limits["AIND_SESSION_ATTEMPTS"] = min(2, settings.current().attempts.value)
     before = {name: os.environ.get(name) for name in limits}
     os.environ.update({name: f"{value:g}" for name, value in limits.items()})
     try:
@@ -176,7 +177,7 @@ def token() -> Iterator[Check]:
 def domain() -> Iterator[Check]:
     """Check that Code Ocean is there, token or not, and our clock by its."""
     now = settings.current()
-    service = Transport("Code Ocean", timeout=now.timeout_codeocean, attempts=now.attempts)
+    service = Transport("Code Ocean", timeout=now.timeout.value, attempts=now.attempts.value)
     began = time.time()
     answer = bare_session(service).get(now.domain.value)
     ended = time.time()
@@ -187,6 +188,15 @@ def domain() -> Iterator[Check]:
     else:
         yield Check(OK, "domain", told)
     yield _clock(answer.headers.get("Date"), began, ended)
+
+
+def limits(now: settings.Settings) -> Iterator[Check]:
+    """Tell which of the other settings are not the default, and where they stand."""
+    for setting in (now.buckets, now.cache_seconds, now.timeout, now.attempts):
+        if setting.source != settings.DEFAULT:
+            value = setting.value
+            told = ", ".join(value) if isinstance(value, tuple) else f"{value:g}"
+            yield Check(OK, "setting", f"{setting.place}: {told}")
 
 
 def _from(setting: settings.Setting[str]) -> str:

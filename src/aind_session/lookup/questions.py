@@ -418,4 +418,4 @@ def text(bucket: str, key: str) -> bytes | None:
 
 def buckets() -> tuple[str, ...]:
     """Give the buckets that are searched by name."""
-    return settings.current().buckets
+    return settings.current().buckets.value

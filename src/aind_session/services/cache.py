@@ -181,7 +181,7 @@ class Cache:
         if seconds is None:
             from aind_session import settings
 
-            seconds = settings.current().cache_seconds
+            seconds = settings.current().cache_seconds.value
         now = self.clock()
         entry = _Entry(value, now, now + seconds, OVERHEAD + _weight(value))
         with self._lock:

@@ -178,13 +178,11 @@ def get_client(check_credentials: bool = False, retries: int | Retry | None = No
     """
     current = settings.current()
     token = current.require_token()
-    attempts = current.attempts if retries is None else 1 + _times(retries)
-    key = (current.domain.value, token, current.timeout_codeocean, attempts)
+    attempts = current.attempts.value if retries is None else 1 + _times(retries)
+    key = (current.domain.value, token, current.timeout.value, attempts)
 
     def make() -> Client:
-        return Client(
-            current.domain.value, token, timeout=current.timeout_codeocean, attempts=attempts
-        )
+        return Client(current.domain.value, token, timeout=current.timeout.value, attempts=attempts)
 
     client = _clients.get(key, make)
     if check_credentials and not client.accepts_token():

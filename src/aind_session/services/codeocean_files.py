@@ -125,7 +125,7 @@ def _read(route: str, path: str) -> bytes:
     if not url:
         raise BadAnswerError(f"{SERVICE} gave no link to {path} of {route}", service=SERVICE)
     current = settings.current()
-    limits = (current.timeout_codeocean, current.attempts)
+    limits = (current.timeout.value, current.attempts.value)
     session = _links.get(
         limits,
         lambda: bare_session(Transport(SERVICE, timeout=limits[0], attempts=limits[1])),

@@ -71,8 +71,8 @@ _sessions: Kept[requests.Session] = Kept(close=lambda session: session.close())
 
 def _session(retries: int | None = None) -> requests.Session:
     current = settings.current()
-    attempts = current.attempts if retries is None else 1 + max(0, retries)
-    key = (_origin(), current.timeout_docdb, attempts)
+    attempts = current.attempts.value if retries is None else 1 + max(0, retries)
+    key = (_origin(), current.timeout.value, attempts)
 
     def make() -> requests.Session:
         # Credentials of a signed request, which a user may send through the client, stay here.

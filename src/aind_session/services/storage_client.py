@@ -82,8 +82,10 @@ def client(anonymous: bool) -> Any:
         Whether requests go out unsigned.
     """
     current = settings.current()
-    key = (current.identity(SERVICE), anonymous, current.timeout_s3, current.attempts)
-    return _clients.get(key, lambda: _make(anonymous, current.timeout_s3, current.attempts))
+    key = (current.identity(SERVICE), anonymous, current.timeout.value, current.attempts.value)
+    return _clients.get(
+        key, lambda: _make(anonymous, current.timeout.value, current.attempts.value)
+    )
 
 
 def _make(anonymous: bool, timeout: float, attempts: int) -> Any:

@@ -37,7 +37,7 @@ def read(url: str) -> bytes:
         The server did not answer, or not with a document.
     """
     current = settings.current()
-    limits = (current.timeout_codeocean, current.attempts)
+    limits = (current.timeout.value, current.attempts.value)
     session = _sessions.get(
         limits, lambda: bare_session(Transport(SERVICE, timeout=limits[0], attempts=limits[1]))
     )

@@ -59,7 +59,8 @@ def get_source_dir_by_name(name: str, ttl_hash: int | None = None) -> UPath:
             gaps.raise_first()
             raise MissingFileError(
                 f"None of the known buckets has a folder {wanted}: "
-                f"{', '.join(settings.current().buckets)}. Name others with AIND_SESSION_BUCKETS.",
+                f"{', '.join(settings.current().buckets.value)}. "
+                "Name others with AIND_SESSION_BUCKETS.",
                 trail=trail.lines(),
             )
         return storage.path(folder.bucket, folder.prefix)
