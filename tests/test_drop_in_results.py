@@ -276,6 +276,15 @@ def test_assets_of_a_subject_are_found_with_conditions() -> None:
     assert set(map(str, results)) < set(map(str, every))
 
 
+@pytest.mark.parametrize("limit", [0, 2, 5000])
+def test_a_limit_is_the_size_of_a_page(limit: int) -> None:
+    for search, wanted in (
+        (aind_session.get_subject_data_assets, "676909"),
+        (aind_session.get_data_assets, "ecephys_676909"),
+    ):
+        assert search(wanted, limit=limit) == search(wanted)
+
+
 @pytest.mark.parametrize(
     ("beginning", "count"),
     [(ID, 42), ("ecephys_676909_2023-12-13", 42), (f"{ID}_sorted_2024", 1), ("676909", 0)],

@@ -131,7 +131,7 @@ def search_data_assets(
      'ecephys_676909_2023-12-14_12-43-11']
     """
     body = _body(search_params)
-    size = min(int(page_size), int(body.pop("limit", None) or page_size), MAX_PAGE_SIZE)
+    size = min(int(page_size), body.pop("limit", page_size), MAX_PAGE_SIZE)
     if size < 1 or max_pages < 1:
         raise InvalidFilterError("page_size and max_pages begin at 1")
     found = codeocean.search_assets(
@@ -151,7 +151,10 @@ def _body(search_params: Mapping[str, Any] | DataAssetSearchParams) -> dict[str,
         raise InvalidFilterError(
             f"a search is a dict or DataAssetSearchParams, not a {type(search_params).__name__}"
         )
-    return {key: value for key, value in given.items() if value is not None}
+    body = {key: value for key, value in given.items() if value is not None}
+    limit = int(body.pop("limit", 0))
+    # All pages are asked for: it is the size of one.
+    return {**body, "limit": min(limit, MAX_PAGE_SIZE)} if limit > 0 else body
 
 
 def _plain(value: Any) -> Any:
