@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aind_session.utils import HOME as _UTILITIES
+
 if TYPE_CHECKING:
     from aind_session.capsule import attached as attached
     from aind_session.capsule import get_asset_dir as get_asset_dir
@@ -42,8 +44,7 @@ if TYPE_CHECKING:
     __version__: str
 
 # Where each public name lives.
-_HOME = {
-    "S3_DATA_BUCKET_NAMES": "utils.s3_utils",
+_HOME = {name: f"utils.{module}" for name, module in _UTILITIES.items()} | {
     "AindSessionError": "errors",
     "Catalogue": "catalogue",
     "ExtensionBaseClass": "extension",
@@ -58,31 +59,9 @@ _HOME = {
     "Subject": "subject",
     "attached": "capsule",
     "ecephys": "extensions.ecephys:EcephysExtension",
-    "extract_codeocean_data_asset_ids_from_docdb_record": "utils.docdb_utils",
     "get_asset_dir": "capsule",
-    "get_bucket_and_prefix": "utils.s3_utils",
-    "get_codeocean_client": "utils.codeocean_utils",
-    "get_codeocean_data_asset_ids_from_docdb": "utils.docdb_utils",
-    "get_codeocean_model": "utils.codeocean_utils",
-    "get_data_asset_model": "utils.codeocean_utils",
-    "get_data_asset_search_query": "utils.codeocean_utils",
-    "get_data_asset_source_dir": "utils.codeocean_utils",
-    "get_data_assets": "utils.codeocean_utils",
-    "get_docdb_api_client": "utils.docdb_utils",
-    "get_docdb_record": "utils.docdb_utils",
-    "get_normalized_uuid": "utils.codeocean_utils",
-    "get_output_text": "utils.codeocean_utils",
     "get_record": "extensions.docdb",
     "get_sessions": "search",
-    "get_source_dir_by_name": "utils.s3_utils",
-    "get_subject_data_assets": "utils.codeocean_utils",
-    "get_subject_docdb_records": "utils.docdb_utils",
-    "get_ttl_hash": "utils.misc_utils",
-    "is_computation_error": "utils.codeocean_utils",
-    "is_data_asset_error": "utils.codeocean_utils",
-    "is_output_error": "utils.codeocean_utils",
-    "is_output_file_from_sorting_pipeline": "utils.codeocean_utils",
-    "is_raw_data_asset": "utils.codeocean_utils",
     "iter_sessions": "search",
     "lims": "extensions.lims:LimsExtension",
     "namespaces": "extension",
@@ -90,17 +69,12 @@ _HOME = {
     "register_namespace": "extension",
     "resume_run": "runs",
     "sandbox": "catalogue",
-    "search_computations": "utils.codeocean_utils",
-    "search_data_assets": "utils.codeocean_utils",
-    "sort_by_created": "utils.codeocean_utils",
-    "testmod": "utils.misc_utils",
-    "wait_until_ready": "utils.codeocean_utils",
 }
 
 # Modules that are there after `import aind_session` alone, though not offered by completion.
 _MODULES = frozenset(
     {"errors", "extension", "extensions", "identifiers", "plots", "records", "search", "session"}
-    | {"sessions", "settings", "subject", "testing", "utils"}
+    | {"sessions", "settings", "subject", "testing"}
 )
 
 __all__ = [*sorted(_HOME, key=lambda name: (not name.isupper(), name)), "__version__"]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from aind_session.utils.misc_utils import *  # noqa: F403
     from aind_session.utils.s3_utils import *  # noqa: F403
 
-# Where each name lives.
-_NAMES = {
+# Modules, and the names that each of them gives.
+_MODULES = {
     "codeocean_utils": (
         "get_codeocean_client",
         "get_codeocean_model",
@@ -57,22 +57,23 @@ _NAMES = {
     "s3_utils": ("S3_DATA_BUCKET_NAMES", "get_bucket_and_prefix", "get_source_dir_by_name"),
 }
 
-_HOME = {name: module for module, names in _NAMES.items() for name in names}
+#: Module of each name: here, and at the top of the package.
+HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = sorted(_HOME, key=lambda name: (not name.isupper(), name))
+__all__ = sorted(HOME, key=lambda name: (not name.isupper(), name))
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name in _NAMES:
+    if name in _MODULES:
         return importlib.import_module(f"aind_session.utils.{name}")
-    if name not in _HOME:
+    if name not in HOME:
         raise AttributeError(f"module 'aind_session.utils' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"aind_session.utils.{_HOME[name]}"), name)
+    value = getattr(importlib.import_module(f"aind_session.utils.{HOME[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_NAMES]
+    return [*__all__, *_MODULES]
