@@ -82,9 +82,11 @@ def test_it_is_bounded_by_number_and_by_size(clock: Clock) -> None:
     for i in range(100):
         small.put((str(i),), b"x" * 1000, 10)
     assert 5 <= len(small) <= 10
-    small.put(("large",), b"x" * 20_000, 10)
-    assert small.peek(("large",)) is None
-    assert len(small) <= 10
+    for size in (20_000, 6_000):
+        # Kept, it would drive most of the others out.
+        small.put(("large",), b"x" * size, 10)
+        assert small.peek(("large",)) is None
+        assert 5 <= len(small) <= 10
 
 
 def test_asked_twice_at_once_is_asked_once(cache: Cache) -> None:
@@ -209,9 +211,6 @@ def test_refresh_asks_anew(sandbox: Sandbox) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_a_fork_while_others_ask(sandbox: Sandbox) -> None:
     """A child that is forked while locks are held and questions are under way can look up."""
-    # Python itself leaves a child stuck that is forked while a thread imports a module: what is
-    # promised is for a process that has looked things up.
-    _look_up_in_child()
     sandbox.latency = 0.05
     stop = threading.Event()
 
@@ -241,7 +240,6 @@ def test_a_fork_while_others_ask(sandbox: Sandbox) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_a_fork_while_the_cache_is_locked_and_a_question_is_under_way(sandbox: Sandbox) -> None:
     """What a thread of the parent holds, or asks, is nobody's in the child."""
-    _look_up_in_child()
     session = Session(SESSION)
     session.refresh()
     held = sandbox.fail("docdb", path="/v1/", kind="hang", times=1)

@@ -187,7 +187,8 @@ class Cache:
         with self._lock:
             if key in self._entries:
                 self._drop(key)
-            if entry.weight > self.max_bytes or seconds <= 0:
+            # One large answer (a log of 200 MB) is not worth all the others.
+            if entry.weight > self.max_bytes / 2 or seconds <= 0:
                 return
             self._entries[key] = entry
             self._bytes += entry.weight
