@@ -161,3 +161,30 @@ def test_a_clock_that_was_put_back_stops_nothing() -> None:
     pace = Pace(2, [5000.0, 6000.0], now=1000.0)
     assert pace.next_free(1000.0) == 1060.0
     assert pace.free(1060.0) == 2
+
+
+def test_who_reads_while_it_is_written_finds_the_whole_of_the_old_one(state: Path) -> None:
+    other = states.load(state)
+    other.items.clear()
+    with open(state, encoding="utf-8") as file:
+        states.save(state, other)
+        assert len(json.load(file)["items"]) == 2
+    assert states.load(state) == other
+
+
+def test_a_lock_that_its_owner_took_away_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock = tmp_path / "runs.json", tmp_path / "runs.json.lock"
+    taken: list[int] = []
+
+    def take(handle: int) -> None:
+        taken.append(handle)
+        if len(taken) == 1:
+            # The last owner leaves between our opening and taking it.
+            lock.unlink()
+
+    monkeypatch.setattr(states, "_take", take)
+    with states.locked(path):
+        assert lock.exists()
+    assert len(taken) == 2

@@ -32,7 +32,7 @@ WRITTEN_AT_ONCE = 16
 
 
 class Conductor:
-    """What drives a state; everything that it knows is in there, but how long it has waited.
+    """What drives a state; everything that it knows is in there.
 
     Parameters
     ----------
@@ -56,7 +56,6 @@ class Conductor:
         ]
         self.pace = Pace(self.options.per_minute, sent, now)
         self.touched: set[str] = set()
-        self._unsure: dict[str, float] = {}
         self._dirty = False
         self._next_look = 0.0
         self._answers = 0
@@ -108,8 +107,9 @@ class Conductor:
         until = self._next_look
         if self.room() > 0 and any(self.those("waiting")):
             until = min(until, self.pace.next_free(now))
-        for since in self._unsure.values():
-            until = min(until, since + SETTLE_SECONDS)
+        for item in self.those("starting", "capturing"):
+            if item.unsure is not None:
+                until = min(until, item.unsure + SETTLE_SECONDS)
         # A clock that was put back is no reason to sleep for as long.
         return min(max(0.0, until - now), max(self.options.poll_seconds, SETTLE_SECONDS))
 
@@ -139,7 +139,7 @@ class Conductor:
         item.status, item.why = status, why
         self._dirty = True
         if status not in ("starting", "capturing"):
-            self._unsure.pop(item.session, None)
+            item.unsure = None
         if status in ENDED:
             self.bar.update()
             trail.tell("%s: %s%s", item.session, status, f" ({why})" if why else "")
@@ -163,7 +163,11 @@ class Conductor:
     def is_settled(self, item: Item) -> bool:
         """Tell whether what may have been sent would show by now; the wait begins when asked."""
         now = CLOCK.time()
-        return now - self._unsure.setdefault(item.session, now) >= SETTLE_SECONDS
+        # A clock may have been put back.
+        if item.unsure is None or item.unsure > now:
+            item.unsure = now
+            self._dirty = True
+        return now - item.unsure >= SETTLE_SECONDS
 
     def ask(self, questions: Sequence[Callable[[], T]]) -> list[pool.Outcome[T]]:
         """Put questions at the same time; a service that does not answer is asked again later."""

@@ -87,8 +87,6 @@ def _known(sessions: list[Session]) -> dict[str, Known]:
         if gap is not None:
             # Half of the assets could hide a good result: nothing is started by them.
             raise gap
-        if found[session.id].nothing:
-            found[session.id] = assets.of_session(session, "a result under another spelling")
     return found
 
 

@@ -82,6 +82,8 @@ class Item(msgspec.Struct):
     #: How often a request was sent without an answer, and nothing was found of it afterwards. What
     #: a kill has left open does not count: it may never have been sent.
     lost: int = 0
+    #: Since when it is asked for what became of a request. Kept, as who does not wait comes back.
+    unsure: float | None = None
 
     @property
     def open_attempt(self) -> Attempt | None:

@@ -1,0 +1,247 @@
+"""Runs that go on from what is written: of which request it is not known what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aind_session
+from aind_session.errors import ServiceError
+from aind_session.services.clock import use_clock
+from conducted import CAPSULE, LABEL, World, add_result, add_running, cohort, raw_id
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with aind_session.sandbox(cohort(2, 1)[0]) as box:
+        made = World(box)
+        with use_clock(made):
+            yield made
+
+
+@pytest.fixture
+def sessions() -> aind_session.Sessions:
+    return cohort(2, 1)[1]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "runs.json"
+
+
+def rewrite(state: Path, *edits: Edit) -> None:
+    """Edit the state's sessions, one after the other."""
+    whole = json.loads(state.read_text())
+    for item, edit in zip(whole["items"], edits, strict=False):
+        edit(item)
+    state.write_text(json.dumps(whole))
+
+
+def never_answered(item: dict[str, Any]) -> None:
+    """Write a start as a kill leaves it: intended, sent or not."""
+    item["status"] = "starting"
+    item["attempts"][-1].update(computation=None, sent=None)
+
+
+def not_captured(item: dict[str, Any]) -> None:
+    item["status"] = "capturing"
+    item["result"].update(asset=None, ready=False)
+
+
+# -- starts ----------------------------------------------------------------------------------------
+
+
+def test_a_request_that_a_kill_left_open_counts_as_sent_just_now(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    sessions.run(CAPSULE, state=state, at_once=1, per_minute=1, wait=False)
+    rewrite(state, never_answered)
+    # Intended long ago, and sent at the last moment.
+    world.now += 1000
+    killed = world.now
+    assert aind_session.resume_run(state, at_once=2).counts == {"done": 2}
+    assert world.started[-1].at - killed >= 60
+
+
+def test_the_computation_with_more_attached_is_not_taken_for_that_with_less(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    raw = [raw_id(world.box.catalogue, session.id) for session in sessions]
+    attach = {sessions[0].id: raw[:1], sessions[1].id: raw}
+    started = sessions.run(
+        CAPSULE, attach=lambda session: attach[session.id], state=state, wait=False
+    )
+    (lost,), (kept,) = (one.computations for one in started.sessions)
+    catalogue = world.box.catalogue
+    catalogue.computations[:] = [c for c in catalogue.computations if c["id"] != lost]
+    # Known or not to be the other session's.
+    for second in (never_answered, lambda item: None):
+        rewrite(state, never_answered, second)
+        report = aind_session.resume_run(state, wait=False)
+        assert report.sessions[0].computations == ()
+        assert report.sessions[1].computations == (kept,)
+
+
+def test_a_start_that_shows_after_another_was_refused_is_taken(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    world.box.fail("codeocean", "/computations$", "POST", kind="reset")
+    report = sessions[:1].run(CAPSULE, state=state, wait=False)
+    assert report.counts == {"starting": 1}
+    world.box.fail("codeocean", "/computations$", "POST", status=429)
+    world.now += 100
+    assert aind_session.resume_run(state, wait=False).counts == {"waiting": 1}
+    late = add_running(world.box.catalogue, sessions[0].id)
+    assert aind_session.resume_run(state, wait=False).sessions[0].computations == (late,)
+    assert world.started == []
+
+
+def test_who_does_not_wait_comes_back_and_sends_again_what_shows_nowhere(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    world.box.fail("codeocean", "/computations$", "POST", kind="reset")
+    sessions[:1].run(CAPSULE, state=state, wait=False)
+    for seconds, status in ((30, "starting"), (29, "starting"), (10, "running")):
+        world.now += seconds
+        assert aind_session.resume_run(state, wait=False).counts == {status: 1}
+    # A kill leaves no time: it begins when somebody first asks.
+    world.box.catalogue.computations.clear()
+    rewrite(state, never_answered)
+    for seconds, status in ((100, "starting"), (50, "starting"), (20, "running")):
+        world.now += seconds
+        assert aind_session.resume_run(state, wait=False).counts == {status: 1}
+
+
+def test_the_intent_to_send_again_is_written(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    noted = world.box.launches.on_run
+    assert noted is not None
+    written: list[Any] = []
+
+    def read(computation: dict[str, Any]) -> None:
+        noted(computation)
+        (item,) = json.loads(state.read_text())["items"]
+        written.append((item["status"], item["attempts"][-1]["sent"]))
+
+    world.box.launches.on_run = read
+    world.box.fail("codeocean", "/computations$", "POST", kind="reset")
+    assert sessions[:1].run(CAPSULE, state=state).counts == {"done": 1}
+    assert written == [("starting", None)]
+
+
+# -- results ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told_by", ["name", "computation"])
+def test_a_result_is_known_by_its_name_or_by_its_computation(
+    told_by: str, world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    report = sessions[:1].run(CAPSULE, label=LABEL, state=state)
+    rewrite(state, not_captured)
+    asset = next(a for a in world.box.launched if "tags" in a)
+    if told_by == "name":
+        asset["provenance"] = {}
+    else:
+        asset["name"] = f"{sessions[0].id}_renamed_2024-06-01_12-00-00"
+    again = aind_session.resume_run(state)
+    assert again.sessions[0].asset_id == report.sessions[0].asset_id
+    assert again.sessions[0].asset_name == asset["name"]
+    assert len([a for a in world.box.launched if "tags" in a]) == 1
+
+
+def test_a_result_that_was_not_captured_keeps_its_name(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    world.box.fail("codeocean", "/data_assets$", "POST", kind="reset")
+    report = sessions[:1].run(CAPSULE, label=LABEL, state=state, poll_seconds=0, wait=False)
+    world.advance()
+    report = aind_session.resume_run(state, wait=False)
+    assert report.counts == {"capturing": 1}
+    name = report.sessions[0].asset_name
+    assert aind_session.resume_run(state).sessions[0].asset_name == name
+
+
+def test_an_asset_that_could_not_be_made_is_told_and_made_no_second_time(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    sessions[:1].run(CAPSULE, label=LABEL, state=state, wait=False)
+    world.advance()
+    aind_session.resume_run(state, wait=False)
+    (asset,) = (a for a in world.box.launched if "tags" in a)
+    asset["state"] = "failed"
+    for _ in range(2):
+        report = aind_session.resume_run(state, poll_seconds=0)
+        assert "could not be made" in report.failed[0].why
+    assert world.captured[sessions[0].id] == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_sharing_is_tried_again(
+    status: int, world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    world.box.fail("codeocean", "/permissions$", status=status, times=2)
+    report = sessions[:1].run(CAPSULE, label=LABEL, state=state, share=True)
+    assert [(one.status, one.why) for one in report.sessions] == [("done", "")]
+
+
+# -- what is planned -------------------------------------------------------------------------------
+
+
+def test_a_result_that_is_being_made_is_waited_for(
+    world: World, sessions: aind_session.Sessions
+) -> None:
+    name = add_result(world.box.catalogue, sessions[0].id)
+    next(a for a in world.box.catalogue.data_assets if a["name"] == name)["state"] = "draft"
+    plan = sessions.run(CAPSULE, label=LABEL, dry_run=True)
+    assert [one.action for one in plan.sessions] == ["running", "start"]
+    assert "is being made" in plan.sessions[0].why
+
+
+def test_by_half_of_the_assets_nothing_is_started(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    world.box.fail("codeocean", "data_assets/search", status=400, times=None)
+    with pytest.raises(ServiceError), pytest.warns(aind_session.PartialAnswerWarning):
+        sessions.run(CAPSULE, label=LABEL, state=state)
+    assert world.started == []
+    assert not list(state.parent.iterdir())
+
+
+def test_a_session_is_found_under_its_other_spelling(
+    world: World, sessions: aind_session.Sessions
+) -> None:
+    other = aind_session.Sessions([aind_session.Session(sessions[0].id.partition("_")[2])])
+    plan = other.run(CAPSULE, label=LABEL, dry_run=True)
+    assert [mount.mount for one in plan.starts for mount in one.mounts] == [sessions[0].id]
+
+
+def test_with_other_parameters_it_still_runs_where_the_data_are_its_own(
+    world: World, sessions: aind_session.Sessions
+) -> None:
+    value = [{"name": "", "param_name": "speed", "value": "slow"}]
+    add_running(world.box.catalogue, sessions[0].id, parameters=value)
+    plan = sessions.run(CAPSULE, {"speed": "fast"}, dry_run=True)
+    assert [one.action for one in plan.sessions] == ["running", "start"]
+    # Where several sessions share them, the parameters tell whose it is.
+    shared = raw_id(world.box.catalogue, sessions[0].id)
+    plan = sessions.run(CAPSULE, lambda session: {"speed": session.id}, shared, dry_run=True)
+    assert [one.action for one in plan.sessions] == ["start", "start"]
+
+
+def test_version_and_profile_are_sent(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    options: dict[str, Any] = {"is_pipeline": True, "version": 3, "nextflow_profile": "slurm"}
+    sessions[:1].run(CAPSULE, state=state, wait=False, **options)
+    (sent,) = (r for r in world.box.requests if r.method == "POST" and "computations" in r.path)
+    body = json.loads(sent.body)
+    assert (body["pipeline_id"], body["version"]) == (CAPSULE, 3)
+    assert body["nextflow_profile"] == "slurm"
+    assert body["capsule_id"] is None
