@@ -226,11 +226,18 @@ def test_a_service_that_is_down_is_never_told_as_nothing(
     assert not isinstance(caught.value, AttributeError | FileNotFoundError)
 
 
+@pytest.mark.parametrize("kind", ["text/html", "application/octet-stream", ""])
 @pytest.mark.parametrize(
-    "body", ["<html><body>Bad gateway", "<?xml version='1.0'?><Error></Error>"]
+    "body",
+    [
+        "<html><body>Bad gateway",
+        "\n<!DOCTYPE HTML><title>503",
+        "<?xml version='1.0'?><Error></Error>",
+        "<Error><Code>AccessDenied</Code></Error>",
+    ],
 )
-def test_an_error_page_is_never_taken_for_a_log(body: str, sandbox: Sandbox) -> None:
-    sandbox.fail("files", status=200, headers={"Content-Type": "text/html"}, body=body, times=None)
+def test_an_error_page_is_never_taken_for_a_log(body: str, kind: str, sandbox: Sandbox) -> None:
+    sandbox.fail("files", status=200, headers={"Content-Type": kind}, body=body, times=None)
     with pytest.raises(aind_session.ServiceError, match="error page"):
         aind_session.get_output_text("5c7c5fa3-8555-5645-8582-085313272d75")
     sandbox.heal()

@@ -161,10 +161,13 @@ def _check_file(response: requests.Response, path: str) -> None:
         raise error_of(ClosedAssetError, response, f"The link to {path} is refused.")
     if response.status_code >= 300:
         raise error_of(CodeOceanError, response)
-    start = response.content[:500].lstrip()
-    kind = response.headers.get("Content-Type", "")
-    is_error = start.startswith(b"<?xml") and b"<Error>" in start
-    is_page = kind.startswith("text/html") and not path.lower().endswith((".html", ".htm"))
+    start = response.content[:500].lstrip().lower()
+    # Not every gateway says what it sends.
+    is_html = response.headers.get("Content-Type", "").startswith("text/html") or start.startswith(
+        (b"<!doctype html", b"<html")
+    )
+    is_error = start.startswith((b"<?xml", b"<error>")) and b"<error>" in start
+    is_page = is_html and not path.lower().endswith((".html", ".htm"))
     if is_error or is_page:
         raise BadAnswerError(
             f"An error page came in place of {path}: {excerpt(response.content)}",
