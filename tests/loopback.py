@@ -27,7 +27,7 @@ class Answer:
     """What the server does with one request.
 
     `kind`: "whole", "hang" (no answer), "reset" (the connection breaks before an answer),
-    "truncated" (it ends in the middle of the body), "drip" (a byte now and then).
+    "truncated" (it ends in the middle of the body), "drip" (a byte now and then), "drip then hang".
     """
 
     status: int = 200
@@ -171,6 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if answer.kind == "drip":
             self._drip(body)
+        elif answer.kind == "drip then hang":
+            self._drip(body[:-1])
+            self.loopback.wait()
         elif answer.kind == "truncated":
             self.wfile.write(body[: len(body) // 2])
             self.close_connection = True

@@ -202,7 +202,14 @@ def test_the_token_is_nowhere_even_where_the_service_repeats_it(
 
 # --- answers that are none ----------------------------------------------------------------------
 
-NO_JSON = [b"<html>504 Gateway Time-out</html>", b"", b'{"id": "\xff"}', b'{"id": "cut off', b"\0"]
+NO_JSON = [
+    b"<html>504 Gateway Time-out</html>",
+    b"",
+    b'{"id": "\xff"}',
+    b'{"id": "cut off',
+    b"\0",
+    b"<p>" + b"." * 500,
+]
 
 
 @pytest.mark.parametrize("body", NO_JSON, ids=repr)
@@ -226,6 +233,8 @@ def test_what_is_no_json_is_a_typed_error(
     with pytest.raises(BadAnswerError) as caught:
         ask()
     assert body.decode("utf-8", "replace")[:200] in str(caught.value)
+    # The first of it only.
+    assert "." * 200 not in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [[], "text", None, 3, {"no": "id"}])

@@ -139,6 +139,17 @@ def test_nothing_secret_is_pickled(sandbox: Sandbox, sessions: Sessions) -> None
         assert sandbox.token.encode() not in pickle.dumps(session.docdb)
 
 
+def test_records_cross_processes_as_they_are(sandbox: Sandbox, sessions: Sessions) -> None:
+    record, of_subject = sessions[2].docdb, aind_session.Subject(676909).docdb
+    dumped = pickle.dumps((record, of_subject))
+    sandbox.reset()
+    again, of_subject_again = pickle.loads(dumped)
+    assert (again, again.v1, again.v2) == (record, record.v1, record.v2)
+    assert again.genotype == of_subject_again.genotype == record.genotype
+    assert of_subject_again == of_subject
+    assert sandbox.count() == 0
+
+
 def test_the_cheap_table(sessions: Sessions, sandbox: Sandbox) -> None:
     before = sandbox.count()
     table = sessions.to_pandas()

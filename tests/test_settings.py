@@ -87,6 +87,14 @@ def test_a_value_that_looks_like_a_token_is_one(
     assert (token.value, token.name) == (value, name)
 
 
+def test_a_name_that_people_use_comes_before_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_NAME_OF_NOBODYS", TOKEN[:-1])
+    monkeypatch.setenv("API_SECRET", TOKEN)
+    token = settings.current().token
+    assert token is not None
+    assert (token.value, token.name) == (TOKEN, "API_SECRET")
+
+
 @pytest.mark.parametrize("name", settings.OTHER_TOKEN_NAMES)
 @pytest.mark.parametrize(
     "value", ["", "cop_", "cop_police_department", "cop_out", "copper", "AKIA0000000000000000"]

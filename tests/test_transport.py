@@ -254,6 +254,14 @@ def test_a_server_that_drips_ends_in_time() -> None:
     assert caught.value.seconds < 2
 
 
+def test_a_server_that_stops_half_way_ends_in_time() -> None:
+    """What was given for the whole answer is not given anew with each piece of it."""
+    late = Answer(200, b"x" * 20, kind="drip then hang")
+    with Loopback([late]) as server, pytest.raises(RequestTimeoutError) as caught:
+        session_at(server, timeout=0.5).get(server.url)
+    assert caught.value.seconds < 0.8
+
+
 def test_repetitions_share_one_deadline() -> None:
     answers = [Answer(503, headers={"Retry-After": "0"}), Answer(kind="hang")]
     with Loopback(answers) as server, pytest.raises(RequestTimeoutError) as caught:

@@ -61,6 +61,18 @@ def test_credentials_do_not_come_back_after_a_stranger() -> None:
     assert "Authorization" not in server.requests[1].headers
 
 
+def test_what_is_signed_for_a_host_follows_to_no_other() -> None:
+    with (
+        Loopback([OK]) as other,
+        Loopback([Answer(302, headers={"Location": f"{other.url}/there"})]) as server,
+    ):
+        session = requests.Session()
+        guard_session(session, Transport("Service", home="*"))
+        session.get(server.url, headers={"Authorization": f"Basic {BASIC}"})
+    assert server.requests[0].headers["Authorization"] == f"Basic {BASIC}"
+    assert "Authorization" not in other.requests[0].headers
+
+
 def test_a_redirect_within_the_host_keeps_credentials_and_body() -> None:
     def script(seen: Any) -> Answer:
         return OK if seen.path == "/b/search" else Answer(307, headers={"Location": "/b/search"})
@@ -74,6 +86,7 @@ def test_a_redirect_within_the_host_keeps_credentials_and_body() -> None:
 
 def test_from_https_to_http_is_another_origin() -> None:
     assert origin_of("https://host/a") != origin_of("http://host/a")
+    assert origin_of("https://host:8080/a") != origin_of("http://host:8080/a")
     assert origin_of("https://host/a") == origin_of("HTTPS://HOST:443/b")
     session = requests.Session()
     transport = Transport("Service", home="https://127.0.0.1")
