@@ -1,6 +1,6 @@
-"""botocore's client for S3, sending through the house's transport.
+"""boto3's client for S3, sending through the house's transport.
 
-botocore decides on credentials, addresses and signatures. What it hands over to be sent goes
+boto3 decides on credentials, addresses and signatures. What it hands over to be sent goes
 out by our adapter (its own documented `before-send` event), so that there is one place for time
 limits, repetition, log and connections.
 """
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3.session
 import botocore.awsrequest
 import botocore.config
 import botocore.loaders
@@ -43,7 +44,7 @@ _loader = botocore.loaders.create_loader()
 
 @dataclass(frozen=True)
 class _Identity:
-    session: Any
+    session: boto3.session.Session
     has_credentials: bool
 
 
@@ -57,7 +58,9 @@ def _find_identity() -> _Identity:
         session.get_component("credential_provider").remove("iam-role")
     session.set_config_variable("metadata_service_timeout", 1)
     session.set_config_variable("metadata_service_num_attempts", 1)
-    return _Identity(session, session.get_credentials() is not None)
+    return _Identity(
+        boto3.session.Session(botocore_session=session), session.get_credentials() is not None
+    )
 
 
 _identities: Kept[_Identity] = Kept()
@@ -101,11 +104,8 @@ def _make(anonymous: bool, timeout: float, attempts: int) -> Any:
     with contextlib.suppress(TypeError):
         # Unknown to an older botocore; a newer one would send small files in signed pieces.
         config = config.merge(botocore.config.Config(request_checksum_calculation="when_required"))
-    client = identity.session.create_client(
-        "s3",
-        region_name=identity.session.get_config_variable("region") or DEFAULT_REGION,
-        config=config,
-    )
+    region = identity.session.region_name or DEFAULT_REGION
+    client = identity.session.client("s3", region_name=region, config=config)
     transport = Transport(
         SERVICE, home="*", timeout=timeout, attempts=attempts, redirects=False, decode=False
     )
