@@ -286,6 +286,20 @@ def test_explain_tells_what_was_asked_of_whom(
         assert "data assets: 42; DocDB did not answer" in text
 
 
+@pytest.mark.parametrize("n_assets", [0, 2])
+def test_that_there_is_no_record_is_told_with_what_there_is(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, n_assets: int
+) -> None:
+    session = Session("ecephys_999007_2024-01-01_10-00-00")
+    for number in range(n_assets):
+        asset = {**sandbox.catalogue.data_assets[0], "id": f"a{number}", "name": session.id}
+        sandbox.catalogue.add_asset(asset)
+    with caplog.at_level("INFO", logger="aind_session"):
+        assert session.docdb == {}
+    assert f"No metadata record was found for {session.id}" in caplog.text
+    assert ("though it has 2 data assets" in caplog.text) == bool(n_assets)
+
+
 def test_choices_are_logged(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     raw = next(a for a in sandbox.catalogue.data_assets if a["name"] == SESSION)
     newer = {**raw, "id": "00000000-0000-4000-8000-00000000bbbb", "created": raw["created"] + 9}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from aind_session.errors import ServiceConnectionError, ServiceError, ServiceTimeoutError
 from aind_session.identifiers import SessionID, is_uuid
 from aind_session.lookup import assets, belonging, cohort, offline, questions, trail
+from aind_session.lookup.assets import Known
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import DOCDB, GENERATIONS
 from aind_session.services import pool
@@ -23,16 +24,24 @@ def records(session: SessionID) -> dict[str, bytes]:
     with trail.following(session.id, "metadata records"):
         gaps = Gaps("the record of the other generation")
         found = _by_name(session, session.id, gaps)
-        if not found and not gaps:
-            name = _other_name(session)
-            if name is not None:
-                found = _by_name(session, name, gaps)
         if not found:
             gaps.raise_first()
-            trail.tell("No metadata record was found for %s", session.id)
-            offline.tell(session.id)
+            known = assets.of_session(session, "")
+            name = _other_name(session, known)
+            if name is not None:
+                found = _by_name(session, name, gaps)
+            if not found:
+                gaps.raise_first()
+                _tell_none(session, known)
         gaps.warn()
         return found
+
+
+def _tell_none(session: SessionID, known: Known) -> None:
+    has = questions.count_assets(known.assets)
+    and_yet = f", though it has {has}: it may not be registered yet" if known.assets else ""
+    trail.tell("No metadata record was found for %s%s", session.id, and_yet)
+    offline.tell(session.id)
 
 
 def _by_name(session: SessionID, name: str, gaps: Gaps) -> dict[str, bytes]:
@@ -116,9 +125,8 @@ def _told(about: str, ask: Callable[[str], bytes | None]) -> dict[str, bytes]:
         return found
 
 
-def _other_name(session: SessionID) -> str | None:
+def _other_name(session: SessionID, known: Known) -> str | None:
     """Find the record under the other spelling, or under a name that says `raw` behind the ID."""
-    known = assets.of_session(session, "")
     names = [row.name for row in known.rows if belonging.named(row.name).is_raw]
     if names:
         trail.tell("No record is named %s: that of %s is used", session.id, names[-1])
