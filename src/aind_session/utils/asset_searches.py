@@ -184,7 +184,8 @@ def get_subject_data_assets(
     ttl_hash
         A number that was not given before asks anew; see `get_ttl_hash`.
     **search_params
-        Further conditions, as `search_data_assets` takes them: then Code Ocean alone is asked.
+        Further conditions, as `search_data_assets` takes them: then Code Ocean alone is asked,
+        each time, or once for each `ttl_hash`.
 
     Returns
     -------
@@ -198,20 +199,35 @@ def get_subject_data_assets(
     ('Example T1 and T2 MRI Images', ['T1', 'T2', 'MRI', 'demo'])
     """
     subject = parse_subject_id(subject_id)
-    if not search_params:
-        with freshness.at_hash(ttl_hash, "assets of subject", subject):
+    with (
+        freshness.at_hash(ttl_hash, "assets of subject", subject),
+        trail.following(subject, "data assets"),
+    ):
+        if not search_params:
             return decode_assets(asset.raw for asset in assets.subject_assets(subject))
-    # A search with conditions of its own is asked anew each time.
-    body = _body(search_params)
-    query = str(body.pop("query", ""))
-    field = {"key": "subject id", "value": subject}
-    by_field = {**body, "filters": [*body.get("filters", ()), field]}
-    found = pool.gather(
-        lambda: codeocean.search_assets(**{**body, "query": f"{subject} {query}".strip()}),
-        lambda: codeocean.search_assets(**({**by_field, "query": query} if query else by_field)),
+        body = _body(search_params)
+        query = str(body.pop("query", ""))
+        field = {"key": "subject id", "value": subject}
+        by_field = {**body, "filters": [*body.get("filters", ()), field]}
+        found = pool.gather(
+            lambda: _search({**body, "query": f"{subject} {query}".strip()}, ttl_hash),
+            lambda: _search({**by_field, "query": query} if query else by_field, ttl_hash),
+        )
+        own = (a for some in found for a in some if belonging.subject_of_asset(a) == subject)
+        return _ascending(own)
+
+
+def _search(body: dict[str, Any], ttl_hash: int | None) -> questions.Assets:
+    """Search with conditions of the caller's own: anew each time, but once for a hash."""
+    words = msgspec.json.encode(body, order="sorted").decode()
+    return trail.ask(
+        questions.CODE_OCEAN,
+        f"data assets with {words}",
+        ("assets searched", words),
+        lambda: codeocean.search_assets(**body),
+        questions.count_assets,
+        seconds=0.0 if ttl_hash is None else None,
     )
-    own = (a for some in found for a in some if belonging.subject_of_asset(a) == subject)
-    return _ascending(own)
 
 
 def _ascending(found: Iterable[AssetSummary]) -> tuple[DataAsset, ...]:
@@ -234,7 +250,8 @@ def get_data_assets(
     ttl_hash
         A number that was not given before asks anew; see `get_ttl_hash`.
     **search_params
-        Further conditions, as `search_data_assets` takes them: then Code Ocean alone is asked.
+        Further conditions, as `search_data_assets` takes them: then Code Ocean alone is asked,
+        each time, or once for each `ttl_hash`.
 
     Returns
     -------
@@ -254,11 +271,11 @@ def get_data_assets(
         freshness.at_hash(ttl_hash, "assets by name", beginning),
         trail.following(beginning, "data assets by name"),
     ):
-        found = _named(beginning, _body(search_params))
+        found = _named(beginning, _body(search_params), ttl_hash)
     return _ascending(asset for asset in found if asset.name.startswith(beginning))
 
 
-def _named(beginning: str, body: dict[str, Any]) -> Iterable[AssetSummary]:
+def _named(beginning: str, body: dict[str, Any], ttl_hash: int | None) -> Iterable[AssetSummary]:
     session = find_session_id(beginning)
     if session is not None and not body and beginning.startswith(session.id):
         return assets.session_assets(session)
@@ -269,7 +286,7 @@ def _named(beginning: str, body: dict[str, Any]) -> Iterable[AssetSummary]:
     if body:
         query = subject if by_subject else f"name:{_quoted(cut)}"
         query = f"{query} {body.pop('query', '')}".strip()
-        return codeocean.search_assets(**{**body, "query": query})
+        return _search({**body, "query": query}, ttl_hash)
     if by_subject and subject is not None:
         return questions.assets_by_text(subject)
     return questions.assets_by_name(cut)
