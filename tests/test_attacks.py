@@ -19,6 +19,7 @@ from aind_session.lookup.questions import Row
 from aind_session.services import pool
 from aind_session.services.cache import Cache, answers
 from aind_session.services.clock import use_clock
+from aind_session.services.models import AssetSummary
 from aind_session.services.storage import Listing
 from aind_session.table import as_rows
 from aind_session.table import table as columns_of
@@ -258,12 +259,28 @@ class TestWhatIsKnown:
             rows = [r for e in answers._entries.values() for r in _rows_in(e.value)]
             assert len(rows) == len({id(r) for r in rows}) == 400
 
+    def test_assets_that_two_searches_find_are_kept_once(self) -> None:
+        with aind_session.sandbox(invent_cohort(20, 20, 3)) as box:
+            aind_session.get_sessions(range(800_000, 800_020))
+            assets = [a for e in answers._entries.values() for a in _assets_in(e.value)]
+            assert len(assets) == 2 * 1200
+            assert len({id(a) for a in assets}) == 1200
+            # What has changed meanwhile is another one.
+            box.catalogue.data_assets[0]["description"] = "changed"
+            changed = Session(str(box.catalogue.data_assets[0]["name"]))
+            changed.refresh()
+            assert "changed" in {a.description for a in changed.data_assets}
+
     def test_a_long_listing_weighs_what_it_is(self) -> None:
         cache = Cache(max_bytes=100_000)
         for i in range(10):
             names = tuple(f"a file of some length, number {n}" for n in range(1000))
             cache.put((str(i),), Listing((), names, True, tuple(range(1000))), 10)
         assert len(cache) <= 2
+
+
+def _assets_in(value: object) -> list[AssetSummary]:
+    return [v for v in value if isinstance(v, AssetSummary)] if isinstance(value, tuple) else []
 
 
 def _rows_in(value: object) -> list[Row]:

@@ -6,6 +6,7 @@ handed out.
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, cast
 
 from aind_session.errors import IncompleteAnswerError, ServiceError
@@ -113,7 +114,7 @@ def search_assets(
     for number in range(1, max_pages + 1):
         results, more, token = _page(search, number)
         for summary in results:
-            found.setdefault(summary.id, summary)
+            found.setdefault(summary.id, _kept_once(summary))
         if not more or not results:
             return tuple(found.values())
         if token is None or token in tokens:
@@ -130,6 +131,19 @@ def search_assets(
         f"The search has more than {max_pages} pages of {search['limit']}: narrow it.",
         service=SERVICE,
     )
+
+
+#: Each asset as it was last told, for as long as an answer that is kept holds it.
+_told: weakref.WeakValueDictionary[str, AssetSummary] = weakref.WeakValueDictionary()
+
+
+def _kept_once(summary: AssetSummary) -> AssetSummary:
+    """Give an asset that another search has told in the same words as the one that is kept."""
+    known = _told.get(summary.id)
+    if known is not None and known.raw == summary.raw:
+        return known
+    _told[summary.id] = summary
+    return summary
 
 
 def _page(search: dict[str, Any], number: int) -> tuple[list[AssetSummary], bool, str | None]:
@@ -182,7 +196,11 @@ def list_computations(capsule_or_pipeline_id: str) -> tuple[bytes, ...]:
         response = ask("GET", f"capsules/{owner}/computations")
     except CodeOceanNotFoundError:
         # Pipelines have a route of their own since server 4.1; before, they were capsules here.
-        response = ask("GET", f"pipelines/{owner}/computations")
+        try:
+            response = ask("GET", f"pipelines/{owner}/computations")
+        except CodeOceanNotFoundError as error:
+            text = f"There is no capsule or pipeline {owner!r} that this token may see"
+            raise error.retold(CodeOceanNotFoundError, text) from None
     return split_list(response.content, "computations")
 
 

@@ -42,7 +42,7 @@ class NoRecordError(BadAnswerError):
     """JSON, but no data asset and no computation: it has no ID."""
 
 
-class AssetSummary(msgspec.Struct, frozen=True):
+class AssetSummary(msgspec.Struct, frozen=True, weakref=True):
     """What searches and joins look at of a data asset; `raw` is all of it.
 
     Attributes
