@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 import warnings
@@ -83,6 +84,16 @@ class TestWithoutCodeOcean:
             with pytest.warns(PartialAnswerWarning):
                 found = aind_session.get_sessions(676909)
             assert found.to_pandas()["genotype"].notna().any()
+
+
+@pytest.mark.parametrize("name", ["is_uploaded", "data_assets"])
+def test_who_did_not_answer_is_not_asked_for_each_linked_asset(sandbox: Sandbox, name: str) -> None:
+    with sandbox.down("codeocean"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", PartialAnswerWarning)
+        with contextlib.suppress(ServiceError):
+            getattr(Session(SESSION), name)
+        # The one search, and again.
+        assert sandbox.count("codeocean") == 4
 
 
 class TestWithoutDocDB:

@@ -246,7 +246,9 @@ def open_linked(known: Known) -> Assets:
     """Add the assets that only DocDB links; those that are gone or closed are left out and told."""
     have = {asset.id for asset in known.assets}
     linked = {asset_id for row in known.rows for asset_id in row.linked} - have
-    if not linked:
+    # Who has just answered no search is not waited for again, once for each asset.
+    is_down = CODE_OCEAN in known.gaps.errors and not known.assets
+    if not linked or is_down:
         return known.assets
     found: list[AssetSummary] = []
     for outcome in pool.outcomes(*(lambda i=i: questions.linked_asset(i) for i in sorted(linked))):
