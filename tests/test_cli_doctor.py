@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import aind_session
+from aind_session import capsule
 from aind_session.catalogue import Sandbox
 from aind_session.cli import checks
 from cli_calls import Here, call, running_here
@@ -142,6 +143,7 @@ def test_services_that_hang_are_waited_for_together(
     box.heal()
     states = {name: check.state for name, check in found.items()}
     assert states["DocDB v1"] == states["bucket"] == states["domain"] == "fail"
+    assert states["clock"] == "warn"
     # Thirteen checks that wait a second each.
     assert took < 6
     assert "did not answer in 1 s" in found["DocDB v1"].told
@@ -169,7 +171,7 @@ def test_without_aws_credentials(box: Sandbox, monkeypatch: pytest.MonkeyPatch) 
 def test_mounts(
     variables: Mapping[str, str], state: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(checks, "DATA", tmp_path / "none")
+    monkeypatch.setattr(capsule, "ROOTS", (str(tmp_path / "none"),))
     for name in ("CO_CAPSULE_ID", "CO_COMPUTATION_ID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -179,7 +181,8 @@ def test_mounts(
 
 
 def test_mounts_of_a_capsule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(checks, "DATA", tmp_path)
+    # In some workstations it is the second that is there.
+    monkeypatch.setattr(capsule, "ROOTS", (str(tmp_path / "none"), str(tmp_path)))
     monkeypatch.setenv("CO_CAPSULE_ID", "a-capsule")
     (check,) = checks.mounts()
     assert (check.state, check.told) == ("warn", f"{tmp_path} is empty")
@@ -188,6 +191,9 @@ def test_mounts_of_a_capsule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     (check,) = checks.mounts()
     assert check.state == "ok"
     assert "7 attached: asset0, asset1, asset2, asset3, asset4, ..." in check.told
+    monkeypatch.setenv("AIND_SESSION_DATA_DIR", str(tmp_path / "renamed"))
+    (check,) = checks.mounts()
+    assert (check.state, "renamed cannot be read" in check.told) == ("fail", True)
 
 
 def test_a_check_that_breaks_is_one_line(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

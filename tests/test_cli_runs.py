@@ -11,7 +11,7 @@ import pytest
 
 import aind_session
 from aind_session.services.clock import use_clock
-from cli_calls import Here, running_here
+from cli_calls import Here, error_of, running_here
 from conducted import CAPSULE, LABEL, World, add_result, cohort, raw_id
 
 
@@ -101,6 +101,20 @@ def test_what_is_not_complete_is_told(world: World, here: Here) -> None:
     assert here("resume", "a.json").stdout.splitlines()[-1] == "2 done"
 
 
+def test_a_capsule_that_is_not_there(world: World, here: Here) -> None:
+    done = here("run", "nonsense", "800000", "--dry-run")
+    assert done.returncode == 1
+    line, advice = error_of(done)
+    assert line.startswith("aind-session: There is no capsule or pipeline 'nonsense'")
+    assert advice == "Try: aind-session run --help"
+
+
+def test_a_folder_that_is_not_there(world: World, here: Here) -> None:
+    done = here("run", CAPSULE, "800000", "--state", "absent/runs.json")
+    assert done.returncode == 2
+    assert error_of(done)[1] == "Try: aind-session run --help"
+
+
 def test_what_could_not_be_found_out_is_told_by_the_exit_code(world: World, here: Here) -> None:
     name = add_result(world.box.catalogue, first(world))
     asset = next(a for a in world.box.catalogue.data_assets if a["name"] == name)
@@ -122,7 +136,7 @@ def test_what_could_not_be_found_out_is_told_by_the_exit_code(world: World, here
         (("run", CAPSULE, "800000", "--at-once", "0"), 2, "--at-once"),
         (("run", CAPSULE, "800000", "--label", "a/b"), 2, "'a/b' is no label"),
         (("run", CAPSULE, "799999"), 1, "no session matches"),
-        (("run", "unknown-capsule", "800000"), 3, "404"),
+        (("run", "unknown-capsule", "800000"), 1, "no capsule or pipeline"),
         (("status",), 1, "no state of a run"),
         (("resume", "nothing.json"), 1, "no state of a run"),
     ],

@@ -53,6 +53,8 @@ def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
         ("show ID --sandbox --json", "--sandbox=1 show ID --json"),
         ("show ID --debug", "--debug show ID"),
         ("--sandbox", "--sandbox=1"),
+        ("--sandbox PATH", "--sandbox=PATH"),
+        ("--sandbox shw ID", "--sandbox=1 shw ID"),
         ("show -- --sandbox", "show -- --sandbox"),
         ("list --columns a,b 676909", "list --columns a,b 676909"),
     ],

@@ -12,7 +12,13 @@ import pytest
 
 import aind_session
 from aind_session.catalogue import Catalogue
-from aind_session.errors import CredentialsError, InvalidFilterError, NotFoundError, ServiceError
+from aind_session.errors import (
+    CredentialsError,
+    InvalidFilterError,
+    InvalidIdentifierError,
+    NotFoundError,
+    ServiceError,
+)
 from aind_session.runs import Mount, Parameter, RunReport
 from aind_session.services.clock import use_clock
 from aind_session.services.codeocean import CodeOceanNotFoundError
@@ -215,8 +221,12 @@ def test_options_that_make_no_sense(
 
 
 def test_an_unknown_capsule(world: World, sessions: aind_session.Sessions, state: Path) -> None:
-    with pytest.raises(CodeOceanNotFoundError):
+    with pytest.raises(CodeOceanNotFoundError, match="no capsule or pipeline 'nothing-of-this-id'"):
         sessions.run("nothing-of-this-id", dry_run=True)
+    odd: Any
+    for odd in (None, "", "a/../b"):
+        with pytest.raises(InvalidIdentifierError, match="no ID of a capsule"):
+            sessions.run(odd, dry_run=True)
     with pytest.raises(CodeOceanNotFoundError):
         sessions.run("nothing-of-this-id", state=state)
     assert not list(state.parent.iterdir())

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
-from aind_session import extension, settings
+from aind_session import capsule, extension, settings
 from aind_session.errors import (
     AccessDeniedError,
     AindSessionError,
@@ -31,8 +30,6 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 PATIENCE = 10.0
 #: Seconds: S3 refuses what is signed by a clock that is off by more than a quarter of an hour.
 SKEW_NOTED, SKEW_REFUSED = 60.0, 900.0
-#: Where a capsule or pipeline has what is attached to it.
-DATA = Path("/data")
 #: What the package stands on.
 NEEDED = (
     *("aind-session", "aind-data-access-api", "boto3", "codeocean", "npc-session", "s3fs"),
@@ -106,10 +103,14 @@ def _run(name: str, ask: Callable[[], Checks]) -> list[Check]:
     try:
         return list(ask())
     except Exception as error:
-        line = next(iter(str(error).splitlines()), "")
+        line = _line(error)
         if isinstance(error, AindSessionError):
             return [Check(FAIL, name, line, _advice(error))]
         return [Check(FAIL, name, f"{type(error).__name__}: {line}", "Report it: it is a fault.")]
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 def _advice(error: AindSessionError) -> str:
@@ -179,7 +180,12 @@ def domain() -> Iterator[Check]:
     now = settings.current()
     service = Transport("Code Ocean", timeout=now.timeout.value, attempts=now.attempts.value)
     began = time.time()
-    answer = bare_session(service).get(now.domain.value)
+    try:
+        answer = bare_session(service).get(now.domain.value)
+    except AindSessionError as error:
+        yield Check(FAIL, "domain", _line(error), _advice(error))
+        yield Check(WARN, "clock", "Code Ocean told no time to compare with.", _advice(error))
+        return
     ended = time.time()
     told = f"{now.domain.value} ({_from(now.domain)}) answers in {1000 * (ended - began):.0f} ms"
     if answer.status_code >= 500:
@@ -209,7 +215,8 @@ def _clock(date: str | None, began: float, ended: float) -> Check:
     try:
         theirs = parsedate_to_datetime(str(date)).timestamp()
     except (TypeError, ValueError):
-        return Check(WARN, "clock", "Code Ocean told no time to compare with.")
+        told = "Code Ocean told no time to compare with."
+        return Check(WARN, "clock", told, "Compare it with another machine's.")
     # A header has whole seconds: what lies between question and answer, or within one, is even.
     off = max(0.0, began - theirs - 1) - max(0.0, theirs - ended)
     if abs(off) < SKEW_NOTED:
@@ -261,20 +268,22 @@ def bucket(name: str) -> Iterator[Check]:
 def mounts() -> Iterator[Check]:
     """Check the folders that a capsule has."""
     in_capsule = bool(os.environ.get("CO_CAPSULE_ID") or os.environ.get("CO_COMPUTATION_ID"))
-    if not in_capsule:
+    named = os.environ.get(capsule.ROOT_NAME)
+    if not (in_capsule or named):
         yield Check(OK, "mounts", "not in a capsule or pipeline: none are expected")
         return
+    data = named or next(filter(os.path.isdir, capsule.ROOTS), capsule.ROOTS[0])
     try:
-        attached = sorted(entry.name for entry in DATA.iterdir())
+        attached = sorted(os.listdir(data))
     except OSError as error:
-        told = f"{DATA} cannot be read: {error.strerror}"
+        told = f"{data} cannot be read: {error.strerror}"
         yield Check(FAIL, "mounts", told, "Restart the capsule.")
         return
     if attached:
         shown = ", ".join(attached[:5]) + (", ..." if len(attached) > 5 else "")
-        yield Check(OK, "mounts", f"{DATA} has {len(attached)} attached: {shown}")
+        yield Check(OK, "mounts", f"{data} has {len(attached)} attached: {shown}")
     else:
-        yield Check(WARN, "mounts", f"{DATA} is empty", "Attach data assets to the capsule.")
+        yield Check(WARN, "mounts", f"{data} is empty", "Attach data assets to the capsule.")
 
 
 def namespaces() -> Iterator[Check]:

@@ -18,8 +18,8 @@ def settle(arguments: Sequence[str], verbs: Collection[str]) -> list[str]:
     """Bring the global options to the front, and settle what `--sandbox` has for a value.
 
     An option whose value may be left out is not to be told apart from one without a value by its
-    form. Before the verb, what follows `--sandbox` is its PATH unless it is a verb or an option;
-    behind the verb, only where it is the folder of a catalogue.
+    form. Where a verb comes later, what follows `--sandbox` is its PATH unless it is a verb or an
+    option; else only where it is the folder of a catalogue.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def settle(arguments: Sequence[str], verbs: Collection[str]) -> list[str]:
             front.append(argument)
         elif argument == "--sandbox":
             path = BUNDLED
-            if waiting and _is_path(waiting[0], verbs, verb_seen=bool(rest)):
+            if waiting and _is_path(waiting[0], waiting[1:], verbs, verb_seen=bool(rest)):
                 path = waiting.pop(0)
             front.append(f"--sandbox={path}")
         else:
@@ -50,12 +50,13 @@ def settle(arguments: Sequence[str], verbs: Collection[str]) -> list[str]:
     return [*front, *rest]
 
 
-def _is_path(text: str, verbs: Collection[str], verb_seen: bool) -> bool:
+def _is_path(text: str, then: Sequence[str], verbs: Collection[str], verb_seen: bool) -> bool:
     if text.startswith("-"):
         return False
-    if verb_seen:
-        return _is_catalogue(text)
-    return text not in verbs
+    if verb_seen or text in verbs or not any(word in verbs for word in then):
+        # Where no verb follows, it may be a verb that is mistyped.
+        return _is_catalogue(text) and text not in verbs
+    return True
 
 
 def settle_completion() -> None:

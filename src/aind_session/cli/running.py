@@ -20,6 +20,7 @@ from aind_session.errors import (
     InvalidFilterError,
     InvalidIdentifierError,
     NotFoundError,
+    ServiceError,
 )
 
 #: Names of the threads that put questions.
@@ -119,6 +120,9 @@ def _in_words(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
         return (told, advice, USAGE) if advice and found else (line, helped, USAGE)
     if isinstance(error, InvalidFilterError):
         return line, helped, USAGE
+    if isinstance(error, ServiceError) and isinstance(error, ValueError) and error.status == 404:
+        # Code Ocean's "not found", by its form: its class would load the client.
+        return line, helped, NOT_FOUND
     if isinstance(error, NotFoundError):
         return line, getattr(error, "advice", ("explain", *words[1:2])), NOT_FOUND
     if isinstance(error, AindSessionError):

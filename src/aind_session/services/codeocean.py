@@ -10,7 +10,13 @@ import weakref
 from typing import Any, cast
 
 from aind_session.errors import IncompleteAnswerError, ServiceError
-from aind_session.services.codeocean_client import Client, ask, checked_id, get_client
+from aind_session.services.codeocean_client import (
+    Client,
+    ask,
+    ask_of_runnable,
+    checked_id,
+    get_client,
+)
 from aind_session.services.codeocean_errors import (
     SERVICE,
     ClosedAssetError,
@@ -191,16 +197,7 @@ def list_computations(capsule_or_pipeline_id: str) -> tuple[bytes, ...]:
     CodeOceanNotFoundError
         There is no capsule or pipeline of this ID (a `ValueError`).
     """
-    owner = checked_id(capsule_or_pipeline_id, "capsule or pipeline")
-    try:
-        response = ask("GET", f"capsules/{owner}/computations")
-    except CodeOceanNotFoundError:
-        # Pipelines have a route of their own since server 4.1; before, they were capsules here.
-        try:
-            response = ask("GET", f"pipelines/{owner}/computations")
-        except CodeOceanNotFoundError as error:
-            text = f"There is no capsule or pipeline {owner!r} that this token may see"
-            raise error.retold(CodeOceanNotFoundError, text) from None
+    response, _ = ask_of_runnable(capsule_or_pipeline_id, "/computations")
     return split_list(response.content, "computations")
 
 

@@ -215,6 +215,27 @@ def checked_id(text: str, what: str) -> str:
     InvalidIdentifierError
         It could be none (a `ValueError`).
     """
-    if not _ID.fullmatch(text):
+    if not isinstance(text, str) or not _ID.fullmatch(text):
         raise InvalidIdentifierError(f"{text!r:.80} is no ID of a {what}")
     return quote(text)
+
+
+def ask_of_runnable(capsule_or_pipeline_id: str, rest: str = "") -> tuple[requests.Response, bool]:
+    """Ask about what is a capsule or a pipeline; gives the answer, and whether it is a pipeline.
+
+    Raises
+    ------
+    CodeOceanNotFoundError
+        It is neither (a `ValueError`).
+    """
+    owner = checked_id(capsule_or_pipeline_id, "capsule or pipeline")
+    try:
+        return ask("GET", f"capsules/{owner}{rest}"), False
+    except CodeOceanNotFoundError:
+        # Pipelines have a route of their own since server 4.1; before, they were capsules here.
+        pass
+    try:
+        return ask("GET", f"pipelines/{owner}{rest}"), True
+    except CodeOceanNotFoundError as error:
+        text = f"There is no capsule or pipeline {owner!r} that this token may see"
+        raise error.retold(CodeOceanNotFoundError, text) from error

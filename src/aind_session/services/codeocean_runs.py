@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aind_session.services.codeocean_client import ask, checked_id
-from aind_session.services.codeocean_errors import CodeOceanNotFoundError
+from aind_session.services.codeocean_client import ask, ask_of_runnable, checked_id
 
 
 def is_pipeline(capsule_or_pipeline_id: str) -> bool:
@@ -17,13 +16,7 @@ def is_pipeline(capsule_or_pipeline_id: str) -> bool:
     CodeOceanNotFoundError
         It is neither (a `ValueError`).
     """
-    owner = checked_id(capsule_or_pipeline_id, "capsule or pipeline")
-    try:
-        ask("GET", f"capsules/{owner}")
-    except CodeOceanNotFoundError:
-        ask("GET", f"pipelines/{owner}")
-        return True
-    return False
+    return ask_of_runnable(capsule_or_pipeline_id)[1]
 
 
 def share_asset(asset_id: str, permissions: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -323,5 +324,6 @@ def _write(rows: list[dict[str, Any]], summary: str, as_json: bool, as_csv: bool
 def _refuse(error: Exception, state: str) -> int:
     from aind_session.cli.exits import USAGE
 
-    output.complain(str(error), "status", state)
+    advice = ("status", state) if os.path.exists(state) else ("run", "--help")
+    output.complain(str(error), *advice)
     return USAGE
