@@ -226,11 +226,14 @@ def test_sorter_name_in_every_nesting(box: Sandbox, era: str) -> None:
 
 NAMED = '{"annotations": {"__sorting_info__": {"params": {"sorter_name": "spykingcircus2"}}}}'
 UNNAMED = '{"annotations": {}}'
+# As some files have the core within the record's own key.
+WRAPPED = '{"processing": {"data_processes": [{"parameters": {"sorter_name": "spykingcircus2"}}]}}'
 
 
 @pytest.mark.parametrize(
     "files",
     [
+        {"processing.json": WRAPPED},
         {"processing.json": "{}", "spikesorted/a/si_folder.json": NAMED},
         {"processing.json": "not JSON", "spikesorted/a/deep/er/si_folder.json": NAMED},
         {"spikesorted/a/si_folder.json": UNNAMED, "spikesorted/b/si_folder.json": NAMED},
@@ -261,6 +264,8 @@ def test_sorter_names_are_matched_across_spellings(box: Sandbox) -> None:
     assert sorter.ks4.name == "kilosort4"
     assert "kilosort4" in sorter
     assert "kilosort3" not in sorter
+    assert 3 not in sorter
+    assert [sorter[name].name for name in sorter] == list(sorter.names)
     assert {"kilosort2_5", "kilosort4", "names"} <= set(dir(sorter))
     with pytest.raises(MissingAttributeError, match="kilosort2_5, kilosort4"):
         _ = sorter.kilosort3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -186,8 +186,11 @@ class Sorters:
             found = ()
         return sorted({"names", *found})
 
-    def __contains__(self, name: str) -> bool:
-        return self._find(name) is not None
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._find(name) is not None
 
     def __getitem__(self, name: str) -> Sorter:
         found = self._find(name)
