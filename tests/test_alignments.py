@@ -157,6 +157,14 @@ def test_generations_are_joined(box: Sandbox) -> None:
     assert places(get(INVENTED)) == {"ProbeA": 2, "ProbeB": 4}
 
 
+def test_of_twins_that_differ_the_older_generation_counts(box: Sandbox) -> None:
+    # The upgrade copies an alignment once; the older record is the one that is worked on.
+    for x, generation in enumerate(("v2", "v1")):
+        same = [aligned("ProbeA", [curation(x)], "2024-06-01T10:00:00Z")]
+        add(box, generation, "sorted_2024-05-03_10-00-00", same)
+    assert places(get(INVENTED)) == {"ProbeA": 1}
+
+
 def test_others_are_left_out(box: Sandbox) -> None:
     day = "2024-06-01T10:00:00Z"
     other = "ecephys_999997_2024-05-02_10-00-00"

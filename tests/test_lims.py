@@ -145,3 +145,5 @@ def test_a_folder_that_cannot_be_listed_is_not_told_as_none(
     box.fail("s3", path="aind-open-data", after=1, times=None)
     with pytest.raises(aind_session.ServiceError):
         _ = aind_session.Session(INVENTED).lims.id
+    with pytest.raises(aind_session.ServiceError):
+        aind_session.lims.get_session("999997", KNOWN_ID)

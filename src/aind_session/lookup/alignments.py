@@ -19,7 +19,7 @@ import msgspec
 
 from aind_session.errors import BadAnswerError, MissingAlignmentError
 from aind_session.identifiers import SessionID
-from aind_session.lookup import belonging, trail
+from aind_session.lookup import trail
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import DOCDB, GENERATIONS, count_records
 from aind_session.records.quality_control import Evaluation, QualityControl
@@ -116,6 +116,7 @@ def _candidates(session: SessionID, gaps: Gaps) -> dict[str, list[_Found]]:
 def _named(generation: str, session: SessionID) -> tuple[bytes, ...]:
     spellings = {session.id, session.bare, f"ecephys_{session.bare}"}
     match = {
+        # Derived data by name, not by `data_level`: copied descriptions call it raw.
         "$or": [{"name": {"$regex": f"^{re.escape(name)}_"}} for name in sorted(spellings)],
         "quality_control": {"$ne": None},
     }
@@ -135,9 +136,6 @@ def _named(generation: str, session: SessionID) -> tuple[bytes, ...]:
 
 def _in_record(session: SessionID, generation: str, record: Mapping[str, Any]) -> Iterator[_Found]:
     name = str(record.get("name") or "")
-    # By name, not by `data_level`: copied descriptions call derived data raw.
-    if belonging.named(name).is_session_name:
-        return
     written = in_utc(record.get("created")) or in_utc(record.get("_created")) or _BEGIN
     for evaluation in QualityControl(record.get("quality_control")).evaluations:
         probe = _probe(session, evaluation)
