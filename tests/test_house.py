@@ -36,7 +36,6 @@ FLOORS = [
     "plugins",
     "extension",
     "value",
-    "derived",
     "subject",
     "session",
     "table",

@@ -12,6 +12,7 @@ import pytest
 import aind_session
 from aind_session.catalogue import Sandbox
 from rows import shortest_row
+from test_house import FLOORS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -111,6 +112,16 @@ def test_links_lead_to_files_that_are_there() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_floors_are_those_of_the_house() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text[text.index("| floor |") : text.index("Where a lower floor")]
+    cells = [line.split("|")[1] for line in table.splitlines()[2:] if line]
+    named = [
+        re.sub(r"\.py$|/$", "", name) for cell in cells for name in re.findall("`(.+?)`", cell)
+    ]
+    assert sorted(named) == sorted([*FLOORS, "__init__"])
 
 
 def test_every_promise_about_secrets_names_tests_that_exist() -> None:
