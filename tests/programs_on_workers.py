@@ -18,3 +18,22 @@ def platform_or_fail(session: aind_session.Session) -> str | None:
     if session.platform == "behavior":
         raise ValueError(f"not this one: {session.id}")
     return session.platform
+
+
+class Looked:
+    """A dataset for PyTorch, which takes anything with a length and items for one."""
+
+    def __init__(self, sessions: aind_session.Sessions) -> None:
+        self.sessions = sessions
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def __getitem__(self, index: int) -> tuple[object, ...]:
+        session = self.sessions[index]
+        return *describe(session)[:3], session.docdb.genotype, session.modalities, os.getpid()
+
+
+def as_they_are(batch: list[object]) -> list[object]:
+    """Collate nothing."""
+    return batch

@@ -370,3 +370,16 @@ def test_ten_thousand_assets_are_read_in_a_fifth_of_a_second() -> None:
         assert len(models) == 10_000
         del found, models
     assert min(spent) <= 0.2
+
+
+@pytest.mark.slow
+def test_ten_thousand_computations_are_read_in_a_fifth_of_a_second() -> None:
+    payload = raw([{**RUN, "id": f"{number:036d}"} for number in range(10_000)])
+    spent = []
+    for _ in range(3):
+        began = time.process_time()
+        models = [decode_computation(one) for one in split_list(payload, "computations")]
+        spent.append(time.process_time() - began)
+        assert len(models) == 10_000
+        del models
+    assert min(spent) <= 0.2
