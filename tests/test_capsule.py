@@ -279,6 +279,15 @@ def test_code_ocean_names_renamed_mounts(sandbox: Sandbox, capsule: Path) -> Non
     assert sandbox.count() == 2
 
 
+def test_a_variable_that_names_no_computation_hides_nothing(
+    sandbox: Sandbox, capsule: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CO_COMPUTATION_ID", "none/of/them")
+    write(capsule, f"{RAW}/x")
+    assert [one.name for one in aind_session.attached()] == [RAW]
+    assert sandbox.count() == 0
+
+
 def test_folders_that_code_ocean_does_not_list_are_told_apart_by_name(
     sandbox: Sandbox, capsule: Path
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aind_session import settings
-from aind_session.errors import CredentialsError, ServiceError
+from aind_session.errors import CredentialsError, InvalidIdentifierError, ServiceError
 from aind_session.lookup import folders, metadata, trail
 from aind_session.lookup.folders import Folder
 from aind_session.lookup.partial import Gaps
@@ -52,7 +52,11 @@ def of_computation() -> list[Listed]:
     if not computation or not settings.current().has_token:
         return []
     gaps = Gaps("IDs of attached data assets, and names of renamed mounts")
-    told = gaps.fill(CODE_OCEAN, pool.outcomes(lambda: _attached_to(computation))[0], ())
+    (outcome,) = pool.outcomes(lambda: _attached_to(computation))
+    if isinstance(outcome.error, InvalidIdentifierError):
+        trail.tell("%s names no computation: %s", COMPUTATION_NAME, outcome.error)
+        return []
+    told = gaps.fill(CODE_OCEAN, outcome, ())
     outcomes = pool.outcomes(*(partial(get, asset_id) for asset_id, _ in told))
     found = []
     for (asset_id, mount), outcome in zip(told, outcomes, strict=True):

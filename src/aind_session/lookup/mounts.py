@@ -52,7 +52,7 @@ def by_name(path: str, name: str, mount: str) -> Folder:
 
 
 def subfolders(path: str, limit: int) -> list[str]:
-    """Name the folders in a folder, links to folders included; `()` where it cannot be read."""
+    """Name the folders in a folder, links to folders included; none where it cannot be read."""
     found: list[str] = []
     try:
         with os.scandir(path) as entries:
