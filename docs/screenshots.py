@@ -1,7 +1,8 @@
 """Pictures of what people see: `python docs/screenshots.py [FOLDER]`.
 
 Executes a notebook against the sandbox, and photographs it in a headless Chromium, in light and in
-dark. The README shows these pictures; the documentation is built without a browser.
+dark. The README shows these pictures. Building the documentation takes them, too, where there is a
+browser.
 """
 
 from __future__ import annotations

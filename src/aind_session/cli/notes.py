@@ -38,11 +38,12 @@ def partial() -> dict[tuple[str, str], list[str]]:
     return taken
 
 
-def tell() -> None:
-    """Print what was collected."""
+def tell(error: str = "") -> None:
+    """Print what was collected, but for what an error says itself."""
     for (service, why), missing in partial().items():
         because = f" ({why})" if why else ""
         note(f"{service} did not answer{because}: may be missing: {', '.join(missing)}")
     for line in _others:
-        note(line)
+        if line not in error:
+            note(line)
     _others.clear()

@@ -97,7 +97,7 @@ def _tell(error: Exception, arguments: list[str], debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     line, advice, code = _in_words(error, arguments)
-    notes.tell()
+    notes.tell(line)
     output.complain(line, *advice)
     return code
 
