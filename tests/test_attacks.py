@@ -159,6 +159,30 @@ class TestOddRecords:
         assert session.raw_data_dir.as_posix() == f"s3://aind-ephys-data/{session.id}"
         assert "ecephys" in session.modalities
 
+    @pytest.mark.parametrize("newest", ["s3://aind-open-data/{}", "s3://aind-ophys-data/{}"])
+    def test_of_two_folders_that_records_tell_the_newest_counts(
+        self, sandbox: Sandbox, newest: str
+    ) -> None:
+        session = Session("ecephys_999009_2024-01-01_10-00-00")
+        for number, place in enumerate(("s3://aind-open-data/{}", "s3://aind-ophys-data/{}")):
+            record = {"_id": f"r{number}", "name": session.id, "location": place.format(session.id)}
+            year = 2025 if place == newest else 2024
+            sandbox.catalogue.add_record("v1", {**record, "created": f"{year}-01-01T00:00:00Z"})
+        assert session.raw_data_dir.as_posix() == newest.format(session.id)
+
+    def test_a_linked_asset_that_was_archived_is_left_out(self, sandbox: Sandbox) -> None:
+        linked = "00000000-0000-4000-8000-00000000aaaa"
+        session = Session("ecephys_676909_2023-12-13_13-43-40")
+        whole = {**sandbox.catalogue.data_assets[0], "id": linked, "name": f"{session.id}_x"}
+        sandbox.catalogue.add_asset({**whole, "archived": True})
+        record = {"_id": "r", "name": session.id, "external_links": {"Code Ocean": [linked]}}
+        sandbox.catalogue.add_record("v1", record)
+        assert len(session.data_assets) == 42
+        for asset in sandbox.catalogue.data_assets:
+            asset["archived"] = False
+        session.refresh()
+        assert len(session.data_assets) == 43
+
     def test_a_folder_that_says_raw_behind_the_id(self, sandbox: Sandbox) -> None:
         session = Session("behavior_ZS059_2021-03-26_13-52-11")
         folder = f"{session.id}_raw_data"

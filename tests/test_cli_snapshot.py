@@ -68,7 +68,7 @@ def test_the_command_tells_what_was_not_recorded(study: Path) -> None:
     done = call("--sandbox", str(study), "show", "ecephys_999999_2024-01-01_10-00-00", env=ALONE)
     assert done.returncode == 1
     # The error says so itself: there is no note of it.
-    assert "This is a sandbox of the recording" in error_of(done)[0]
+    assert "This is a sandbox of the snapshot" in error_of(done)[0]
     done = call("--sandbox", str(study), "list", "717381", env=ALONE)
     assert done.returncode == 0
     assert "717381 was recorded in part only" in done.stderr

@@ -386,7 +386,7 @@ def test_a_catalogue_without_a_folder_is_not_that_of_the_working_directory(
     record(ID, to=tmp_path)
     monkeypatch.chdir(tmp_path)
     with aind_session.sandbox(Catalogue()):
-        # With a warning, which would be an error, if it were taken for the recording.
+        # With a warning, which would be an error, if it were taken for the snapshot.
         assert aind_session.get_sessions(999902) == ()
 
 

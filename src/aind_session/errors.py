@@ -229,7 +229,7 @@ class MissingExtraError(AindSessionError, ImportError):
 
 
 class SandboxWarning(UserWarning):
-    """Nothing was found in a sandbox of a recording, and what was asked for was not recorded."""
+    """Nothing was found in a sandbox of a snapshot, and what was asked for was not recorded."""
 
 
 class PluginWarning(UserWarning):

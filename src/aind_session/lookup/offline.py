@@ -1,7 +1,7 @@
 """Offline: what a sandbox cannot answer, said in words.
 
 A stand-in answers of what is not in its catalogue as the live service does: it knows nothing. Of a
-recording it is known what was recorded, so that "not there" and "not recorded" can be told apart.
+snapshot it is known what was recorded, so that "not there" and "not recorded" can be told apart.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def missing(what: str) -> str | None:
     if _is_recorded(what, recorded):
         return None
     return (
-        f"This is a sandbox of the recording {folder}, for which {what} was not recorded. "
+        f"This is a sandbox of the snapshot {folder}, for which {what} was not recorded. "
         f"Without the sandbox, `aind-session snapshot {_option(what)} -o {folder}` adds it."
     )
 
 
 def tell(what: str, empty: bool = True) -> None:
-    """Tell that something was not recorded, or in part only; of a recording with a warning.
+    """Tell that something was not recorded, or in part only; of a snapshot with a warning.
 
     Parameters
     ----------
@@ -73,11 +73,11 @@ def tell(what: str, empty: bool = True) -> None:
 
 
 def tell_search() -> None:
-    """Tell, with a warning, that a recording is searched, and not all that the services have."""
+    """Tell, with a warning, that a snapshot is searched, and not all that the services have."""
     folder = os.environ.get(CATALOGUE, "")
     if os.environ.get(ACTIVE) and _recorded(folder) is not None:
         text = (
-            f"This is a sandbox of the recording {folder}: only what was recorded is searched. "
+            f"This is a sandbox of the snapshot {folder}: only what was recorded is searched. "
             f"Without the sandbox, `aind-session snapshot --project NAME -o {folder}` adds more."
         )
         trail.tell("%s", text)
@@ -85,13 +85,13 @@ def tell_search() -> None:
 
 
 def is_recorded(what: str) -> bool:
-    """Whether a sandbox serves a recording of a subject, a session or a project."""
+    """Whether a sandbox serves a snapshot of a subject, a session or a project."""
     recorded = _recorded(os.environ.get(CATALOGUE, "")) if os.environ.get(ACTIVE) else None
     return recorded is not None and _is_recorded(what, recorded)
 
 
 def _recorded(folder: str) -> dict[str, Any] | None:
-    """Give what a recording says of itself; None where the catalogue is none."""
+    """Give what a snapshot says of itself; None where the catalogue is none."""
     if not folder:
         # Made by a program: the working directory, which may be a catalogue's, is not meant.
         return None

@@ -80,7 +80,7 @@ def snapshot(
 
 
 def _unknown(what: Sequence[str], study: Catalogue) -> list[str]:
-    """Give what was named and left no trace in a recording: mistyped, mostly."""
+    """Give what was named and left no trace in a snapshot: mistyped, mostly."""
     from aind_session.identifiers import find_session_id
 
     traces = "\n".join(
