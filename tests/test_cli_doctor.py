@@ -210,3 +210,11 @@ def test_the_environment_stays_as_it_was(box: Sandbox, monkeypatch: pytest.Monke
     before = dict(os.environ)
     checks.run_all()
     assert dict(os.environ) == before
+
+
+def test_a_profile_that_is_not_there(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "mistyped")
+    found = run()
+    for name in ("AWS credentials", "bucket"):
+        assert "mistyped" in found[name].told
+        assert "aws configure" in found[name].next

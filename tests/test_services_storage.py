@@ -20,6 +20,7 @@ from upath import UPath
 from aind_session.errors import (
     AccessDeniedError,
     BadAnswerError,
+    CredentialsError,
     IncompleteAnswerError,
     ServiceError,
 )
@@ -426,3 +427,10 @@ def test_a_session_folder_of_the_catalogue(sandbox: Sandbox) -> None:
         with pytest.raises(StorageAccessError):
             storage.list_folder("aind-private-data-prod-o5171v", "ecephys_676909")
     assert again == found
+
+
+def test_a_profile_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "mistyped")
+    for ask in (storage_client.has_credentials, lambda: storage.list_folder("a-bucket", "a")):
+        with pytest.raises(CredentialsError, match="mistyped"):
+            ask()

@@ -105,7 +105,8 @@ def _run(name: str, ask: Callable[[], Checks]) -> list[Check]:
     except Exception as error:
         line = _line(error)
         if isinstance(error, AindSessionError):
-            return [Check(FAIL, name, line, _advice(error))]
+            is_aws = isinstance(error, CredentialsError) and name in ("AWS credentials", "bucket")
+            return [Check(FAIL, name, line, _AWS_HELP if is_aws else _advice(error))]
         return [Check(FAIL, name, f"{type(error).__name__}: {line}", "Report it: it is a fault.")]
 
 

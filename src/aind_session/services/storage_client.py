@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import boto3.session
 import botocore.awsrequest
 import botocore.config
+import botocore.exceptions
 import botocore.loaders
 import botocore.session
 import requests
@@ -26,9 +27,9 @@ from botocore import UNSIGNED
 from requests.structures import CaseInsensitiveDict
 
 from aind_session import settings
-from aind_session.errors import BadAnswerError
+from aind_session.errors import BadAnswerError, CredentialsError
 from aind_session.services.keeping import Kept, when_reset
-from aind_session.services.scrubbing import excerpt
+from aind_session.services.scrubbing import excerpt, scrub
 from aind_session.services.sessions import bare_session
 from aind_session.services.storage_errors import SERVICE, last_asked
 from aind_session.services.transport import Transport
@@ -49,6 +50,16 @@ class _Identity:
 
 
 def _find_identity() -> _Identity:
+    try:
+        return _read_identity()
+    except botocore.exceptions.BotoCoreError as error:
+        raise CredentialsError(
+            f"The AWS credentials cannot be read: {scrub(str(error))}. Check AWS_PROFILE and the "
+            "files in ~/.aws; without both, public buckets are read anonymously."
+        ) from error
+
+
+def _read_identity() -> _Identity:
     session = botocore.session.Session()
     # Reading the descriptions of S3 is what takes time; they are the same for every session.
     session.register_component("data_loader", _loader)
