@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session import Sandbox, Session, Sessions, Subject
+from aind_session import Sandbox, Session, Sessions, Subject, settings
 from aind_session.catalogue.invent import invent_cohort, invent_world
 from aind_session.errors import InvalidFilterError, MissingAttributeError, ServiceError
+from aind_session.extensions.docdb import get_record
 from aind_session.lookup import belonging, trail
 from aind_session.lookup.questions import Row
 from aind_session.services import pool
@@ -206,6 +207,46 @@ class TestOddRecords:
         with caplog.at_level("INFO", logger="aind_session"):
             assert len(session.data_assets) == 42
         assert f"Linked data asset {linked} is left out" in caplog.text
+
+
+def test_the_record_of_a_result_that_no_link_leads_to(sandbox: Sandbox) -> None:
+    result, own = (f"00000000-0000-4000-8000-00000000{end}" for end in ("cccc", "dddd"))
+    location = f"s3://{settings.RESULTS_BUCKET}/{result}"
+    sandbox.catalogue.add_record("v2", {"_id": own, "name": "x", "location": location})
+    for known_by in (result, own, location, f"{location}/", "x"):
+        assert get_record(known_by).id == own, known_by
+
+
+@pytest.mark.parametrize(
+    ("rest", "level", "tags", "is_raw"),
+    [
+        ("", "derived", [], True),
+        ("_raw_data", "raw data", [], True),
+        ("_raw_data", None, ["raw"], True),
+        ("_raw_data", None, [], False),
+        (" (copy)", "raw", [], True),
+        (" (copy)", "derived", ["raw"], False),
+        ("_sorted_2024-01-02_10-00-00", "raw", ["raw"], False),
+    ],
+)
+def test_what_is_raw(
+    sandbox: Sandbox, rest: str, level: str | None, tags: list[str], is_raw: bool
+) -> None:
+    session = Session("ecephys_999010_2024-01-01_10-00-00")
+    asset = {**sandbox.catalogue.data_assets[0], "id": "a", "name": f"{session.id}{rest}"}
+    custom = {"data level": level} if level else {}
+    sandbox.catalogue.add_asset({**asset, "custom_metadata": custom, "tags": tags})
+    assert len(session.data_assets) == 1
+    assert (getattr(session, "raw_data_asset", None) is not None) == is_raw
+
+
+def test_an_asset_is_of_the_subject_in_its_name(sandbox: Sandbox) -> None:
+    """The custom field was copied from another subject's asset."""
+    named = "ecephys_999011_2024-01-01_10-00-00"
+    asset = {**sandbox.catalogue.data_assets[0], "id": "a", "name": named}
+    sandbox.catalogue.add_asset({**asset, "custom_metadata": {"subject id": "999012"}})
+    assert [a.id for a in Subject(999011).data_assets] == ["a"]
+    assert Subject(999012).data_assets == ()
 
 
 def test_a_linked_asset_that_was_closed_is_asked_for_after_a_refresh(sandbox: Sandbox) -> None:

@@ -219,6 +219,29 @@ def test_the_older_word_for_a_platform() -> None:
             assert found.platform == "ecephys"
 
 
+@pytest.mark.parametrize(
+    "description", [{"platform": {"abbreviation": "ecephys"}}, {"experiment_type": "ephys"}]
+)
+def test_a_platform_that_only_a_record_tells(description: dict[str, Any]) -> None:
+    catalogue = Catalogue()
+    record = {"_id": "r", "name": "990004_2024-01-01_10-00-00", "data_description": description}
+    catalogue.add_record("v1", record)
+    with aind_session.sandbox(catalogue):
+        assert Session(record["name"]).platform == "ecephys"
+        assert len(aind_session.get_sessions(990004, platform="ecephys")) == 1
+        assert aind_session.get_sessions(990004, platform="behavior") == ()
+
+
+def test_a_modality_that_only_code_ocean_tells() -> None:
+    catalogue = Catalogue()
+    asset = {"id": "a", "name": "990005_2024-01-01_10-00-00", "created": 1, "type": "dataset"}
+    custom = {"modality": "Extracellular electrophysiology"}
+    catalogue.add_asset({**asset, "custom_metadata": custom})
+    with aind_session.sandbox(catalogue):
+        assert len(aind_session.get_sessions(990005, modality="ecephys")) == 1
+        assert aind_session.get_sessions(990005, modality="behavior") == ()
+
+
 def test_a_platform_of_another_day_is_known() -> None:
     catalogue = Catalogue()
     asset = {"id": "a", "name": "newscope_990002_2024-01-01_10-00-00", "created": 1}
