@@ -9,6 +9,7 @@ import random
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -323,6 +324,20 @@ def test_many_threads_share_a_session() -> None:
             thread.join()
     assert errors == []
     assert len(server.requests) == 40
+
+
+def test_many_threads_are_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    meeting = threading.Barrier(60)
+
+    class Meeting(Loopback):
+        def next_answer(self, seen: Any) -> Answer:
+            meeting.wait(10)
+            return OK
+
+    with Meeting([OK]) as server, ThreadPoolExecutor(60) as threads:
+        session = session_at(server)
+        assert all(r.ok for r in threads.map(session.get, [server.url] * 60))
+    assert caplog.text == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

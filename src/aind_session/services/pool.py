@@ -17,7 +17,7 @@ from aind_session.forking import when_forked
 
 T = TypeVar("T")
 
-#: As many as the transport keeps connections to one host.
+#: At most so many questions at the same time, beside those that the callers' threads put.
 WORKERS = 32
 
 _lock = threading.Lock()

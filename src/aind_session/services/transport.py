@@ -47,6 +47,10 @@ __all__ = [
 log = logging.getLogger("aind_session.services")
 
 MAX_REDIRECTS = 5
+HOSTS = 8
+#: Connections that are kept to one host. More than a program has threads that ask, the pool's own
+#: beside them: urllib3 warns of each that it cannot keep.
+CONNECTIONS = 256
 CONNECT_SECONDS = 10.0
 _CHUNK = 2**16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -89,7 +93,7 @@ class Transport(HTTPAdapter):
         self.plain, self.redirects, self.decode = plain, redirects, decode
         self.timeout = timeout if 0 < timeout < math.inf else 30.0
         self.home = home if home in (None, "*") else origin_of(str(home))
-        super().__init__(max_retries=0, pool_connections=8, pool_maxsize=32)
+        super().__init__(max_retries=0, pool_connections=HOSTS, pool_maxsize=CONNECTIONS)
         _transports.add(self)
 
     def __repr__(self) -> str:
@@ -101,7 +105,7 @@ class Transport(HTTPAdapter):
     def renew(self) -> None:
         """Leave all connections, and their locks, to whoever has them."""
         self.proxy_manager = {}
-        self.init_poolmanager(8, 32)
+        self.init_poolmanager(HOSTS, CONNECTIONS)
 
     def send(
         self,
