@@ -115,8 +115,10 @@ def test_every_filter_must_hold(filters: dict[str, Any], expected: list[str], bo
 
 def test_dates_with_a_time_zone_are_instants(box: Sandbox) -> None:
     noon = datetime.datetime.fromtimestamp(DAY + 86_400, datetime.timezone.utc)
-    far = datetime.timezone(datetime.timedelta(hours=14))
-    assert names(end_date=noon) == names(end_date=noon.astimezone(far)) == NAMES[:2]
+    for hours in (14, -12):
+        far = datetime.timezone(datetime.timedelta(hours=hours))
+        assert names(end_date=noon.astimezone(far)) == NAMES[:2]
+        assert names(start_date=noon.astimezone(far)) == NAMES[1:]
     assert names(end_date=noon - datetime.timedelta(minutes=1)) == NAMES[:1]
 
 

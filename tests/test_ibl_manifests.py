@@ -136,6 +136,24 @@ def test_records_of_telling_names_are_whole() -> None:
             assert [r["sorted_recording"] for r in records] == [first, "", "", "", first]
 
 
+def test_a_sorted_surface_recording_is_none_of_the_recordings() -> None:
+    catalogue = world()
+    add_state(catalogue, "268")
+    surface = "ecephys_999994_2025-01-03_11-00-00"
+    (*_, raw) = (a for a in catalogue.data_assets if a["name"] == surface)
+    name = f"{surface}_sorted_2025-01-04_10-00-00"
+    with aind_session.sandbox(catalogue):
+        of = converter(999994)
+        of.use_data_assets_with_errors = True
+        before = of.get_partial_manifest_records()
+    catalogue.add_asset({**raw, "id": f"{9:032}", "name": name, "type": "result", "tags": []})
+    with aind_session.sandbox(catalogue):
+        of = converter(999994)
+        of.use_data_assets_with_errors = True
+        assert name in [asset.name for asset in of.sorted_data_assets]
+        assert of.get_partial_manifest_records() == before
+
+
 def test_records_cost_three_questions_in_a_row(sandbox: Sandbox) -> None:
     _ = converter().get_partial_manifest_records()
     row = shortest_row(sandbox, lambda: converter().get_partial_manifest_records(), 3)
@@ -199,6 +217,14 @@ def test_a_manifest_is_made_once_unless_told(sandbox: Sandbox) -> None:
     sandbox.launched[-1]["state"] = "failed"
     sandbox.reset()
     assert of.manifest_data_asset.id == second.id
+
+
+def test_without_a_token_nothing_is_left_over(sandbox: Sandbox) -> None:
+    records = completed()
+    before = len(sandbox.catalogue.objects)
+    with sandbox.without_token(), pytest.raises(KeyError, match="CODE_OCEAN_API_TOKEN"):
+        converter().create_manifest_asset(records, skip_existing=False)
+    assert len(sandbox.catalogue.objects) == before
 
 
 def test_a_manifest_without_custom_fields_is_found(sandbox: Sandbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ def neuroglancer(subject: object = 717381) -> NeuroglancerExtension:
 
 
 # -- saved -----------------------------------------------------------------------------------------
+
+
+def test_without_a_token_nothing_is_left_over(sandbox: Sandbox) -> None:
+    before = len(sandbox.catalogue.objects)
+    with sandbox.without_token(), pytest.raises(KeyError, match="CODE_OCEAN_API_TOKEN"):
+        NeuroglancerState(STATE).create_data_asset()
+    assert len(sandbox.catalogue.objects) == before
 
 
 def test_a_state_is_written_to_a_folder_of_its_own(sandbox: Sandbox, clock: FakeClock) -> None:
@@ -108,6 +116,15 @@ def test_writing_waits_no_longer_than_told(sandbox: Sandbox, clock: FakeClock) -
     with pytest.raises(TimeoutError):
         NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json", timeout_sec=0)
     assert clock.slept == []
+
+
+def test_a_server_that_never_answers_does_not_hold_it_up(sandbox: Sandbox) -> None:
+    sandbox.fail("s3", method="GET", kind="hang", times=None)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        NeuroglancerState(STATE).write("s3://aind-scratch-data/a/b.json", timeout_sec=0.2)
+    assert time.monotonic() - started < 10
+    sandbox.heal()
 
 
 @pytest.mark.usefixtures("sandbox")

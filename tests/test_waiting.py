@@ -89,6 +89,15 @@ def test_external_assets_in_closed_buckets_are_trusted(sandbox: Sandbox, clock: 
     assert clock.slept == []
 
 
+def test_files_of_a_combined_asset_are_those_of_its_parts(
+    sandbox: Sandbox, clock: FakeClock
+) -> None:
+    parts = {"type": "combined", "contained_data_assets": [{"id": RAW, "mount": "a"}]}
+    asset = sandbox.catalogue.add_asset({"name": "two days", "state": "ready", **parts})
+    assert aind_session.wait_until_ready(asset["id"]).id == asset["id"]
+    assert clock.slept == []
+
+
 def test_the_wait_ends_in_its_time(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.polls = None
     asset = created()
@@ -157,6 +166,18 @@ def test_a_fresh_look_finds_the_new_asset_and_its_log(sandbox: Sandbox, clock: F
     ready = aind_session.wait_until_ready(asset)
     assert session.data_assets == (*before, ready)
     assert "Started" in aind_session.get_output_text(ready)
+
+
+def test_what_was_not_visible_before_is_asked_for_again(sandbox: Sandbox, clock: FakeClock) -> None:
+    (run,) = (c for c in sandbox.catalogue.computations if c["id"] == TRIGGER_RUN)
+    run["_files"]["postprocessed/ProbeA.zarr/.zattrs"] = "{}"
+    sandbox.launches.listings_until_visible = 9
+    asset = created()
+    assert not aind_session.ecephys.is_sorting_analyzer_asset(asset)
+    ready = aind_session.wait_until_ready(asset)
+    sandbox.requests.clear()
+    assert aind_session.ecephys.is_sorting_analyzer_asset(ready)
+    assert [request.service for request in sandbox.requests] == ["s3"]
 
 
 def test_a_model_that_can_change_is_asked_for_each_time(sandbox: Sandbox) -> None:

@@ -108,8 +108,9 @@ def _candidates(session: SessionID, gaps: Gaps) -> dict[str, list[_Found]]:
             for candidate in _in_record(session, generation, msgspec.json.decode(raw)):
                 found.setdefault(candidate.probe, []).append(candidate)
     for some in found.values():
-        # Of twins the older generation's is kept up to date (the upgrade copies it once).
-        some.sort(key=lambda c: (c.created, c.generation == GENERATIONS[0]), reverse=True)
+        # Of twins the older generation's, which comes first, is kept up to date: the upgrade
+        # copies it once.
+        some.sort(key=lambda c: c.created, reverse=True)
     return found
 
 

@@ -13,7 +13,7 @@ from aind_session.lookup import asset_files, freshness, trail
 from aind_session.lookup.questions import S3
 from aind_session.services import storage
 from aind_session.services.cache import Key, answers
-from aind_session.services.clock import CLOCK
+from aind_session.services.clock import CLOCK, at_most
 
 if TYPE_CHECKING:
     from aind_session.services.models import AssetSummary, DataAsset
@@ -67,12 +67,14 @@ def write(bucket: str, key: str, data: bytes, timeout_sec: float) -> storage.Lis
     trail.tell("s3://%s/%s was written", bucket, key)
     folder, _, name = key.rpartition("/")
     started, wait = CLOCK.monotonic(), FIRST_WAIT
+    deadline = started + timeout_sec
     while True:
         # Not kept: each look is to see what is there by now.
-        listed = storage.list_folder(bucket, folder)
+        with at_most(max(1.0, deadline - CLOCK.monotonic())):
+            listed = storage.list_folder(bucket, folder)
         if name in listed.files:
             return listed
-        left = timeout_sec - (CLOCK.monotonic() - started)
+        left = deadline - CLOCK.monotonic()
         if left <= 0:
             break
         CLOCK.sleep(min(wait, left))
