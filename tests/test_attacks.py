@@ -209,6 +209,17 @@ class TestOddRecords:
         assert f"Linked data asset {linked} is left out" in caplog.text
 
 
+def test_what_the_record_of_one_generation_does_not_say_the_other_does(sandbox: Sandbox) -> None:
+    session = Session("ecephys_999013_2024-01-01_10-00-00")
+    older = {"subject": {"sex": "Male"}, "data_description": {"project_name": "Older"}}
+    newer = {"subject": {"subject_details": {"sex": "Female", "genotype": "wt"}}}
+    for generation, record in (("v1", older), ("v2", newer)):
+        sandbox.catalogue.add_record(generation, {"_id": generation, "name": session.id, **record})
+    found = session.docdb
+    assert (found.project, found.sex, found.genotype) == ("Older", "Male", "wt")
+    assert (found["_id"], found.v1.genotype, found.v2.sex) == ("v1", None, "Female")
+
+
 def test_the_record_of_a_result_that_no_link_leads_to(sandbox: Sandbox) -> None:
     result, own = (f"00000000-0000-4000-8000-00000000{end}" for end in ("cccc", "dddd"))
     location = f"s3://{settings.RESULTS_BUCKET}/{result}"

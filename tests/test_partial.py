@@ -194,6 +194,17 @@ class TestWithoutS3:
             assert "ecephys" in Session(SESSION).modalities
 
 
+def test_docdb_is_believed_of_a_folder_that_is_closed(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = Session("ecephys_999012_2024-01-01_10-00-00")
+    location = f"s3://aind-private-data-prod-o5171v/{session.id}"
+    sandbox.catalogue.add_record("v1", {"_id": "r", "name": session.id, "location": location})
+    with sandbox.without_aws(), caplog.at_level("INFO", logger="aind_session"):
+        assert session.is_uploaded
+    assert f"{location} is closed" in caplog.text
+
+
 def test_with_all_down_nothing_is_told_to_be_absent(sandbox: Sandbox) -> None:
     with sandbox.down("docdb"), sandbox.down("codeocean"), sandbox.down("s3"):
         session = Session(SESSION)
