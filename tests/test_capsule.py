@@ -441,3 +441,13 @@ def test_an_asset_that_is_nowhere(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_the_bundled_names_used_here(sandbox: Sandbox) -> None:
     names = {a["name"] for a in Catalogue.bundled().data_assets}
     assert {RAW, OTHER} <= names
+
+
+def test_another_asset_of_the_same_name_is_no_copy(sandbox: Sandbox, capsule: Path) -> None:
+    raw = id_of(sandbox, RAW)
+    attach(sandbox, here=raw)
+    write(capsule, "here/x")
+    original = next(a for a in sandbox.catalogue.data_assets if a["id"] == raw)
+    other = sandbox.catalogue.add_asset({**original, "id": raw.replace("1", "2")})
+    assert aind_session.get_asset_dir(raw).as_posix() == (capsule / "here").as_posix()
+    assert aind_session.get_asset_dir(other["id"]).as_posix() == f"s3://aind-ephys-data/{RAW}"
