@@ -143,7 +143,8 @@ def test_the_plugin_costs_nothing_until_it_is_used() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     loaded = set(json.loads(said))
     ours = {name for name in loaded if name.startswith("aind_session")}
-    assert ours == {"aind_session", "aind_session.testing"}
+    # `utils` is a table of names.
+    assert ours == {"aind_session", "aind_session.testing", "aind_session.utils"}
     # Nothing of others but what Python itself brings.
     assert {name.partition(".")[0] for name in loaded - ours} <= set(sys.stdlib_module_names)
 
