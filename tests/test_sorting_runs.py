@@ -253,6 +253,23 @@ def test_parameters_and_capsule_can_be_others(box: Sandbox) -> None:
     assert not launched(box)
 
 
+def test_capsule_and_pipeline_can_be_patched(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    capsule, pipeline = (f"{n}fe42995-ffff-40ff-9c4c-c8206b8aacb5" for n in (8, 9))
+    monkeypatch.setattr(aind_session.ecephys, "DEFAULT_TRIGGER_CAPSULE_ID", capsule)
+    monkeypatch.setattr(aind_session.ecephys, "DEFAULT_SORTING_PIPELINE_ID", pipeline)
+    box.catalogue.capsules[capsule] = {"name": "Mine"}
+    session = aind_session.Session(INVENTED)
+    attached = [{"id": session.raw_data_asset.id, "mount": "a"}]
+    known = run(id=pipeline, state="running", end_status=None, _capsule=pipeline)
+    box.catalogue.add_computation(known | {"data_assets": attached})
+    (current,) = session.ecephys.current_sorting_pipeline_computations
+    assert aind_session.ecephys.get_current_sorting_pipeline_computations() == (current,)
+    assert session.ecephys.run_sorting() == current
+    session.ecephys.run_sorting(skip_already_sorting=False)
+    assert len(launched(box, capsule)) == 1
+    assert not launched(box)
+
+
 def test_a_sorting_is_not_started_twice(box: Sandbox) -> None:
     extension = aind_session.Session(INVENTED).ecephys
     extension.run_sorting()

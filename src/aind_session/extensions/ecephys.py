@@ -227,7 +227,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     def run_sorting(
         self,
         pipeline_type: str = computations.PIPELINE_TYPES[0],
-        trigger_capsule_id: str = computations.SORTING_TRIGGER_CAPSULE_ID,
+        trigger_capsule_id: str | None = None,
         override_parameters: Sequence[str] | None = None,
         skip_already_sorting: bool = True,
     ) -> Computation:
@@ -241,7 +241,8 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
             `ecephys_ks25`, `ecephys_ks25_v0.1.0`, `ecephys_opto_ks25`, `ecephys_ks4`,
             `ecephys_sc2`, or whatever else the capsule knows.
         trigger_capsule_id
-            The capsule; it takes the pipeline type and the raw asset's ID by position.
+            The capsule, `DEFAULT_TRIGGER_CAPSULE_ID` where it is left out; it takes the pipeline
+            type and the raw asset's ID by position.
         override_parameters
             Parameters of the capsule, in place of these two.
         skip_already_sorting
@@ -268,9 +269,9 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return computations.sort(
             facts.raw_asset(self._base._id),
             pipeline_type,
-            trigger_capsule_id,
+            trigger_capsule_id or self.DEFAULT_TRIGGER_CAPSULE_ID,
             override_parameters,
-            skip_already_sorting=skip_already_sorting,
+            pipeline_id=self.DEFAULT_SORTING_PIPELINE_ID if skip_already_sorting else None,
         )
 
     @property
@@ -285,7 +286,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     @staticmethod
     def get_current_sorting_pipeline_computations(
-        pipeline_id: str = computations.SORTING_PIPELINE_ID,
+        pipeline_id: str | None = None,
         raw_data_asset_id_or_model: Asset | None = None,
     ) -> tuple[Computation, ...]:
         """Get the runs of a sorting pipeline that have not ended, ascending by creation.
@@ -293,13 +294,16 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         Parameters
         ----------
         pipeline_id
-            The pipeline.
+            The pipeline, `DEFAULT_SORTING_PIPELINE_ID` where it is left out.
         raw_data_asset_id_or_model
             Only the runs with this data asset attached.
         """
         asset = raw_data_asset_id_or_model
         asset_id = asset.id if isinstance(asset, DataAsset) else asset
-        return computations.current(pipeline_id, asset_id)
+        # Looked up when it is called: who patches the class means all that it does.
+        return computations.current(
+            pipeline_id or EcephysExtension.DEFAULT_SORTING_PIPELINE_ID, asset_id
+        )
 
     # -- probe alignment ---------------------------------------------------------------------------
 

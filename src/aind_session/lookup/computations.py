@@ -25,9 +25,7 @@ PIPELINE_TYPES = (
 )
 
 
-def current(
-    pipeline_id: str = SORTING_PIPELINE_ID, asset_id: str | None = None
-) -> tuple[Computation, ...]:
+def current(pipeline_id: str, asset_id: str | None = None) -> tuple[Computation, ...]:
     """Give the runs of a pipeline that have not ended, ascending by creation.
 
     Parameters
@@ -69,11 +67,11 @@ when_forked(_new_lock)
 
 def sort(
     raw: AssetSummary,
-    pipeline_type: str = PIPELINE_TYPES[0],
-    trigger_capsule_id: str = SORTING_TRIGGER_CAPSULE_ID,
-    override_parameters: Sequence[str] | None = None,
+    pipeline_type: str,
+    trigger_capsule_id: str,
+    override_parameters: Sequence[str] | None,
     *,
-    skip_already_sorting: bool = True,
+    pipeline_id: str | None,
 ) -> Computation:
     """Start the sorting of a raw data asset, unless it is under way; give the run.
 
@@ -81,13 +79,15 @@ def sort(
     ----------
     raw
         The raw data asset.
-    pipeline_type, trigger_capsule_id, override_parameters, skip_already_sorting
+    pipeline_type, trigger_capsule_id, override_parameters
         As `EcephysExtension.run_sorting` takes them.
+    pipeline_id
+        The pipeline, whose runs are looked at first; None: it is started whatever is under way.
     """
     with trail.following(raw.id, "start of a sorting"), _starting:
-        if skip_already_sorting:
+        if pipeline_id is not None:
             runs, launching = pool.gather(
-                lambda: current(asset_id=raw.id), lambda: _launching(trigger_capsule_id, raw.id)
+                lambda: current(pipeline_id, raw.id), lambda: _launching(trigger_capsule_id, raw.id)
             )
             under_way: Computation
             for under_way in (*reversed(runs), *reversed(launching)):
