@@ -64,7 +64,7 @@ def test_a_session_that_was_only_named_asks_and_loads_nothing() -> None:
     code = (
         "import sys, aind_session\n"
         f"made = aind_session.Session('{SESSION}')._repr_html_()\n"
-        "assert '676909' in made and 'Not looked up by now' in made\n"
+        "assert '676909' in made and 'Not looked up yet' in made\n"
         "loaded = {'codeocean', 'requests', 'botocore', 'msgspec', 'rich', 'typer'}\n"
         "sys.exit(', '.join(loaded & set(sys.modules)) or 0)\n"
     )
@@ -91,7 +91,7 @@ def test_nothing_is_asked_ever(box: Sandbox) -> None:
 
 def test_a_session_grows_with_what_is_known(box: Sandbox) -> None:
     session = aind_session.Session(SESSION)
-    assert "Not looked up by now: data assets, records." in words(session._repr_html_())
+    assert "Not looked up yet: data assets, records." in words(session._repr_html_())
     assert RAW_ID not in session._repr_html_()
     count = len(session.data_assets)
     known = words(session._repr_html_())
@@ -130,7 +130,7 @@ def test_a_linked_asset_counts_once_it_was_opened(box: Sandbox) -> None:
     )
     (session,) = aind_session.get_sessions(676909, date="2023-12-13")
     known = words(session._repr_html_())
-    assert "Not looked up by now: data assets." in known
+    assert "Not looked up yet: data assets." in known
     assert RAW_ID in known
     count = len(session.data_assets)
     assert f"{count} data assets" in words(session._repr_html_())
@@ -146,7 +146,7 @@ def test_a_session_that_no_service_knows(box: Sandbox) -> None:
 
 def test_a_subject(box: Sandbox) -> None:
     subject = aind_session.Subject(676909)
-    assert "Not looked up by now" in words(subject._repr_html_())
+    assert "Not looked up yet" in words(subject._repr_html_())
     count = len(subject.data_assets)
     known = words(subject._repr_html_())
     assert f"{count} data assets" in known

@@ -59,7 +59,7 @@ def session_html(session: Session) -> str:
     unasked = [] if found.assets is not None else ["data assets"]
     unasked += [] if found.has_rows else ["records"]
     if unasked:
-        body += _hint(f"Not looked up by now: {', '.join(unasked)}.")
+        body += _hint(f"Not looked up yet: {', '.join(unasked)}.")
     return _card("Session", session.id, body)
 
 
@@ -85,7 +85,7 @@ def subject_html(subject: Subject) -> str:
     """
     found = known.of_subject(subject.id)
     if found is None:
-        return _card("Subject", subject.id, _hint("Not looked up by now: sessions, data assets."))
+        return _card("Subject", subject.id, _hint("Not looked up yet: sessions, data assets."))
     from aind_session.lookup.belonging import session_of
 
     per_session = Counter(s.id if (s := session_of(a.name)) else "" for a in found)
