@@ -16,7 +16,7 @@ import pytest
 
 import aind_session
 from aind_session import AindSessionError, PartialAnswerWarning, Sandbox, Session
-from aind_session.catalogue.invent import SessionTruth, invent_world
+from aind_session.catalogue.invent import SessionTruth, Truth, invent_world
 from aind_session.services import pool
 
 SECONDS = 60.0
@@ -39,28 +39,46 @@ LOOKS: dict[str, Look] = {
     "modalities": _attribute("modalities"),
     "recorded": lambda session: bool(session.docdb),
     "genotype": lambda session: session.docdb.genotype,
+    "sorted assets": lambda session: {a.id for a in session.ecephys.sorted_data_assets},
+    "sorted": lambda session: session.ecephys.is_sorted,
+    "sorters": lambda session: set(session.ecephys.sorter.names),
+    "sessions": lambda session: {s.id for s in aind_session.get_sessions(session.subject_id)},
 }
 
 
-def _is_right(what: str, answer: Any, truth: SessionTruth) -> bool:
+def _truth(what: str, of: SessionTruth, world: Truth) -> Any:
+    return {
+        "assets": of.assets,
+        "raw asset": of.raw_asset,
+        "folder": of.location,
+        "uploaded": of.uploaded,
+        "modalities": of.modalities,
+        "recorded": of.recorded,
+        "genotype": of.genotype,
+        "sorted assets": set(of.sorted_assets),
+        "sorted": bool(set(of.sorted_assets) - of.failed_sortings),
+        "sorters": set(of.sorters.values()),
+        "sessions": set(world.subjects[of.subject_id].sessions),
+    }[what]
+
+
+def _is_right(what: str, answer: Any, expected: Any, of: SessionTruth) -> bool:
     if what == "assets":
-        return bool(answer - truth.listed_but_closed == truth.assets)
-    expected = {
-        "raw asset": truth.raw_asset,
-        "folder": truth.location,
-        "uploaded": truth.uploaded,
-        "modalities": truth.modalities,
-        "recorded": truth.recorded,
-        "genotype": truth.genotype,
-    }
-    return bool(answer == expected[what])
+        return bool(answer - of.listed_but_closed == expected)
+    return bool(answer == expected)
 
 
-def _is_partial(what: str, answer: Any, truth: SessionTruth) -> bool:
+def _is_partial(what: str, answer: Any, expected: Any, of: SessionTruth) -> bool:
     """Tell whether an answer that was told to be partial claims nothing that is not so."""
+    if what == "raw asset":
+        return answer is None or answer in of.assets
+    if what == "folder":
+        return answer is None or answer.endswith(f"/{of.id}")
     if what == "assets":
-        return bool(answer <= truth.assets | truth.listed_but_closed)
-    return what != "uploaded" or bool(answer) <= truth.uploaded
+        return bool(answer <= expected | of.listed_but_closed)
+    if isinstance(expected, set | bool):
+        return bool(answer <= expected)
+    return answer in (None, (), expected)
 
 
 @contextmanager
@@ -81,17 +99,29 @@ def _warnings_by_thread() -> Iterator[threading.local]:
             warnings.showwarning = show
 
 
+class _Dice(random.Random):
+    """Counts how often a fault was drawn."""
+
+    met = 0
+
+    def random(self) -> float:
+        drawn = super().random()
+        self.met += drawn < CHANCE
+        return drawn
+
+
+FAULTS: list[tuple[dict[str, Any], _Dice]] = [
+    ({"status": 503}, _Dice(0)),
+    ({"status": 429, "headers": {"Retry-After": "0"}}, _Dice(1)),
+    ({"kind": "reset"}, _Dice(2)),
+    ({"kind": "truncate"}, _Dice(3)),
+    ({"kind": "hang"}, _Dice(4)),
+]
+
+
 def _break_by_chance(box: Sandbox) -> None:
-    for seed, fault in enumerate(
-        (
-            {"status": 503},
-            {"status": 429, "headers": {"Retry-After": "0"}},
-            {"kind": "reset"},
-            {"kind": "truncate"},
-            {"kind": "hang"},
-        )
-    ):
-        box.fail(times=None, chance=CHANCE, seed=seed, **fault)  # type: ignore[arg-type]
+    for fault, dice in FAULTS:
+        box.fail(times=None, chance=CHANCE, **fault).dice = dice
 
 
 def _megabytes() -> float:
@@ -136,16 +166,17 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def _try(what: str, look: Look, session: Session, told: Any) -> tuple[str, str]:
             of = truth.sessions[session.id]
+            expected = _truth(what, of, truth)
             try:
                 answer = look(session)
             except AindSessionError as error:
                 return "typed error", type(error).__name__
             except Exception as error:
                 return "wrong", repr(error)
-            if _is_right(what, answer, of):
+            if _is_right(what, answer, expected, of):
                 return "right", ""
             partial = any(isinstance(w, PartialAnswerWarning) for w in told.seen)
-            if partial and _is_partial(what, answer, of):
+            if partial and _is_partial(what, answer, expected, of):
                 return "partial, told", ""
             return "wrong", f"{answer!r}, {of}"
 
@@ -157,8 +188,10 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
         while time.monotonic() < until:
             time.sleep(SECONDS / 12)
             requests += len(box.requests)
-            # The sandbox's own memory of what it was asked is no memory of the library.
+            # The sandbox's own memory, of what it was asked and what hangs, is none of the library.
             del box._gate.requests[:]
+            box.heal()
+            _break_by_chance(box)
             memory.append(_megabytes())
         for thread in threads:
             thread.join(60)
@@ -168,10 +201,12 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
     left = {t.name for t in threading.enumerate()} - before
     # fsspec keeps its own thread for as long as the process.
     left = {name for name in left if "fsspec" not in name}
+    met = [dice.met for _, dice in FAULTS]
     print(
-        f"\n{requests} requests, about {requests // 20} faults, answers: {dict(count)}, "
+        f"\n{requests} requests, {sum(met)} faults, answers: {dict(count)}, "
         f"typed errors: {dict(errors)}, memory in MB: {[round(m) for m in memory]}"
     )
+    assert all(met)
     assert not wrong, "\n".join(wrong[:10])
     assert count["right"] > 10 * count["typed error"]
     assert not left
