@@ -15,7 +15,7 @@ from aind_session import Sandbox, Session, Sessions, Subject, settings
 from aind_session.catalogue.invent import invent_cohort, invent_world
 from aind_session.errors import InvalidFilterError, MissingAttributeError, ServiceError
 from aind_session.extensions.docdb import get_record
-from aind_session.lookup import belonging, trail
+from aind_session.lookup import belonging, cohort, trail
 from aind_session.lookup.questions import Row
 from aind_session.services import pool
 from aind_session.services.cache import Cache, answers
@@ -313,6 +313,26 @@ class TestWhatIsKnown:
         asked = [line.rsplit(" (", 1)[0] for line in caught.value.trail if " -> " in line]
         assert len(asked) > 8
         assert sorted(asked) == sorted(set(asked))
+
+    def test_a_later_look_does_not_hide_how_it_was_learned(self, sandbox: Sandbox) -> None:
+        session = Session("ecephys_676909_2023-12-13_13-43-40")
+        for _ in range(2):
+            assert session.data_assets
+        (kept,) = trail.kept(session.id)
+        assert any(step.seconds > 0 and not step.known for step in kept.steps)
+
+    def test_of_many_sessions_the_latest_are_remembered(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in (trail, cohort):
+            monkeypatch.setattr(module, "KEPT", 5)
+            module.clear()
+        for session in MANY:
+            with trail.following(session.id, "anything"):
+                pass
+            cohort.remember([session.id, f"{session.id}_x"])
+        assert (len(trail._kept), len(cohort._groups)) == (5, 5)
+        assert trail.kept(MANY[-1].id)
 
     def test_an_explanation_tells_each_answer_once(
         self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]

@@ -93,3 +93,11 @@ def test_a_cache_that_keeps_nothing_loses_nothing(
     count = sandbox.count()
     assert aind_session.get_sessions(["999301", "676909"]) == both
     assert (sandbox.count() > count) == (seconds == "0")
+
+
+def test_a_folder_that_is_listed_after_a_refresh_is_listed_anew(sandbox: Sandbox) -> None:
+    session = aind_session.Session(ID)
+    before = {path.name for path in session.raw_data_dir.iterdir()}
+    sandbox.catalogue.add_object("aind-ephys-data", f"{ID}/late.txt", "late")
+    session.refresh()
+    assert {path.name for path in session.raw_data_dir.iterdir()} == before | {"late.txt"}

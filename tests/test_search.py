@@ -232,6 +232,25 @@ def test_a_platform_that_only_a_record_tells(description: dict[str, Any]) -> Non
         assert aind_session.get_sessions(990004, platform="behavior") == ()
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        [{"name": "Fiber photometry", "abbreviation": "fib"}],
+        "FIP",
+        ["FIP"],
+        ["name='Fiber photometry' abbreviation='FIP'"],
+    ],
+    ids=str,
+)
+def test_a_modality_in_every_shape_of_a_record(written: Any) -> None:
+    catalogue = Catalogue()
+    record = {"_id": "r", "name": "990006_2024-01-01_10-00-00"}
+    catalogue.add_record("v1", {**record, "data_description": {"modality": written}})
+    with aind_session.sandbox(catalogue):
+        for subject in (None, 990006):
+            assert len(aind_session.get_sessions(subject, modality="fib")) == 1
+
+
 def test_a_modality_that_only_code_ocean_tells() -> None:
     catalogue = Catalogue()
     asset = {"id": "a", "name": "990005_2024-01-01_10-00-00", "created": 1, "type": "dataset"}

@@ -49,12 +49,6 @@ def remember(session_ids: Iterable[str]) -> None:
             _groups.popitem(last=False)
 
 
-def forget(session_id: str) -> None:
-    """Look this session up on its own from now on."""
-    with _lock:
-        _groups.pop(session_id, None)
-
-
 def clear() -> None:
     """Forget all."""
     with _lock:

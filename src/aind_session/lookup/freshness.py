@@ -6,14 +6,13 @@ import contextlib
 from collections.abc import Iterable, Iterator
 
 from aind_session.identifiers import SessionID
-from aind_session.lookup import cohort, questions, trail
+from aind_session.lookup import questions, trail
 from aind_session.services import storage_client
 from aind_session.services.cache import Key, answers, newer_than
 
 
 def forget(session: SessionID) -> None:
     """Forget a session's entries, its assets', and its subject's searches."""
-    cohort.forget(session.id)
     trail.forget(session.id)
     beginning = session.id[: questions.NAME_QUERY_LENGTH]
     ids = _found_by(("assets by name", f"name:{beginning}"))
