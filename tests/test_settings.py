@@ -155,6 +155,20 @@ def test_outside_of_a_project_only_the_folder_itself_counts(
     assert settings.current().token is not None
 
 
+def test_above_home_nothing_is_read(
+    write: Write, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home.parent / "pyproject.toml").touch()
+    (home.parent / ".env").write_text(f"CODE_OCEAN_API_TOKEN={TOKEN}\n")
+    (home / "data").mkdir()
+    monkeypatch.chdir(home / "data")
+    settings.forget()
+    assert settings.current().token is None
+    monkeypatch.setattr(Path, "home", lambda: home / "nobody")
+    settings.forget()
+    assert settings.current().token is not None
+
+
 def test_a_file_that_changes_is_read_again(write: Write) -> None:
     write("work/project", AIND_SESSION_BUCKETS="one, two,")
     assert settings.current().buckets.value == ("one", "two")
