@@ -12,6 +12,8 @@ import pytest
 import aind_session
 from aind_session import Sandbox
 from aind_session import progress as module
+from aind_session.catalogue.invent import invent_cohort
+from aind_session.lookup import assets
 from aind_session.progress import progress, tracked
 
 
@@ -104,6 +106,22 @@ def test_a_bar_moves_whatever_it_is() -> None:
         bar.update(5)
 
 
+@pytest.mark.parametrize("many", [3, 60])
+def test_a_search_of_many_subjects_shows_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    terminal = _terminal(monkeypatch)
+    monkeypatch.setattr(module, "DELAY", 0.0)
+    subjects = [str(800_000 + n) for n in range(many)]
+    with aind_session.sandbox(invent_cohort(many, 1, 1)) as box:
+        assert len(aind_session.get_sessions(subjects)) == many
+        assert f"subjects:   0%|          | 0/{many}" in terminal.getvalue()
+        box.reset()
+        moved: list[float] = []
+        assets.of_subjects(subjects, "", each=moved.append)
+        assert sum(moved) == many
+
+
 def test_verbs_show_theirs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = _terminal(monkeypatch)
     monkeypatch.setattr(module, "DELAY", 0.0)
@@ -112,7 +130,12 @@ def test_verbs_show_theirs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) ->
     assert "prefetch" in terminal.getvalue()
     sessions.map(lambda session: session.id)
     assert "sessions" in terminal.getvalue()
+    sessions.to_pandas(["sorted", "result:dlc-eye"])
+    assert "sorted" in terminal.getvalue()
+    assert "result:dlc-eye" in terminal.getvalue()
     told = len(terminal.getvalue())
     sessions.prefetch(progress=False)
     sessions.map(lambda session: session.id, progress=False)
+    sessions.to_pandas(["sorted", "result:dlc-eye"], progress=False)
+    sessions.to_polars(["sorted", "result:dlc-eye"], progress=False)
     assert len(terminal.getvalue()) == told

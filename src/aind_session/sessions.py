@@ -356,7 +356,9 @@ class Sessions(tuple[Session, ...]):
         )
         return done
 
-    def to_pandas(self, columns: Iterable[str] | None = None) -> pd.DataFrame:
+    def to_pandas(
+        self, columns: Iterable[str] | None = None, progress: bool = True
+    ) -> pd.DataFrame:
         """Make a table, a row a session.
 
         Parameters
@@ -364,6 +366,8 @@ class Sessions(tuple[Session, ...]):
         columns
             Names of columns, by default the cheap ones: see `aind_session.table` for all of them,
             and what each costs.
+        progress
+            Show a bar where there is a terminal or a notebook, once it takes a second.
 
         Raises
         ------
@@ -381,9 +385,11 @@ class Sessions(tuple[Session, ...]):
             import pandas as pd
         except ImportError as error:
             raise MissingExtraError.of("pandas", "to_pandas()") from error
-        return pd.DataFrame(self._columns(columns))
+        return pd.DataFrame(self._columns(columns, progress))
 
-    def to_polars(self, columns: Iterable[str] | None = None) -> pl.DataFrame:
+    def to_polars(
+        self, columns: Iterable[str] | None = None, progress: bool = True
+    ) -> pl.DataFrame:
         """Make a table, a row a session; as `to_pandas`, with polars.
 
         Examples
@@ -397,9 +403,9 @@ class Sessions(tuple[Session, ...]):
         except ImportError as error:
             raise MissingExtraError.of("polars", "to_polars()") from error
         # The type of a column is that of all its values, not of the first hundred.
-        return pl.DataFrame(self._columns(columns), infer_schema_length=None)
+        return pl.DataFrame(self._columns(columns, progress), infer_schema_length=None)
 
-    def _columns(self, columns: Iterable[str] | None) -> dict[str, list[Any]]:
+    def _columns(self, columns: Iterable[str] | None, progress: bool) -> dict[str, list[Any]]:
         from aind_session.table import table
 
-        return table([session._id for session in self], columns)
+        return table([session._id for session in self], columns, progress)

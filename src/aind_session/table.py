@@ -52,6 +52,7 @@ from aind_session.lookup import assets, belonging, cohort, derived, folders, pla
 from aind_session.lookup.assets import Known
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import Assets, Rows
+from aind_session.progress import progress as showing
 from aind_session.records import Record
 from aind_session.services import pool
 from aind_session.services.models import AssetSummary
@@ -188,7 +189,9 @@ CHEAP = (
 )
 
 
-def table(sessions: Sequence[SessionID], columns: Iterable[str] | None) -> dict[str, list[Any]]:
+def table(
+    sessions: Sequence[SessionID], columns: Iterable[str] | None, progress: bool = True
+) -> dict[str, list[Any]]:
     """Read columns of some sessions, each asked for once for all of them.
 
     Parameters
@@ -197,6 +200,8 @@ def table(sessions: Sequence[SessionID], columns: Iterable[str] | None) -> dict[
         A row for each, in this order.
     columns
         Names of columns; None for the cheap ones.
+    progress
+        Show a bar for what is asked of each session.
 
     Returns
     -------
@@ -210,7 +215,7 @@ def table(sessions: Sequence[SessionID], columns: Iterable[str] | None) -> dict[
     """
     names = [columns] if isinstance(columns, str) else list(CHEAP if columns is None else columns)
     costs = {_cost(name) for name in names}
-    lines = _lines(sessions, costs)
+    lines = _lines(sessions, costs, progress)
     result: dict[str, list[Any]] = {}
     for name in names:
         if name == "derived":
@@ -218,9 +223,9 @@ def table(sessions: Sequence[SessionID], columns: Iterable[str] | None) -> dict[
                 result[f"derived:{label}"] = [line.newest(label) for line in lines]
         elif name == "results":
             for label in _labels(lines):
-                result[f"result:{label}"] = _statuses(lines, label)
+                result[f"result:{label}"] = _statuses(lines, label, progress)
         elif name.startswith("result:"):
-            result[name] = _statuses(lines, name.removeprefix("result:"))
+            result[name] = _statuses(lines, name.removeprefix("result:"), progress)
         elif name.startswith("derived:"):
             wanted = name.removeprefix("derived:")
             result[name] = [line.newest(wanted) for line in lines]
@@ -243,7 +248,7 @@ def _cost(name: str) -> str:
     return COLUMNS[name].cost
 
 
-def _lines(sessions: Sequence[SessionID], costs: set[str]) -> list[Line]:
+def _lines(sessions: Sequence[SessionID], costs: set[str], progress: bool) -> list[Line]:
     if costs & {"assets", "sorting"}:
         known = cohort.known(sessions)
     elif "records" in costs and sessions:
@@ -253,18 +258,29 @@ def _lines(sessions: Sequence[SessionID], costs: set[str]) -> list[Line]:
     subjects = {s.subject_id: Told(known[s].of_subject) for s in sessions}
     lines = [Line(s, known[s], subjects[s.subject_id]) for s in sessions]
     if "sorting" in costs:
-        _fill_sorted(lines)
+        _fill_sorted(lines, progress)
     return lines
 
 
-def _fill_sorted(lines: list[Line]) -> None:
+def _of_each(
+    lines: list[Line], ask: Callable[[Line], Any], what: str, progress: bool
+) -> list[pool.Outcome[Any]]:
+    with showing(len(lines), what, progress) as bar:
+
+        def told(line: Line) -> Any:
+            try:
+                return ask(line)
+            finally:
+                bar.update()
+
+        return pool.outcomes(*(lambda n=line: told(n) for line in lines))
+
+
+def _fill_sorted(lines: list[Line], progress: bool) -> None:
     from aind_session.lookup import sorting
 
-    for line, outcome in zip(
-        lines,
-        pool.outcomes(*(lambda n=line: sorting.is_sorted(n.session) for line in lines)),
-        strict=True,
-    ):
+    found = _of_each(lines, lambda line: sorting.is_sorted(line.session), "sorted", progress)
+    for line, outcome in zip(lines, found, strict=True):
         if not isinstance(outcome.error, AindSessionError):
             line.is_sorted = outcome.unwrap()
 
@@ -273,10 +289,13 @@ def _labels(lines: list[Line]) -> list[str]:
     return sorted({label for line in lines for label in line.of_label if label})
 
 
-def _statuses(lines: list[Line], label: str) -> list[str | None]:
+def _statuses(lines: list[Line], label: str, progress: bool) -> list[str | None]:
     """Tell of each line whether a label's run is good; None where that could not be found out."""
-    found = pool.outcomes(
-        *(lambda n=line: derived.status(derived.labelled(n.of_label, label)) for line in lines)
+    found = _of_each(
+        lines,
+        lambda line: derived.status(derived.labelled(line.of_label, label)),
+        f"result:{label}",
+        progress,
     )
     for outcome in found:
         if outcome.error is not None and not isinstance(outcome.error, AindSessionError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -168,19 +168,29 @@ NAMED_AT_ONCE = 25
 
 
 def of_subjects(
-    subject_ids: Sequence[str], missing: str, gaps: Gaps | None = None
+    subject_ids: Sequence[str],
+    missing: str,
+    gaps: Gaps | None = None,
+    each: Callable[[float], object] = lambda n: None,
 ) -> dict[str, Known]:
     """Gather assets and rows of several subjects: one search each, and three for all of them.
 
-    Many subjects are searched for by name together, where Code Ocean is seen to do so.
+    Many subjects are searched for by name together, where Code Ocean is seen to do so. `each` is
+    called with the number of subjects whenever some have been searched for.
     """
+
+    def by_text(subject_id: str) -> Assets:
+        found = questions.assets_by_text(subject_id)
+        each(1)
+        return found
+
     gaps = Gaps(missing) if gaps is None else gaps
     many = len(subject_ids) > MANY
     outcomes = pool.outcomes(
         lambda: questions.assets_by_field(subject_ids),
         *(lambda g=g: questions.rows_of_subjects(g, subject_ids) for g in GENERATIONS),
-        *([lambda: _learn_by_names(subject_ids)] if many else ()),
-        *(lambda s=s: questions.assets_by_text(s) for s in (() if many else subject_ids)),
+        *([lambda: _learn_by_names(subject_ids, each)] if many else ()),
+        *(lambda s=s: by_text(s) for s in (() if many else subject_ids)),
     )
     by_field = gaps.fill(CODE_OCEAN, outcomes[0], ())
     rows = [row for o in outcomes[1:3] for row in gaps.fill(DOCDB, o, ())]
@@ -188,17 +198,17 @@ def of_subjects(
     if many and not gaps:
         # What was not found together, or could not be checked, is searched for one by one.
         texts = pool.outcomes(*(lambda s=s: questions.assets_by_text(s) for s in subject_ids))
-    by_text = [a for o in texts for a in gaps.fill(CODE_OCEAN, o, ())]
+    found = [a for o in texts for a in gaps.fill(CODE_OCEAN, o, ())]
     assets_of: dict[str, list[AssetSummary]] = {s: [] for s in subject_ids}
     rows_of: dict[str, list[Row]] = {s: [] for s in subject_ids}
-    for asset in (*by_field, *by_text):
+    for asset in (*by_field, *found):
         assets_of.get(belonging.subject_of_asset(asset), []).append(asset)
     for row in rows:
         rows_of.get(belonging.subject_of_row(row), []).append(row)
     return {s: Known(ascending(assets_of[s]), tuple(rows_of[s]), gaps) for s in subject_ids}
 
 
-def _learn_by_names(subject_ids: Sequence[str]) -> None:
+def _learn_by_names(subject_ids: Sequence[str], each: Callable[[float], object]) -> None:
     """Search for many subjects by name together, and keep what is seen to be whole for each.
 
     That one field named several times means "or" is documented; that a long query was seen to find
@@ -209,9 +219,16 @@ def _learn_by_names(subject_ids: Sequence[str]) -> None:
     """
     unknown = [s for s in subject_ids if trail.peek(CODE_OCEAN, ("assets by text", s)) is None]
     parts = [unknown[i : i + NAMED_AT_ONCE] for i in range(0, len(unknown), NAMED_AT_ONCE)]
+    each(len(subject_ids) - len(unknown))
+
+    def by_names(part: Sequence[str]) -> Assets:
+        found = questions.assets_by_names(part)
+        each(len(part))
+        return found
+
     by_field, *named = pool.gather(
         lambda: questions.assets_by_field(subject_ids),
-        *(lambda p=p: questions.assets_by_names(p) for p in parts),
+        *(lambda p=p: by_names(p) for p in parts),
     )
     for part, found in zip(parts, named, strict=True):
         ids = {asset.id for asset in found}

@@ -14,6 +14,7 @@ from aind_session.lookup.assets import Known
 from aind_session.lookup.filters import modality_filter, spellings
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import CODE_OCEAN, DOCDB, GENERATIONS, Assets
+from aind_session.progress import progress
 from aind_session.services import codeocean, docdb, pool
 
 MISSING = "sessions that only it knows"
@@ -32,7 +33,8 @@ def of_subjects(subject_ids: Sequence[str]) -> Found:
 def among_subjects(subject_ids: Sequence[str]) -> tuple[Found, Gaps]:
     """Find all sessions of some subjects, in Code Ocean and both generations of DocDB."""
     with trail.following(subject_ids[0], "sessions"):
-        by_subject = assets.of_subjects(subject_ids, MISSING)
+        with progress(len(subject_ids), "subjects") as bar:
+            by_subject = assets.of_subjects(subject_ids, MISSING, each=bar.update)
         gaps = next(iter(by_subject.values())).gaps
         found: Found = {}
         for subject_id, known in by_subject.items():
