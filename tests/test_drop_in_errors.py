@@ -76,6 +76,8 @@ def test_bad_ids_and_filters_are_value_errors(ask: Ask, sandbox: Sandbox) -> Non
         lambda: aind_session.get_codeocean_model(MISSING, is_computation=True),
         lambda: aind_session.get_codeocean_model(MISSING, is_computation=False),
         lambda: aind_session.get_codeocean_model(RAW, is_computation=True),
+        lambda: aind_session.get_codeocean_model(RUNNING, is_computation=False),
+        lambda: aind_session.get_data_asset_model(RUNNING),
         lambda: aind_session.ecephys.get_sorted_data_asset_model(MISSING),
         lambda: aind_session.sort_by_created([RAW, MISSING]),
         lambda: aind_session.is_raw_data_asset(MISSING),
@@ -151,7 +153,6 @@ def test_what_a_session_lacks_is_an_attribute_error(
     "ask",
     [
         lambda: aind_session.get_source_dir_by_name("no such folder"),
-        lambda: aind_session.get_data_asset_source_dir(MISSING),
         lambda: aind_session.get_output_text(RAW),
         lambda: aind_session.get_output_text(RUNNING),
         lambda: aind_session.ecephys.get_clipped_and_compressed_dirs(
@@ -160,10 +161,17 @@ def test_what_a_session_lacks_is_an_attribute_error(
     ],
 )
 def test_folders_and_logs_that_are_not_there(ask: Ask, sandbox: Sandbox) -> None:
-    sandbox.catalogue.add_asset(FOREIGN)
     with pytest.raises(FileNotFoundError) as caught:
         ask()
     assert isinstance(caught.value, aind_session.NotFoundError)
+
+
+def test_an_asset_that_does_not_tell_its_folder_says_so(sandbox: Sandbox) -> None:
+    sandbox.catalogue.add_asset(FOREIGN)
+    with pytest.raises(FileNotFoundError, match="does not tell where its files are") as caught:
+        aind_session.get_data_asset_source_dir(MISSING)
+    assert isinstance(caught.value, aind_session.NotFoundError)
+    assert "aind-open-data" in str(caught.value)
 
 
 def test_no_alignment_is_a_key_error(sandbox: Sandbox) -> None:

@@ -191,6 +191,16 @@ def test_models_are_true_and_given_back_as_they_are() -> None:
     assert aind_session.get_data_asset_model(asset) is asset
 
 
+def test_a_run_that_has_not_ended_is_asked_for_each_time(sandbox: Sandbox) -> None:
+    assert aind_session.get_codeocean_model(RUNNING).state == ComputationState.Running
+    (known,) = (c for c in sandbox.catalogue.computations if c["id"] == RUNNING)
+    known["state"] = "completed"
+    for _ in range(2):
+        found = aind_session.get_codeocean_model(RUNNING, is_computation=True)
+        assert found.state == ComputationState.Completed
+    assert len([r for r in sandbox.requests if r.path.endswith(f"computations/{RUNNING}")]) == 2
+
+
 def test_assets_and_computations_are_sorted_by_creation() -> None:
     asset = aind_session.get_data_asset_model(SORTED)
     found = aind_session.sort_by_created([RUN, asset, RAW])
@@ -263,7 +273,7 @@ def test_a_search_stops_at_its_last_page(sandbox: Sandbox) -> None:
         aind_session.search_data_assets(query, max_pages=0)
 
 
-def test_assets_of_a_subject_are_found_with_conditions() -> None:
+def test_assets_of_a_subject_are_found_with_conditions(sandbox: Sandbox) -> None:
     every = aind_session.get_subject_data_assets(668759)
     assert every == aind_session.Subject(668759).data_assets
     assert (every[0].name, every[0].created) == ("Example T1 and T2 MRI Images", 1673996872)
@@ -271,7 +281,11 @@ def test_assets_of_a_subject_are_found_with_conditions() -> None:
         "668759", filters=[{"key": "tags", "value": "T1"}]
     )
     assert tagged == every[:1]
+    sandbox.requests.clear()
     results = aind_session.get_subject_data_assets("668759", type="result")
+    bodies = [json.loads(request.body) for request in sandbox.requests]
+    assert [{"key": "subject id", "value": "668759"}] in [b.get("filters") for b in bodies]
+    assert "668759" in [body.get("query") for body in bodies]
     assert {str(asset.type) for asset in results} == {"result"}
     assert set(map(str, results)) < set(map(str, every))
 
@@ -370,6 +384,7 @@ def test_records_are_plain_dictionaries() -> None:
 def test_records_of_a_subject_are_one_each_ascending(sandbox: Sandbox) -> None:
     records = aind_session.get_subject_docdb_records("676909")
     twin = {**records[0], "_id": str(uuid.UUID(int=5)), "_created": "2026-01-01T00:00:00.000Z"}
+    twin["location"] += "/"
     del twin["created"]
     sandbox.catalogue.add_record("v2", twin)
     sandbox.reset()
@@ -387,6 +402,28 @@ def test_linked_assets_are_found_by_name_and_subject() -> None:
     assert RAW in by_name
     assert set(by_name) == set(both) < set(by_subject)
     assert len(set(by_subject)) == len(by_subject)
+
+
+def test_linked_assets_are_the_subjects_own_and_ascend(sandbox: Sandbox) -> None:
+    def add(name: str, created: str, number: int) -> str:
+        asset_id = str(uuid.UUID(int=number))
+        record = {"name": name, "created": created, "subject": {"subject_id": "999123"}}
+        links = {"Code Ocean": [asset_id]}
+        location = f"s3://aind-open-data/{name}"
+        sandbox.catalogue.add_record(
+            "v1", {**record, "location": location, "external_links": links}
+        )
+        return asset_id
+
+    later = add("ecephys_999123_2024-01-02_10-00-00", "2024-02-02T00:00:00Z", 1)
+    earlier = add("ecephys_999123_2024-01-03_10-00-00", "2024-02-01T00:00:00Z", 2)
+    add("ecephys_999124_2024-01-03_10-00-00", "2024-02-01T00:00:00Z", 3)
+    find = aind_session.get_codeocean_data_asset_ids_from_docdb
+    assert find(subject_id="999123") == (earlier, later)
+    sandbox.reset()
+    sandbox.fail("docdb", path="/v2/", status=400, times=None)
+    with pytest.warns(aind_session.PartialAnswerWarning, match="the other generation"):
+        assert find(subject_id="999123") == (earlier, later)
 
 
 # --- the rest -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from codeocean.computation import Computation, RunParams
 from codeocean.data_asset import DataAsset
 
 import aind_session
+from aind_session.catalogue.invent import invent_session
 from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import (
     InvalidIdentifierError,
@@ -24,6 +25,7 @@ from aind_session.errors import (
 )
 from aind_session.extensions.ecephys import SortedDataAsset
 from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
+from aind_session.lookup import ibl_inputs
 from aind_session.services.clock import use_clock
 from ibl_world import world
 from loopback import FakeClock
@@ -123,7 +125,9 @@ def test_stitched_assets_are_found_by_whatever_names_the_session() -> None:
 
 
 def test_names_of_today_count_as_well() -> None:
-    with aind_session.sandbox(world()):
+    catalogue = world()
+    invent_session(catalogue, "smartspim_999994_2025-03-01_10-00-00", modalities=("SPIM",))
+    with aind_session.sandbox(catalogue):
         of = converter(999994)
         assert [session.id for session in of.ecephys_sessions] == [
             "ecephys_999994_2025-01-01_10-00-00",
@@ -133,7 +137,13 @@ def test_names_of_today_count_as_well() -> None:
         ]
         assert len(of.ecephys_data_assets) == 3
         assert of.surface_recording_names == ("ecephys_999994_2025-01-03_11-00-00",)
-        assert of.smartspim_sessions[0].id == "SmartSPIM_999994_2025-02-01_10-00-00"
+        assert [session.id for session in of.smartspim_sessions] == [
+            "SmartSPIM_999994_2025-02-01_10-00-00",
+            "smartspim_999994_2025-03-01_10-00-00",
+        ]
+        with ibl_inputs.looking("999994", "stitched data assets") as stock:
+            (latest,) = stock.latest_stitched()
+        assert latest.id == of.get_stitched_data_assets(of.smartspim_sessions[0])[-1].id
 
 
 def test_which_sorted_assets_are_used_can_be_set() -> None:
@@ -328,6 +338,8 @@ def test_the_monitor_is_told_what_to_run(
     assert "data_assets" not in launched
     (parameter,) = launched["parameters"]
     told = json.loads(parameter["value"])
+    # A monitor with an older SDK does not know every field.
+    assert "null" not in parameter["value"]
     assert told["run_params"]["capsule_id"] == CONVERTER
     assert tuple(a["mount"] for a in told["run_params"]["data_assets"]) == ATTACHED
     named = {p["param_name"]: p["value"] for p in told["run_params"]["named_parameters"]}

@@ -277,6 +277,14 @@ def test_tables_are_records_too(sandbox: Sandbox) -> None:
         assert manifests.decode(text.encode()) == records
 
 
+def test_whole_numbers_stay_whole_where_a_table_lacks_some() -> None:
+    known = {"sorted_recording": SORTED, "probe_file": STATE, "probe_name": "A", "probe_id": 268}
+    shanks = [{**known, "probe_shank": shank} for shank in (2.0, float("nan"), None)]
+    made = manifests.completed(SUBJECT, shanks)
+    assert [record["probe_shank"] for record in made] == ["2", "", ""]
+    assert made[0]["probe_id"] == "268"
+
+
 @pytest.mark.parametrize(
     ("data", "probes"),
     [

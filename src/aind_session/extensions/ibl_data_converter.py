@@ -158,9 +158,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         >>> converter.get_stitched_data_assets(asset.id)[-1].name
         'SmartSPIM_717381_2024-05-20_15-19-15_stitched_2024-06-23_02-34-02'
         """
-        if isinstance(id, Session):
-            session = id._id
-        elif isinstance(id, str) and is_uuid(id.strip()):
+        if isinstance(id, str) and is_uuid(id.strip()):
             session = parse_session_id(by_id.asset(by_id.normalised(id)).name)
         else:
             session = parse_session_id(id)
