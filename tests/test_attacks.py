@@ -267,6 +267,22 @@ def test_an_asset_is_of_the_subject_in_its_name(sandbox: Sandbox) -> None:
     assert Subject(999012).data_assets == ()
 
 
+def test_every_record_of_a_subject_and_nobody_elses(sandbox: Sandbox) -> None:
+    mine, others = "ecephys_999014_2024-01-01_10-00-00", "ecephys_999015_2024-01-01_10-00-00"
+    subject = {"subject": {"subject_id": "999014"}}
+    records: list[dict[str, Any]] = [
+        {"name": mine, "subject": None},
+        {"name": f"{mine}_processed_2024-01-02_10-00-00", **subject},
+        {"name": "a name without session", **subject},
+        # A copied core file.
+        {"name": others, **subject},
+    ]
+    for number, record in enumerate(records):
+        sandbox.catalogue.add_record("v1", {"_id": str(number), **record})
+    assert sorted(str(r["_id"]) for r in Subject(999014).docdb.records) == ["0", "1", "2"]
+    assert [r["_id"] for r in Subject(999015).docdb.records] == ["3"]
+
+
 def test_a_linked_asset_that_was_closed_is_asked_for_after_a_refresh(sandbox: Sandbox) -> None:
     linked = "00000000-0000-4000-8000-00000000abcd"
     session = Session("ecephys_999006_2024-01-01_10-00-00")

@@ -14,6 +14,7 @@ from aind_session.identifiers import AssetName, SessionID, split_asset_name
 
 if TYPE_CHECKING:
     from aind_session.lookup.questions import Row
+    from aind_session.records import Record
     from aind_session.services.models import AssetSummary
 
 
@@ -56,9 +57,15 @@ def subject_of_asset(asset: AssetSummary) -> str:
 
 
 def subject_of_row(row: Row) -> str:
-    """Give a record's subject: by the session in its name, else by the record."""
+    """Give the subject of a record's row, as `subject_of_record`."""
     session = session_of(row.name)
-    return session.subject_id if session else row.record.subject_id or ""
+    return session.subject_id if session else subject_of_record(row.record)
+
+
+def subject_of_record(record: Record) -> str:
+    """Give a record's subject: by the session in its name, else by the record."""
+    session = session_of(record.name or "")
+    return session.subject_id if session else record.subject_id or ""
 
 
 def is_raw(asset: HasNameAndTags) -> bool:

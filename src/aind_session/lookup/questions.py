@@ -213,14 +213,6 @@ def rows_of_subjects(generation: str, subject_ids: Sequence[str]) -> Rows:
 
 
 def _ask_rows(generation: str, subject_ids: Sequence[str], seconds: float | None) -> Rows:
-    names = "|".join(map(re.escape, subject_ids))
-    match = {
-        "$or": [
-            {"subject.subject_id": {"$in": list(subject_ids)}},
-            # Records without a subject: by name, of any platform or none.
-            {"name": {"$regex": f"^(?:[A-Za-z0-9-]+_)?(?:{names})_"}},
-        ]
-    }
     one = len(subject_ids) == 1
     return _rows(
         generation,
@@ -228,9 +220,21 @@ def _ask_rows(generation: str, subject_ids: Sequence[str], seconds: float | None
         if one
         else f"records of {len(subject_ids)} subjects",
         ("rows of subject", generation, *subject_ids),
-        match,
+        _of_subjects(subject_ids),
         seconds,
     )
+
+
+def _of_subjects(subject_ids: Sequence[str]) -> dict[str, Any]:
+    """Match the records of some subjects; a few are others', whose core file was copied."""
+    names = "|".join(map(re.escape, subject_ids))
+    return {
+        "$or": [
+            {"subject.subject_id": {"$in": list(subject_ids)}},
+            # Records without a subject: by name, of any platform or none.
+            {"name": {"$regex": f"^(?:[A-Za-z0-9-]+_)?(?:{names})_"}},
+        ]
+    }
 
 
 def known_rows(generation: str, subject_id: str) -> Rows | None:
@@ -320,9 +324,8 @@ def records_of_subject(generation: str, subject_id: str) -> tuple[bytes, ...]:
         ("records of subject", generation, subject_id),
         lambda: tuple(
             msgspec.json.encode(record)
-            for record in docdb.aggregate(
-                generation, [{"$match": {"subject.subject_id": subject_id}}]
-            )
+            for record in docdb.aggregate(generation, [{"$match": _of_subjects([subject_id])}])
+            if belonging.subject_of_record(Record(record)) == subject_id
         ),
         count_records,
     )
