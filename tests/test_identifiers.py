@@ -240,6 +240,11 @@ def test_short_ids_are_told_what_to_call(text: object, call: str) -> None:
     assert call in str(caught.value)
 
 
+def test_a_day_that_is_none_is_told() -> None:
+    with pytest.raises(InvalidIdentifierError, match="there is no 2023-02-29"):
+        parse_session_id("/data/ecephys_676909_2023-02-29_13-43-40/ecephys")
+
+
 def test_an_object_is_not_shown_by_its_repr() -> None:
     class Client:
         def __repr__(self) -> str:

@@ -243,6 +243,10 @@ def _why_none(value: object) -> str:
             f"{shown} can be a subject ID, but names no session. "
             f"Try get_sessions({text!r})\n{_FORMS}"
         )
+    stamp = _STAMP.search(text)
+    if stamp is not None and not is_calendar_day(*stamp.group(1, 2, 3)):
+        day = "-".join(stamp.group(1, 2, 3))
+        return f"No session ID in {shown}: there is no {day}. {_FORMS}"
     return f"No session ID in {shown}. {_FORMS}"
 
 
