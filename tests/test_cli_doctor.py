@@ -218,3 +218,12 @@ def test_a_profile_that_is_not_there(box: Sandbox, monkeypatch: pytest.MonkeyPat
     for name in ("AWS credentials", "bucket"):
         assert "mistyped" in found[name].told
         assert "aws configure" in found[name].next
+
+
+def test_settings_that_are_not_the_default(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIND_SESSION_TIMEOUT", "12.5")
+    monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "tow")
+    told = [(c.state, c.told) for c in checks.run_all() if c.check == "setting"]
+    assert ("ok", "AIND_SESSION_TIMEOUT in the environment: 12.5") in told
+    unread = "AIND_SESSION_ATTEMPTS in the environment cannot be read ('tow'), the default counts"
+    assert ("warn", unread) in told

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
@@ -60,7 +60,7 @@ Checks = Iterable[Check]
 
 def run_all() -> list[Check]:
     """Run every check at the same time, and give the results in a fixed order."""
-    now = settings.current()
+    now, written = settings.current(), dict(os.environ)
     with _patience():
         buckets = dict.fromkeys((*now.buckets.value, settings.RESULTS_BUCKET))
         asks: list[tuple[str, Callable[[], Checks]]] = [
@@ -71,7 +71,7 @@ def run_all() -> list[Check]:
             *((f"DocDB {g}", lambda g=g: generation(g)) for g in ("v1", "v2")),
             ("AWS credentials", aws),
             *(("bucket", lambda b=b: bucket(b)) for b in buckets),
-            ("settings", lambda: limits(now)),
+            ("settings", lambda: limits(now, written)),
             ("mounts", mounts),
             ("namespaces", namespaces),
         ]
@@ -197,13 +197,18 @@ def domain() -> Iterator[Check]:
     yield _clock(answer.headers.get("Date"), began, ended)
 
 
-def limits(now: settings.Settings) -> Iterator[Check]:
-    """Tell which of the other settings are not the default, and where they stand."""
+def limits(now: settings.Settings, written: Mapping[str, str]) -> Iterator[Check]:
+    """Tell which of the other settings are not the default, and which cannot be read."""
     for setting in (now.buckets, now.cache_seconds, now.timeout, now.attempts):
         if setting.source != settings.DEFAULT:
             value = setting.value
             told = ", ".join(value) if isinstance(value, tuple) else f"{value:g}"
             yield Check(OK, "setting", f"{setting.place}: {told}")
+        elif text := written.get(setting.name, "").strip():
+            told = (
+                f"{setting.name} in the environment cannot be read ({text!r}), the default counts"
+            )
+            yield Check(WARN, "setting", told, "Correct it, or take it away.")
 
 
 def _from(setting: settings.Setting[str]) -> str:
