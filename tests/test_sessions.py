@@ -66,6 +66,8 @@ def test_prefetch_leaves_nothing_to_ask(sandbox: Sandbox, sessions: Sessions) ->
 def test_prefetch_knows_what_it_can_fetch(sessions: Sessions) -> None:
     with pytest.raises(InvalidFilterError, match="records"):
         sessions.prefetch("everything")
+    with pytest.raises(InvalidFilterError, match="assets"):
+        sessions.prefetch(["assets"])  # type: ignore[arg-type]
 
 
 def test_map_in_threads_keeps_the_order(sessions: Sessions) -> None:
@@ -201,4 +203,15 @@ def test_an_empty_table(sandbox: Sandbox) -> None:
     nobody = aind_session.get_sessions(123456)
     assert len(nobody) == 0
     assert nobody.to_pandas().shape == (0, len(CHEAP))
+    table = nobody.to_pandas(list(COLUMNS))
+    assert table[table["id"].str.startswith("ecephys") & (table["n_assets"] > 3)].empty
     assert nobody.prefetch() == ()
+
+
+def test_columns_of_nothing_have_a_type_too(sandbox: Sandbox, sessions: Sessions) -> None:
+    polars = pytest.importorskip("polars")
+    schema = sessions.to_polars(list(COLUMNS)).schema
+    nobody = aind_session.get_sessions(123456).to_polars(list(COLUMNS))
+    assert nobody.schema == schema
+    unknown = sessions[:1].to_polars(["id", "sorted", "result:none", "derived:none"])
+    assert unknown.schema["derived:none"] == polars.String

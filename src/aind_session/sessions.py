@@ -98,10 +98,10 @@ class Sessions(tuple[Session, ...]):
         >>> for session in aind_session.get_sessions(676909).prefetch():
         ...     assert session.docdb.subject_id == "676909"
         """
-        wanted = set(what or FETCHED[:2])
-        if not wanted <= set(FETCHED):
-            unknown = ", ".join(sorted(map(repr, wanted - set(FETCHED))))
+        unknown = ", ".join(repr(one) for one in what if one not in FETCHED)
+        if unknown:
             raise InvalidFilterError(f"prefetch() knows {', '.join(FETCHED)}, not {unknown}.")
+        wanted = set(what or FETCHED[:2])
         if not self:
             return self
         from aind_session.lookup import cohort
@@ -385,7 +385,8 @@ class Sessions(tuple[Session, ...]):
             import pandas as pd
         except ImportError as error:
             raise MissingExtraError.of("pandas", "to_pandas()") from error
-        return pd.DataFrame(self._columns(columns, progress))
+        # Without a row pandas takes each column for numbers, and refuses to filter it by a text.
+        return pd.DataFrame(self._columns(columns, progress), dtype=None if self else object)
 
     def to_polars(
         self, columns: Iterable[str] | None = None, progress: bool = True
@@ -402,8 +403,13 @@ class Sessions(tuple[Session, ...]):
             import polars as pl
         except ImportError as error:
             raise MissingExtraError.of("polars", "to_polars()") from error
+        from aind_session.table import kinds_of_empty
+
+        values = self._columns(columns, progress)
         # The type of a column is that of all its values, not of the first hundred.
-        return pl.DataFrame(self._columns(columns, progress), infer_schema_length=None)
+        return pl.DataFrame(
+            values, schema_overrides=kinds_of_empty(values), infer_schema_length=None
+        )
 
     def _columns(self, columns: Iterable[str] | None, progress: bool) -> dict[str, list[Any]]:
         from aind_session.table import table

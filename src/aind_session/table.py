@@ -40,6 +40,7 @@ first, until a good one is found.
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,10 +145,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: how it is read from a line, and what must be known for it."""
+    """A column: how it is read from a line, what must be known for it, the type of its values."""
 
     read: Callable[[Line], Any]
     cost: str = "none"
+    kind: Any = str
 
 
 def _list(values: tuple[str, ...] | None) -> list[str]:
@@ -163,23 +165,25 @@ COLUMNS: dict[str, Column] = {
     ),
     "date": Column(lambda line: line.session.date),
     "time": Column(lambda line: line.session.time),
-    "dt": Column(lambda line: line.session.dt),
+    "dt": Column(lambda line: line.session.dt, kind=datetime.datetime),
     "genotype": Column(lambda line: line.told_of_subject("genotype"), "records"),
     "sex": Column(lambda line: line.told_of_subject("sex"), "records"),
-    "date_of_birth": Column(lambda line: line.told_of_subject("date_of_birth"), "records"),
-    "age_days": Column(lambda line: line.age_days, "records"),
+    "date_of_birth": Column(
+        lambda line: line.told_of_subject("date_of_birth"), "records", datetime.date
+    ),
+    "age_days": Column(lambda line: line.age_days, "records", int),
     "project": Column(lambda line: line.told("project"), "records"),
     "session_type": Column(lambda line: line.told("session_type"), "records"),
-    "modalities": Column(lambda line: _list(line.told("modalities")), "records"),
+    "modalities": Column(lambda line: _list(line.told("modalities")), "records", list[str]),
     "location": Column(lambda line: line.location, "records"),
-    "uploaded": Column(lambda line: bool(line.raw_asset or line.location), "assets"),
+    "uploaded": Column(lambda line: bool(line.raw_asset or line.location), "assets", bool),
     "raw_asset_id": Column(lambda line: line.raw_asset.id if line.raw_asset else None, "assets"),
     "raw_asset_name": Column(
         lambda line: line.raw_asset.name if line.raw_asset else None, "assets"
     ),
     "folder": Column(lambda line: line.folder, "assets"),
-    "n_assets": Column(lambda line: len(line.known.assets), "assets"),
-    "sorted": Column(lambda line: line.is_sorted, "sorting"),
+    "n_assets": Column(lambda line: len(line.known.assets), "assets", int),
+    "sorted": Column(lambda line: line.is_sorted, "sorting", bool),
 }
 
 #: What a table shows if nothing else is asked for: columns whose cost is small.
@@ -232,6 +236,15 @@ def table(
         else:
             result[name] = [COLUMNS[name].read(line) for line in lines]
     return result
+
+
+def kinds_of_empty(columns: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Give the type of each column that has no value to tell it by."""
+    return {
+        name: COLUMNS[name].kind if name in COLUMNS else str
+        for name, values in columns.items()
+        if all(value is None for value in values)
+    }
 
 
 def _cost(name: str) -> str:
