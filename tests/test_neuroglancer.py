@@ -100,16 +100,34 @@ def test_what_was_handed_out_is_the_callers_own(sandbox: Sandbox) -> None:
     assert neuroglancer().states[0].annotation_names == NAMES
 
 
-def test_a_state_that_was_cleared_away_is_read_from_its_asset(sandbox: Sandbox) -> None:
+def kept_as_asset(sandbox: Sandbox) -> dict[str, Any]:
+    """Make a data asset of the latest state, and clear the bucket."""
     made = neuroglancer().states[-1].create_data_asset()
-    path = neuroglancer().state_json_paths[-1]
-    assert path.stem == made.name
+    assert neuroglancer().state_json_paths[-1].stem == made.name
     sandbox.advance(made.id)
     objects = sandbox.catalogue.objects
     objects[:] = [o for o in objects if o["bucket"] != "aind-scratch-data"]
     sandbox.reset()
+    return next(a for a in sandbox.catalogue.data_assets if a["id"] == made.id)
+
+
+def test_a_state_that_was_cleared_away_is_read_from_its_asset(sandbox: Sandbox) -> None:
+    asset = kept_as_asset(sandbox)
     assert neuroglancer().state_json_paths == ()
-    assert [state.name for state in neuroglancer().states] == [made.name]
+    assert [state.name for state in neuroglancer().states] == [asset["name"]]
+
+
+def test_an_asset_that_was_renamed_has_its_one_file(sandbox: Sandbox) -> None:
+    asset = kept_as_asset(sandbox)
+    asset["name"] = f"{SESSION}_neuroglancer-state_final"
+    assert [state.name for state in neuroglancer().states] == [asset["name"]]
+
+
+def test_a_closed_asset_is_left_out(sandbox: Sandbox) -> None:
+    asset = kept_as_asset(sandbox)
+    sandbox.fail("s3", path=asset["id"], status=403, times=None)
+    sandbox.fail("codeocean", path=f"{asset['id']}/files", status=403, times=None)
+    assert neuroglancer().states == ()
 
 
 def test_one_bad_file_sinks_no_other(sandbox: Sandbox) -> None:
