@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import aind_session
+from aind_session.cli import running
 from aind_session.services.clock import use_clock
 from cli_calls import Here, error_of, running_here
 from conducted import CAPSULE, LABEL, World, add_result, cohort, raw_id
@@ -99,6 +100,26 @@ def test_what_is_not_complete_is_told(world: World, here: Here) -> None:
     assert done.returncode == 0
     assert "aind-session resume a.json" in done.stderr
     assert here("resume", "a.json").stdout.splitlines()[-1] == "2 done"
+
+
+def test_who_interrupts_it_is_told_how_to_go_on(
+    world: World, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    # Else the process would end at once: threads of this one's pool are alive.
+    monkeypatch.setattr(running, "_WORKERS", ("nobody's",))
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "sleep", interrupt)
+        done = here("run", CAPSULE, "800000", "--label", LABEL)
+    assert done.returncode == 130
+    assert done.stderr.splitlines() == [
+        "note: not complete: aind-session resume runs.json goes on",
+        "Interrupted.",
+    ]
+    assert here("resume").returncode == 0
+    assert len(world.started) == 2
 
 
 def test_a_capsule_that_is_not_there(world: World, here: Here) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -130,21 +132,22 @@ def run(
         output.complain("no session matches.", "list", "--help")
         return NOT_FOUND
     try:
-        done = conduct(
-            sessions,
-            capsule,
-            label=label,
-            parameters=parameters and (lambda session: _as_parameters(parameters(session))),
-            attach=_mounts(attach),
-            dry_run=dry_run,
-            state=state,
-            at_once=at_once or 1,
-            per_minute=per_minute,
-            retries=retries or 0,
-            poll_seconds=60.0 if poll is None else poll,
-            share=share,
-            wait=not no_wait,
-        )
+        with _told_how_to_go_on("" if dry_run else state):
+            done = conduct(
+                sessions,
+                capsule,
+                label=label,
+                parameters=parameters and (lambda session: _as_parameters(parameters(session))),
+                attach=_mounts(attach),
+                dry_run=dry_run,
+                state=state,
+                at_once=at_once or 1,
+                per_minute=per_minute,
+                retries=retries or 0,
+                poll_seconds=60.0 if poll is None else poll,
+                share=share,
+                wait=not no_wait,
+            )
     except RunStateError as error:
         return _refuse(error, state)
     if isinstance(done, RunPlan):
@@ -189,14 +192,15 @@ def resume(
     from aind_session.runs import RunStateError, resume_run
 
     try:
-        report = resume_run(
-            state,
-            at_once=at_once,
-            per_minute=per_minute,
-            retries=retries,
-            poll_seconds=poll,
-            wait=not no_wait,
-        )
+        with _told_how_to_go_on(state):
+            report = resume_run(
+                state,
+                at_once=at_once,
+                per_minute=per_minute,
+                retries=retries,
+                poll_seconds=poll,
+                wait=not no_wait,
+            )
     except RunStateError as error:
         return _refuse(error, state)
     return _tell(report, as_json, as_csv)
@@ -305,7 +309,7 @@ def _tell(report: RunReport, as_json: bool, as_csv: bool) -> int:
 
     _write(report.to_rows(), report.summary(), as_json, as_csv)
     if not report.is_complete:
-        output.note(f"not complete: aind-session resume {report.state} goes on")
+        _note_resume(report.state)
     return NOT_FOUND if report.failed else FOUND
 
 
@@ -319,6 +323,20 @@ def _write(rows: list[dict[str, Any]], summary: str, as_json: bool, as_csv: bool
         shown = [name for name in names if any(row[name] for row in rows)]
         output.write_table(shown, [[row[name] for name in shown] for row in rows])
         output.write_line(summary)
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(state: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if os.path.exists(state):
+            _note_resume(state)
+        raise
+
+
+def _note_resume(state: str) -> None:
+    output.note(f"not complete: {shlex.join([*output.command, 'resume', state])} goes on")
 
 
 def _refuse(error: Exception, state: str) -> int:
