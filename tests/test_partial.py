@@ -96,6 +96,29 @@ def test_who_did_not_answer_is_not_asked_for_each_linked_asset(sandbox: Sandbox,
         assert sandbox.count("codeocean") == 4
 
 
+def test_what_is_fetched_for_many_is_told_once(sandbox: Sandbox) -> None:
+    sessions = aind_session.get_sessions(676909)
+    sandbox.reset()
+    with sandbox.down("docdb"), pytest.warns(PartialAnswerWarning, match="DocDB") as caught:
+        sessions.prefetch("assets", "records", "modalities")
+    assert len(caught) == 1
+    # Who did not answer is not asked for the records as well.
+    assert sandbox.count("docdb") <= 16
+
+
+def test_without_a_token_the_rest_is_fetched_for_many(sandbox: Sandbox) -> None:
+    sessions = aind_session.get_sessions(676909)
+    sandbox.reset()
+    with sandbox.without_token():
+        with pytest.warns(PartialAnswerWarning, match="Code Ocean") as caught:
+            sessions.prefetch("assets", "records", "modalities")
+        assert len(caught) == 1
+        before = sandbox.count("docdb")
+        assert all(session.docdb for session in sessions)
+        assert sandbox.count("docdb") == before
+        assert sandbox.count("s3") >= 1
+
+
 class TestWithoutDocDB:
     def test_code_ocean_and_s3_answer(self, sandbox: Sandbox) -> None:
         with sandbox.down("docdb"):

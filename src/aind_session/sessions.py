@@ -109,13 +109,7 @@ class Sessions(tuple[Session, ...]):
         ids = [session._id for session in self]
         cohort.remember(session.id for session in self)
         with showing(len(ids) * len(wanted), "prefetch", progress) as bar:
-            if wanted & {"assets", "modalities"}:
-                cohort.known(ids)
-                bar.update(len(ids))
-            if "records" in wanted:
-                cohort.records(ids, bar.update)
-            if "modalities" in wanted:
-                cohort.listings(ids, bar.update)
+            cohort.fetch(ids, wanted, bar.update)
         return self
 
     @overload

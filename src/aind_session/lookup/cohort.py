@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from aind_session.errors import ServiceError
 from aind_session.forking import when_forked
 from aind_session.identifiers import SessionID
 from aind_session.lookup import assets, belonging, folders, questions, trail
@@ -118,12 +119,13 @@ def recorded(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
         return result
 
 
-def known(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
+def known(sessions: Sequence[SessionID], told: Gaps | None = None) -> dict[SessionID, Known]:
     """Give each session's assets and rows, linked assets opened.
 
-    One request a subject, and three for each 100 of them.
+    One request a subject, and three for each 100 of them. Who did not answer is noted in `told`;
+    without one, a warning tells.
     """
-    gaps = Gaps("sessions' assets and records")
+    gaps = Gaps("sessions' assets and records") if told is None else told
     wanted = _by_subject(sessions)
     result: dict[SessionID, Known] = {}
     with trail.following(next(iter(wanted), ""), "assets of a cohort"):
@@ -134,7 +136,8 @@ def known(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
         for subject_id, some in zip(by_subject, opened, strict=True):
             of_subject = replace(by_subject[subject_id], assets=some)
             result.update(_shared_out(of_subject, wanted[subject_id]))
-        gaps.warn()
+        if told is None:
+            gaps.warn()
     return result
 
 
@@ -152,16 +155,33 @@ def _shared_out(known: Known, sessions: Iterable[SessionID]) -> Iterator[tuple[S
         yield session, replace(own, assets=all_assets, of_subject=known.rows)
 
 
-def records(sessions: Sequence[SessionID], each: Callable[[float], object]) -> None:
-    """Fetch and keep the full records of sessions, a request for each 50 and generation.
+def fetch(
+    sessions: Sequence[SessionID], what: Iterable[str], each: Callable[[float], object]
+) -> None:
+    """Fetch and keep "assets", "records", "modalities" of sessions; one warning tells of gaps.
 
     Parameters
     ----------
-    sessions
-        Whose records.
+    sessions, what
+        Of whom, and what of them.
     each
         Called with the number of sessions whenever some are done.
     """
+    gaps = Gaps("what only it knows of these sessions")
+    if not {"assets", "modalities"}.isdisjoint(what):
+        known(sessions, gaps)
+        each(len(sessions))
+    # Who is down is not asked the same for each session: it is asked again when they are looked up.
+    if "records" in what and DOCDB not in gaps.errors:
+        _records(sessions, each, gaps)
+    is_down = any(isinstance(error, ServiceError) for error in gaps.errors.values())
+    if "modalities" in what and not is_down:
+        _listings(sessions, each)
+    gaps.warn()
+
+
+def _records(sessions: Sequence[SessionID], each: Callable[[float], object], gaps: Gaps) -> None:
+    """Fetch and keep the full records of sessions, a request for each 50 and generation."""
     ids = [session.id for session in sessions]
 
     def learn(chunk: Sequence[str], generation: str) -> None:
@@ -169,15 +189,13 @@ def records(sessions: Sequence[SessionID], each: Callable[[float], object]) -> N
         if generation == GENERATIONS[-1]:
             each(len(chunk))
 
-    gaps = Gaps("metadata records")
     for outcome in pool.outcomes(
         *(lambda c=c, g=g: learn(c, g) for c in _chunks(ids, AT_ONCE) for g in GENERATIONS)
     ):
         gaps.fill(DOCDB, outcome, None)
-    gaps.warn()
 
 
-def listings(sessions: Sequence[SessionID], each: Callable[[float], object]) -> None:
+def _listings(sessions: Sequence[SessionID], each: Callable[[float], object]) -> None:
     """List the raw folder of each session, one request each; what fails is asked again later."""
 
     def look(session: SessionID) -> None:
