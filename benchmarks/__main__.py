@@ -19,14 +19,19 @@ from aind_session.catalogue.invent import invent_cohort
 from benchmarks.scenarios import SCENARIOS
 
 CHILD = """
-import json, resource, sys, time
+import json, pathlib, re, resource, sys, time
 from benchmarks.scenarios import SCENARIOS
 name, naive, arguments = json.loads(sys.stdin.read())
 started = time.perf_counter()
 SCENARIOS[name][naive](arguments)
 seconds = time.perf_counter() - started
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
+peak = used.ru_maxrss
+status = pathlib.Path("/proc/self/status")
+if status.exists():
+    # What the system tells otherwise is never below what the parent held when it started this one.
+    peak = int(re.search("VmHWM:[^0-9]*([0-9]+)", status.read_text())[1])
+print(json.dumps([seconds, used.ru_utime + used.ru_stime, peak / 1024]))
 """
 
 
