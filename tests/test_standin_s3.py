@@ -347,3 +347,16 @@ def test_sandboxes_inside_each_other_share_no_bucket(box: Sandbox) -> None:
         keys = [o["Key"] for o in signed().list_objects_v2(Bucket=OPEN)["Contents"]]
         assert keys == ["inner"]
     assert signed().get_object(Bucket=OPEN, Key="outer")["Body"].read() == b"outer"
+
+
+def test_moto_keeps_nothing_of_a_request(box: Sandbox) -> None:
+    client = signed()
+    for _ in range(3):
+        client.list_objects_v2(Bucket=OPEN)
+        client.put_object(Bucket=OPEN, Key="new", Body=b"x")
+        client.get_object(Bucket=OPEN, Key="new")
+    from moto.core.model_instances import model_data
+
+    kept = [kind for kinds in model_data.values() for kind in kinds.values()]
+    assert [kind for kind in kept if getattr(kind, "instances_tracked", ())] == []
+    assert [len(bucket.keys) for bucket in box.s3._buckets.values()] == [0, 0, 0]

@@ -177,10 +177,14 @@ class S3StandIn:
             self.index.delete(name, key)
 
     def _take(self, name: str) -> None:
+        from moto.core.model_instances import reset_model_data
+
         bucket = self._buckets[name]
         for object_ in bucket.keys.values():
             object_.dispose()
         bucket.keys = type(bucket.keys)()
+        # moto remembers all that it ever made, for a page that shows it.
+        reset_model_data()
 
     def _ask(self, asked: Asked) -> Answer:
         from werkzeug.test import Client

@@ -8,7 +8,7 @@ import importlib.util
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from aind_session.catalogue.result_files import Files
 from aind_session.catalogue.s3_index import Index
 from aind_session.catalogue.s3_standin import REGION, S3StandIn
 from aind_session.errors import MissingExtraError
+from aind_session.forking import when_forked
 
 if TYPE_CHECKING:
     from aind_session.catalogue.invent import InventedSession
@@ -401,6 +402,4 @@ def _leave_to_parent() -> None:
         box.close()
 
 
-_at_fork: Callable[..., None] | None = getattr(os, "register_at_fork", None)
-if _at_fork is not None:
-    _at_fork(after_in_child=_leave_to_parent)
+when_forked(_leave_to_parent)
