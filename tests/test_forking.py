@@ -30,7 +30,7 @@ looking.start()
 assert begun.wait(10)
 child = os.fork()
 if child == 0:
-    signal.alarm(5)
+    signal.alarm(30)
     from aind_session.lookup import facts
     from aind_session.services import storage
     os._exit(0)

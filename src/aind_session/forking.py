@@ -26,7 +26,10 @@ def _forget_half_imports() -> None:
         if getattr(reference(), "owner", None) not in (None, threading.get_ident()):
             del locks[name]
             if getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False):
-                del sys.modules[name]
+                # With what it had imported of itself: a package that is made anew would not have
+                # modules that are there already for its attributes.
+                for part in [n for n in sys.modules if f"{n}.".startswith(f"{name}.")]:
+                    del sys.modules[part]
 
 
 when_forked(_forget_half_imports)
