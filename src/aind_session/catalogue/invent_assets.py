@@ -128,7 +128,6 @@ def raw_asset(
     platform: str | None,
     level: str | None = "raw",
     prefix: str | None = None,
-    modality: str | None = None,
     tags: Sequence[str] | None = None,
     **other: Any,
 ) -> Json:
@@ -146,8 +145,6 @@ def raw_asset(
         Written to custom metadata and tags; a platform of None is left out of both.
     level
         `data level` in the custom metadata; None for an asset without custom metadata.
-    modality
-        The old custom field of that name.
     tags
         Its tags, where they are not the usual ones.
     **other
@@ -158,30 +155,15 @@ def raw_asset(
     dict
         The asset as the API would return it.
     """
+    usual = sorted(filter(None, ("raw", platform, subject)))
     asset: Json = {
-        "id": asset_id,
-        "created": created,
-        "name": name,
-        "mount": name,
-        "description": "",
-        "files": 42,
-        "last_used": 0,
-        "owner": invented_id("person", "uploads"),
-        "size": 3559699653,
-        "state": "ready",
+        **_head(name, asset_id, created, files=42, owner="uploads", size=3559699653),
         "type": "dataset",
-        "tags": list(tags)
-        if tags is not None
-        else sorted(filter(None, ("raw", platform, subject))),
-        "source_bucket": {
-            "bucket": bucket,
-            "external": True,
-            "origin": "aws",
-            "prefix": prefix if prefix is not None else name,
-        },
+        "tags": list(usual if tags is None else tags),
+        "source_bucket": _in_bucket(bucket, name if prefix is None else prefix),
     }
     if level is not None:
-        asset["custom_metadata"] = custom_metadata(level, platform, subject, modality)
+        asset["custom_metadata"] = _custom_metadata(level, platform, subject)
     return asset | other
 
 
@@ -218,21 +200,11 @@ def result_asset(
     dict
         The asset as the API would return it.
     """
+    usual = [tag for tag in ("derived", subject, platform) if tag]
     asset: Json = {
-        "id": asset_id,
-        "created": created,
-        "name": name,
-        "mount": name,
-        "description": "",
-        "files": 1204,
-        "last_used": 0,
-        "owner": invented_id("person", "captures"),
-        "size": 19692901898,
-        "state": "ready",
+        **_head(name, asset_id, created, files=1204, owner="captures", size=19692901898),
         "type": "result",
-        "tags": list(tags)
-        if tags is not None
-        else [tag for tag in ("derived", subject, platform) if tag],
+        "tags": list(usual if tags is None else tags),
         "provenance": {
             "capsule": capsule or invented_id("capsule", name.rsplit("_", 3)[-3]),
             "commit": invented_id("commit").replace("-", "") + "00000000",
@@ -243,27 +215,35 @@ def result_asset(
         },
     }
     if level is not None:
-        asset["custom_metadata"] = custom_metadata(level, platform, subject)
+        asset["custom_metadata"] = _custom_metadata(level, platform, subject)
     if bucket is not None:
-        asset["source_bucket"] = {
-            "bucket": bucket,
-            "external": True,
-            "origin": "aws",
-            "prefix": name,
-        }
+        asset["source_bucket"] = _in_bucket(bucket, name)
     return asset | other
 
 
-def custom_metadata(
-    level: str, platform: str | None, subject: str | None, modality: str | None = None
-) -> dict[str, str]:
-    """Make the custom fields that AIND writes, leaving out what is None."""
-    fields = {
-        "data level": level,
-        "experiment type": platform,
-        "modality": modality,
-        "subject id": subject,
+def _head(name: str, asset_id: str, created: float, *, files: int, owner: str, size: int) -> Json:
+    """Make what an asset of every type begins with; its size in bytes."""
+    return {
+        "id": asset_id,
+        "created": created,
+        "name": name,
+        "mount": name,
+        "description": "",
+        "files": files,
+        "last_used": 0,
+        "owner": invented_id("person", owner),
+        "size": size,
+        "state": "ready",
     }
+
+
+def _in_bucket(bucket: str, prefix: str) -> Json:
+    return {"bucket": bucket, "external": True, "origin": "aws", "prefix": prefix}
+
+
+def _custom_metadata(level: str, platform: str | None, subject: str) -> dict[str, str]:
+    """Make the custom fields that AIND writes, leaving out a platform that is None."""
+    fields = {"data level": level, "experiment type": platform, "subject id": subject}
     return {key: value for key, value in fields.items() if value is not None}
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aind_session.catalogue.invent_assets import Json, tables
+from aind_session.catalogue.invent_assets import tables
 from aind_session.catalogue.invent_cores import processing
 
 #: What each state of a sorting run leaves at the end of its file `output`.
@@ -20,8 +20,11 @@ FAILURES = {
     "container": "Essential container in task exited",
 }
 
+#: The record node of most recordings.
+NODE = 102
 
-def stream(probe: str, node: int = 102, *, suffix: str = "-AP") -> str:
+
+def stream(probe: str, node: int = NODE, *, suffix: str = "-AP") -> str:
     """Name a probe's stream the way the recording software does.
 
     Parameters
@@ -49,7 +52,7 @@ def stream(probe: str, node: int = 102, *, suffix: str = "-AP") -> str:
     return f"experiment1_Record Node {node}#Neuropix-PXI-100.{base}{end}"
 
 
-def sorted_stream(probe: str, node: int = 102, *, suffix: str = "-AP") -> str:
+def sorted_stream(probe: str, node: int = NODE, *, suffix: str = "-AP") -> str:
     """Name the folder of a probe's sorting.
 
     Parameters
@@ -79,8 +82,6 @@ def raw_keys(
     old_layout: bool = False,
     generation: str = "v1",
     suffixes: Sequence[str] = ("-AP", "-LFP"),
-    node: int = 102,
-    cores: Mapping[str, Json] | None = None,
 ) -> dict[str, str]:
     """List the raw folder of a session: text by path within it.
 
@@ -88,27 +89,24 @@ def raw_keys(
     ----------
     session_id, modalities
         Which session, and what was recorded (abbreviations).
-    probes, suffixes, node
+    probes, suffixes
         Of an ecephys recording.
     old_layout
         The folders of 2023 and before: `ecephys_clipped` in the root, `behavior_videos`.
     generation
-        Tells which core files lie in the root.
-    cores
-        Contents of core files by name; the others are empty.
+        Tells which core files lie in the root; they are empty.
 
     Returns
     -------
     dict of str to str
         Files in order of path.
     """
-    own = cores or {}
     names = ["data_description", "procedures", "processing", "subject"]
     if generation == "v2" or "SPIM" in modalities:
         names += ["acquisition", "instrument"]
     else:
         names += ["rig", "session"]
-    files = {f"{name}.json": text_of(own.get(name)) for name in names}
+    files = {f"{name}.json": "" for name in names}
     files["metadata.nd.json"] = ""
     date = session_id.split("_")[-2].replace("-", "")
     files |= {f"original_metadata/{name}.{date}.json": "" for name in names}
@@ -116,9 +114,7 @@ def raw_keys(
         folder = modality
         if old_layout:
             folder = tables()["old_folders"].get(modality, modality)
-        files |= dict.fromkeys(
-            _modality(modality, folder, date, probes, old_layout, suffixes, node), ""
-        )
+        files |= dict.fromkeys(_modality(modality, folder, date, probes, old_layout, suffixes), "")
     return dict(sorted(files.items()))
 
 
@@ -129,19 +125,18 @@ def _modality(
     probes: Sequence[str],
     old_layout: bool,
     suffixes: Sequence[str],
-    node: int,
 ) -> Iterator[str]:
     if modality == "ecephys":
         root = "" if old_layout else "ecephys/"
-        clipped = f"{root}ecephys_clipped/Record Node {node}"
+        clipped = f"{root}ecephys_clipped/Record Node {NODE}"
         yield f"{clipped}/settings.xml"
         yield f"{clipped}/experiment1/recording1/structure.oebin"
         yield f"{clipped}/experiment1/recording1/sync_messages.txt"
-        compressed = f"{root}ecephys_compressed/experiment1_Record Node {node}#"
+        compressed = f"{root}ecephys_compressed/experiment1_Record Node {NODE}#"
         yield f"{compressed}NI-DAQmx-101.PXI-6133.zarr/.zgroup"
         for suffix in suffixes:
             for probe in dict.fromkeys(probe.split("_group")[0] for probe in probes):
-                yield f"{root}ecephys_compressed/{stream(probe, node, suffix=suffix)}.zarr/.zgroup"
+                yield f"{root}ecephys_compressed/{stream(probe, suffix=suffix)}.zarr/.zgroup"
     elif modality == "behavior-videos":
         for camera in ("BodyCamera", "FaceCamera"):
             yield f"{folder}/{camera}_{date}.mp4" if old_layout else f"{folder}/{camera}/video.mp4"
@@ -165,7 +160,7 @@ def sorting_files(
     precurated: bool = False,
     failure: str | None = None,
     ending: str = "FULL PIPELINE time:  40961.31s",
-    node: int = 102,
+    node: int = NODE,
     suffix: str = "-AP",
     created: float = 0,
 ) -> dict[str, str]:
@@ -202,7 +197,7 @@ def sorting_files(
     files = {"output": output, "nextflow/trace.txt": "", "visualization_output.json": "{}"}
     streams = [sorted_stream(probe, node, suffix=suffix) for probe in probes]
     if era != "none":
-        files["processing.json"] = text_of(
+        files["processing.json"] = _json(
             processing(
                 [("Ephys preprocessing", {})]
                 + [
@@ -219,11 +214,11 @@ def sorting_files(
     for name in streams:
         curated = "sorting_precurated" if precurated else "curated"
         files[f"{curated}/{name}/si_folder.json"] = "{}"
-        files[f"spikesorted/{name}/si_folder.json"] = text_of(sorting)
+        files[f"spikesorted/{name}/si_folder.json"] = _json(sorting)
         files[f"visualization/{name}/traces_full_seg0.png"] = ""
         folder = f"postprocessed/{name}"
         if analyzer:
-            files[f"{folder}.zarr/.zattrs"] = text_of(
+            files[f"{folder}.zarr/.zattrs"] = _json(
                 {"spikeinterface_info": {"object": "SortingAnalyzer", "version": "0.101.2"}}
             )
         else:
@@ -244,9 +239,8 @@ def log(sorter: str, probes: Sequence[str], ending: str) -> str:
     return "\n".join([*lines, ending])
 
 
-def text_of(content: Any) -> str:
-    """Write a core file's text; none gives an empty file."""
-    return "" if content is None else json.dumps(content, separators=(",", ":"))
+def _json(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"))
 
 
 def alignment(channels: Sequence[Mapping[str, Any]], ccf: Sequence[Mapping[str, Any]]) -> str:

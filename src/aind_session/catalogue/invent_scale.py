@@ -20,31 +20,28 @@ _LABELS = ("sorted", "nwb", "dlc-eye", "processed", "videoprocessed")
 _MODALITIES = ("ecephys", "behavior", "behavior-videos")
 _DAY = 86_400
 
+BUCKET = "aind-open-data"
+FIRST_SUBJECT = 800_000
+
 
 def invent_cohort(
     n_subjects: int = 12,
     sessions_per_subject: int = 9,
     assets_per_session: int = 4,
     *,
-    bucket: str = "aind-open-data",
     generations: tuple[str, ...] = ("v1",),
-    first_subject: int = 800_000,
 ) -> Catalogue:
     """Invent many sessions that are all alike and complete.
 
-    Subjects are `first_subject` and the numbers after it. Each session has a raw asset, results,
+    Subjects are 800000 and the numbers after it. Each session has a raw asset, results,
     one record in each generation, and a folder of three modalities.
 
     Parameters
     ----------
     n_subjects, sessions_per_subject, assets_per_session
         How many of each; the raw asset is one of a session's assets.
-    bucket
-        Where the raw folders are.
     generations
         Which DocDB has a record of each raw asset.
-    first_subject
-        The first subject's number.
 
     Returns
     -------
@@ -61,11 +58,11 @@ def invent_cohort(
         description=f"{n_subjects * sessions_per_subject} invented sessions that are all alike",
         buckets={name: {"public": public} for name, public in tables()["buckets"].items()},
     )
-    for subject in range(first_subject, first_subject + n_subjects):
+    for subject in range(FIRST_SUBJECT, FIRST_SUBJECT + n_subjects):
         mouse = Mouse.invent(str(subject))
         for number in range(sessions_per_subject):
             start = datetime(2024, 1, 2, 9, 30) + timedelta(days=number, seconds=subject % 3600)
-            _add(catalogue, mouse, start, assets_per_session, bucket, generations)
+            _add(catalogue, mouse, start, assets_per_session, generations)
     return catalogue
 
 
@@ -74,14 +71,13 @@ def _add(
     mouse: Mouse,
     start: datetime,
     assets: int,
-    bucket: str,
     generations: tuple[str, ...],
 ) -> None:
     # The lists are filled directly: `add_asset` would copy each of tens of thousands of assets.
     name = f"ecephys_{mouse.id}_{start:%Y-%m-%d_%H-%M-%S}"
     raw_id = invented_id("asset", name)
     created = epoch(start) + _DAY
-    location = f"s3://{bucket}/{name}"
+    location = f"s3://{BUCKET}/{name}"
     capsule = tables()["sorting"]["pipeline"]
     if assets > 0:
         catalogue.data_assets.append(
@@ -89,7 +85,7 @@ def _add(
                 name,
                 asset_id=raw_id,
                 created=created,
-                bucket=bucket,
+                bucket=BUCKET,
                 subject=mouse.id,
                 platform="ecephys",
             )
@@ -127,4 +123,4 @@ def _add(
         "behavior-videos/a.mp4",
         "ecephys/ecephys_compressed/a.zarr/.zgroup",
     ):
-        catalogue.objects.append({"bucket": bucket, "key": f"{name}/{key}"})
+        catalogue.objects.append({"bucket": BUCKET, "key": f"{name}/{key}"})

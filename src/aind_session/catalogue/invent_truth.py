@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-#: Why an asset is not among a session's.
-SKIPPED = ("closed", "forbidden", "gone", "archived")
-
 
 @dataclass
 class SessionTruth:
@@ -23,7 +20,8 @@ class SessionTruth:
     listed_but_closed
         Assets that a search lists and nobody can read: a lookup may show them or not.
     skipped
-        Linked or archived assets that are not its own to show, and why (of `SKIPPED`).
+        Linked or archived assets that are not its own to show, and why: `closed`, `forbidden`,
+        `gone`, `archived`.
     raw_asset
         The newest raw asset.
     location
