@@ -373,8 +373,6 @@ def test_label_spellings() -> None:
     assert normalise_label("sorted-ks2.5") == normalise_label("sorted-ks25")
     assert normalise_label("sortedKS4") == normalise_label("sorted_ks4")
     assert normalise_label("sorted-ks4") != normalise_label("sorted-ks25")
-    chain = split_asset_name(f"{LEGACY}_sorted-ks2.5_2023-09-14_17-40-27_curated")
-    assert chain.families == ("sorted", "curated")
 
 
 @pytest.mark.parametrize(

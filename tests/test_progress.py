@@ -14,7 +14,7 @@ from aind_session import Sandbox
 from aind_session import progress as module
 from aind_session.catalogue.invent import invent_cohort
 from aind_session.lookup import assets
-from aind_session.progress import progress, tracked
+from aind_session.progress import progress
 
 
 class Terminal(io.StringIO):
@@ -33,7 +33,8 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def _show(shown: bool = True) -> None:
-    assert list(tracked(iter("abc"), 3, "letters", shown)) == ["a", "b", "c"]
+    with progress(3, "letters", shown) as bar:
+        bar.update(3)
 
 
 def test_a_terminal_shows_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,9 +89,10 @@ ipython.get_ipython = lambda: shell
 for name in ("ipywidgets", "IPython.html.widgets", "IPython.display", "IPython.html"):
     sys.modules[name] = None
 
-from aind_session.progress import tracked
+from aind_session.progress import progress
 
-list(tracked("abc", 3, "letters"))
+with progress(3, "letters") as bar:
+    bar.update(3)
 """
 
 

@@ -173,12 +173,12 @@ def _attached(folder: Folder, asset_id: str | None = None) -> Attached:
     return Attached(Path(folder.path), folder.name, folder.mount, session, asset_id)
 
 
-def dirs_of(session: Session, some: Iterable[Attached] | None = None) -> tuple[Path, ...]:
+def dirs_of(session: Session) -> tuple[Path, ...]:
     """Give the attached folders of a session, under either spelling of its ID."""
     wanted = session._id
     return tuple(
         one.path
-        for one in (attached() if some is None else some)
+        for one in attached()
         if one.session is not None
         and (one.session.subject_id, one.session.dt) == (wanted.subject_id, wanted.dt)
         and (one.session._id.platform in (None, wanted.platform) or wanted.platform is None)

@@ -40,7 +40,7 @@ class State(NamedTuple):
 
 
 # Okabe and Ito's colours for all kinds of colour vision.
-BLUE, ORANGE, SKY, GREY = "#0072B2", "#D55E00", "#56B4E9", "#6b6b6b"
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6b6b6b"
 PALE = "#ececec"
 
 STATES: Mapping[str, State] = {

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
-
-T = TypeVar("T")
+from typing import Protocol
 
 #: Seconds before a bar shows: what is over by then needs none.
 DELAY = 1.0
@@ -61,11 +59,3 @@ def progress(total: int, what: str, shown: bool = True) -> Iterator[Bar]:
 class _Silent:
     def update(self, n: float = 1) -> None:
         """Show nothing."""
-
-
-def tracked(things: Iterable[T], total: int, what: str, shown: bool = True) -> Iterator[T]:
-    """Give things one by one, showing how far it is."""
-    with progress(total, what, shown) as bar:
-        for thing in things:
-            yield thing
-            bar.update()

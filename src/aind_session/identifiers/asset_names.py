@@ -56,11 +56,6 @@ class AssetName(NamedTuple):
         labels = {normalise_label(step.label or "") for step in self.steps}
         return self.is_session_name or (bool(labels) and labels <= _RAW_LABELS)
 
-    @property
-    def families(self) -> tuple[str, ...]:
-        """Family of each step's label, in order: `("sorted",)`."""
-        return tuple(label_family(step.label) for step in self.steps if step.label)
-
 
 def split_asset_name(name: str) -> AssetName:
     """Split a data asset's name into its session and what was done to it.

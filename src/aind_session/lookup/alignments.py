@@ -191,7 +191,7 @@ def _aware(time: datetime) -> datetime:
 def _payload(
     session: SessionID, wanted: _Found, gaps: Gaps, candidates: dict[str, list[_Found]]
 ) -> dict[str, Any] | None:
-    _fetch_first(session, gaps, candidates)
+    _fetch_first(session, candidates)
     (outcome,) = pool.outcomes(lambda: _quality_control(session, wanted))
     raw = gaps.fill(DOCDB, outcome, b"")
     if not raw:
@@ -213,7 +213,7 @@ def _payload(
     return None
 
 
-def _fetch_first(session: SessionID, gaps: Gaps, candidates: dict[str, list[_Found]]) -> None:
+def _fetch_first(session: SessionID, candidates: dict[str, list[_Found]]) -> None:
     """Ask for the newest of every probe at the same time; later they are known."""
     first = {some[0].record_id: some[0] for some in candidates.values()}
     pool.outcomes(*(lambda c=c: _quality_control(session, c) for c in first.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aind_session.errors import MissingAttributeError, MissingFileError
+from aind_session.errors import MissingAttributeError
 from aind_session.identifiers import SessionID
 from aind_session.lookup import advice, assets, folders, questions, trail
 from aind_session.lookup.folders import Folder
@@ -57,25 +57,6 @@ def modalities(session: SessionID) -> tuple[str, ...]:
                 "nothing there: it was moved or deleted, or its upload has not begun.",
             )
         return folders.modality_names(listed)
-
-
-def subfolder(session: SessionID, *names: str) -> Folder:
-    """Give the first of some sub-folders of the raw folder that exists.
-
-    Raises
-    ------
-    MissingFileError
-        None of them exists.
-    """
-    folder = raw_folder(session)
-    for name in names:
-        inside, _, last = name.rpartition("/")
-        listed = questions.listing(folder.bucket, f"{folder.prefix}/{inside}".rstrip("/"))
-        if last in listed.folders:
-            return Folder(folder.bucket, f"{folder.prefix}/{name}", "S3")
-    raise MissingFileError(
-        f"{session.id} has no folder {' or '.join(names)} in {folder}.", trail=trail.lines()
-    )
 
 
 def _missing(name: str, message: str) -> MissingAttributeError:

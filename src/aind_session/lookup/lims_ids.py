@@ -104,7 +104,7 @@ def _keys(bucket: str, prefix: str) -> tuple[str, ...]:
     )
 
 
-def required(session: SessionID, name: str = "id") -> int:
+def required(session: SessionID) -> int:
     """Give the LIMS2 ID of a session.
 
     Raises
@@ -116,12 +116,12 @@ def required(session: SessionID, name: str = "id") -> int:
         try:
             found = of_session(session)
         except NotFoundError as error:
-            raise MissingLimsError(str(error), name=name, trail=error.trail) from error
+            raise MissingLimsError(str(error), name="id", trail=error.trail) from error
         if found is None:
             raise MissingLimsError(
                 f"{session.id} has no LIMS2 ID: no file in its modality folders carries one in its "
                 "name, as those of legacy sessions do (1386750279_747816_20240814.sync).",
-                name=name,
+                name="id",
                 trail=trail.lines(),
             )
         return found
