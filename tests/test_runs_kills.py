@@ -132,7 +132,7 @@ def test_500_sessions_with_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             assert world.most_in_a_minute > 0.8 * PER_MINUTE
             # All that are odd, and some that are not.
             some = aind_session.Sessions(map(aind_session.Session, [*odd, *names[:50]]))
-            table = some._columns(["id", f"result:{LABEL}"])
+            table = some._columns(["id", f"result:{LABEL}"], progress=False)
             told = dict(zip(table["id"], table[f"result:{LABEL}"], strict=True))
             assert told == {name: status_by_catalogue(catalogue, name) for name in told}
             assert set(told.values()) == {"good", "failed", "never"}
