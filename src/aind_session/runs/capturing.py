@@ -13,7 +13,7 @@ from aind_session.identifiers import SessionID, parse_session_id
 from aind_session.runs import matching
 from aind_session.runs.conducting import MAX_LOST, Conductor
 from aind_session.runs.state import Item, Result
-from aind_session.services import codeocean, codeocean_runs
+from aind_session.services import codeocean
 from aind_session.services.clock import CLOCK
 from aind_session.services.models import AssetSummary
 from aind_session.services.pool import Outcome
@@ -143,7 +143,7 @@ def _finish(conductor: Conductor, items: Sequence[Item]) -> None:
             result.tries += 1
             conductor.changed()
             (outcome,) = conductor.ask(
-                [lambda r=result: codeocean_runs.share_asset(str(r.asset), share)]  # type: ignore[misc]
+                [lambda r=result: codeocean.share_asset(str(r.asset), share)]  # type: ignore[misc]
             )
             result.shared = outcome.error is None
             if outcome.error is not None:

@@ -16,7 +16,7 @@ from aind_session.runs import state as states
 from aind_session.runs.conducting import Conductor
 from aind_session.runs.state import ENDED, Item, Options, RunState, RunStateError
 from aind_session.runs.values import RunPlan, RunReport
-from aind_session.services import codeocean_runs
+from aind_session.services import codeocean
 from aind_session.services.clock import CLOCK
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def run(
                 f"aind_session.resume_run({str(path)!r}), or name another file (state=...)."
             )
         if is_pipeline is None:
-            is_pipeline = codeocean_runs.is_pipeline(capsule_or_pipeline_id)
+            is_pipeline = codeocean.is_pipeline(capsule_or_pipeline_id)
         plan, platforms = planning.plan(some, capsule_or_pipeline_id, label, parameters, attach)
         made = RunState(
             domain=settings.current().domain.value,

@@ -7,6 +7,7 @@ handed out.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import Any, cast
 
 from aind_session.errors import IncompleteAnswerError, ServiceError
@@ -53,6 +54,7 @@ __all__ = [
     "get_asset",
     "get_client",
     "get_computation",
+    "is_pipeline",
     "list_asset_files",
     "list_computations",
     "list_result_files",
@@ -61,6 +63,7 @@ __all__ = [
     "read_result_file",
     "run_capsule",
     "search_assets",
+    "share_asset",
 ]
 
 PAGE_SIZE = 1000
@@ -231,3 +234,27 @@ def create_asset(params: DataAssetParams) -> DataAsset:
         The asset, not ready yet.
     """
     return decode_asset(ask("POST", "data_assets", json=params.to_dict()).content)
+
+
+def is_pipeline(capsule_or_pipeline_id: str) -> bool:
+    """Tell whether an ID is that of a pipeline, not of a capsule.
+
+    Raises
+    ------
+    CodeOceanNotFoundError
+        It is neither (a `ValueError`).
+    """
+    return ask_of_runnable(capsule_or_pipeline_id)[1]
+
+
+def share_asset(asset_id: str, permissions: Mapping[str, Any]) -> None:
+    """Set who may see a data asset. Sent once; to send it again does no harm.
+
+    Parameters
+    ----------
+    asset_id
+        The data asset.
+    permissions
+        As the API takes them: `{"everyone": "viewer"}`.
+    """
+    ask("POST", f"data_assets/{checked_id(asset_id, 'data asset')}/permissions", json=permissions)
