@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import requests
 
-    from aind_session.services.asked import Asked
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -224,8 +222,8 @@ OK = Answer(200, {"good": True})
 
 def point_at(monkeypatch: Any, server: Loopback, **settings: str) -> None:
     """Make the environment of this test lead to a server, all three services of it."""
-    from aind_session.services import transport
     from aind_session.services.cache import answers
+    from aind_session.services.keeping import reset
 
     values = {
         "CODE_OCEAN_API_TOKEN": CANARY,
@@ -243,7 +241,7 @@ def point_at(monkeypatch: Any, server: Loopback, **settings: str) -> None:
         monkeypatch.delenv(name, raising=False)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    transport.reset()
+    reset()
     answers.clear()
 
 
@@ -253,7 +251,8 @@ Serve = Callable[..., Loopback]
 @contextlib.contextmanager
 def serving(monkeypatch: Any, clock: FakeClock | None = None) -> Iterator[Serve]:
     """Give what starts servers that all services are asked at, by a clock that does not wait."""
-    from aind_session.services import transport
+    from aind_session.services.clock import use_clock
+    from aind_session.services.keeping import reset
 
     servers: list[Loopback] = []
 
@@ -263,29 +262,22 @@ def serving(monkeypatch: Any, clock: FakeClock | None = None) -> Iterator[Serve]
         return servers[-1]
 
     try:
-        with transport.use_clock(clock or FakeClock()):
+        with use_clock(clock or FakeClock()):
             yield serve
     finally:
-        transport.reset()
+        reset()
         for server in servers:
             server.__exit__(None, None, None)
 
 
 def session_at(server: Loopback, **options: Any) -> requests.Session:
     """Make a session with a credential, whose home is the server."""
-    from aind_session.services.sessions import bare_session
-    from aind_session.services.transport import Transport
+    from aind_session.services.transport import Transport, bare_session
 
     options.setdefault("home", server.url)
     session = bare_session(Transport("Service", **options))
     session.auth = (CANARY, "")
     return session
-
-
-def asked_of(response: requests.Response) -> Asked:
-    """Give the course of the question that a response answers."""
-    asked: Asked = vars(response)["asked"]
-    return asked
 
 
 def everything_told_of(error: BaseException) -> str:

@@ -17,27 +17,21 @@ import requests
 
 from aind_session.errors import ServiceError
 from aind_session.services import retrying
+from aind_session.services.asked import RequestConnectionError, RequestTimeoutError, asked_of
 from aind_session.services.clock import use_clock
-from aind_session.services.keeping import Kept
+from aind_session.services.keeping import Kept, reset
 from aind_session.services.retrying import (
     LONGEST_RETRY_AFTER,
     LONGEST_WAIT,
     is_read,
     wait_before,
 )
-from aind_session.services.sessions import bare_session
-from aind_session.services.transport import (
-    RequestConnectionError,
-    RequestTimeoutError,
-    Transport,
-    reset,
-)
+from aind_session.services.transport import Transport, bare_session
 from loopback import (
     OK,
     Answer,
     FakeClock,
     Loopback,
-    asked_of,
     session_at,
 )
 

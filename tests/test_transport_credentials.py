@@ -11,19 +11,14 @@ import requests
 
 from aind_session.errors import ServiceError
 from aind_session.services.addresses import origin_of
-from aind_session.services.asked import Asked
-from aind_session.services.sessions import bare_session, guard_session
-from aind_session.services.transport import (
-    RequestConnectionError,
-    Transport,
-)
+from aind_session.services.asked import Asked, RequestConnectionError, asked_of
+from aind_session.services.transport import Transport, bare_session, guard_session
 from loopback import (
     BASIC,
     CANARY,
     OK,
     Answer,
     Loopback,
-    asked_of,
     everything_told_of,
     session_at,
 )

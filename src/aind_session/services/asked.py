@@ -89,3 +89,9 @@ class Asked:
         times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
         request = f", request {self.request_id}" if self.request_id else ""
         return f"{self.method} {self.place} ({times}, {self.seconds:.1f} s{request})"
+
+
+def asked_of(response: requests.Response) -> Asked:
+    """Give the course of the question that an answer of the transport belongs to."""
+    asked: Asked = vars(response)["asked"]
+    return asked

@@ -15,6 +15,7 @@ from urllib3.util import Retry
 from aind_session import settings
 from aind_session.errors import BadAnswerError, InvalidIdentifierError, ServiceError
 from aind_session.services.addresses import origin_of
+from aind_session.services.asked import asked_of
 from aind_session.services.cache import answers
 from aind_session.services.codeocean_errors import (
     SERVICE,
@@ -28,8 +29,7 @@ from aind_session.services.keeping import Kept
 from aind_session.services.retrying import is_read
 from aind_session.services.scrubbing import excerpt
 from aind_session.services.sdk import CodeOcean
-from aind_session.services.sessions import guard_session
-from aind_session.services.transport import Transport
+from aind_session.services.transport import Transport, guard_session
 
 log = logging.getLogger("aind_session.services")
 
@@ -72,7 +72,7 @@ class Client(CodeOcean):  # type: ignore[misc]
         """Raise what an answer means; called by `requests` for each answer."""
         if response.status_code >= 400:
             raise self._meaning(response)
-        if response.asked.origin == origin_of(self.domain):  # type: ignore[attr-defined]
+        if asked_of(response).origin == origin_of(self.domain):
             check_json(response)
 
     def _meaning(self, response: requests.Response) -> CodeOceanError:
@@ -142,7 +142,7 @@ def check_json(response: requests.Response) -> None:
         response.content.decode()
         _json.decode(response.content)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        asked = response.asked  # type: ignore[attr-defined]
+        asked = asked_of(response)
         shown = excerpt(response.content, asked.secrets) or "(nothing)"
         raise BadAnswerError(
             f"{SERVICE} answered {response.status_code} with no JSON to {asked.told()}: {shown}",

@@ -12,6 +12,7 @@ import requests
 
 from aind_session import settings
 from aind_session.errors import BadAnswerError
+from aind_session.services.asked import asked_of
 from aind_session.services.codeocean_client import ask, checked_id
 from aind_session.services.codeocean_errors import (
     SERVICE,
@@ -22,8 +23,7 @@ from aind_session.services.codeocean_errors import (
 )
 from aind_session.services.keeping import Kept
 from aind_session.services.scrubbing import excerpt
-from aind_session.services.sessions import bare_session
-from aind_session.services.transport import Transport
+from aind_session.services.transport import Transport, bare_session
 
 #: Name, whether it is a folder, size in bytes (None for folders).
 Item = tuple[str, bool, "int | None"]
@@ -171,5 +171,5 @@ def _check_file(response: requests.Response, path: str) -> None:
     if is_error or is_page:
         raise BadAnswerError(
             f"An error page came in place of {path}: {excerpt(response.content)}",
-            **response.asked.facts(response.status_code),  # type: ignore[attr-defined]
+            **asked_of(response).facts(response.status_code),
         )

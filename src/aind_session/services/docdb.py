@@ -23,12 +23,12 @@ from aind_session.errors import (
     ServiceTimeoutError,
 )
 from aind_session.services.addresses import is_loopback
+from aind_session.services.asked import asked_of
 from aind_session.services.docdb_errors import SERVICE, DocDBError, error_of
 from aind_session.services.docdb_filters import Filter, as_find, chunks_for_in, parts_of
 from aind_session.services.keeping import Kept
 from aind_session.services.scrubbing import excerpt
-from aind_session.services.sessions import bare_session
-from aind_session.services.transport import Transport
+from aind_session.services.transport import Transport, bare_session
 
 if TYPE_CHECKING:
     from aind_data_access_api.document_db import MetadataDbClient
@@ -154,7 +154,7 @@ def _split(response: requests.Response) -> list[bytes]:
         problem = None
     except ValueError as error:
         problem = error
-    asked = response.asked  # type: ignore[attr-defined]
+    asked = asked_of(response)
     raise BadAnswerError(
         f"{SERVICE} answered {response.status_code} with no list of records to "
         f"{asked.told()}: {excerpt(response.content) or '(nothing)'}",

@@ -7,6 +7,7 @@ from typing import Any
 from requests import HTTPError, Response
 
 from aind_session.errors import ServiceError
+from aind_session.services.asked import asked_of
 from aind_session.services.scrubbing import bare_response, excerpt, facts_of
 
 SERVICE = "DocDB"
@@ -43,7 +44,7 @@ def _rebuild(
 
 def error_of(response: Response) -> DocDBError:
     """Make an error of an answer, as it came from the transport."""
-    asked = response.asked  # type: ignore[attr-defined]
+    asked = asked_of(response)
     answer = facts_of(response, asked.secrets)
     said = f" It said: {excerpt(answer['body'], limit=1000)}" if answer["body"].strip() else ""
     error = DocDBError(

@@ -28,11 +28,11 @@ from requests.structures import CaseInsensitiveDict
 
 from aind_session import settings
 from aind_session.errors import BadAnswerError, CredentialsError
+from aind_session.services.asked import asked_of
 from aind_session.services.keeping import Kept, when_reset
 from aind_session.services.scrubbing import excerpt, scrub
-from aind_session.services.sessions import bare_session
 from aind_session.services.storage_errors import SERVICE, last_asked
-from aind_session.services.transport import Transport
+from aind_session.services.transport import Transport, bare_session
 
 #: Where AIND's buckets are: asked there first, no request is spent on being sent elsewhere.
 DEFAULT_REGION = "us-west-2"
@@ -146,7 +146,7 @@ class _Sender:
         bundle = os.environ.get("AWS_CA_BUNDLE") or None
         options = self.session.merge_environment_settings(request.url, {}, True, bundle, None)
         response = self.transport.send(prepared, **options)
-        last_asked.asked = response.asked  # type: ignore[attr-defined]
+        last_asked.asked = asked_of(response)
         _check(response)
         return botocore.awsrequest.AWSResponse(
             response.url, response.status_code, dict(response.headers), _Body(response.content)
@@ -160,7 +160,7 @@ def _check(response: requests.Response) -> None:
     start, end = response.content[:1000], response.content[-1000:]
     if b"<ListBucketResult" in start and b"</ListBucketResult>" in end:
         return
-    asked = response.asked  # type: ignore[attr-defined]
+    asked = asked_of(response)
     raise BadAnswerError(
         f"S3 answered 200 with no listing to {asked.told()}: {excerpt(start) or '(nothing)'}",
         **asked.facts(200),

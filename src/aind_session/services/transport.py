@@ -11,6 +11,7 @@ import logging
 import math
 import weakref
 from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin
 
@@ -18,14 +19,14 @@ import requests
 import urllib3
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
 
 from aind_session.errors import ServiceError
 from aind_session.forking import when_forked
 from aind_session.services.addresses import bare_url, is_loopback, origin_of, place_of
-from aind_session.services.asked import Asked, RequestConnectionError, RequestTimeoutError
-from aind_session.services.clock import CLOCK, time_left, use_clock
+from aind_session.services.asked import Asked, RequestConnectionError
+from aind_session.services.clock import CLOCK, time_left
 from aind_session.services.failures import failure, make_bare, may_pass
-from aind_session.services.keeping import reset
 from aind_session.services.retrying import PASSING, is_read
 from aind_session.services.scrubbing import (
     CREDENTIAL_HEADERS,
@@ -34,15 +35,6 @@ from aind_session.services.scrubbing import (
     scrub,
     secrets_of,
 )
-
-__all__ = [
-    "CLOCK",
-    "RequestConnectionError",
-    "RequestTimeoutError",
-    "Transport",
-    "reset",
-    "use_clock",
-]
 
 log = logging.getLogger("aind_session.services")
 
@@ -152,7 +144,7 @@ class Transport(HTTPAdapter):
                 )
             current = following
         asked.ended = CLOCK.monotonic()
-        response.asked = asked  # type: ignore[attr-defined]
+        vars(response)["asked"] = asked
         return response
 
     def _budget(self, timeout: Any) -> float:
@@ -291,7 +283,33 @@ def _limit(raw: Any, seconds: float) -> None:
         sock.settimeout(seconds)
 
 
+class _NoCookies(DefaultCookiePolicy):
+    """Keep none: each question stands for itself, whichever thread puts it."""
+
+    def set_ok(self, cookie: Any, request: Any) -> bool:
+        return False
+
+
+def guard_session(session: requests.Session, transport: Transport, *prefixes: str) -> None:
+    """Send everything that a session asks, wherever it goes, through a transport."""
+    for prefix in ("https://", "http://", *prefixes):
+        replaced = session.adapters.get(prefix)
+        session.mount(prefix, transport)
+        if replaced is not None and replaced is not transport:
+            replaced.close()
+    session.cookies = RequestsCookieJar(_NoCookies())
+    _sessions.add(session)
+
+
+def bare_session(transport: Transport) -> requests.Session:
+    """Make a session without credentials."""
+    session = requests.Session()
+    guard_session(session, transport)
+    return session
+
+
 _transports: weakref.WeakSet[Transport] = weakref.WeakSet()
+_sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
@@ -299,6 +317,9 @@ def _after_fork() -> None:
     # thread of the parent held is never released in the child.
     for transport in list(_transports):
         transport.renew()
+    # A cookie jar has a lock too.
+    for session in list(_sessions):
+        session.cookies = RequestsCookieJar(_NoCookies())
 
 
 when_forked(_after_fork)

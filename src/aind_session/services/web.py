@@ -7,10 +7,10 @@ import requests
 from aind_session import settings
 from aind_session.errors import AccessDeniedError, BadAnswerError, MissingFileError, ServiceError
 from aind_session.services.addresses import place_of
+from aind_session.services.asked import asked_of
 from aind_session.services.keeping import Kept
 from aind_session.services.scrubbing import excerpt
-from aind_session.services.sessions import bare_session
-from aind_session.services.transport import Transport
+from aind_session.services.transport import Transport, bare_session
 
 SERVICE = "the web"
 
@@ -43,7 +43,7 @@ def read(url: str) -> bytes:
     )
     response = session.get(url)
     place, status = place_of(url), response.status_code
-    facts = response.asked.facts(status)  # type: ignore[attr-defined]
+    facts = asked_of(response).facts(status)
     if status in (404, 410):
         raise MissingFileError(f"There is no {place} (its server answered {status}).")
     if status in (401, 403):
