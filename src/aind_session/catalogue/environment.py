@@ -92,10 +92,9 @@ def forget_all() -> None:
         lookup = sys.modules.get(f"aind_session.lookup.{name}")
         if lookup is not None and hasattr(lookup, "clear"):
             lookup.clear()
-    transport = sys.modules.get("aind_session.services.transport")
-    reset = getattr(transport, "reset", None)
-    if reset is not None:
-        reset()
+    keeping = sys.modules.get("aind_session.services.keeping")
+    if keeping is not None and hasattr(keeping, "reset"):
+        keeping.reset()
     s3fs = sys.modules.get("s3fs")
     if s3fs is not None and hasattr(s3fs, "S3FileSystem"):
         s3fs.S3FileSystem.clear_instance_cache()
