@@ -22,6 +22,7 @@ import urllib3
 
 from aind_session.catalogue import Catalogue, Sandbox, sandbox
 from aind_session.errors import MissingExtraError
+from aind_session.services.keeping import Kept
 
 NAME = "ecephys_000001_2024-01-01_12-00-00"
 
@@ -53,6 +54,15 @@ def threads() -> set[str]:
 
 
 # Environment
+
+
+def test_no_client_outlives_its_sandbox() -> None:
+    clients = Kept[object]()
+    clients.get("from before", object)
+    with sandbox(invented()):
+        assert "from before" not in clients
+        clients.get("its own", object)
+    assert "its own" not in clients
 
 
 def test_the_environment_is_set_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
