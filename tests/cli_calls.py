@@ -14,7 +14,7 @@ from aind_session.cli import main
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 RAW_ID = "16d46411-540a-4122-b47f-8cb2a15d593a"
-COMMAND = [sys.executable, "-m", "aind_session.cli"]
+COMMAND = [sys.executable, "-m", "aind_session"]
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from aind_session.cli import output
+from aind_session.cli.exits import FOUND, NOT_FOUND
 from aind_session.cli.output import AsCsv, AsJson
 
 
@@ -21,7 +22,6 @@ def doctor(as_json: AsJson = False, as_csv: AsCsv = False) -> int:
     """
     output.checked(as_json, as_csv)
     from aind_session.cli import checks
-    from aind_session.cli.exits import FOUND, NOT_FOUND
 
     with output.waiting("checking"):
         results = checks.run_all()

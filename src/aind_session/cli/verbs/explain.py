@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from aind_session.cli import output
+from aind_session.cli.exits import FOUND
 from aind_session.cli.output import AsJson
 
 
@@ -27,7 +28,6 @@ def explain(
     Every question that was put to a service is told, in order, with the answer and the time that
     it took. Send this along when you ask for help: there is no secret in it.
     """
-    from aind_session.cli.exits import FOUND
     from aind_session.identifiers import parse_session_id
     from aind_session.lookup import explanation
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from aind_session.cli import output
+from aind_session.cli.exits import FOUND, NOT_FOUND
 from aind_session.cli.output import AsCsv, AsJson
 
 DEFAULT_COLUMNS = "id,platform,project,modalities"
@@ -63,7 +64,6 @@ def list_sessions(
     """
     output.checked(as_json, as_csv)
     from aind_session import search
-    from aind_session.cli.exits import FOUND, NOT_FOUND
     from aind_session.errors import InvalidFilterError
     from aind_session.table import as_rows, table
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from aind_session.cli import output
+from aind_session.cli.exits import FOUND
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +29,6 @@ def open_page(
 ) -> int:
     """Open the page of a session's raw data asset in a browser."""
     from aind_session import settings
-    from aind_session.cli.exits import FOUND
     from aind_session.identifiers import is_uuid, parse_session_id
     from aind_session.lookup import facts
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aind_session.cli import output
+from aind_session.cli.exits import FOUND, NOT_FOUND, UNKNOWN, USAGE
 from aind_session.cli.output import AsCsv, AsJson
 
 if TYPE_CHECKING:
@@ -114,7 +115,6 @@ def run(
     could not be found out whether it has a result.
     """
     output.checked(as_json, as_csv)
-    from aind_session.cli.exits import FOUND, NOT_FOUND, UNKNOWN
     from aind_session.runs import RunPlan, RunStateError
     from aind_session.runs import run as conduct
 
@@ -305,7 +305,6 @@ def _mounts(given: Sequence[str] | None) -> Callable[[Session], list[Any]] | Non
 
 
 def _tell(report: RunReport, as_json: bool, as_csv: bool) -> int:
-    from aind_session.cli.exits import FOUND, NOT_FOUND
 
     _write(report.to_rows(), report.summary(), as_json, as_csv)
     if not report.is_complete:
@@ -340,7 +339,6 @@ def _note_resume(state: str) -> None:
 
 
 def _refuse(error: Exception, state: str) -> int:
-    from aind_session.cli.exits import USAGE
 
     advice = ("status", state) if os.path.exists(state) else ("run", "--help")
     output.complain(str(error), *advice)
