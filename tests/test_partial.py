@@ -212,6 +212,14 @@ class TestWithoutS3:
                 with pytest.raises(ServiceError):
                     getattr(nobody, name)
 
+    def test_what_is_not_known_is_not_claimed_beside_an_absence(self, sandbox: Sandbox) -> None:
+        name = "ecephys_999003_2024-01-01_10-00-00"
+        sandbox.catalogue.add_object("aind-open-data", f"{name}/ecephys/a.txt", "a")
+        with sandbox.down("s3"), pytest.raises(MissingAttributeError) as caught:
+            _ = Session(name).raw_data_asset
+        assert "whether it has a folder is not known: S3 did not answer" in str(caught.value)
+        assert "no folder" not in str(caught.value).partition("Asked:")[0]
+
     def test_public_buckets_need_no_credentials(self, sandbox: Sandbox) -> None:
         with sandbox.without_aws():
             assert "ecephys" in Session(SESSION).modalities

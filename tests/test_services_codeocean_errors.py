@@ -7,6 +7,7 @@ import json
 import logging
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.services import codeocean as service
+from aind_session.services.cache import answers
 from aind_session.services.codeocean import (
     ClosedAssetError,
     CodeOceanError,
@@ -235,6 +237,53 @@ def test_what_is_no_json_is_a_typed_error(
     assert body.decode("utf-8", "replace")[:200] in str(caught.value)
     # The first of it only.
     assert "." * 200 not in str(caught.value)
+
+
+PAGE = Answer(404, b"<!DOCTYPE html><html>Not Found</html>")
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("ask", [*WAYS, lambda: service.list_computations(ID)])
+def test_what_a_gateway_says_is_not_said_of_an_asset(
+    serve: Serve, ask: Callable[[], Any], status: int
+) -> None:
+    serve([replace(PAGE, status=status)])
+    with pytest.raises(CodeOceanError) as caught:
+        ask()
+    assert type(caught.value) is CodeOceanError
+
+
+@pytest.mark.parametrize("answer", [Answer(404, {"message": "no route"}), PAGE])
+def test_a_search_that_is_not_there_has_not_found_nothing(serve: Serve, answer: Answer) -> None:
+    serve([answer])
+    with pytest.raises(CodeOceanError) as caught:
+        service.search_assets(query="x")
+    assert not isinstance(caught.value, ValueError)
+
+
+def test_a_refusal_that_passes_is_not_kept_for_long(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good: list[str] = []
+    serve(lambda seen: refusing(401, token_is_good=bool(good))(seen))  # type: ignore[operator]
+    assert not service.probe_token()
+    good.append("now")
+    now = answers.clock()
+    monkeypatch.setattr(answers, "clock", lambda: now + 11)
+    with pytest.raises(ClosedAssetError):
+        service.get_asset(ID)
+
+
+@pytest.mark.parametrize("results", [[1, None, "x"], [{}], [{"name": "no id"}], [[]]])
+def test_a_page_without_any_asset_is_no_empty_answer(serve: Serve, results: list[Any]) -> None:
+    server = serve([Answer(200, {"results": results, "has_more": False})])
+    with pytest.raises(BadAnswerError, match="holds no data asset"):
+        service.search_assets(query="x")
+    first = {"results": [{"id": "a", "name": "a"}], "has_more": True, "next_token": "t"}
+    server._function = None
+    server._answers[:] = [Answer(200, first), *server._answers]
+    server.requests.clear()
+    assert [asset.id for asset in service.search_assets(query="x")] == ["a"]
 
 
 @pytest.mark.parametrize("body", [[], "text", None, 3, {"no": "id"}])

@@ -143,6 +143,18 @@ def test_a_bad_record_sinks_no_answer(serve: Serve, caplog: pytest.LogCaptureFix
     assert caplog.text.count("Left out") == 3
 
 
+@pytest.mark.parametrize("body", [[None], [1, 2, 3], [{}], [[]], ["text"]])
+def test_an_answer_without_any_record_is_no_empty_answer(serve: Serve, body: list[Any]) -> None:
+    serve([Answer(200, body)])
+    for ask in (
+        lambda: docdb.find("v1", {}, {"name": 1}),
+        lambda: docdb.find_one("v1", {}),
+        lambda: docdb.aggregate("v1", [{"$group": {"_id": "$name"}}]),
+    ):
+        with pytest.raises(BadAnswerError, match="holds no record"):
+            ask()
+
+
 def test_a_fault_on_page_3_is_told(serve: Serve) -> None:
     pages = [[{"_id": "a"}], [{"_id": "b"}]]
     serve([*(Answer(200, page) for page in pages), Answer(400, b"no")])

@@ -128,6 +128,16 @@ def test_what_is_not_there_is_an_empty_listing(serve: Serve, answer: Answer) -> 
     assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize("body", [b"<html>Not Found</html>", b"", b'{"message": "no route"}'])
+def test_what_a_gateway_does_not_know_may_be_there(serve: Serve, body: bytes) -> None:
+    serve([Answer(404, body)])
+    for ask in (storage.list_folder, storage.list_keys, storage.read):
+        with pytest.raises(StorageError) as caught:
+            ask("bucket", "a")
+        assert not isinstance(caught.value, FileNotFoundError)
+        assert caught.value.status == 404
+
+
 def test_keys_are_listed_to_a_limit(serve: Serve) -> None:
     server = serve([listing((), ("a/1", "a/2"), token="t1"), listing((), ("a/3", "a/4"))])
     assert storage.list_keys("bucket", "a/", limit=3) == ("a/1", "a/2", "a/3")

@@ -56,6 +56,11 @@ def no_raw_asset(session: SessionID) -> str:
             f"{session.id} has no raw data asset in Code Ocean, only {len(derived)} derived, the "
             f"newest {derived[-1]}; no folder of its raw files is known.{_looked()}"
         )
+    if known.gaps:
+        return (
+            f"{session.id} has no raw data asset in Code Ocean; whether it has a folder is not "
+            f"known: {' and '.join(known.gaps.errors)} did not answer.{_looked()}"
+        )
     near = _nearby(session)
     return f"{session.id} has no raw data asset in Code Ocean, and no folder.{near}{_looked()}"
 

@@ -15,6 +15,7 @@ from aind_session.lookup import trail
 from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.services import codeocean
 from aind_session.services.models import Computation, decode_computation
+from aind_session.services.scrubbing import excerpt
 
 #: States in which a computation has ended.
 ENDED = frozenset({"completed", "failed"})
@@ -121,7 +122,12 @@ def of_owner(
 
     def call() -> tuple[ComputationSummary, ...]:
         listed = codeocean.list_computations(capsule_or_pipeline_id)
-        found = (one for raw in listed if (one := _summarise_or_tell(raw)) is not None)
+        found = [one for raw in listed if (one := _summarise_or_tell(raw)) is not None]
+        if listed and not found:
+            raise BadAnswerError(
+                f"Code Ocean's list of computations holds none: {excerpt(listed[0])}",
+                service=CODE_OCEAN,
+            )
         return tuple(sorted(found, key=lambda c: (c.created, c.id)))
 
     return trail.ask(

@@ -120,16 +120,19 @@ def linked_asset(asset_id: str) -> AssetSummary | None:
             return ("gone (404)",)
         except codeocean.ClosedAssetError as error:
             return (f"closed ({error.status})",)
-        except NoRecordError:
-            return ("odd (without an ID)",)
 
-    answer = trail.ask(
-        CODE_OCEAN,
-        f"data asset {asset_id} (linked by DocDB)",
-        ("asset", asset_id),
-        call,
-        lambda found: found[0] if isinstance(found[0], str) else found[0].name,
-    )[0]
+    answer: AssetSummary | str
+    try:
+        answer = trail.ask(
+            CODE_OCEAN,
+            f"data asset {asset_id} (linked by DocDB)",
+            ("asset", asset_id),
+            call,
+            lambda found: found[0] if isinstance(found[0], str) else found[0].name,
+        )[0]
+    except NoRecordError:
+        # Not kept as an answer, which it is none.
+        answer = "odd (without an ID)"
     if isinstance(answer, str):
         trail.tell("Linked data asset %s is left out: it is %s", asset_id, answer)
         return None

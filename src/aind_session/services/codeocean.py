@@ -157,7 +157,8 @@ def _kept_once(summary: AssetSummary) -> AssetSummary:
 
 def _page(search: dict[str, Any], number: int) -> tuple[list[AssetSummary], bool, str | None]:
     try:
-        return split_results(ask("POST", "data_assets/search", json=search).content)
+        content = ask("POST", "data_assets/search", json=search).content
+        return split_results(content, further=number > 1)
     except ServiceError as error:
         if number == 1 or isinstance(error, RefusedTokenError):
             raise

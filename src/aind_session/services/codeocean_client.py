@@ -24,6 +24,7 @@ from aind_session.services.codeocean_errors import (
     CodeOceanNotFoundError,
     RefusedTokenError,
     error_of,
+    is_web_page,
 )
 from aind_session.services.keeping import Kept
 from aind_session.services.retrying import is_read
@@ -36,6 +37,8 @@ log = logging.getLogger("aind_session.services")
 _json = msgspec.json.Decoder(msgspec.Raw)
 #: What tells whether a token is good.
 PROBE = "data_assets/search"
+#: How long a token that was refused is not tried again.
+REFUSED_SECONDS = 10.0
 
 
 class Client(CodeOcean):  # type: ignore[misc]
@@ -80,7 +83,15 @@ class Client(CodeOcean):  # type: ignore[misc]
         if origin_of(str(response.url)) != origin_of(self.domain):
             # An answer from elsewhere says nothing about the token.
             return error_of(CodeOceanError, response)
-        if status == 404:
+        if status in (403, 404) and is_web_page(response):
+            return error_of(
+                CodeOceanError,
+                response,
+                "A gateway said so, not Code Ocean: it tells nothing of what was asked for.",
+            )
+        # A search has a place of its own: it finds nothing, but is always there.
+        is_search = str(response.url).endswith(PROBE)
+        if status == 404 and not is_search:
             return error_of(CodeOceanNotFoundError, response)
         if status == 403:
             return error_of(ClosedAssetError, response, "The token is not allowed to see it.")
@@ -88,7 +99,7 @@ class Client(CodeOcean):  # type: ignore[misc]
             return error_of(CodeOceanError, response)
         try:
             # A search is closed to no good token: it is its own probe.
-            accepted = not str(response.url).endswith(PROBE) and self.accepts_token()
+            accepted = not is_search and self.accepts_token()
         except ServiceError as problem:
             return error_of(
                 CodeOceanError, response, f"Whether the token is good is not known ({problem})."
@@ -113,18 +124,22 @@ class Client(CodeOcean):  # type: ignore[misc]
             There was no answer.
         """
         who = hashlib.sha256(f"{self.domain}\0{self.token}".encode()).hexdigest()[:16]
-        return answers.get(("token", who), self._probe)
-
-    def _probe(self) -> bool:
-        # The least that the scope allows.
+        key = ("token", who)
         try:
-            self.probe()
+            return answers.get(key, self._is_good)
         except (RefusedTokenError, ClosedAssetError):
+            # A service that refuses for a moment does not make a good token bad for long.
+            seconds = min(REFUSED_SECONDS, settings.current().cache_seconds.value)
+            answers.put(key, False, seconds)
             return False
+
+    def _is_good(self) -> bool:
+        self.probe()
         return True
 
     def probe(self) -> None:
         """Put the question that any good token may ask; raises what comes of it."""
+        # The least that the scope allows.
         self.session.post(PROBE, json={"limit": 1, "archived": False})
 
 

@@ -20,6 +20,7 @@ from aind_session.services.codeocean_errors import (
     CodeOceanError,
     CodeOceanNotFoundError,
     error_of,
+    is_web_page,
 )
 from aind_session.services.keeping import Kept
 from aind_session.services.scrubbing import excerpt
@@ -155,17 +156,14 @@ def _link(route: str, path: str) -> _Link:
 
 def _check_file(response: requests.Response, path: str) -> None:
     """Refuse an error page that came in place of a file."""
-    if response.status_code == 404:
+    is_html = is_web_page(response)
+    if response.status_code == 404 and not is_html:
         raise error_of(CodeOceanNotFoundError, response, f"There is no file {path}.")
-    if response.status_code in (401, 403):
+    if response.status_code in (401, 403) and not is_html:
         raise error_of(ClosedAssetError, response, f"The link to {path} is refused.")
     if response.status_code >= 300:
         raise error_of(CodeOceanError, response)
     start = response.content[:500].lstrip().lower()
-    # Not every gateway says what it sends.
-    is_html = response.headers.get("Content-Type", "").startswith("text/html") or start.startswith(
-        (b"<!doctype html", b"<html")
-    )
     is_error = start.startswith((b"<?xml", b"<error>")) and b"<error>" in start
     is_page = is_html and not path.lower().endswith((".html", ".htm"))
     if is_error or is_page:

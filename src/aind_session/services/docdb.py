@@ -162,15 +162,25 @@ def _split(response: requests.Response) -> list[bytes]:
     ) from problem
 
 
-def _decoded(raws: list[bytes]) -> list[Record]:
-    """Decode records; one that is none is left out and told."""
+def _decoded(raws: list[bytes], *, further: bool = False) -> list[Record]:
+    """Decode records; one that is none is left out and told.
+
+    Raises
+    ------
+    BadAnswerError
+        None of them is one, and no page came before.
+    """
     records = []
     for raw in raws:
         record = msgspec.json.decode(raw)
-        if isinstance(record, dict):
+        if isinstance(record, dict) and record:
             records.append(record)
         else:
             log.warning("Left out of DocDB's answer, no record: %s", excerpt(raw))
+    if raws and not records and not further:
+        raise BadAnswerError(
+            f"{SERVICE}'s answer holds no record: {excerpt(raws[0])}", service=SERVICE
+        )
     return records
 
 
@@ -194,10 +204,8 @@ def find_one(version: str, filter: Filter, sort: Mapping[str, int] | None = None
     raws = _split(_get(version, filter, None, sort or {CREATED[version]: -1}, limit=1, skip=0))
     if not raws:
         return None
-    raw = raws[0]
-    if not raw.lstrip().startswith(b"{"):
-        raise BadAnswerError(f"{SERVICE}'s record is none: {excerpt(raw)}", service=SERVICE)
-    return raw
+    _decoded(raws)
+    return raws[0]
 
 
 def find(
@@ -256,7 +264,7 @@ def _pages(
                 f"{SERVICE} gave the same {len(raws)} records again for page {number + 1}",
                 service=SERVICE,
             )
-        yield from _decoded(raws)
+        yield from _decoded(raws, further=number > 0)
         # The gateway gives fewer records than asked where they would be too much for it.
         small = projection is not None and len(response.content) < _SURELY_WHOLE
         if small and len(raws) < PAGE_SIZE:

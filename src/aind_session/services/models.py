@@ -229,13 +229,17 @@ def _leniently(model: type[Any], raw: bytes) -> Any:
     return built
 
 
-def split_results(payload: bytes) -> tuple[list[AssetSummary], bool, str | None]:
+def split_results(
+    payload: bytes, *, further: bool = False
+) -> tuple[list[AssetSummary], bool, str | None]:
     """Take one page of a search apart.
 
     Parameters
     ----------
     payload
         The body of the answer.
+    further
+        Whether pages came before: one that holds nothing that can be read does not sink them.
 
     Returns
     -------
@@ -249,7 +253,7 @@ def split_results(payload: bytes) -> tuple[list[AssetSummary], bool, str | None]
     Raises
     ------
     BadAnswerError
-        It is no page of results.
+        It is no page of results, or none of its results is a data asset.
     """
     try:
         page = _page.decode(payload)
@@ -260,6 +264,11 @@ def split_results(payload: bytes) -> tuple[list[AssetSummary], bool, str | None]
         ) from error
     with _no_collecting():
         found = [summary for raw in page.results if (summary := _summarise_or_tell(bytes(raw)))]
+    if page.results and not found and not further:
+        raise BadAnswerError(
+            f"Code Ocean's answer to a search holds no data asset: {excerpt(payload)}",
+            service="Code Ocean",
+        )
     token = None if page.next_token in (None, "") else str(page.next_token)
     more = token is not None if page.has_more is None else page.has_more
     return found, more, token

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 # Told as 400, though they mean that the credentials are not accepted.
 _REFUSALS = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired"})
+# What S3 itself says; a 404 alone may be a gateway's that knows nothing of buckets.
+_ABSENCES = frozenset({"NoSuchKey", "NoSuchBucket"})
 
 
 #: How the last question of this thread went: botocore's own errors do not tell.
@@ -68,7 +70,7 @@ def _of_answer(error: botocore.exceptions.ClientError, place: str) -> StorageErr
     cls, meaning = StorageError, "failed"
     if status in (401, 403) or code in _REFUSALS:
         cls, meaning = StorageAccessError, "no access"
-    elif status == 404:
+    elif code in _ABSENCES:
         cls, meaning = StorageNotFoundError, "not there"
     asked: Asked | None = getattr(last_asked, "asked", None)
     facts = asked.facts(status) if asked else {"service": SERVICE, "status": status}
