@@ -431,7 +431,7 @@ def test_in_s3_without_a_token_as_docdb_tells(sandbox: Sandbox, tmp_path: Path) 
 def test_an_asset_that_is_nowhere(sandbox: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not found"):
         aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
-    with pytest.raises(FileNotFoundError, match="not attached"):
+    with pytest.raises(FileNotFoundError, match="Data asset no such asset is not attached"):
         aind_session.get_asset_dir("no such asset", root=tmp_path)
     sandbox.reset()
     with sandbox.down("docdb"), pytest.raises(ServiceError):

@@ -86,6 +86,18 @@ def test_sessions_from_a_pipe(world: World, here: Here, monkeypatch: pytest.Monk
     assert [row["session"] for row in json.loads(planned.stdout)] == [first(world)]
 
 
+@pytest.mark.parametrize("form", [["--columns", "id,platform", "--csv"], ["--columns", "id"], []])
+def test_sessions_as_list_writes_them_to_a_pipe(
+    world: World, here: Here, monkeypatch: pytest.MonkeyPatch, form: list[str]
+) -> None:
+    listed = here("list", "800000", *form).stdout
+    assert listed.startswith("id")
+    monkeypatch.setattr("sys.stdin", io.StringIO(listed))
+    planned = here("run", CAPSULE, "-", "--dry-run", "--json")
+    names = [session.id for session in aind_session.get_sessions(800000)]
+    assert [row["session"] for row in json.loads(planned.stdout)] == names
+
+
 def test_a_session_that_failed_is_told_by_the_exit_code(world: World, here: Here) -> None:
     world.fates = {first(world): ("failed", "good")}
     done = here("run", CAPSULE, "800000", "800001", "--label", LABEL, "--share")

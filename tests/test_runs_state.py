@@ -62,7 +62,7 @@ def test_a_state_is_not_written_over(state: Path) -> None:
 def test_a_run_at_another_code_ocean_is_not_gone_on_with(state: Path) -> None:
     with (
         aind_session.sandbox(cohort(1, 2)[0]) as box,
-        pytest.raises(RunStateError, match="is a run at http://127"),
+        pytest.raises(RunStateError, match="is a run in another sandbox"),
     ):
         aind_session.resume_run(state)
     assert box.count() == 0

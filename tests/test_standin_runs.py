@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import codeocean
@@ -32,6 +33,8 @@ from codeocean.error import Error
 from aind_session.catalogue import Catalogue, Sandbox, sandbox
 from aind_session.catalogue.launching import SORTING_CAPSULE, SORTING_PIPELINE
 from aind_session.settings import RESULTS_BUCKET
+from conducted import CAPSULE as CAPSULE_OF_RUNS
+from conducted import cohort
 
 CAPSULE = "11111111-1111-1111-1111-111111111111"
 
@@ -308,3 +311,13 @@ def test_custom_metadata_fields(box: Sandbox, client: codeocean.CodeOcean) -> No
     box.catalogue.add_asset({"name": "x", "custom_metadata": {"subject id": "1"}})
     fields = client.custom_metadata.get_custom_metadata().fields
     assert [field.name for field in fields] == ["subject id"]
+
+
+def test_what_is_launched_leaves_a_good_result_unless_told_otherwise(tmp_path: Path) -> None:
+    catalogue, sessions = cohort(1, 2)
+    with sandbox(catalogue):
+        report = sessions.run(
+            CAPSULE_OF_RUNS, label="metrics", state=tmp_path / "a.json", poll_seconds=0
+        )
+        assert report.counts == {"done": 2}
+        assert [s.get_derived_data_assets("metrics")[-1].is_error for s in sessions] == [False] * 2

@@ -234,8 +234,8 @@ def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) 
         return UPath(str(copy.path))
     if place is None:
         raise MissingFileError(
-            f"Data asset {text} ({name or 'without a name'}) is not attached, and neither Code "
-            "Ocean nor DocDB tells where its files are."
+            f"Data asset {' '.join(dict.fromkeys(filter(None, (text, name))))} is not attached, "
+            "and neither Code Ocean nor DocDB tells where its files are."
         )
     return storage.path(place.bucket, place.prefix)
 

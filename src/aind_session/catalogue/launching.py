@@ -38,7 +38,7 @@ class Launches:
     outcome : str
         End status of computations that are done: succeeded, failed or stopped.
     files : dict
-        Result files of computations that are done.
+        Result files of computations that are done: a log and a file, as a good run leaves.
     polls : int or None
         How often a computation or a new asset is asked for before its next state; None: only
         `advance` moves it.
@@ -52,7 +52,7 @@ class Launches:
         self.catalogue, self.index = catalogue, index
         self.launched: list[Json] = []
         self.outcome = "succeeded"
-        self.files: dict[str, str] = {"output": "done\n"}
+        self.files: dict[str, str] = {"output": "done\n", "result.txt": "done\n"}
         self.polls: int | None = 1
         self.listings_until_visible = 0
         self.on_run: Callable[[Json], None] | None = None

@@ -17,6 +17,7 @@ from aind_session.runs.conducting import Conductor
 from aind_session.runs.state import ENDED, Item, Options, RunState, RunStateError
 from aind_session.runs.values import RunPlan, RunReport
 from aind_session.services import codeocean
+from aind_session.services.addresses import is_loopback
 from aind_session.services.clock import CLOCK
 
 if TYPE_CHECKING:
@@ -165,7 +166,10 @@ def resume_run(
         found = states.load(path)
         domain = settings.current().domain.value
         if found.domain != domain:
-            raise RunStateError(f"{str(path)!r} is a run at {found.domain}, not at {domain}.")
+            place, why = f"at {found.domain}", ""
+            if is_loopback(found.domain):
+                place, why = "in another sandbox", ": a sandbox ends with its program"
+            raise RunStateError(f"{str(path)!r} is a run {place}, not at {domain}{why}.")
         options = found.options
         if at_once is not None:
             options.at_once = _at_least(1, "at_once", at_once)

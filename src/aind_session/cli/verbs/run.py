@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +57,7 @@ def run(
         typer.Argument(
             metavar="[SESSION|SUBJECT]...",
             help="IDs of sessions, or of subjects for all of theirs; - reads them from standard "
-            "input. May be left out where a filter is given.",
+            "input, as `list` writes them. May be left out where a filter is given.",
         ),
     ] = None,
     parameter: Annotated[
@@ -217,7 +218,7 @@ def _sessions(what: Sequence[str], filters: dict[str, Any]) -> Sessions:
     from aind_session.session import Session
     from aind_session.sessions import Sessions
 
-    named = [w for word in what for w in (sys.stdin.read().split() if word == "-" else [word])]
+    named = [w for word in what for w in (_piped() if word == "-" else [word])]
     found = [Session(word) for word in named if find_session_id(word) is not None]
     subjects = [word for word in named if find_session_id(word) is None]
     filtered = any(filters.values())
@@ -228,6 +229,14 @@ def _sessions(what: Sequence[str], filters: dict[str, Any]) -> Sessions:
     if subjects or filtered:
         found += search.get_sessions(subjects or None, **filters)
     return Sessions(dict.fromkeys(found))
+
+
+def _piped() -> list[str]:
+    """Read words from standard input; of a table that `list` wrote, its first column."""
+    text = sys.stdin.read()
+    if not re.match(r"id\b", text):
+        return text.split()
+    return re.findall(r"^[^\s,]+", text, re.MULTILINE)[1:]
 
 
 def _filled(
