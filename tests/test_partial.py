@@ -212,6 +212,18 @@ class TestWithoutS3:
                 with pytest.raises(ServiceError):
                     getattr(nobody, name)
 
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_where_no_bucket_is_open_nothing_is_told_to_be_absent(
+        self, sandbox: Sandbox, status: int
+    ) -> None:
+        nobody = Session("ecephys_123456_2024-01-01_10-00-00")
+        with sandbox.down("s3", status=status):
+            for name in ("raw_data_dir", "is_uploaded"):
+                with pytest.raises(PermissionError, match="no access"):
+                    getattr(nobody, name)
+            with pytest.raises(PermissionError, match="no access"):
+                aind_session.get_source_dir_by_name(nobody.id)
+
     def test_what_is_not_known_is_not_claimed_beside_an_absence(self, sandbox: Sandbox) -> None:
         name = "ecephys_999003_2024-01-01_10-00-00"
         sandbox.catalogue.add_object("aind-open-data", f"{name}/ecephys/a.txt", "a")

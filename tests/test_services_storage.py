@@ -334,6 +334,30 @@ def test_a_listing_that_is_none_is_a_typed_error(serve: Serve, body: bytes) -> N
         storage.list_folder("bucket", "a")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(302, b"", {"Location": "/elsewhere"}),
+        Answer(307, b"<html>moved</html>"),
+        Answer(301, b"", {"Location": "https://login.example.org/"}),
+        Answer(204),
+        Answer(200, b"<!DOCTYPE html><html>Sign in</html>"),
+        Answer(200, b"Sign in", {"Content-Type": "text/html"}),
+        Answer(200, b"<?xml version='1.0'?><Error><Code>SlowDown</Code></Error>"),
+    ],
+)
+def test_what_is_no_answer_of_s3_is_a_typed_error(serve: Serve, answer: Answer) -> None:
+    serve([answer])
+    for ask in (storage.list_folder, storage.list_keys, storage.read):
+        with pytest.raises(BadAnswerError):
+            ask("bucket", "a")
+
+
+def test_a_file_may_be_a_page(serve: Serve) -> None:
+    serve([Answer(200, b"<html>curves</html>", {"Content-Type": "text/html", "ETag": "'e'"})])
+    assert storage.read("bucket", "a/report") == b"<html>curves</html>"
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 502])
 def test_an_error_that_is_no_xml_keeps_its_meaning(serve: Serve, status: int) -> None:
     serve([Answer(status, b"<html><body>Bad gateway")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from aind_session import settings
-from aind_session.errors import AccessDeniedError, ServiceError
+from aind_session.errors import AccessDeniedError, AindSessionError, ServiceError
 from aind_session.identifiers import SessionID
 from aind_session.lookup import assets, belonging, offline, questions, trail
 from aind_session.lookup.partial import Gaps
@@ -68,16 +68,19 @@ def search(name: str, gaps: Gaps) -> Folder | None:
     """Look for a folder by its name in the known buckets, all at once."""
     names = questions.buckets()
     outcomes = pool.outcomes(*(lambda b=b: questions.listing(b, name) for b in names))
-    closed = []
+    closed: dict[str, AindSessionError] = {}
     for bucket, outcome in zip(names, outcomes, strict=True):
-        if isinstance(outcome.error, AccessDeniedError | PermissionError):
-            closed.append(bucket)
+        if isinstance(outcome.error, AccessDeniedError):
+            closed[bucket] = outcome.error
         elif outcome.error is not None:
             gaps.fill(S3, outcome, None)
         elif outcome.unwrap().exists:
             trail.tell("No service tells a folder: s3://%s/%s was found by name", bucket, name)
             return Folder(bucket, name, "S3")
     if closed:
+        if len(closed) == len(names):
+            # No bucket was searched: nothing is known.
+            gaps.errors.setdefault(S3, closed[names[0]])
         trail.tell("Not readable, so not searched: %s", ", ".join(closed))
     return None
 

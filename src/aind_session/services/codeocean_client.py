@@ -24,9 +24,9 @@ from aind_session.services.codeocean_errors import (
     CodeOceanNotFoundError,
     RefusedTokenError,
     error_of,
-    is_web_page,
 )
 from aind_session.services.keeping import Kept
+from aind_session.services.pages import is_web_page
 from aind_session.services.retrying import is_read
 from aind_session.services.scrubbing import excerpt
 from aind_session.services.sdk import CodeOcean

@@ -134,13 +134,6 @@ def error_of(cls: type[CodeOceanError], response: Response, advice: str = "") ->
     return error
 
 
-def is_web_page(response: Response) -> bool:
-    """Tell whether an answer is a page for people: not every gateway says what it sends."""
-    start = response.content[:500].lstrip().lower()
-    kind = response.headers.get("Content-Type", "")
-    return kind.startswith("text/html") or start.startswith((b"<!doctype html", b"<html"))
-
-
 def _said(body: bytes) -> str:
     """Give the service's own message, or the start of what came in its place."""
     with contextlib.suppress(ValueError, KeyError, TypeError):

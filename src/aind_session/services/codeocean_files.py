@@ -20,9 +20,9 @@ from aind_session.services.codeocean_errors import (
     CodeOceanError,
     CodeOceanNotFoundError,
     error_of,
-    is_web_page,
 )
 from aind_session.services.keeping import Kept
+from aind_session.services.pages import is_no_file, is_web_page
 from aind_session.services.scrubbing import excerpt
 from aind_session.services.transport import Transport, bare_session
 
@@ -163,10 +163,7 @@ def _check_file(response: requests.Response, path: str) -> None:
         raise error_of(ClosedAssetError, response, f"The link to {path} is refused.")
     if response.status_code >= 300:
         raise error_of(CodeOceanError, response)
-    start = response.content[:500].lstrip().lower()
-    is_error = start.startswith((b"<?xml", b"<error>")) and b"<error>" in start
-    is_page = is_html and not path.lower().endswith((".html", ".htm"))
-    if is_error or is_page:
+    if is_no_file(response, path):
         raise BadAnswerError(
             f"An error page came in place of {path}: {excerpt(response.content)}",
             **asked_of(response).facts(response.status_code),

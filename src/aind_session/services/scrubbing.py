@@ -27,7 +27,8 @@ REQUEST_ID_HEADERS = (
     "X-Amz-Apigw-Id",
     "X-Correlation-Id",
 )
-_TOKEN = re.compile(r"cop_[A-Za-z0-9]{8,}", re.IGNORECASE)
+# As it is, and in base64, as it goes over the wire.
+_TOKEN = re.compile(r"(?i:cop_[A-Z0-9]{8,})|Y29wX[A-Za-z0-9+/]{8,}={0,2}")
 HIDDEN = "***"
 EXCERPT = 200
 
@@ -60,6 +61,8 @@ def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
     --------
     >>> scrub("token cop_0123456789abcdef refused")
     'token *** refused'
+    >>> scrub("Authorization: Basic Y29wXzAxMjM0NTY3ODlhYmNkZWY6")
+    'Authorization: Basic ***'
     """
     for secret in secrets:
         text = text.replace(secret, HIDDEN)

@@ -30,6 +30,7 @@ from aind_session import settings
 from aind_session.errors import BadAnswerError, CredentialsError
 from aind_session.services.asked import asked_of
 from aind_session.services.keeping import Kept, when_reset
+from aind_session.services.pages import is_no_file
 from aind_session.services.scrubbing import excerpt, scrub
 from aind_session.services.storage_errors import SERVICE, last_asked
 from aind_session.services.transport import Transport, bare_session
@@ -154,16 +155,28 @@ class _Sender:
 
 
 def _check(response: requests.Response) -> None:
-    """Refuse a listing that is none: botocore may read an error page as an empty folder."""
-    if response.status_code != 200 or "list-type=2" not in urlsplit(response.url).query:
-        return
+    """Refuse what botocore would read as an empty folder or a file, or ask again without end."""
+    status, method = response.status_code, response.request.method
+    place = urlsplit(response.url)
+    what = "listing" if "list-type=2" in place.query else "file"
     start, end = response.content[:1000], response.content[-1000:]
-    if b"<ListBucketResult" in start and b"</ListBucketResult>" in end:
+    if 300 <= status < 400:
+        # To learn where a bucket is, botocore asks by HEAD: sent on from there, it asks again.
+        what, good = "place", method != "HEAD" or "x-amz-bucket-region" in response.headers
+    elif status >= 400 or method != "GET":
+        good = True
+    elif what == "listing":
+        good = b"<ListBucketResult" in start and b"</ListBucketResult>" in end
+    else:
+        # A file may hold anything, a page too; S3 has a tag for each, other servers have none.
+        is_file = "ETag" in response.headers or not is_no_file(response, place.path)
+        good = status in (200, 206) and is_file
+    if good:
         return
     asked = asked_of(response)
     raise BadAnswerError(
-        f"S3 answered 200 with no listing to {asked.told()}: {excerpt(start) or '(nothing)'}",
-        **asked.facts(200),
+        f"S3 answered {status} with no {what} to {asked.told()}: {excerpt(start) or '(nothing)'}",
+        **asked.facts(status),
     )
 
 

@@ -9,6 +9,7 @@ from aind_session.errors import AccessDeniedError, BadAnswerError, MissingFileEr
 from aind_session.services.addresses import place_of
 from aind_session.services.asked import asked_of
 from aind_session.services.keeping import Kept
+from aind_session.services.pages import is_web_page
 from aind_session.services.scrubbing import excerpt
 from aind_session.services.transport import Transport, bare_session
 
@@ -52,6 +53,6 @@ def read(url: str) -> bytes:
         raise ServiceError(
             f"{place}: its server answered {status}: {excerpt(response.content)}", **facts
         )
-    if response.headers.get("Content-Type", "").startswith("text/html"):
+    if is_web_page(response):
         raise BadAnswerError(f"{place} is a page for people: {excerpt(response.content)}", **facts)
     return response.content
