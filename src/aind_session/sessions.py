@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from aind_session.runs import RunPlan, RunReport
-    from aind_session.runs.asked import Attach, Parameters, RunOptions
+    from aind_session.runs.values import Attach, Parameters, RunOptions
 
 T = TypeVar("T")
 

@@ -1,12 +1,18 @@
-"""What a run is told as: the plan of it, and the report of what happened."""
+"""What a run is asked for with, and told as: its plan, and the report of what happened."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import msgspec
+
+if TYPE_CHECKING:
+    import os
+
+    from codeocean.components import Permissions
+    from codeocean.data_asset import DataAsset
 
 #: What is done with a session: started, or left out for a reason.
 Action = Literal["start", "good", "running", "missing", "unknown", "same", "refused", "waiting"]
@@ -242,3 +248,32 @@ def _table(rows: Sequence[dict[str, Any]], summary: str) -> str:
 def _cell(value: object) -> str:
     text = ", ".join(value) if isinstance(value, list) else str(value or "")
     return text if text.isprintable() else repr(text)
+
+
+# -- what `Sessions.run` takes, for type checkers --------------------------------------------------
+
+#: A list by position, or a mapping by name.
+Parameters: TypeAlias = "Sequence[str | float | Parameter] | Mapping[str, str | float] | None"
+Attached: TypeAlias = "str | DataAsset | Mount"
+#: Data assets, or a mapping of mounts to them; None: the raw data asset.
+Attach: TypeAlias = "Attached | Sequence[Attached] | Mapping[str, str | DataAsset] | None"
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of `Sessions.run` whose type does not tell what it returns."""
+
+    label: str | None
+    state: str | os.PathLike[str]
+    at_once: int
+    per_minute: int | None
+    retries: int
+    poll_seconds: float
+    tags: Sequence[str]
+    custom_metadata: Mapping[str, str] | None
+    share: bool | Mapping[str, Any] | Permissions
+    wait: bool
+    wait_ready: bool
+    is_pipeline: bool | None
+    version: int | None
+    nextflow_profile: str | None
+    progress: bool
