@@ -18,6 +18,7 @@ import aind_session
 from aind_session.catalogue import Sandbox
 from aind_session.cli import options, output
 from aind_session.cli.verbs import MODULES, list_sessions
+from aind_session.settings import CATALOGUE_HEADER
 from aind_session.table import COLUMNS
 from cli_calls import RAW_ID, SESSION, Here, error_of, running_here
 
@@ -65,7 +66,7 @@ def test_sandbox_takes_a_path_where_there_is_one(
     # Folders named as a verb and as a session are no path where they are no catalogue.
     for folder in ("PATH", "show", "ID"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "PATH" / options.HEADER).touch()
+    (tmp_path / "PATH" / CATALOGUE_HEADER).touch()
     monkeypatch.chdir(tmp_path)
     assert options.settle(given.split(), VERBS) == settled.split()
 

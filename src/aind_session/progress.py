@@ -20,9 +20,14 @@ class Bar(Protocol):
         """Move on by `n`."""
 
 
+def is_wanted() -> bool:
+    """Tell whether the environment lets progress be shown."""
+    return os.environ.get("AIND_SESSION_PROGRESS", "").strip() not in ("0", "false", "no")
+
+
 def _is_watched() -> bool:
     """Tell whether there is a terminal or a notebook."""
-    if os.environ.get("AIND_SESSION_PROGRESS", "").strip() in ("0", "false", "no"):
+    if not is_wanted():
         return False
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None

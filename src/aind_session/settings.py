@@ -59,6 +59,15 @@ DEFAULT_BUCKETS: tuple[str, ...] = (
 )
 SCRATCH_BUCKET = "aind-scratch-data"
 
+#: Asks for a sandbox: `1`, or the folder of a catalogue.
+SANDBOX = "AIND_SESSION_SANDBOX"
+#: Set while one serves.
+SANDBOX_ACTIVE = "AIND_SESSION_SANDBOX_ACTIVE"
+#: Set with it: the folder of its catalogue, empty where it has none.
+SANDBOX_CATALOGUE = "AIND_SESSION_SANDBOX_CATALOGUE"
+#: What makes a folder a catalogue.
+CATALOGUE_HEADER = "catalogue.json"
+
 TOKEN_NAME = "CODE_OCEAN_API_TOKEN"
 # Names under which people attach the token's secret to a capsule.
 OTHER_TOKEN_NAMES = (
@@ -200,8 +209,8 @@ def current() -> Settings:
         changed, and where a second has passed, in which a `.env` file could have.
     """
     global _last
-    if os.environ.get("AIND_SESSION_SANDBOX") and not os.environ.get("AIND_SESSION_SANDBOX_ACTIVE"):
-        _start_sandbox(os.environ["AIND_SESSION_SANDBOX"])
+    if os.environ.get(SANDBOX) and not os.environ.get(SANDBOX_ACTIVE):
+        _start_sandbox(os.environ[SANDBOX])
     # The environment as the interpreter holds it: a copy through its public face decodes each
     # value anew, and costs twenty times as much.
     environment = getattr(os.environ, "_data", os.environ)
@@ -222,8 +231,8 @@ def forget() -> None:
 
 def _read() -> Settings:
     sources = list(_sources())
-    sandbox = _find(sources, "AIND_SESSION_SANDBOX", "", str)
-    is_active = bool(os.environ.get("AIND_SESSION_SANDBOX_ACTIVE"))
+    sandbox = _find(sources, SANDBOX, "", str)
+    is_active = bool(os.environ.get(SANDBOX_ACTIVE))
     if sandbox.source not in (DEFAULT, ENVIRONMENT) and not is_active:
         # A folder in a file is seen from there, wherever below it the program was started.
         beside = os.path.join(os.path.dirname(sandbox.source), sandbox.value)

@@ -7,10 +7,15 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 
-from aind_session.settings import OTHER_TOKEN_NAMES, TOKEN_NAME, looks_like_token
+from aind_session.settings import (
+    OTHER_TOKEN_NAMES,
+    SANDBOX_ACTIVE,
+    SANDBOX_CATALOGUE,
+    TOKEN_NAME,
+    looks_like_token,
+)
 
-ACTIVE = "AIND_SESSION_SANDBOX_ACTIVE"
-CATALOGUE = "AIND_SESSION_SANDBOX_CATALOGUE"
+ACTIVE = SANDBOX_ACTIVE
 AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # What would lead AWS clients elsewhere, or to another identity.
 _AWS_OTHERS = (
@@ -43,7 +48,7 @@ def sandbox_changes(
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             ACTIVE: f"{os.getpid()} {urls['codeocean']}",
             # For lookups, and child processes, to know what was recorded.
-            CATALOGUE: os.path.abspath(folder) if folder else "",
+            SANDBOX_CATALOGUE: os.path.abspath(folder) if folder else "",
         }
     )
     for name in ("NO_PROXY", "no_proxy"):

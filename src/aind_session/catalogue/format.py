@@ -28,12 +28,12 @@ from pathlib import Path
 from typing import Any
 
 from aind_session.errors import SandboxError
+from aind_session.settings import CATALOGUE_HEADER
 
 Json = dict[str, Any]
 
 FORMAT = "aind-session catalogue"
 VERSION = 1
-HEADER = "catalogue.json"
 #: Buckets that anybody may read; others are private unless a catalogue says otherwise.
 PUBLIC_BUCKETS = ("aind-open-data", "aind-ephys-data")
 
@@ -157,7 +157,7 @@ class Catalogue:
             else:
                 (folder / name).unlink(missing_ok=True)
         # Last, so that a folder whose writing was broken off is no catalogue.
-        _write(folder / HEADER, json.dumps(header, indent=1, ensure_ascii=False) + "\n")
+        _write(folder / CATALOGUE_HEADER, json.dumps(header, indent=1, ensure_ascii=False) + "\n")
         return folder
 
     def add_asset(self, asset: Json) -> Json:
@@ -284,10 +284,10 @@ _NEEDED = {
 
 
 def _read_header(folder: Path) -> Json:
-    path = folder / HEADER
+    path = folder / CATALOGUE_HEADER
     if not path.is_file():
         raise CatalogueFormatError(
-            f"no catalogue in {folder}: {HEADER} is not there (make one with "
+            f"no catalogue in {folder}: {CATALOGUE_HEADER} is not there (make one with "
             "`aind-session snapshot`)"
         )
     try:

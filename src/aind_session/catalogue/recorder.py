@@ -34,13 +34,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aind_session import settings
-from aind_session.catalogue.format import HEADER, Catalogue, Json
+from aind_session.catalogue.format import Catalogue, Json
 from aind_session.catalogue.recorder_journal import Journal
 from aind_session.catalogue.recorder_parts import Recording
 from aind_session.catalogue.recorder_scrub import Scrubber
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import find_session_id, parse_subject_id
 from aind_session.services.addresses import is_loopback
+from aind_session.settings import CATALOGUE_HEADER
 
 if TYPE_CHECKING:
     from aind_session.session import Session
@@ -176,7 +177,7 @@ def _read(given: Any) -> tuple[set[str], set[str]]:
 
 
 def _load(folder: Path, options: Json, refresh: bool) -> Catalogue | None:
-    if not (folder / HEADER).is_file():
+    if not (folder / CATALOGUE_HEADER).is_file():
         return None
     catalogue = Catalogue.load(folder)
     told = catalogue.extra.get("recorded")

@@ -152,7 +152,7 @@ def sandbox() -> Iterator[Check]:
 
 
 def _in_sandbox() -> bool:
-    return bool(os.environ.get("AIND_SESSION_SANDBOX_ACTIVE"))
+    return bool(os.environ.get(settings.SANDBOX_ACTIVE))
 
 
 def token() -> Iterator[Check]:

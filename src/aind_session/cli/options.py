@@ -9,9 +9,9 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from aind_session.settings import CATALOGUE_HEADER, SANDBOX, SANDBOX_ACTIVE
+
 BUNDLED = "1"
-#: What makes a folder a catalogue.
-HEADER = "catalogue.json"
 
 
 def settle(arguments: Sequence[str], verbs: Collection[str]) -> list[str]:
@@ -74,7 +74,7 @@ def settle_completion() -> None:
 
 
 def _is_catalogue(folder: str) -> bool:
-    return (Path(folder) / HEADER).is_file()
+    return (Path(folder) / CATALOGUE_HEADER).is_file()
 
 
 def start_sandbox(where: str) -> None:
@@ -90,14 +90,12 @@ def start_sandbox(where: str) -> None:
 
     if where not in (BUNDLED, "") and not _is_catalogue(where):
         raise InvalidFilterError(
-            f"{where!r} is no folder of a catalogue (there is no {HEADER} in it)."
+            f"{where!r} is no folder of a catalogue (there is no {CATALOGUE_HEADER} in it)."
         )
     output.command[1:] = ["--sandbox"] if where in (BUNDLED, "") else [f"--sandbox={where}"]
     # A sandbox that serves already, in the process that started this one, is not the one meant.
-    os.environ.pop("AIND_SESSION_SANDBOX_ACTIVE", None)
-    os.environ["AIND_SESSION_SANDBOX"] = (
-        BUNDLED if where in (BUNDLED, "") else str(Path(where).resolve())
-    )
+    os.environ.pop(SANDBOX_ACTIVE, None)
+    os.environ[SANDBOX] = BUNDLED if where in (BUNDLED, "") else str(Path(where).resolve())
 
 
 def log_everything() -> None:

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import datetime
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from aind_session.errors import InvalidFilterError
+from aind_session.progress import is_wanted
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Write CSV, with a line of names.")]
@@ -34,8 +34,7 @@ def is_terminal() -> bool:
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Show in a terminal that something is under way."""
-    is_wanted = os.environ.get("AIND_SESSION_PROGRESS", "").strip() not in ("0", "false", "no")
-    if not (is_wanted and is_terminal() and sys.stderr.isatty()):
+    if not (is_wanted() and is_terminal() and sys.stderr.isatty()):
         yield
         return
     from rich.console import Console

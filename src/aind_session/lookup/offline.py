@@ -16,10 +16,7 @@ from aind_session.errors import SandboxWarning
 from aind_session.identifiers import find_session_id
 from aind_session.lookup import trail
 from aind_session.lookup.partial import callers_depth
-
-#: Set while a sandbox serves: the folder of its catalogue, empty where it has none.
-ACTIVE, CATALOGUE = "AIND_SESSION_SANDBOX_ACTIVE", "AIND_SESSION_SANDBOX_CATALOGUE"
-HEADER = "catalogue.json"
+from aind_session.settings import CATALOGUE_HEADER, SANDBOX_ACTIVE, SANDBOX_CATALOGUE
 
 
 def missing(what: str) -> str | None:
@@ -35,10 +32,9 @@ def missing(what: str) -> str | None:
     str or None
         None where live services answer, or where it was recorded: then there is none.
     """
-    if not os.environ.get(ACTIVE):
+    if not os.environ.get(SANDBOX_ACTIVE):
         return None
-    folder = os.environ.get(CATALOGUE, "")
-    recorded = _recorded(folder)
+    recorded = _recorded()
     if recorded is None:
         return (
             "This is a sandbox: only what its catalogue holds is known. Without it, `aind-session "
@@ -46,6 +42,7 @@ def missing(what: str) -> str | None:
         )
     if _is_recorded(what, recorded):
         return None
+    folder = os.environ[SANDBOX_CATALOGUE]
     return (
         f"This is a sandbox of the snapshot {folder}, for which {what} was not recorded. "
         f"Without the sandbox, `aind-session snapshot {_option(what)} -o {folder}` adds it."
@@ -63,19 +60,20 @@ def tell(what: str, empty: bool = True) -> None:
         Whether nothing was found. What was found of a subject may be one of its sessions.
     """
     text = missing(what)
-    if text is None or not (empty or _recorded(os.environ.get(CATALOGUE, ""))):
+    recorded = _recorded()
+    if text is None or not (empty or recorded):
         return
     if not empty:
         text = text.replace("was not recorded.", "was recorded in part only.")
     trail.tell("%s", text)
-    if _recorded(os.environ.get(CATALOGUE, "")) is not None:
+    if recorded is not None:
         warnings.warn(SandboxWarning(text), stacklevel=callers_depth())
 
 
 def tell_search() -> None:
     """Tell, with a warning, that a snapshot is searched, and not all that the services have."""
-    folder = os.environ.get(CATALOGUE, "")
-    if os.environ.get(ACTIVE) and _recorded(folder) is not None:
+    if _recorded() is not None:
+        folder = os.environ[SANDBOX_CATALOGUE]
         text = (
             f"This is a sandbox of the snapshot {folder}: only what was recorded is searched. "
             f"Without the sandbox, `aind-session snapshot --project NAME -o {folder}` adds more."
@@ -86,16 +84,17 @@ def tell_search() -> None:
 
 def is_recorded(what: str) -> bool:
     """Whether a sandbox serves a snapshot of a subject, a session or a project."""
-    recorded = _recorded(os.environ.get(CATALOGUE, "")) if os.environ.get(ACTIVE) else None
+    recorded = _recorded()
     return recorded is not None and _is_recorded(what, recorded)
 
 
-def _recorded(folder: str) -> dict[str, Any] | None:
-    """Give what a snapshot says of itself; None where the catalogue is none."""
-    if not folder:
-        # Made by a program: the working directory, which may be a catalogue's, is not meant.
+def _recorded() -> dict[str, Any] | None:
+    """Give what the snapshot that is served says of itself; None where none is."""
+    folder = os.environ.get(SANDBOX_CATALOGUE, "")
+    if not (folder and os.environ.get(SANDBOX_ACTIVE)):
+        # A catalogue that a program made has no folder: the working directory is not meant.
         return None
-    path = os.path.join(folder, HEADER)
+    path = os.path.join(folder, CATALOGUE_HEADER)
     try:
         stamp = os.stat(path).st_mtime_ns
     except OSError:
