@@ -187,6 +187,11 @@ def test_a_module_registers_the_class_that_is_held_as_its_path(target: type[Any]
     assert type(target().mine) is Mine
 
 
+def test_a_decorator_without_its_name_says_how_it_is_written() -> None:
+    with pytest.raises(NamespaceError, match=r"@register_namespace\(\"a_name\"\)"):
+        register_namespace(ExtensionBaseClass)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["", "_hidden", "__eq__", "not one", "1st", "class", None])
 def test_a_name_must_be_a_public_identifier(name: Any) -> None:
     with pytest.raises(NamespaceError, match="cannot be the name"):

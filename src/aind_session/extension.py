@@ -364,6 +364,11 @@ def _attach_loaded(cls: type[Any], name: str, loaded: object, owner: str) -> Non
 
 
 def _check_name(name: str) -> None:
+    if isinstance(name, type):
+        raise NamespaceError(
+            f"The namespace of {name.__name__} has no name: write "
+            '@register_namespace("a_name") above the class.'
+        )
     good = isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
     if not good or name.startswith("_"):
         raise NamespaceError(
