@@ -92,6 +92,15 @@ def test_nothing_is_lost_in_any_width(box: Sandbox, columns: int) -> None:
         assert all(session.id in text for session in aind_session.get_sessions(676909))
 
 
+def test_the_ids_of_a_plan_are_not_broken(box: Sandbox) -> None:
+    run = ("run", "1f8f159a-7670-47a9-baf1-078905fc9c2e", "999999", "--platform", "ecephys")
+    text, code = look(*run, "--dry-run", columns=80)
+    assert code == 0
+    planned = aind_session.get_sessions(999999, platform="ecephys")
+    lines = [line.split()[0] for line in ANSI.sub("", text).splitlines() if line[:1].strip()]
+    assert [line for line in lines if line.startswith("ecephys")] == [s.id for s in planned]
+
+
 @pytest.mark.parametrize("arguments", [("show", SESSION), ("show", "--help")])
 def test_a_width_of_nothing_is_no_width(box: Sandbox, arguments: tuple[str, ...]) -> None:
     text, code = look(*arguments, COLUMNS="0")

@@ -107,7 +107,7 @@ def test_the_verbs_modules() -> None:
         ("show nonsense", "'nonsense' is no subject ID", "show --help"),
         ("explain 676909", "'676909' can be a subject's ID", "list 676909"),
         ("open nonsense", "No session ID in 'nonsense'", "open --help"),
-        ("show ID --sandbox=nowhere", "'nowhere' is no folder of a catalogue", "show --help"),
+        ("show ID --sandbox=nowhere", "'nowhere' is no folder of a catalogue", "snapshot --help"),
     ],
 )
 def test_wrong_usage_is_a_line_and_the_next_command(

@@ -90,7 +90,8 @@ def start_sandbox(where: str) -> None:
 
     if where not in (BUNDLED, "") and not _is_catalogue(where):
         raise InvalidFilterError(
-            f"{where!r} is no folder of a catalogue (there is no {CATALOGUE_HEADER} in it)."
+            f"{where!r} is no folder of a catalogue (there is no {CATALOGUE_HEADER} in it).",
+            advice=("snapshot", "--help"),
         )
     output.command[1:] = ["--sandbox"] if where in (BUNDLED, "") else [f"--sandbox={where}"]
     # A sandbox that serves already, in the process that started this one, is not the one meant.

@@ -177,7 +177,7 @@ def write_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         table = Table(box=None, header_style="cyan", padding=(0, 2, 0, 0))
         for number, name in enumerate(names):
             # An ID that stands first is broken by no terminal that has room for one.
-            is_id = number == 0 and name == "id" and console.width > 60
+            is_id = number == 0 and name in ("id", "session") and console.width > 60
             table.add_column(name, overflow="fold", no_wrap=is_id)
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))

@@ -119,7 +119,7 @@ def _in_words(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
         told, found, _ = line.partition(" Try get_sessions(")
         return (told, advice, USAGE) if advice and found else (line, helped, USAGE)
     if isinstance(error, InvalidFilterError):
-        return line, helped, USAGE
+        return line, getattr(error, "advice", helped), USAGE
     if isinstance(error, ServiceError) and isinstance(error, ValueError) and error.status == 404:
         # Code Ocean's "not found", by its form: its class would load the client.
         return line, helped, NOT_FOUND
