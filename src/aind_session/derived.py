@@ -12,10 +12,32 @@ from aind_session.services.models import AssetSummary, decode_asset, decode_asse
 from aind_session.services.sdk import DataAsset
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
     from upath import UPath
 
 
-class DerivedDataAsset(DataAsset):  # type: ignore[misc]
+class ExtendedDataAsset(DataAsset):  # type: ignore[misc]
+    """A data asset that tells more of itself; equal to the plain model of the same asset."""
+
+    id: str
+    name: str
+    created: int
+
+    @classmethod
+    def of(cls, asset: DataAsset) -> Self:
+        """Make one of the plain model."""
+        return cls(**{f.name: getattr(asset, f.name) for f in fields(DataAsset)})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DataAsset):
+            return NotImplemented
+        return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(DataAsset))
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+class DerivedDataAsset(ExtendedDataAsset):
     """A data asset that was made of others; equal to the plain model of the same asset.
 
     Each property asks when it is read.
@@ -31,27 +53,15 @@ class DerivedDataAsset(DataAsset):  # type: ignore[misc]
     True
     """
 
-    id: str
-    name: str
-    created: int
     _summary: AssetSummary
 
     @classmethod
-    def of(cls, summary: AssetSummary) -> DerivedDataAsset:
+    def of_summary(cls, summary: AssetSummary) -> Self:
         """Make one of what a search tells of an asset."""
-        asset = decode_asset(summary.raw)
-        made = cls(**{f.name: getattr(asset, f.name) for f in fields(DataAsset)})
+        made = cls.of(decode_asset(summary.raw))
         # The model is frozen; the summary is no field of it, and not compared.
         object.__setattr__(made, "_summary", summary)
         return made
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, DataAsset):
-            return NotImplemented
-        return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(DataAsset))
-
-    def __hash__(self) -> int:
-        return hash(self.id)
 
     @property
     def label(self) -> str | None:

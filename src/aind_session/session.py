@@ -250,7 +250,7 @@ class Session(Value):
         from aind_session.derived import DerivedDataAsset
         from aind_session.lookup import derived
 
-        return tuple(DerivedDataAsset.of(a) for a in derived.of_session(self._id, label))
+        return tuple(DerivedDataAsset.of_summary(a) for a in derived.of_session(self._id, label))
 
     # -- verbs -------------------------------------------------------------------------------------
 

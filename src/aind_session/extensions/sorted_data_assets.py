@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from aind_session.derived import ExtendedDataAsset
 from aind_session.errors import InvalidIdentifierError, MissingAttributeError
 from aind_session.lookup import belonging, folders, sorter_names, sorting
 from aind_session.lookup.by_id import summary_of as summary_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
-class SortedDataAsset(DataAsset):  # type: ignore[misc]
+class SortedDataAsset(ExtendedDataAsset):
     """A data asset that a spike sorting left: Code Ocean's own model, and what its files tell.
 
     Equal to the plain model of the same asset. Each property reads the files when it is asked;
@@ -33,23 +33,6 @@ class SortedDataAsset(DataAsset):  # type: ignore[misc]
     >>> asset.sorted_probes
     ('ProbeA', 'ProbeB', 'ProbeC', 'ProbeD', 'ProbeE', 'ProbeF')
     """
-
-    id: str
-    name: str
-    created: int
-
-    @classmethod
-    def of(cls, asset: DataAsset) -> SortedDataAsset:
-        """Make one of the plain model."""
-        return cls(**{f.name: getattr(asset, f.name) for f in fields(DataAsset)})
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, DataAsset):
-            return NotImplemented
-        return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(DataAsset))
-
-    def __hash__(self) -> int:
-        return hash(self.id)
 
     @property
     def path(self) -> UPath:
