@@ -198,17 +198,10 @@ def _listed_by_code_ocean(asset_id: str, path: str) -> Listing:
 
 
 def _read_by_code_ocean(asset_id: str, path: str) -> bytes | None:
-    def call() -> tuple[bytes, ...]:
-        try:
-            return (codeocean.read_asset_file(asset_id, path),)
-        except (codeocean.CodeOceanNotFoundError, NotFoundError):
-            return ()
-
-    answer = trail.ask(
+    return questions.small_file(
         CODE_OCEAN,
         f"read {path} of data asset {asset_id}",
         ("asset file", asset_id, path),
-        call,
-        lambda found: f"{len(found[0])} bytes" if found else "not there",
+        lambda: codeocean.read_asset_file(asset_id, path),
+        *(codeocean.CodeOceanNotFoundError, NotFoundError),
     )
-    return answer[0] if answer else None

@@ -6,7 +6,7 @@ Answers are immutable and shared: whoever hands something of them out decodes it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -404,21 +404,35 @@ def listing(bucket: str, prefix: str) -> storage.Listing:
 
 
 def text(bucket: str, key: str) -> bytes | None:
-    """Read a small file, or None where it is not there."""
-
-    def call() -> tuple[bytes, ...]:
-        try:
-            return (storage.read(bucket, key),)
-        except storage.StorageNotFoundError:
-            return ()
-
-    answer = trail.ask(
+    """Read a small file in S3, or None where it is not there."""
+    return small_file(
         S3,
         f"read s3://{bucket}/{key}",
         ("text", bucket, key),
-        call,
-        lambda found: f"{len(found[0])} bytes" if found else "not there",
+        lambda: storage.read(bucket, key),
+        storage.StorageNotFoundError,
     )
+
+
+def small_file(
+    service: str,
+    what: str,
+    key: tuple[str, ...],
+    read: Callable[[], bytes],
+    *absent: type[Exception],
+) -> bytes | None:
+    """Read a small file, or None where reading raises one of the errors of what is not there."""
+
+    def call() -> tuple[bytes, ...]:
+        try:
+            return (read(),)
+        except absent:
+            return ()
+
+    def told(found: tuple[bytes, ...]) -> str:
+        return f"{len(found[0])} bytes" if found else "not there"
+
+    answer = trail.ask(service, what, key, call, told)
     return answer[0] if answer else None
 
 
