@@ -7,6 +7,7 @@ Code that catches `codeocean.error.Error` or `requests.HTTPError`, and looks at 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from typing import Any
 
@@ -78,7 +79,7 @@ class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
         return self._text
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._text, self._answer, self._facts())
+        return functools.partial(type(self), **self._facts()), (self._text, self._answer)
 
     def _facts(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("attempts", "seconds", "request_id")}
@@ -86,12 +87,6 @@ class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
     def retold(self, cls: type[CodeOceanError], text: str) -> CodeOceanError:
         """Give the same answer as an error of another class, with more said of it."""
         return cls(f"{text}: {self._text}", self._answer, **self._facts())
-
-
-def _rebuild(
-    cls: type[CodeOceanError], text: str, answer: dict[str, Any], facts: dict[str, Any]
-) -> CodeOceanError:
-    return cls(text, answer, **facts)
 
 
 class CodeOceanNotFoundError(CodeOceanError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from requests import HTTPError, Response
@@ -33,13 +34,7 @@ class DocDBError(ServiceError, HTTPError):
     def __reduce__(self) -> tuple[Any, ...]:
         names = ("attempts", "seconds", "request_id")
         facts = {name: getattr(self, name) for name in names}
-        return _rebuild, (type(self), self.message, self._answer, facts)
-
-
-def _rebuild(
-    cls: type[DocDBError], text: str, answer: dict[str, Any], facts: dict[str, Any]
-) -> DocDBError:
-    return cls(text, answer, **facts)
+        return functools.partial(type(self), **facts), (self.message, self._answer)
 
 
 def error_of(response: Response) -> DocDBError:
