@@ -22,6 +22,7 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.services import codeocean as service
+from aind_session.services import docdb
 from aind_session.services.cache import answers
 from aind_session.services.codeocean import (
     ClosedAssetError,
@@ -284,6 +285,30 @@ def test_a_page_without_any_asset_is_no_empty_answer(serve: Serve, results: list
     server._answers[:] = [Answer(200, first), *server._answers]
     server.requests.clear()
     assert [asset.id for asset in service.search_assets(query="x")] == ["a"]
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff"])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: service.get_asset(ID),
+        lambda: service.run_capsule(RunParams(capsule_id=ID)),
+        lambda: docdb.find_one("v1", {}),
+    ],
+)
+def test_an_echo_that_is_no_json_tells_no_token(
+    serve: Serve, ask: Callable[[], Any], end: bytes
+) -> None:
+    serve([Answer(200, f"you sent {CANARY}, {BASIC}".encode() + end)])
+    with pytest.raises(BadAnswerError) as caught:
+        ask()
+    told = everything_told_of(caught.value)
+    links: list[BaseException | None] = [caught.value]
+    while (link := links[-1]) is not None:
+        told += repr([getattr(link, name, "") for name in ("doc", "object")])
+        links.append(link.__cause__ or link.__context__)
+    assert CANARY not in told
+    assert BASIC not in told
 
 
 @pytest.mark.parametrize("body", [[], "text", None, 3, {"no": "id"}])

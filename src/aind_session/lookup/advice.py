@@ -70,5 +70,5 @@ def no_raw_folder(session: SessionID) -> str:
     near = _nearby(session)
     return (
         f"{session.id} has no folder of raw files: neither Code Ocean nor DocDB knows one, and "
-        f"none of the known buckets has a folder of that name.{near}{_looked()}"
+        f"none of the known buckets that may be read has a folder of that name.{near}{_looked()}"
     )

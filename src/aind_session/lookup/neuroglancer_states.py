@@ -27,6 +27,7 @@ from aind_session.lookup.questions import CODE_OCEAN, S3, Assets
 from aind_session.services import codeocean, pool, storage, web
 from aind_session.services.models import AssetSummary
 from aind_session.services.pool import Outcome
+from aind_session.services.scrubbing import excerpt, without_text
 
 BUCKET = publishing.BUCKET
 FOLDER = f"{publishing.ROOT}/neuroglancer_states"
@@ -141,8 +142,8 @@ def decoded(data: bytes, place: str) -> dict[str, Any]:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InvalidContentError(
-            f"{place[:120]} holds no JSON ({error}): {data[:200].decode(errors='replace')!r}"
-        ) from error
+            f"{place[:120]} holds no JSON ({error}): {excerpt(data)!r}"
+        ) from without_text(error)
     if not isinstance(content, dict):
         raise InvalidContentError(
             f"{place[:120]} holds a {type(content).__name__}: a Neuroglancer state is an object"

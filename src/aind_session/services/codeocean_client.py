@@ -28,7 +28,7 @@ from aind_session.services.codeocean_errors import (
 from aind_session.services.keeping import Kept
 from aind_session.services.pages import is_web_page
 from aind_session.services.retrying import is_read
-from aind_session.services.scrubbing import excerpt
+from aind_session.services.scrubbing import excerpt, without_text
 from aind_session.services.sdk import CodeOcean
 from aind_session.services.transport import Transport, guard_session
 
@@ -162,7 +162,7 @@ def check_json(response: requests.Response) -> None:
         raise BadAnswerError(
             f"{SERVICE} answered {response.status_code} with no JSON to {asked.told()}: {shown}",
             **asked.facts(response.status_code),
-        ) from error
+        ) from without_text(error)
 
 
 _clients: Kept[Client] = Kept(close=lambda client: client.session.close())

@@ -27,7 +27,7 @@ from aind_session.services.asked import asked_of
 from aind_session.services.docdb_errors import SERVICE, DocDBError, error_of
 from aind_session.services.docdb_filters import Filter, as_find, chunks_for_in, parts_of
 from aind_session.services.keeping import Kept
-from aind_session.services.scrubbing import excerpt
+from aind_session.services.scrubbing import excerpt, without_text
 from aind_session.services.transport import Transport, bare_session
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _split(response: requests.Response) -> list[bytes]:
             return [msgspec.json.encode(record) for record in records]
         problem = None
     except ValueError as error:
-        problem = error
+        problem = without_text(error)
     asked = asked_of(response)
     raise BadAnswerError(
         f"{SERVICE} answered {response.status_code} with no list of records to "

@@ -19,7 +19,7 @@ import msgspec
 
 from aind_session.errors import BadAnswerError
 from aind_session.services.lenient import build
-from aind_session.services.scrubbing import excerpt
+from aind_session.services.scrubbing import excerpt, without_text
 from aind_session.services.sdk import Computation, DataAsset
 
 __all__ = [
@@ -220,7 +220,7 @@ def _leniently(model: type[Any], raw: bytes) -> Any:
     except ValueError as error:
         raise BadAnswerError(
             f"Code Ocean sent no JSON for a {what}: {excerpt(raw)}", service="Code Ocean"
-        ) from error
+        ) from without_text(error)
     name = record.get("id") if isinstance(record, dict) else None
     if not isinstance(name, str) or not name:
         raise NoRecordError(f"A {what} without an ID: {excerpt(raw)}", service="Code Ocean")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from typing import Any
 
@@ -72,6 +73,16 @@ def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
 def excerpt(body: bytes, secrets: tuple[str, ...] = (), limit: int = EXCERPT) -> str:
     """Give the first characters of a body, to show what came instead of an answer."""
     return scrub(body[: 8 * limit].decode("utf-8", "replace"), secrets)[:limit]
+
+
+def without_text(error: Exception) -> Exception:
+    """Take what could not be decoded out of the error that tells so: it holds all of it."""
+    if isinstance(error, json.JSONDecodeError):
+        error.doc = ""
+    elif isinstance(error, UnicodeDecodeError):
+        error.object = b""
+        error.args = (error.encoding, b"", *error.args[2:])
+    return error
 
 
 def bare_request(request: PreparedRequest) -> PreparedRequest:

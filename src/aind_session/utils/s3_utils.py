@@ -58,7 +58,7 @@ def get_source_dir_by_name(name: str, ttl_hash: int | None = None) -> UPath:
         if folder is None:
             gaps.raise_first()
             raise MissingFileError(
-                f"None of the known buckets has a folder {wanted}: "
+                f"None of the known buckets that may be read has a folder {wanted}: "
                 f"{', '.join(settings.current().buckets.value)}. "
                 "Name others with AIND_SESSION_BUCKETS.",
                 trail=trail.lines(),
