@@ -123,6 +123,7 @@ def test_wrong_usage_is_a_line_and_the_next_command(
 def test_no_words_are_the_help(here: Here) -> None:
     done = here()
     assert (done.returncode, done.stderr) == (0, "")
+    assert "..." not in done.stdout.partition("Commands:")[2]
     assert "Usage: aind-session" in done.stdout
 
 

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: AsJson = False, as_csv: AsCsv = False) -> int:
-    """Check the token, the services, the buckets, the clock and what is installed.
+    """Check the token, services, buckets, clock and versions.
 
     All at the same time; each check is ok, warn or fail, with what to do next. The exit code is 1
     where one fails. No secret is printed: the output can be sent along when you ask for help.

@@ -107,10 +107,11 @@ def run(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> int:
-    """Start one Code Ocean computation for each session, and capture the results.
+    """Start a Code Ocean computation for each session.
 
-    Left out are sessions that have a good result of the label, or whose computation runs. After
-    Ctrl-C, or a kill at any moment, `aind-session resume` goes on.
+    With a label, results are captured as data assets, and sessions that have a good one are left
+    out. Those whose computation runs are left out in any case. After Ctrl-C, or a kill at any
+    moment, `aind-session resume` goes on.
 
     The exit code is 0 where all is done, 1 where a session failed or there is none, 3 where of one
     could not be found out whether it has a result.
@@ -161,7 +162,7 @@ def run(
 
 
 def status(state: StateFile = "runs.json", as_json: AsJson = False, as_csv: AsCsv = False) -> int:
-    """Show how far a run is, by its state alone: no service is asked.
+    """Show how far a run is, without asking any service.
 
     The exit code is 1 where a session failed.
     """
@@ -184,8 +185,9 @@ def resume(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> int:
-    """Go on with a run, whatever ended it; no session is started twice.
+    """Go on with a run; no session is started twice.
 
+    Whatever ended the run, at any moment.
     Options are by default as they were. More --retries than before start failed ones again. The
     exit code is 1 where a session failed.
     """

@@ -50,12 +50,12 @@ def snapshot(
         bool, typer.Option("--refresh", help="Record anew what the folder has already.")
     ] = False,
 ) -> int:
-    """Record what the services know of subjects, sessions or a project, to work from it offline.
+    """Record subjects, sessions or a project, to work offline.
 
-    Assets, records of both generations, sorting computations, the names in the folders and the
-    small files that lookups read, as JSON Lines. A snapshot that was broken off goes on where it
-    was. Work from it with `aind-session --sandbox FOLDER ...`, `aind_session.sandbox(FOLDER)` or
-    AIND_SESSION_SANDBOX=FOLDER.
+    What the services know of them: assets, records of both generations, sorting computations, the
+    names in the folders and the small files that lookups read, as JSON Lines. A snapshot that was
+    broken off goes on where it was. Work from it with `aind-session --sandbox FOLDER ...`,
+    `aind_session.sandbox(FOLDER)` or AIND_SESSION_SANDBOX=FOLDER.
     """
     from aind_session.catalogue import record
 
