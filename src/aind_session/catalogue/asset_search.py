@@ -177,8 +177,12 @@ def _option_tests(body: Json, user: str) -> list[Test]:
             continue
         if not isinstance(wanted, bool):
             raise BadSearch(f"{key}: {wanted!r} is neither true nor false")
-        tests.append(lambda asset, key=key, wanted=wanted: bool(asset.get(key)) == wanted)  # type: ignore[misc]
+        tests.append(_flag_test(key, wanted))
     return tests
+
+
+def _flag_test(key: str, wanted: bool) -> Test:
+    return lambda asset: bool(asset.get(key)) == wanted
 
 
 def _one_of(body: Json, key: str, values: tuple[str, ...]) -> str | None:

@@ -142,9 +142,8 @@ def _finish(conductor: Conductor, items: Sequence[Item]) -> None:
         if share and not result.shared:
             result.tries += 1
             conductor.changed()
-            (outcome,) = conductor.ask(
-                [lambda r=result: codeocean.share_asset(str(r.asset), share)]  # type: ignore[misc]
-            )
+            sharing = functools.partial(codeocean.share_asset, str(result.asset), share)
+            (outcome,) = conductor.ask([sharing])
             result.shared = outcome.error is None
             if outcome.error is not None:
                 if not matching.is_refusal(outcome.error) and result.tries < MAX_TRIES:
