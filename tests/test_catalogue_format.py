@@ -159,3 +159,15 @@ def test_the_repr_is_short() -> None:
     for number in range(1000):
         catalogue.add_asset({"name": f"{NAME}_{number}"})
     assert len(repr(catalogue)) < 500
+
+
+@pytest.mark.parametrize(
+    ("description", "title"),
+    [
+        ("My study. It has many facts.", "My study"),
+        ("Schema 1.4, all of it", "Schema 1.4, all of it"),
+        ("", "without a description"),
+    ],
+)
+def test_messages_call_a_catalogue_by_its_first_sentence(description: str, title: str) -> None:
+    assert Catalogue(description=description).title == title

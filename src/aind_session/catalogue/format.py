@@ -83,8 +83,8 @@ class Catalogue:
 
     @property
     def title(self) -> str:
-        """What messages call this catalogue: its description or the place it came from."""
-        return self.description or self.source or "without a description"
+        """What messages call this catalogue: how its description begins, or where it came from."""
+        return self.description.partition(". ")[0] or self.source or "without a description"
 
     @classmethod
     def load(cls, path: str | Path) -> Catalogue:
