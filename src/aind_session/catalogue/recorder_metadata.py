@@ -81,7 +81,7 @@ def subject(choice: Choice, scrubber: Scrubber) -> Json:
         if choice.takes(asset.name, belonging.subject_of_asset(asset))
     }
     rows: dict[str, list[questions.Row]] = {
-        generation: [r for r in found if choice.takes(r.name, belonging.subject_of_row(r))]
+        generation: [r for r in found if choice.takes(r.name, r.subject_id)]
         for generation, found in zip(GENERATIONS, by_generation, strict=True)
     }
     linked = {i for found in rows.values() for row in found for i in row.record.codeocean_ids}

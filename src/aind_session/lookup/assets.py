@@ -204,7 +204,7 @@ def of_subjects(
     for asset in (*by_field, *found):
         assets_of.get(belonging.subject_of_asset(asset), []).append(asset)
     for row in rows:
-        rows_of.get(belonging.subject_of_row(row), []).append(row)
+        rows_of.get(row.subject_id, []).append(row)
     return {s: Known(ascending(assets_of[s]), tuple(rows_of[s]), gaps) for s in subject_ids}
 
 

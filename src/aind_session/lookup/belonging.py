@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 from aind_session.identifiers import AssetName, SessionID, split_asset_name
 
 if TYPE_CHECKING:
-    from aind_session.lookup.questions import Row
     from aind_session.records import Record
     from aind_session.services.models import AssetSummary
 
@@ -54,12 +53,6 @@ def subject_of_asset(asset: AssetSummary) -> str:
     """Give an asset's subject: by the session in its name, else by its own custom field."""
     session = session_of(asset.name)
     return session.subject_id if session else subject_field(asset)
-
-
-def subject_of_row(row: Row) -> str:
-    """Give the subject of a record's row, as `subject_of_record`."""
-    session = session_of(row.name)
-    return session.subject_id if session else subject_of_record(row.record)
 
 
 def subject_of_record(record: Record) -> str:

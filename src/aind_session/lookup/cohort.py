@@ -111,7 +111,7 @@ def recorded(sessions: Sequence[SessionID]) -> dict[SessionID, Known]:
         rows: dict[str, list[Row]] = {subject_id: [] for subject_id in subjects}
         for outcome in outcomes:
             for row in gaps.fill(DOCDB, outcome, ()):
-                rows.get(belonging.subject_of_row(row), []).append(row)
+                rows.get(row.subject_id, []).append(row)
         gaps.warn()
         result: dict[SessionID, Known] = {}
         for subject_id, some in rows.items():

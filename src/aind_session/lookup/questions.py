@@ -158,6 +158,12 @@ class Row(msgspec.Struct, frozen=True):
         """The sparse record: the fields of `PROJECTION` only."""
         return Record(msgspec.json.decode(self.raw))
 
+    @property
+    def subject_id(self) -> str:
+        """The subject: by the session in the name, which is there already, else by the record."""
+        session = belonging.session_of(self.name)
+        return session.subject_id if session else belonging.subject_of_record(self.record)
+
 
 Rows = tuple[Row, ...]
 
@@ -208,7 +214,7 @@ def rows_of_subjects(generation: str, subject_ids: Sequence[str]) -> Rows:
         # One request for all; what came is kept for each.
         found = {s: [] for s in unknown}
         for row in _ask_rows(generation, unknown, 0.0):
-            found.get(belonging.subject_of_row(row), []).append(row)
+            found.get(row.subject_id, []).append(row)
         for subject_id, some in found.items():
             trail.learn(DOCDB, ("rows of subject", generation, subject_id), tuple(some))
     rest = [_ask_rows(generation, [s], None) for s in subject_ids if s not in found]

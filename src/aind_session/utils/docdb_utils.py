@@ -10,7 +10,7 @@ import msgspec
 
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import is_uuid, parse_subject_id
-from aind_session.lookup import belonging, by_id, freshness, metadata, questions, trail
+from aind_session.lookup import by_id, freshness, metadata, questions, trail
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import DOCDB, GENERATIONS, Row
 from aind_session.records import Record
@@ -186,7 +186,7 @@ def get_codeocean_data_asset_ids_from_docdb(
             row
             for row in rows
             if (not partial_name or partial_name in row.name)
-            and (subject is None or belonging.subject_of_row(row) == subject)
+            and (subject is None or row.subject_id == subject)
         ]
         if not kept:
             gaps.raise_first()
