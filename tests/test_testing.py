@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -98,8 +99,13 @@ def test_the_plugin_is_announced() -> None:
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "on two workers"])
 def test_the_fixture(suite: pytest.Pytester, options: tuple[str, ...]) -> None:
+    page = Path(__file__).parents[1] / "docs" / "testing.md"
+    blocks = re.findall(r"```python\n(.+?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    documented = "\n".join(blocks)
+    suite.makepyfile(test_documented=documented)
     result = suite.runpytest_subprocess(*PLAIN, "--strict-markers", *options)
-    result.assert_outcomes(passed=NUMBER)
+    result.assert_outcomes(passed=NUMBER + documented.count("def test_"))
 
 
 def test_the_option_chooses_the_catalogue(suite: pytest.Pytester) -> None:

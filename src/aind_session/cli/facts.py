@@ -59,7 +59,7 @@ def gather(asks: dict[str, Callable[[], Any]]) -> Facts:
             facts.known[name] = None
             facts.absent[name] = first_line(error)
         elif error is not None:
-            # A fault in one look-up hides nothing of the others.
+            # A fault in one lookup hides nothing of the others.
             logger.debug("Looking up %s failed", name, exc_info=error)
             facts.unknown[name] = f"{type(error).__name__}: {error} (--debug tells more)"
         else:
