@@ -270,6 +270,16 @@ def test_a_refused_token_is_a_credential_error(
         assert Session(SESSION).is_uploaded
 
 
+def test_a_record_without_a_name_is_told(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    subject = {"subject": {"subject_id": "676909"}}
+    for odd in ({}, {"name": None}):
+        sandbox.catalogue.add_record("v1", {"_id": f"odd {odd}", **subject, **odd})
+    assert Session(SESSION) in aind_session.get_sessions(676909)
+    assert caplog.text.count("without a name belongs to no session: odd") == 2
+
+
 @pytest.mark.parametrize("access", ["closed", "forbidden", "gone"])
 def test_a_linked_asset_that_cannot_be_opened_sinks_nothing(sandbox: Sandbox, access: str) -> None:
     linked = "00000000-0000-4000-8000-00000000dead"

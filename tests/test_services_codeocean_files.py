@@ -130,7 +130,11 @@ def test_an_empty_file_is_a_file(serve: Serve) -> None:
     assert service.read_asset_file(ID, "output") == b""
 
 
-def test_no_link_is_no_file(serve: Serve) -> None:
-    serve([Answer(200, {})])
+@pytest.mark.parametrize(
+    "link",
+    ["", "zzz", "ftp://a/b", "https://", "http://[", "https://a b/", "https://*.a/", "//a/b"],
+)
+def test_no_link_is_no_file(serve: Serve, link: str) -> None:
+    serve([Answer(200, {"download_url": link})])
     with pytest.raises(BadAnswerError, match="no link"):
         service.read_asset_file(ID, "output")

@@ -12,6 +12,7 @@ import requests
 from aind_session.errors import ServiceError
 from aind_session.services.addresses import origin_of
 from aind_session.services.asked import Asked, RequestConnectionError, asked_of
+from aind_session.services.docdb_errors import error_of
 from aind_session.services.transport import Transport, bare_session, guard_session
 from loopback import (
     BASIC,
@@ -103,6 +104,20 @@ def test_a_redirect_into_the_clear_is_not_followed() -> None:
     away = Answer(302, headers={"Location": "http://example.org/a"})
     with Loopback([away]) as server, pytest.raises(RequestConnectionError, match="https only"):
         session_at(server).get(server.url)
+
+
+@pytest.mark.parametrize("status", [302, 400])
+@pytest.mark.parametrize(
+    "place", ["http://[", "http://host:9999999/", "ftp://host/a", "http://a b/"]
+)
+def test_a_redirect_to_no_url_is_a_typed_error(place: str, status: int) -> None:
+    with Loopback([Answer(status, headers={"Location": place})]) as server:
+        session = session_at(server)
+        if status == 302:
+            with pytest.raises(ServiceError):
+                session.get(server.url)
+        else:
+            assert str(error_of(session.get(server.url))).startswith("DocDB answered")
 
 
 @pytest.mark.parametrize("loop", ["/a", "/again"])

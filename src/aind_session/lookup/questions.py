@@ -276,6 +276,8 @@ def _rows(
 
 def _row(generation: str, record: dict[str, Any]) -> Row:
     read = Record(record)
+    if not read.name:
+        trail.logger.warning("A record without a name belongs to no session: %s", record.get("_id"))
     return Row(
         name=read.name or "",
         location=read.location or "",

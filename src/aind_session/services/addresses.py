@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 Origin = tuple[str, str, int]
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9._:-]*")
 
 
 def origin_of(url: str) -> Origin:
@@ -14,6 +16,21 @@ def origin_of(url: str) -> Origin:
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+
+
+def is_url(text: str) -> bool:
+    """Tell whether a server's text is a URL that can be asked.
+
+    Examples
+    --------
+    >>> is_url("https://example.org/a"), is_url("example.org/a"), is_url("http://[")
+    (True, False, False)
+    """
+    try:
+        scheme, host, _ = origin_of(text)
+    except ValueError:
+        return False
+    return scheme in _DEFAULT_PORTS and _HOST.fullmatch(host) is not None
 
 
 def is_loopback(url: str) -> bool:
@@ -40,6 +57,9 @@ def place_of(url: str | None) -> str:
 
 
 def bare_url(url: str | None) -> str:
-    """Give a URL without user and query."""
-    parts = urlsplit(url or "")
+    """Give a URL without user and query; nothing of what is none."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return ""
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -12,6 +12,7 @@ import requests
 
 from aind_session import settings
 from aind_session.errors import BadAnswerError
+from aind_session.services.addresses import is_url
 from aind_session.services.asked import asked_of
 from aind_session.services.codeocean_client import ask, checked_id
 from aind_session.services.codeocean_errors import (
@@ -123,7 +124,7 @@ _links: Kept[requests.Session] = Kept(close=lambda session: session.close())
 def _read(route: str, path: str) -> bytes:
     link = _link(route, path)
     url = link.download_url or link.url
-    if not url:
+    if not is_url(url):
         raise BadAnswerError(f"{SERVICE} gave no link to {path} of {route}", service=SERVICE)
     current = settings.current()
     limits = (current.timeout.value, current.attempts.value)

@@ -21,7 +21,7 @@ from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 
-from aind_session.errors import ServiceError
+from aind_session.errors import BadAnswerError, ServiceError
 from aind_session.forking import when_forked
 from aind_session.services.addresses import bare_url, is_loopback, origin_of, place_of
 from aind_session.services.asked import Asked, RequestConnectionError
@@ -242,12 +242,19 @@ class Transport(HTTPAdapter):
                 **asked.facts(response.status_code),
             )
         following = request.copy()
-        following.url = requests.utils.requote_uri(urljoin(str(request.url), target))
+        try:
+            following.url = requests.utils.requote_uri(urljoin(str(request.url), target))
+            stays = origin_of(following.url) == origin_of(str(request.url))
+        except ValueError as error:
+            raise BadAnswerError(
+                f"{self.service} redirects to what is no URL: {asked.told()}",
+                **asked.facts(response.status_code),
+            ) from error
         if response.status_code == 303:
             following.method, following.body = "GET", None
             for name in ("Content-Length", "Content-Type", "Transfer-Encoding"):
                 following.headers.pop(name, None)
-        if origin_of(following.url) != origin_of(str(request.url)):
+        if not stays:
             # Signed for the host they went to: nothing of them is for another one.
             for name in CREDENTIAL_HEADERS:
                 following.headers.pop(name, None)
