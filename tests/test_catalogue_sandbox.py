@@ -359,6 +359,9 @@ def test_a_service_is_down_for_a_while(box: Sandbox) -> None:
 def test_a_fault_that_does_not_exist(box: Sandbox) -> None:
     with pytest.raises(ValueError, match="status, reset, hang, truncate, slow"):
         box.fail(kind="explode")
+    for breaks in (lambda: box.fail("code ocean"), lambda: box.down("code ocean").__enter__()):
+        with pytest.raises(ValueError, match="none of codeocean, docdb, s3, files"):
+            breaks()
 
 
 def test_a_question_that_nobody_foresaw_is_answered(box: Sandbox) -> None:

@@ -15,7 +15,6 @@ from aind_session.settings import (
     looks_like_token,
 )
 
-ACTIVE = SANDBOX_ACTIVE
 AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # What would lead AWS clients elsewhere, or to another identity.
 _AWS_OTHERS = (
@@ -46,7 +45,7 @@ def sandbox_changes(
             # A user's profile neither gives credentials nor sends the clients elsewhere.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            ACTIVE: f"{os.getpid()} {urls['codeocean']}",
+            SANDBOX_ACTIVE: f"{os.getpid()} {urls['codeocean']}",
             # For lookups, and child processes, to know what was recorded.
             SANDBOX_CATALOGUE: os.path.abspath(folder) if folder else "",
         }

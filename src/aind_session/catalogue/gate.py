@@ -18,6 +18,7 @@ from typing import Any
 
 from aind_session.catalogue.front import Answer, Asked, Dropped
 
+SERVICES = ("codeocean", "docdb", "s3", "files")
 KINDS = ("status", "reset", "hang", "truncate", "slow")
 #: How often a held connection looks whether its client has given up.
 LOOK_SECONDS = 0.02
@@ -207,6 +208,9 @@ def make_fault(
     """Make a fault from what `Sandbox.fail` takes; see there."""
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
+    if service not in (None, *SERVICES):
+        # A fault that meets nothing would make a test that cannot fail.
+        raise ValueError(f"service {service!r} is none of {', '.join(SERVICES)}")
     known = {"Content-Type": "application/json"}
     if body is None:
         body = {"message": f"broken on purpose: {status}"}

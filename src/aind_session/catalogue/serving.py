@@ -17,18 +17,18 @@ from aind_session.catalogue.codeocean_standin import CodeOceanStandIn
 from aind_session.catalogue.docdb_standin import DocDBStandIn
 from aind_session.catalogue.format import Catalogue, Json
 from aind_session.catalogue.front import Front
-from aind_session.catalogue.gate import Fault, Gate, Request, longest_chain, make_fault
+from aind_session.catalogue.gate import SERVICES, Fault, Gate, Request, longest_chain, make_fault
 from aind_session.catalogue.launching import Launches
 from aind_session.catalogue.result_files import Files
 from aind_session.catalogue.s3_index import Index
 from aind_session.catalogue.s3_standin import REGION, S3StandIn
 from aind_session.errors import MissingExtraError
 from aind_session.forking import when_forked
+from aind_session.settings import SANDBOX, SANDBOX_ACTIVE
 
 if TYPE_CHECKING:
     from aind_session.catalogue.invent import InventedSession
 
-SERVICES = ("codeocean", "docdb", "s3", "files")
 TOKEN = "cop_sandbox0Sandbox0Sandbox0Sandbox0"
 AWS_KEYS = ("AKIASANDBOXSANDBOX00", "sandbox")
 _serving: weakref.WeakSet[Sandbox] = weakref.WeakSet()
@@ -382,11 +382,11 @@ def autostart(wanted: str | None = None) -> Sandbox | None:
         in the parent that it was started by.
     """
     if wanted is None:
-        wanted = os.environ.get("AIND_SESSION_SANDBOX", "")
-    if wanted.lower() in ("", "0", "false", "no") or os.environ.get(environment.ACTIVE):
+        wanted = os.environ.get(SANDBOX, "")
+    if wanted.lower() in ("", "0", "false", "no") or os.environ.get(SANDBOX_ACTIVE):
         return None
     with _starting:
-        if os.environ.get(environment.ACTIVE):
+        if os.environ.get(SANDBOX_ACTIVE):
             return None
         box = Sandbox(None if wanted.lower() in ("1", "true", "yes") else wanted)
         box.__enter__()
