@@ -181,6 +181,8 @@ class Sessions(tuple[Session, ...]):
         progress: bool,
         errors: Literal["raise", "return"],
     ) -> list[T]:
+        from aind_session.services.pool import wait_for
+
         futures: list[Future[T]] = []
         results: list[Any] = []
         try:
@@ -188,7 +190,7 @@ class Sessions(tuple[Session, ...]):
             with showing(len(futures), "sessions", progress) as bar:
                 for future in futures:
                     try:
-                        results.append(future.result())
+                        results.append(wait_for(future))
                     except Exception as error:
                         if errors == "raise":
                             raise

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from aind_session.forking import when_forked
+from aind_session.services.clock import NOTICE_SECONDS
 
 T = TypeVar("T")
 Key = tuple[str, ...]
@@ -149,7 +150,8 @@ class Cache:
                     if self._flights.get(key) is flight:
                         del self._flights[key]
                 flight.landed.set()
-            under_way.landed.wait()
+            while not under_way.landed.wait(NOTICE_SECONDS):
+                pass
             if under_way.error is None:
                 return cast(T, under_way.value)
             if isinstance(under_way.error, Exception):

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
+#: Seconds after which a wait for another thread looks whether it was interrupted. A wait without
+#: a limit is deaf to Ctrl-C on Windows, and where another thread was given the signal.
+NOTICE_SECONDS = 0.2
+
 
 class Clock(Protocol):
     """What is asked of a clock."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from aind_session.forking import when_forked
+from aind_session.services.clock import NOTICE_SECONDS
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ def outcomes(*questions: Callable[[], Any]) -> list[Outcome[Any]]:
         futures.extend(pool.submit(contextvars.copy_context().run, _run, q) for q in questions[1:])
         first = _run(questions[0])
         rest = [
-            _run(question) if future.cancel() else future.result()
+            _run(question) if future.cancel() else wait_for(future)
             for question, future in zip(questions[1:], futures, strict=True)
         ]
     except BaseException:
@@ -90,6 +91,13 @@ def outcomes(*questions: Callable[[], Any]) -> list[Outcome[Any]]:
             future.cancel()
         raise
     return [first, *rest]
+
+
+def wait_for(future: Future[T]) -> T:
+    """Give what a future has in the end, and hear an interrupt meanwhile."""
+    while not wait([future], NOTICE_SECONDS).done:
+        pass
+    return future.result()
 
 
 def _run(question: Callable[[], T]) -> Outcome[T]:
