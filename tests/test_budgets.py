@@ -26,15 +26,20 @@ def _warm_up() -> None:
 def _cost(
     box: Sandbox, look: Callable[[], object], at_most: int, session_id: str = SESSION
 ) -> tuple[int, int]:
-    """Give the number of requests of a look, and how many of them stood in a row."""
+    """Give the most requests that a look took, and how many of them stood in a row."""
     _warm_up()
+    requests = []
 
     def forget() -> None:
         Session(session_id).refresh()
         box.reset()
 
-    row = shortest_row(box, look, at_most, forget)
-    return box.count(), row
+    def counted() -> None:
+        look()
+        requests.append(box.count())
+
+    row = shortest_row(box, counted, at_most, forget)
+    return max(requests), row
 
 
 def test_a_session_costs_nothing(sandbox: Sandbox) -> None:
@@ -158,6 +163,7 @@ def test_a_cohort_at_once(cohort: Catalogue) -> None:
 
         def look() -> None:
             found[:] = aind_session.get_sessions(_subjects(cohort)).prefetch()
+            assert box.count() <= 45
 
         row = shortest_row(box, look, 10)
         for session in found:

@@ -14,7 +14,7 @@ from aind_session.identifiers import DateRange, parse_dates
 from aind_session.lookup import trail
 from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.services import codeocean
-from aind_session.services.models import Computation, decode_computation
+from aind_session.services.models import Computation, decode_computation, decode_computations
 from aind_session.services.scrubbing import excerpt
 
 #: States in which a computation has ended.
@@ -179,7 +179,7 @@ def find(
                 len(every),
                 capsule_or_pipeline_id,
             )
-        return tuple(decode_computation(one.raw) for one in found)
+        return decode_computations(one.raw for one in found)
 
 
 def _checked_state(state: str, every: Sequence[ComputationSummary]) -> str:

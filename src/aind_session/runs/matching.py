@@ -11,7 +11,7 @@ from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.runs.values import Mount, Parameter
 from aind_session.services import codeocean
 from aind_session.services.codeocean import CodeOceanError
-from aind_session.services.models import Computation, decode_computation
+from aind_session.services.models import Computation, decode_computations
 
 _MAYBE_PROCESSED = frozenset({408, 425, 429})
 
@@ -33,7 +33,7 @@ def computations_of(capsule: str) -> tuple[Computation, ...]:
         # What is a minute old would let a run start twice.
         seconds=0.0,
     )
-    found = [decode_computation(raw) for raw in raws]
+    found = decode_computations(raws)
     return tuple(sorted(found, key=lambda c: (c.created, c.id)))
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "decode_asset",
     "decode_assets",
     "decode_computation",
+    "decode_computations",
     "split_list",
     "split_results",
     "summarise",
@@ -210,6 +211,12 @@ def decode_computation(raw: bytes) -> Computation:
     if not computation.id:
         return _leniently(Computation, raw)
     return computation
+
+
+def decode_computations(raws: Iterable[bytes]) -> tuple[Computation, ...]:
+    """Make the SDK's models of many computations; as `decode_asset`."""
+    with _no_collecting():
+        return tuple(decode_computation(raw) for raw in raws)
 
 
 def _leniently(model: type[Any], raw: bytes) -> Any:
