@@ -54,7 +54,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         yield start
 
 
-def refusing(status: int, body: Any = None, token_is_good: bool = True) -> Script:
+def refusing(status: int, body: Any = None, token_is_good: bool = True) -> Callable[[Seen], Answer]:
     """Refuse everything; the search, which tells whether the token is good, as said."""
     said = {"message": "because"} if body is None else body
 
@@ -266,7 +266,7 @@ def test_a_refusal_that_passes_is_not_kept_for_long(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good: list[str] = []
-    serve(lambda seen: refusing(401, token_is_good=bool(good))(seen))  # type: ignore[operator]
+    serve(lambda seen: refusing(401, token_is_good=bool(good))(seen))
     assert not service.probe_token()
     good.append("now")
     now = answers.clock()

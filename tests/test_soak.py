@@ -18,6 +18,7 @@ import aind_session
 from aind_session import AindSessionError, PartialAnswerWarning, Sandbox, Session
 from aind_session.catalogue.invent import SessionTruth, Truth, invent_world
 from aind_session.services import pool
+from truths import basic_truth
 
 SECONDS = 60.0
 THREADS = 16
@@ -48,13 +49,7 @@ LOOKS: dict[str, Look] = {
 
 def _truth(what: str, of: SessionTruth, world: Truth) -> Any:
     return {
-        "assets": of.assets,
-        "raw asset": of.raw_asset,
-        "folder": of.location,
-        "uploaded": of.uploaded,
-        "modalities": of.modalities,
-        "recorded": of.recorded,
-        "genotype": of.genotype,
+        **basic_truth(of),
         "sorted assets": set(of.sorted_assets),
         "sorted": bool(set(of.sorted_assets) - of.failed_sortings),
         "sorters": set(of.sorters.values()),

@@ -10,6 +10,7 @@ import pytest
 
 import aind_session
 from aind_session.catalogue.invent import Truth, invent_world
+from truths import basic_truth
 
 N_SESSIONS = 200
 
@@ -41,16 +42,7 @@ def _found(session_id: str) -> dict[str, object]:
 
 
 def _true(truth: Truth, session_id: str) -> dict[str, object]:
-    of = truth.sessions[session_id]
-    return {
-        "assets": of.assets,
-        "raw asset": of.raw_asset,
-        "folder": of.location,
-        "uploaded": of.uploaded,
-        "modalities": of.modalities,
-        "recorded": of.recorded,
-        "genotype": of.genotype,
-    }
+    return basic_truth(truth.sessions[session_id])
 
 
 def _check(truth: Truth, session_id: str) -> None:
