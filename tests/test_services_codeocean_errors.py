@@ -35,7 +35,6 @@ from loopback import (
     CANARY,
     Answer,
     Loopback,
-    Script,
     Seen,
     Serve,
     everything_told_of,

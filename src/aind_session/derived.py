@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
+# mypy finds no types in the SDK.
 class ExtendedDataAsset(DataAsset):  # type: ignore[misc]
     """A data asset that tells more of itself; equal to the plain model of the same asset."""
 
