@@ -10,7 +10,7 @@ import pytest
 from codeocean.data_asset import DataAsset
 
 import aind_session
-from aind_session import Sandbox, Session
+from aind_session import PartialAnswerWarning, Sandbox, ServiceError, Session
 from aind_session.catalogue import Catalogue
 from aind_session.derived import DerivedDataAsset
 from aind_session.lookup.derived import Maker
@@ -132,7 +132,9 @@ def test_a_circle_ends(world: Catalogue) -> None:
         assert {a.id for a in chain} == {_id(1), _id(6)}
 
 
-def test_an_external_result_is_traced_by_its_record(world: Catalogue) -> None:
+@pytest.fixture
+def traced(world: Catalogue) -> Catalogue:
+    """Add an external result, of which its record alone tells what it was made of."""
     name = f"{SESSION}_processed_2024-02-01_10-00-00"
     external = {"bucket": "aind-open-data", "prefix": name, "origin": "aws", "external": True}
     world.add_asset(_asset(8, name, source_bucket=external))
@@ -150,12 +152,34 @@ def test_an_external_result_is_traced_by_its_record(world: Catalogue) -> None:
             "processing": {"schema_version": "2.1.0", "data_processes": [process]},
         },
     )
-    with aind_session.sandbox(world):
+    return world
+
+
+def test_an_external_result_is_traced_by_its_record(traced: Catalogue) -> None:
+    with aind_session.sandbox(traced):
         asset = _one(Session(SESSION), "processed")
         assert [a.name for a in asset.provenance_chain] == [SESSION]
         made_by = asset.made_by
         assert (made_by.version, made_by.run_script) == ("1.2", "https://example.org/code")
         assert made_by.parameters == (("a", "3"),)
+
+
+def test_a_way_back_that_could_not_be_followed_is_told(traced: Catalogue) -> None:
+    with aind_session.sandbox(traced) as box, use_clock(FakeClock()):
+        asset = _one(Session(SESSION), "processed")
+        box.fail("docdb", times=None)
+        with pytest.raises(ServiceError, match="DocDB"):
+            _ = asset.provenance_chain
+        box.heal()
+        assert [a.name for a in asset.provenance_chain] == [SESSION]
+
+
+def test_where_the_way_back_breaks_off_is_told(world: Catalogue) -> None:
+    with aind_session.sandbox(world) as box, use_clock(FakeClock()):
+        asset = _one(Session(SESSION), "dlc_face")
+        box.fail("codeocean", path=f"data_assets/{_id(2)}$", times=None)
+        with pytest.warns(PartialAnswerWarning, match="Code Ocean.*further back"):
+            assert [a.id for a in asset.provenance_chain] == [_id(3)]
 
 
 def test_what_made_it(world: Catalogue) -> None:
@@ -223,6 +247,6 @@ def test_what_could_not_be_found_out_is_no_failure(world: Catalogue) -> None:
         sessions.prefetch()
         box.fail(service="s3", status=500, times=None)
         box.fail(service="codeocean", path="data_assets/.*/files", status=500, times=None)
-        with use_clock(FakeClock()):
+        with use_clock(FakeClock()), pytest.warns(PartialAnswerWarning, match="`result:dlc-face`"):
             table = sessions.to_pandas(["result:dlc-face"])
         assert table["result:dlc-face"].tolist() == [None]

@@ -13,6 +13,8 @@ from aind_session.catalogue.invent_files import sorting_files
 from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import NotFoundError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
+from aind_session.services.clock import use_clock
+from loopback import FakeClock
 from rows import shortest_row
 from sortings import (
     DOCUMENTED,
@@ -174,6 +176,21 @@ def test_one_unreadable_sorting_sinks_nothing(box: Sandbox) -> None:
         assert ecephys(INVENTED).is_sorted is True
     with pytest.warns(aind_session.PartialAnswerWarning, match="sorters"):
         assert ecephys(INVENTED).sorter.names == ("kilosort4",)
+
+
+@pytest.mark.parametrize("bucket", [None, "aind-open-data"])
+def test_keys_that_could_not_be_listed_are_not_none(box: Sandbox, bucket: str | None) -> None:
+    # Nothing but a file deep below names the sorter, and the search for it is what fails.
+    files = sorting_files(INVENTED, "kilosort4", era="none")
+    add_sorting(box.catalogue, INVENTED, 1714600000, files, bucket=bucket)
+    box.fail("s3", status=503, times=None)
+    with use_clock(FakeClock()):
+        if bucket:
+            with pytest.raises(aind_session.ServiceError, match="S3"):
+                _ = ecephys(INVENTED).sorter.names
+        else:
+            # Code Ocean lists the folders of what it holds.
+            assert ecephys(INVENTED).sorter.names == ("kilosort4",)
 
 
 def test_without_a_token_docdb_and_s3_tell_that_it_is_sorted(box: Sandbox) -> None:

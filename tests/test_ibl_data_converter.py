@@ -256,6 +256,17 @@ def test_a_manifest_of_another_state_is_told(
     assert [r.levelname for r in caplog.records if LATEST_STATE in r.getMessage()] == ["WARNING"]
 
 
+@pytest.mark.usefixtures("clock")
+def test_a_manifest_that_cannot_be_read_just_now_starts_nothing(sandbox: Sandbox) -> None:
+    prepare(sandbox)
+    before = len(sandbox.launched)
+    sandbox.fail("s3", path=f"{MANIFEST}.csv$", times=None)
+    sandbox.fail("codeocean", path="/files", times=None)
+    with pytest.raises(ServiceError):
+        converter().run_data_converter_capsule(monitor_capsule_id=None)
+    assert len(sandbox.launched) == before
+
+
 def test_inputs_that_were_just_made_are_waited_for(sandbox: Sandbox, clock: FakeClock) -> None:
     converter().create_manifest_asset(completed())
     sandbox.launches.polls = 3

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 import aind_session
-from aind_session import PartialAnswerWarning, Sandbox, Session
+from aind_session import PartialAnswerWarning, Sandbox, Session, Subject
 from aind_session.errors import (
     CredentialsError,
     MissingAttributeError,
@@ -157,6 +157,13 @@ class TestWithoutDocDB:
         with pytest.warns(PartialAnswerWarning, match="other generation"):
             assert Session(SESSION).docdb.genotype
 
+    def test_records_of_a_subject_have_one_order(self, sandbox: Sandbox) -> None:
+        whole = [record["_id"] for record in Subject(999999).docdb.records]
+        # The same records, page by page.
+        sandbox.fail(service="docdb", path="/aggregate", status=500, times=None)
+        sandbox.reset()
+        assert [record["_id"] for record in Subject(999999).docdb.records] == whole
+
 
 class TestSearchesThatFindNothing:
     """What is down may know the sessions that the others do not: that is no empty answer."""
@@ -235,6 +242,17 @@ class TestWithoutS3:
     def test_public_buckets_need_no_credentials(self, sandbox: Sandbox) -> None:
         with sandbox.without_aws():
             assert "ecephys" in Session(SESSION).modalities
+
+
+def test_a_table_tells_what_it_could_not_find_out(sandbox: Sandbox) -> None:
+    sessions = aind_session.get_sessions("676909").prefetch()
+    sandbox.fail(service="s3", times=None)
+    sandbox.fail(service="codeocean", path="/files", times=None)
+    with pytest.warns(PartialAnswerWarning, match="column `sorted`") as caught:
+        values = dict(sessions.to_pandas(["id", "sorted"]).to_numpy().tolist())
+    assert len(caught) == 1
+    assert values[SESSION] is None
+    assert False in values.values()
 
 
 def test_docdb_is_believed_of_a_folder_that_is_closed(

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,64 +16,14 @@ import pytest
 
 import aind_session
 from aind_session import AindSessionError, PartialAnswerWarning, Sandbox, Session
-from aind_session.catalogue.invent import SessionTruth, Truth, invent_world
+from aind_session.catalogue.invent import invent_world
 from aind_session.services import pool
-from truths import basic_truth
+from truths import LOOKS, Look, is_partial, is_right
 
 SECONDS = 60.0
 THREADS = 16
 #: Of twenty requests one fails; five ways to fail share it.
 CHANCE = 0.05 / 5
-
-Look = Callable[[Session], Any]
-
-
-def _attribute(name: str) -> Look:
-    return lambda session: getattr(session, name, None)
-
-
-LOOKS: dict[str, Look] = {
-    "assets": lambda session: {asset.id for asset in session.data_assets},
-    "raw asset": lambda session: getattr(_attribute("raw_data_asset")(session), "id", None),
-    "folder": lambda session: (d := _attribute("raw_data_dir")(session)) and d.as_posix(),
-    "uploaded": _attribute("is_uploaded"),
-    "modalities": _attribute("modalities"),
-    "recorded": lambda session: bool(session.docdb),
-    "genotype": lambda session: session.docdb.genotype,
-    "sorted assets": lambda session: {a.id for a in session.ecephys.sorted_data_assets},
-    "sorted": lambda session: session.ecephys.is_sorted,
-    "sorters": lambda session: set(session.ecephys.sorter.names),
-    "sessions": lambda session: {s.id for s in aind_session.get_sessions(session.subject_id)},
-}
-
-
-def _truth(what: str, of: SessionTruth, world: Truth) -> Any:
-    return {
-        **basic_truth(of),
-        "sorted assets": set(of.sorted_assets),
-        "sorted": bool(set(of.sorted_assets) - of.failed_sortings),
-        "sorters": set(of.sorters.values()),
-        "sessions": set(world.subjects[of.subject_id].sessions),
-    }[what]
-
-
-def _is_right(what: str, answer: Any, expected: Any, of: SessionTruth) -> bool:
-    if what == "assets":
-        return bool(answer - of.listed_but_closed == expected)
-    return bool(answer == expected)
-
-
-def _is_partial(what: str, answer: Any, expected: Any, of: SessionTruth) -> bool:
-    """Tell whether an answer that was told to be partial claims nothing that is not so."""
-    if what == "raw asset":
-        return answer is None or answer in of.assets
-    if what == "folder":
-        return answer is None or answer.endswith(f"/{of.id}")
-    if what == "assets":
-        return bool(answer <= expected | of.listed_but_closed)
-    if isinstance(expected, set | bool):
-        return bool(answer <= expected)
-    return answer in (None, (), expected)
 
 
 @contextmanager
@@ -161,17 +111,16 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def _try(what: str, look: Look, session: Session, told: Any) -> tuple[str, str]:
             of = truth.sessions[session.id]
-            expected = _truth(what, of, truth)
             try:
                 answer = look(session)
             except AindSessionError as error:
                 return "typed error", type(error).__name__
             except Exception as error:
                 return "wrong", repr(error)
-            if _is_right(what, answer, expected, of):
+            if is_right(what, answer, of, truth):
                 return "right", ""
             partial = any(isinstance(w, PartialAnswerWarning) for w in told.seen)
-            if partial and _is_partial(what, answer, expected, of):
+            if partial and is_partial(what, answer, of, truth):
                 return "partial, told", ""
             return "wrong", f"{answer!r}, {of}"
 

@@ -315,14 +315,21 @@ def test_a_start_that_fails_is_not_sent_again(box: Sandbox) -> None:
     assert fault
 
 
+@pytest.mark.parametrize("whose", [PIPELINE, TRIGGER])
 def test_nothing_is_started_where_it_is_not_known_what_runs(
-    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch, whose: str
 ) -> None:
     monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
-    box.fail("codeocean", path=PIPELINE, times=None)
+    box.fail("codeocean", path=whose, times=None)
     with pytest.raises(aind_session.ServiceError):
         aind_session.Session(INVENTED).ecephys.run_sorting()
     assert launched(box) == []
+
+
+def test_a_capsule_whose_runs_are_not_shown_is_started(box: Sandbox) -> None:
+    box.fail("codeocean", path=f"{TRIGGER}/computations", method="GET", status=403, times=None)
+    assert aind_session.Session(INVENTED).ecephys.run_sorting()
+    assert len(launched(box)) == 1
 
 
 def test_nothing_is_started_without_raw_data(box: Sandbox) -> None:

@@ -90,5 +90,11 @@ class DerivedDataAsset(ExtendedDataAsset):
         """The assets that it was made of, nearest first, back to raw data.
 
         Combined and intermediate assets are part of it; what is gone or closed ends its branch.
+        So does a service that does not answer, with a `PartialAnswerWarning`.
+
+        Raises
+        ------
+        ServiceError, CredentialsError
+            Of no asset could be found out what it was made of.
         """
         return decode_assets(asset.raw for asset in derived.chain(self._summary))

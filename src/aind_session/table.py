@@ -29,7 +29,9 @@ column              what is in it                                               
 ``result:LABEL``    `good`, `failed` or `never`, by the assets of a label              results
 ==================  =================================================================  =========
 
-Where a session's own records do not tell of the subject, another session's do.
+Where a session's own records do not tell of the subject, another session's do. What could not be
+found out because a service did not answer is None in the columns `sorted` and `result:LABEL`, with
+a `PartialAnswerWarning`.
 
 Costs, where nothing is known yet. *Records*: 1 request for each 100 subjects and generation.
 *Assets*: 1 for each subject (of more than 30, for each 25) and 3 for each 100 of them, further
@@ -47,7 +49,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aind_session.errors import AindSessionError, InvalidFilterError
+from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import SessionID
 from aind_session.lookup import assets, belonging, cohort, derived, folders, platform
 from aind_session.lookup.assets import Known
@@ -293,9 +295,10 @@ def _fill_sorted(lines: list[Line], progress: bool) -> None:
     from aind_session.lookup import sorting
 
     found = _of_each(lines, lambda line: sorting.is_sorted(line.session), "sorted", progress)
+    gaps = Gaps("values of the column `sorted`")
     for line, outcome in zip(lines, found, strict=True):
-        if not isinstance(outcome.error, AindSessionError):
-            line.is_sorted = outcome.unwrap()
+        line.is_sorted = gaps.fill(None, outcome, None)
+    gaps.warn()
 
 
 def _labels(lines: list[Line]) -> list[str]:
@@ -310,10 +313,10 @@ def _statuses(lines: list[Line], label: str, progress: bool) -> list[str | None]
         f"result:{label}",
         progress,
     )
-    for outcome in found:
-        if outcome.error is not None and not isinstance(outcome.error, AindSessionError):
-            raise outcome.error
-    return [outcome.value for outcome in found]
+    gaps = Gaps(f"values of the column `result:{label}`")
+    statuses = [gaps.fill(None, outcome, None) for outcome in found]
+    gaps.warn()
+    return statuses
 
 
 def as_rows(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:

@@ -220,7 +220,7 @@ class SubjectDocDB(RecordDict):
 
     @property
     def records(self) -> tuple[RecordDict, ...]:
-        """Every record of the subject, both generations, ascending by creation."""
+        """Every record of the subject, both generations, ascending by creation, then by name."""
         import msgspec
 
         from aind_session.lookup import metadata
@@ -230,7 +230,7 @@ class SubjectDocDB(RecordDict):
             for raws in metadata.records_of_subject(self._subject_id).values()
             for raw in raws
         ]
-        return tuple(sorted(found, key=lambda r: str(r.created or "")))
+        return tuple(sorted(found, key=lambda r: (str(r.created or ""), str(r.name), str(r.id))))
 
 
 def _rebuild_subject(core: dict[str, Any], subject_id: str, whole: tuple[Any, ...]) -> SubjectDocDB:

@@ -108,9 +108,9 @@ def find(asset: AssetSummary, path: str, name: str) -> Iterator[str]:
     str
         Paths within the asset. Where only single folders can be listed, as far as they are wanted.
     """
-    keys = _either(asset, lambda folder: _keys(folder, path), lambda: ())
-    found = tuple(key for key in keys if key.rpartition("/")[2] == name)
-    if found or 0 < len(keys) < KEYS or (not keys and not _prefers_code_ocean(asset)):
+    keys = _either(asset, lambda folder: _keys(folder, path), _no_keys)
+    found = tuple(key for key in keys or () if key.rpartition("/")[2] == name)
+    if found or (keys is not None and len(keys) < KEYS):
         yield from found
         return
     # Too many keys, or Code Ocean, which lists single folders only.
@@ -163,7 +163,11 @@ def _either(asset: AssetSummary, s3: Callable[[Folder], T], code_ocean: Callable
             raise error from None
 
 
-def _keys(folder: Folder, path: str) -> tuple[str, ...]:
+def _no_keys() -> None:
+    """Stand for what Code Ocean does not list: none are known, which is not that there are none."""
+
+
+def _keys(folder: Folder, path: str) -> tuple[str, ...] | None:
     prefix = _key(folder, path) + "/"
     keys = trail.ask(
         S3,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from aind_session.errors import AindSessionError
+from aind_session.errors import AccessDeniedError
 from aind_session.forking import when_forked
 from aind_session.lookup import computation_search, trail
 from aind_session.services import codeocean, pool
@@ -42,8 +42,9 @@ def _launching(capsule_id: str, asset_id: str) -> tuple[Computation, ...]:
     """Give the runs of the trigger capsule that are about to launch the pipeline."""
     try:
         runs = computation_search.find(capsule_id, in_progress=True)
-    except AindSessionError as error:
-        # A capsule whose runs are not shown may be started all the same.
+    except (codeocean.CodeOceanNotFoundError, AccessDeniedError) as error:
+        # A capsule whose runs are not shown may be started all the same. One of which Code Ocean
+        # does not tell just now may be running: that is an error, not a second start.
         trail.tell("The runs of capsule %s are not known: %s", capsule_id, error)
         return ()
     return tuple(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
-from aind_session.errors import NotFoundError, ServiceError
 from aind_session.identifiers import SessionID, label_family, normalise_label
 from aind_session.lookup import assets, belonging, metadata, outputs, questions, trail
 from aind_session.lookup.assets import ascending
+from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import Assets
 from aind_session.records import Record
 from aind_session.services import codeocean, pool
@@ -203,25 +204,27 @@ def _told_sources(asset: AssetSummary) -> Assets:
     session = belonging.session_of(asset.name)
     if session is None:
         return ()
-    try:
-        found = metadata.record_of(asset.name)
-        names = {
-            name for raw in found.values() for name in Record(msgspec.json.decode(raw)).source_data
-        }
-        if not names:
-            return ()
-        return tuple(
-            a for a in assets.session_assets(session) if a.name in names and a.id != asset.id
-        )
-    except (ServiceError, NotFoundError):
+    found = metadata.record_of(asset.name)
+    names = {
+        name for raw in found.values() for name in Record(msgspec.json.decode(raw)).source_data
+    }
+    if not names:
         return ()
+    return tuple(a for a in assets.session_assets(session) if a.name in names and a.id != asset.id)
 
 
 def chain(asset: AssetSummary) -> Assets:
     """Give the assets from one back to raw data: nearest first, each once.
 
-    Combined and intermediate assets are part of it; what is gone or closed ends its branch.
+    Combined and intermediate assets are part of it; what is gone or closed ends its branch. So
+    does a service that does not answer, and that is told.
+
+    Raises
+    ------
+    ServiceError, CredentialsError
+        Of no asset could be found out what it was made of.
     """
+    gaps = Gaps("data assets further back")
     with trail.following(_about(asset), "provenance"):
         seen = {asset.id}
         found: list[AssetSummary] = []
@@ -231,12 +234,16 @@ def chain(asset: AssetSummary) -> Assets:
             if not asked:
                 break
             level = []
-            for made_of in pool.gather_all(sources, asked):
-                for source in made_of:
+            outcomes = pool.outcomes(*(partial(sources, a) for a in asked))
+            for outcome in outcomes:
+                for source in gaps.fill(None, outcome, ()):
                     if source.id not in seen:
                         seen.add(source.id)
                         level.append(source)
             found += level
+        if not found:
+            gaps.raise_first()
+        gaps.warn()
         return tuple(found)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from aind_session.errors import MissingFileError, ServiceError
+from aind_session.errors import AccessDeniedError, MissingFileError
 from aind_session.identifiers import SessionID
 from aind_session.lookup import (
     assets,
@@ -311,7 +311,9 @@ def _state_of(manifest: AssetSummary, states: Assets) -> AssetSummary | None:
     _wait(manifest)
     try:
         data = publishing.read_back(manifest, ".csv")
-    except ServiceError as error:
+    except AccessDeniedError as error:
+        # Closed for good. A service that does not answer just now is an error: what is attached
+        # is not to hang on it.
         trail.tell("The manifest %s cannot be read: %s", manifest.name, error)
         data = None
     named = {record["probe_file"] for record in manifests.decode(data or b"")}

@@ -11,6 +11,7 @@ from aind_session.errors import (
     PartialAnswerWarning,
     ServiceError,
 )
+from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.services.pool import Outcome
 
 T = TypeVar("T")
@@ -32,8 +33,18 @@ class Gaps:
     def __bool__(self) -> bool:
         return bool(self.errors)
 
-    def fill(self, service: str, outcome: Outcome[T], default: T) -> T:
+    def fill(self, service: str | None, outcome: Outcome[T], default: T) -> T:
         """Give the outcome's value; where a service did not answer, note it and give the default.
+
+        Parameters
+        ----------
+        service
+            Who was asked; None where more than one may have been: the error names who did not
+            answer.
+        outcome
+            What came of it.
+        default
+            What stands for the answer.
 
         Raises
         ------
@@ -44,7 +55,9 @@ class Gaps:
         if error is None:
             return outcome.unwrap()
         if isinstance(error, ServiceError | CredentialsError):
-            self.errors.setdefault(service, error)
+            # Credentials are Code Ocean's: the other services are asked without, too.
+            blamed = error.service if isinstance(error, ServiceError) else CODE_OCEAN
+            self.errors.setdefault(service or blamed, error)
             return default
         raise error
 

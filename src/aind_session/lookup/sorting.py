@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aind_session import settings
 from aind_session.errors import MissingFileError
@@ -22,12 +22,11 @@ from aind_session.lookup import (
 )
 from aind_session.lookup.assets import Known
 from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import CODE_OCEAN, S3, Assets
+from aind_session.lookup.questions import CODE_OCEAN, Assets
 from aind_session.lookup.sorted_probes import SortedProbe
 from aind_session.records import Record
 from aind_session.services import keeping, pool, storage
 from aind_session.services.models import AssetSummary
-from aind_session.services.pool import Outcome
 
 T = TypeVar("T")
 
@@ -112,15 +111,10 @@ def _any_good(candidates: Sequence[AssetSummary], gaps: Gaps) -> bool:
     for size in (*_AT_ONCE, len(newest_first)):
         group, newest_first = newest_first[:size], newest_first[size:]
         asked = pool.outcomes(*(lambda a=a: outputs.is_asset_error(a) for a in group))
-        failed = [gaps.fill(_asked_of(outcome), outcome, True) for outcome in asked]
+        failed = [gaps.fill(None, outcome, True) for outcome in asked]
         if not all(failed):
             return True
     return False
-
-
-def _asked_of(outcome: Outcome[Any]) -> str:
-    """Name the service that did not answer."""
-    return getattr(outcome.error, "service", "") or S3
 
 
 def _of_rows(known: Known) -> Assets:
@@ -238,7 +232,7 @@ def by_sorter(session: SessionID) -> dict[str, Assets]:
         names: dict[str, list[AssetSummary]] = {}
         spelling: dict[str, str] = {}
         for asset, outcome in zip(found, asked, strict=True):
-            name = gaps.fill(_asked_of(outcome), outcome, None)
+            name = gaps.fill(None, outcome, None)
             if name is not None:
                 plain = sorter_names.normalise(name)
                 spelled = spelling.setdefault(plain, sorter_names.as_attribute(name))

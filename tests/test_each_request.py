@@ -1,0 +1,76 @@
+"""Each request of each look fails, alone and for good: the answer is right, told, or an error."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import dataclass, fields
+
+import pytest
+
+import aind_session
+from aind_session import AindSessionError, NotFoundError, PartialAnswerWarning, Sandbox, Session
+from aind_session.catalogue.gate import Fault, Request, make_fault
+from aind_session.catalogue.invent import Truth, invent_world
+from aind_session.services.clock import use_clock
+from loopback import FakeClock
+from truths import LOOKS, is_partial, is_right
+
+
+def _question(request: Request) -> tuple[object, ...]:
+    return request.service, request.method, request.path, request.query, request.body
+
+
+@dataclass
+class _ThisOne(Fault):
+    """A fault of one request, and of its repetitions."""
+
+    question: tuple[object, ...] = ()
+
+    def takes(self, request: Request) -> bool:
+        return _question(request) == self.question
+
+
+def _fault(question: tuple[object, ...]) -> Fault:
+    usual = make_fault(status=503, times=None)
+    return _ThisOne(**{f.name: getattr(usual, f.name) for f in fields(Fault)}, question=question)
+
+
+def _outcome(box: Sandbox, what: str, session_id: str, world: Truth) -> str:
+    of = world.sessions[session_id]
+    box.reset()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            answer = LOOKS[what](Session(session_id))
+        except NotFoundError as error:
+            return f"{session_id} {what}: {error}"
+        except AindSessionError:
+            return "error"
+    if is_right(what, answer, of, world):
+        return "right"
+    told = any(isinstance(w.message, PartialAnswerWarning) for w in caught)
+    if told and is_partial(what, answer, of, world):
+        return "told"
+    return f"{session_id} {what}: {answer!r}, untold"
+
+
+@pytest.mark.parametrize("step", [50, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_request_that_fails_makes_an_answer_wrong(step: int) -> None:
+    catalogue, world = invent_world(2024, 200)
+    count: Counter[str] = Counter()
+    with aind_session.sandbox(catalogue) as box, use_clock(FakeClock()):
+        for session_id in sorted(world.sessions)[::step]:
+            for what in LOOKS:
+                assert _outcome(box, what, session_id, world) == "right"
+                for question in dict.fromkeys(map(_question, box.requests)):
+                    fault = _fault(question)
+                    box._gate.fail(fault)
+                    outcome = _outcome(box, what, session_id, world)
+                    count[outcome if outcome in ("right", "told", "error") else "wrong"] += 1
+                    assert outcome in ("right", "told", "error"), question
+                    box._gate.remove(fault)
+    print(f"\n{count}")
+    # The faults were met: else all would be right.
+    assert count["error"] > 100 / step
+    assert count["right"] > count["error"]
