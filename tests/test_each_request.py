@@ -55,12 +55,14 @@ def _outcome(box: Sandbox, what: str, session_id: str, world: Truth) -> str:
     return f"{session_id} {what}: {answer!r}, untold"
 
 
-@pytest.mark.parametrize("step", [50, pytest.param(1, marks=pytest.mark.slow)])
-def test_no_request_that_fails_makes_an_answer_wrong(step: int) -> None:
+@pytest.mark.parametrize("n_sessions", [3, pytest.param(200, marks=pytest.mark.slow)])
+def test_no_request_that_fails_makes_an_answer_wrong(n_sessions: int) -> None:
     catalogue, world = invent_world(2024, 200)
+    # Those with the most to ask about first.
+    ids = sorted(world.sessions, key=lambda i: (-len(world.sessions[i].sorters), i))[:n_sessions]
     count: Counter[str] = Counter()
     with aind_session.sandbox(catalogue) as box, use_clock(FakeClock()):
-        for session_id in sorted(world.sessions)[::step]:
+        for session_id in ids:
             for what in LOOKS:
                 assert _outcome(box, what, session_id, world) == "right"
                 for question in dict.fromkeys(map(_question, box.requests)):
@@ -70,7 +72,7 @@ def test_no_request_that_fails_makes_an_answer_wrong(step: int) -> None:
                     count[outcome if outcome in ("right", "told", "error") else "wrong"] += 1
                     assert outcome in ("right", "told", "error"), question
                     box._gate.remove(fault)
-    print(f"\n{count}")
+    print(f"\n{n_sessions} sessions: {dict(count)}")
     # The faults were met: else all would be right.
-    assert count["error"] > 100 / step
+    assert count["error"] > n_sessions
     assert count["right"] > count["error"]

@@ -13,7 +13,7 @@ import pytest
 import aind_session
 from aind_session import plots
 from aind_session.catalogue import Sandbox
-from aind_session.errors import MissingExtraError
+from aind_session.errors import MissingExtraError, PartialAnswerWarning
 
 matplotlib: Any = pytest.importorskip("matplotlib")
 
@@ -128,9 +128,11 @@ def test_what_could_not_be_found_out_is_not_told_as_never(sandbox: Sandbox) -> N
     sandbox.fail("s3", times=None, status=403, body="<Error><Code>AccessDenied</Code></Error>")
     sandbox.fail("codeocean", path="files", times=None, status=400)
     sandbox.fail("codeocean", path="computations", times=None, status=400)
-    ax: Any = plots.coverage(sessions, ["sorted"])
+    with pytest.warns(PartialAnswerWarning, match="`result:sorted`"):
+        ax: Any = plots.coverage(sessions, ["sorted"])
     assert "unknown (3)" in said_by(ax.get_legend())
-    ax = plots.subject_timeline(sessions, label="sorted")
+    with pytest.warns(PartialAnswerWarning, match="`result:sorted`"):
+        ax = plots.subject_timeline(sessions, label="sorted")
     assert "unknown (3)" in said_by(ax.get_legend())
 
 
