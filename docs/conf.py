@@ -23,6 +23,8 @@ for name in list(os.environ):
 os.environ["AIND_SESSION_SANDBOX"] = "1"
 os.environ["AIND_SESSION_PROGRESS"] = "0"
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+# As docs/dask.md tells: Python 3.11 can stop for ever in it.
+os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = "False"
 # As wide as the theme's column of text.
 os.environ["COLUMNS"] = "88"
 os.environ["TERM"] = "dumb"

@@ -114,8 +114,11 @@ def test_map_in_forked_processes(sessions: Sessions) -> None:
 
 def test_map_on_a_dask_cluster(sessions: Sessions) -> None:
     distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
     expected = _expected(sessions)
     with (
+        # In Python 3.11.7 the profiler of a worker can stop it for ever (docs/dask.md).
+        dask.config.set({"distributed.worker.profile.enabled": False}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
