@@ -255,6 +255,18 @@ def test_a_table_tells_what_it_could_not_find_out(sandbox: Sandbox) -> None:
     assert False in values.values()
 
 
+def test_credentials_that_cannot_be_read_are_told_of_their_own_service(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = aind_session.get_sessions("676909").prefetch()
+    sandbox.reset()
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.warns(PartialAnswerWarning, match="AWS credentials") as caught:
+        sessions.to_pandas(["sorted"])
+    told = [w.message for w in caught if isinstance(w.message, PartialAnswerWarning)]
+    assert {warning.service for warning in told} == {"S3"}
+
+
 def test_docdb_is_believed_of_a_folder_that_is_closed(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -137,7 +137,15 @@ class MissingAlignmentError(NotFoundError, KeyError):
 
 
 class CredentialsError(AindSessionError):
-    """A credential is missing, refused, or not to be sent."""
+    """A credential is missing, refused, or not to be sent.
+
+    Attributes
+    ----------
+    service : str
+        Whose it is: "Code Ocean" or "S3".
+    """
+
+    service: str = "Code Ocean"
 
 
 class MissingTokenError(CredentialsError, KeyError):

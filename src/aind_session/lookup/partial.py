@@ -11,7 +11,6 @@ from aind_session.errors import (
     PartialAnswerWarning,
     ServiceError,
 )
-from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.services.pool import Outcome
 
 T = TypeVar("T")
@@ -55,9 +54,7 @@ class Gaps:
         if error is None:
             return outcome.unwrap()
         if isinstance(error, ServiceError | CredentialsError):
-            # Credentials are Code Ocean's: the other services are asked without, too.
-            blamed = error.service if isinstance(error, ServiceError) else CODE_OCEAN
-            self.errors.setdefault(service or blamed, error)
+            self.errors.setdefault(service or error.service, error)
             return default
         raise error
 

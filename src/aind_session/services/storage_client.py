@@ -56,7 +56,8 @@ def _find_identity() -> _Identity:
     except botocore.exceptions.BotoCoreError as error:
         raise CredentialsError(
             f"The AWS credentials cannot be read: {scrub(str(error))}. Check AWS_PROFILE and the "
-            "files in ~/.aws; without both, public buckets are read anonymously."
+            "files in ~/.aws; without both, public buckets are read anonymously.",
+            service=SERVICE,
         ) from error
 
 
