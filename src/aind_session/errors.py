@@ -36,7 +36,9 @@ answer.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, cast
+
+E = TypeVar("E", bound="AindSessionError")
 
 
 def _rebuild(cls: type[AindSessionError], state: dict[str, Any]) -> AindSessionError:
@@ -91,6 +93,17 @@ class AindSessionError(Exception):
         if isinstance(self, AttributeError):
             facts["name"] = self.name
         return facts
+
+
+    def with_message(self: E, message: str) -> E:
+        """Return an error of the same type and facts with another message."""
+        error = _rebuild(type(self), {**self._plain_facts(), "message": message})
+        return cast("E", error)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type's name if there is none."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 _PLAIN = (str, int, float, bool, type(None), tuple)

@@ -1,22 +1,21 @@
-"""Search for sessions: by subject, platform, project, modality and date."""
+"""Searches for sessions, and lists of what can be searched for."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from aind_session.errors import InvalidFilterError, ServiceError
-from aind_session.identifiers import DateRange, SessionID, parse_dates, parse_subject_id
+from aind_session.errors import InvalidFilterError
+from aind_session.identifiers import DateRange, parse_dates, parse_subject_id
 from aind_session.session import Session
 from aind_session.sessions import Sessions
 from aind_session.subject import Subject
 
 if TYPE_CHECKING:
-    from aind_session.lookup.finding import Found
-    from aind_session.lookup.partial import Gaps
+    from aind_session.lookup.failures import Failures
+    from aind_session.lookup.search import Filters, Found
 
 DateLike = str | int | datetime.date | datetime.datetime
 
@@ -24,79 +23,79 @@ DateLike = str | int | datetime.date | datetime.datetime
 def get_sessions(
     subject_id: object = None,
     date: DateLike | None = None,
-    platform: str | None = None,
+    platform: str | Iterable[str] | None = None,
     start_date: DateLike | None = None,
     end_date: DateLike | None = None,
     *,
-    project: str | None = None,
-    modality: str | None = None,
+    project: str | Iterable[str] | None = None,
+    modality: str | Iterable[str] | None = None,
 ) -> Sessions:
     """Find sessions, ascending by date and time, then ID.
 
-    Asked of Code Ocean and DocDB at the same time, and joined; sessions that only one of them
-    knows are included. A folder in S3 that neither knows is found by name only: ask the `Session`.
-    Without a subject, DocDB is asked, which has all filters, and Code Ocean too where a platform is
-    the only filter beside dates.
+    Code Ocean and DocDB are searched concurrently, and the results joined: sessions that only one
+    of them has are included. A folder in S3 that neither has on record is found by name only: use
+    `Session`. Without a subject, DocDB is searched, which has all filters, and Code Ocean too if
+    platform is the only filter beside dates.
 
     Parameters
     ----------
     subject_id
-        One subject, several, or none where another filter is given.
+        One subject, several, or none with another filter.
     date
-        A day, whatever time it carries; `2023-12` and `2023` are the whole month and year.
+        A day, whatever its time; `2023-12` and `2023` are the whole month and year.
     platform
-        As in the name: `ecephys`, `multiplane-ophys`, `SmartSPIM`.
+        As in the name: `ecephys`, `multiplane-ophys`, `SmartSPIM`; one or several.
     start_date, end_date
         Both ends are included; a day as an end is that whole day. Either may be left open.
     project
-        Name of a project, as DocDB has it.
+        Name of a project, as DocDB has it; one or several.
     modality
-        An abbreviation (`behavior-videos`) or a folder's name (`behavior_videos`).
+        An abbreviation (`behavior-videos`) or a folder's name (`behavior_videos`); one or several.
 
     Returns
     -------
     Sessions
-        A tuple; empty where nothing matches.
+        A tuple; empty if nothing matches.
 
     Raises
     ------
     InvalidFilterError
         A filter has a value that can match nothing (a `ValueError`), with a suggestion.
     ServiceError
-        Nothing was found, and a service did not answer that may know of some.
+        Nothing was found, and a service failed that may have some.
 
     Warns
     -----
     PartialAnswerWarning
-        A service did not answer: sessions that only it knows may be missing.
+        A service failed: sessions that only it has may be missing.
 
     Examples
     --------
     >>> import aind_session
     >>> aind_session.get_sessions(676909, platform="ecephys", start_date="2023-12-14")
     (Session('ecephys_676909_2023-12-14_12-43-11'),)
-    >>> len(aind_session.get_sessions([676909, 668759]))
+    >>> len(aind_session.get_sessions([676909, 668759], platform=["ecephys", "behavior"]))
     5
     """
     dates = parse_dates(date, start_date, end_date)
-    wanted = _wanted(platform, project, modality)
+    filters = _filters(platform, project, modality, dates)
     subjects = _subjects(subject_id)
-    if subjects is None and not any(wanted) and dates.is_open:
+    if subjects is None and str(filters) == "dates" and dates.is_open:
         raise InvalidFilterError(
             "get_sessions() needs a subject, or another filter: project, platform, modality, "
             "date, start_date, end_date."
         )
-    kept, found, gaps = _search(subjects, wanted, dates)
-    gaps.conclude(kept)
-    if not kept:
-        _check_filters(found, wanted)
-    return kept
+    sessions, found, failures = _search(subjects, filters)
+    failures.warn_or_raise(sessions)
+    if not sessions:
+        filters.check(found)
+    return sessions
 
 
 def iter_sessions(**filters: Any) -> Iterator[Session]:
-    """Find sessions as `get_sessions` does, without holding all of them.
+    """Find sessions as `get_sessions` does, without holding all of them in memory.
 
-    Asks year by year (and once for all years before 2015), ascending.
+    Searches year by year (and once for all years before 2015), ascending.
 
     Parameters
     ----------
@@ -120,57 +119,54 @@ def iter_sessions(**filters: Any) -> Iterator[Session]:
         yield from get_sessions(subjects, **filters)
         return
     dates = parse_dates(*(filters.pop(key, None) for key in ("date", "start_date", "end_date")))
-    wanted = _wanted(**filters)
-    nothing = True
-    kept, found, gaps = _search([], wanted, dates)
+    names = [filters.pop(key, None) for key in ("platform", "project", "modality")]
+    if filters:
+        raise TypeError(f"iter_sessions() has no filter {next(iter(filters))!r}")
+    any_found = False
+    sessions, found, failures = _search([], _filters(*names, dates))
     for year in _years(dates):
-        kept, found, gaps = _search(None, wanted, year)
-        nothing = nothing and not kept
-        gaps.warn()
-        yield from kept
-    if nothing:
+        sessions, found, failures = _search(None, _filters(*names, year))
+        any_found = any_found or bool(sessions)
+        failures.warn()
+        yield from sessions
+    if not any_found:
         # A platform that no name of one year begins with may be that of another year.
-        gaps.conclude(kept)
-        _check_filters(found, wanted)
+        failures.warn_or_raise(sessions)
+        _filters(*names, dates).check(found)
 
 
-def _years(wanted: DateRange) -> Iterator[DateRange]:
+def _years(dates: DateRange) -> Iterator[DateRange]:
     this_year = datetime.datetime.now().year
     edges = [2000, *range(2015, this_year + 2), 2100]
     for first, after in itertools.pairwise(edges):
         start = datetime.datetime(first, 1, 1)
         end = datetime.datetime(after, 1, 1) - datetime.timedelta(microseconds=1)
-        year = DateRange(start, end).within(wanted)
+        year = DateRange(start, end).within(dates)
         if not year.is_empty:
             yield year
 
 
-class _Wanted(NamedTuple):
-    """What is wanted of a session beside its subject and date; None: whatever it is."""
+def _filters(platform: object, project: object, modality: object, dates: DateRange) -> Filters:
+    from aind_session.lookup.search import Filters
 
-    platform: str | None
-    project: str | None
-    modality: str | None
-
-
-def _wanted(platform: object = None, project: object = None, modality: object = None) -> _Wanted:
-    return _Wanted(
-        _text("platform", platform), _text("project", project), _text("modality", modality)
+    return Filters(
+        _names("platform", platform), _names("project", project), _names("modality", modality), dates
     )
 
 
-def _text(name: str, value: object) -> str | None:
+def _names(name: str, value: object) -> tuple[str, ...]:
+    """Read one value of a filter or several; an empty text is no filter."""
     if value is None:
-        return None
-    if not isinstance(value, str):
-        raise InvalidFilterError(
-            f"{name} is one name, a text, not a {type(value).__name__}: search for one at a time."
-        )
-    return value.strip() or None
+        return ()
+    values = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    for one in values:
+        if not isinstance(one, str):
+            raise InvalidFilterError(f"{name} is a text or several, not {one!r:.80}.")
+    return tuple(dict.fromkeys(one.strip() for one in values if one.strip()))
 
 
 def _subjects(value: object) -> list[str] | None:
-    """Read one subject or several; None where no subject is named."""
+    """Read one subject or several; None without a subject."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, str | bytes | Subject) or not isinstance(value, Iterable):
@@ -182,51 +178,93 @@ def _subject(value: object) -> str:
     return value.id if isinstance(value, Subject) else parse_subject_id(value)
 
 
-def _search(
-    subjects: list[str] | None, wanted: _Wanted, dates: DateRange
-) -> tuple[Sessions, Found, Gaps]:
-    """Find sessions, and give also what was found before filters, and who did not answer."""
-    from aind_session.lookup import cohort, finding
-    from aind_session.lookup.partial import Gaps
+def _search(subjects: list[str] | None, filters: Filters) -> tuple[Sessions, Found, Failures]:
+    """Find sessions; return also what was found before filters, and the services that failed."""
+    from aind_session.lookup import search
+    from aind_session.lookup.failures import Failures
 
     found: Found = {}
-    gaps = Gaps(finding.MISSING)
+    failures = Failures(search.MISSING)
     if subjects:
-        found, gaps = finding.among_subjects(subjects)
-    elif subjects is None and not dates.is_empty:
-        found, gaps = finding.matching(**wanted._asdict(), dates=dates)
-    ids = sorted(_kept(found, wanted, dates), key=lambda s: (s.dt, s.id))
-    cohort.remember(s.id for s in ids)
-    return Sessions(Session(s.id) for s in ids), found, gaps
+        found, failures = search.of_subjects(subjects)
+    elif subjects is None and not filters.dates.is_empty:
+        found, failures = search.matching(filters)
+    ids = sorted(
+        (session for session, evidence in found.items() if filters.accept(session, evidence)),
+        key=lambda session: (session.dt, session.id),
+    )
+    return Sessions.found_together(ids), found, failures
 
 
-def _kept(found: Found, wanted: _Wanted, dates: DateRange) -> Iterator[SessionID]:
-    from aind_session.lookup.filters import has_modality, same_platform
-    from aind_session.lookup.platform import of_known
+def list_projects() -> tuple[str, ...]:
+    """List the names of all projects in DocDB, sorted.
 
-    platform, project, modality = wanted
-    for session, known in found.items():
-        if not dates.contains(session.dt):
-            continue
-        if platform and not same_platform(session.platform or of_known(known), platform):
-            continue
-        if project and project not in {row.record.project for row in known.rows}:
-            continue
-        if modality and not has_modality(known, modality):
-            continue
-        yield session
+    Raises
+    ------
+    ServiceError
+        DocDB failed.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> "Dynamic Routing" in aind_session.list_projects()
+    True
+    """
+    from aind_session.lookup import search
+
+    return tuple(sorted(search.existing_values(search.PROJECT)))
 
 
-def _check_filters(found: Found, wanted: _Wanted) -> None:
-    """Raise where nothing was found because a filter's value exists nowhere."""
-    from aind_session.lookup import filters, finding
+def list_platforms() -> tuple[str, ...]:
+    """List the abbreviations of all platforms in DocDB, sorted.
 
-    if wanted.platform:
-        filters.check_platform(wanted.platform, (s.platform for s in found))
-    if wanted.modality:
-        filters.check_modality(wanted.modality)
-    if wanted.project:
-        # Without the names in both generations nobody knows that there is no such project.
-        with contextlib.suppress(ServiceError):
-            known = finding.known_values("data_description.project_name")
-            filters.check_project(wanted.project, known)
+    Records of schema 2.x have no platform.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> "ecephys" in aind_session.list_platforms()
+    True
+    """
+    from aind_session.lookup import rules, search
+
+    found = search.existing_values("data_description.platform.abbreviation")
+    return tuple(sorted({rules.current_platform(name) for name in found}))
+
+
+def list_modalities() -> tuple[str, ...]:
+    """List the abbreviations of all modalities in DocDB, in their current spelling, sorted.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> "ecephys" in aind_session.list_modalities()
+    True
+    """
+    from aind_session.lookup import search
+    from aind_session.records.modalities import modality_abbreviation
+
+    found = search.existing_values(
+        "data_description.modality.abbreviation", "data_description.modalities.abbreviation"
+    )
+    return tuple(sorted({modality_abbreviation(name) for name in found}))
+
+
+def list_subjects(project: str | None = None) -> tuple[str, ...]:
+    """List the IDs of all subjects in DocDB, or of those of a project, sorted.
+
+    Parameters
+    ----------
+    project
+        Name of a project, as `list_projects` returns it.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> "676909" in aind_session.list_subjects()
+    True
+    """
+    from aind_session.lookup import search
+
+    match = {search.PROJECT: project} if project else None
+    return tuple(sorted(search.existing_values("subject.subject_id", match=match)))

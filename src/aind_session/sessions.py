@@ -1,14 +1,20 @@
-"""Sessions: the tuple that a search returns, with verbs for all of them at once."""
+"""Sessions: the tuple that a search returns, with bulk methods for all of them at once."""
 
 from __future__ import annotations
 
-import importlib
+import csv
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, overload
 
-from aind_session.errors import InvalidFilterError, MissingExtraError
+from aind_session.errors import (
+    InvalidContentError,
+    InvalidFilterError,
+    InvalidIdentifierError,
+    MissingExtraError,
+)
+from aind_session.identifiers import SessionID, find_session_id
 from aind_session.progress import progress as showing
 from aind_session.session import Session
 
@@ -23,12 +29,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What `prefetch` can fetch.
+#: The parts that `prefetch` can fetch.
 FETCHED = ("assets", "records", "modalities")
+#: A longer `Sessions` shows so many of its first and last sessions only.
+SHOWN = 3
+#: Sessions whose full records are requested together by a loop over them.
+GROUP_SIZE = 50
 
 
 class Sessions(tuple[Session, ...]):
-    """Sessions, ascending; a tuple, and equal to one with the same sessions.
+    """Sessions in a given order; a tuple, and equal to one with the same sessions.
+
+    Parameters
+    ----------
+    sessions
+        Sessions, or anything with a session ID in it (IDs, names of assets, paths, data assets,
+        metadata records), or an iterable of them: a list, a column of pandas or polars.
+
+    Raises
+    ------
+    InvalidIdentifierError
+        An item has no session ID (a `ValueError`); the message has its position.
 
     Examples
     --------
@@ -38,36 +59,127 @@ class Sessions(tuple[Session, ...]):
     (Session('ecephys_676909_2023-12-13_13-43-40'), Session('ecephys_676909_2023-12-14_12-43-11'))
     >>> sessions == tuple(sessions)
     True
+    >>> aind_session.Sessions(["ecephys_676909_2023-12-13_13-43-40"]) & sessions
+    (Session('ecephys_676909_2023-12-13_13-43-40'),)
     """
 
-    __slots__ = ()
+    def __new__(cls, sessions: object = ()) -> Sessions:
+        return super().__new__(cls, _read(sessions))
 
-    # `int` stands apart: completion in notebooks does not know it for a `SupportsIndex`.
+    @classmethod
+    def found_together(cls, ids: Sequence[SessionID]) -> Sessions:
+        """Make the sessions of a search: a loop over them fetches their records together."""
+        sessions: list[Session] = []
+        for start in range(0, len(ids), GROUP_SIZE):
+            group = tuple(one.id for one in ids[start : start + GROUP_SIZE])
+            sessions += [Session.in_group(session_id, group) for session_id in group]
+        return cls(sessions)
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str], column: str | None = None) -> Sessions:
+        """Read sessions from a CSV file, one per line.
+
+        Parameters
+        ----------
+        path
+            The file, with or without a line of column names.
+        column
+            Name of the column with the session IDs; by default the first column that has one in
+            the first line of values.
+
+        Raises
+        ------
+        InvalidContentError
+            There is no such column (a `ValueError`).
+        InvalidIdentifierError
+            A line has no session ID (a `ValueError`); the message has its number.
+
+        Examples
+        --------
+        >>> import aind_session, pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "sessions.csv")
+        >>> _ = path.write_text("mouse,session\\n676909,ecephys_676909_2023-12-13_13-43-40\\n")
+        >>> aind_session.Sessions.from_csv(path)
+        (Session('ecephys_676909_2023-12-13_13-43-40'),)
+        """
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(row)]
+        index, first = _column(lines, column, os.fspath(path))
+        ids: list[Session] = []
+        for number, row in lines[first:]:
+            value = row[index] if index < len(row) else ""
+            ids.append(_session(value, f"line {number} of {os.fspath(path)}"))
+        return cls(ids)
+
+    # `int` is named apart: completion in notebooks does not take it for a `SupportsIndex`.
     @overload  # type: ignore[override]
     def __getitem__(self, index: int, /) -> Session: ...
     @overload
     def __getitem__(self, index: SupportsIndex, /) -> Session: ...
     @overload
-    def __getitem__(self, index: slice, /) -> Sessions: ...
-    def __getitem__(self, index: SupportsIndex | slice, /) -> Session | Sessions:
-        """Give one session, or with a slice some, with the same verbs."""
+    def __getitem__(self, index: slice | Iterable[bool], /) -> Sessions: ...
+    def __getitem__(self, index: SupportsIndex | slice | Iterable[bool], /) -> Session | Sessions:
+        """Return one session, or with a slice or a mask (one bool per session) some of them."""
         if isinstance(index, slice):
             return Sessions(super().__getitem__(index))
+        if isinstance(index, Iterable):
+            return self._masked(list(index))
         return super().__getitem__(index)
+
+    def _masked(self, mask: list[Any]) -> Sessions:
+        # `numpy.bool_` is not a bool, and pandas and polars iterate over either.
+        if not all(type(keep).__name__ in ("bool", "bool_") for keep in mask):
+            raise TypeError("a mask of sessions has only True and False")
+        if len(mask) != len(self):
+            raise IndexError(f"a mask of {len(mask)} values for {len(self)} sessions")
+        return Sessions(one for one, keep in zip(self, mask, strict=True) if keep)
+
+    def filter(self, function: Callable[[Session], object]) -> Sessions:
+        """Return the sessions for which a function returns a true value; many concurrently.
+
+        Examples
+        --------
+        >>> import aind_session
+        >>> len(aind_session.get_sessions(676909).filter(lambda s: s.ecephys.is_sorted))
+        1
+        """
+        return self[[bool(keep) for keep in self.map(function)]]
 
     def __add__(self, other: Iterable[Session]) -> Sessions:  # type: ignore[override]
         return Sessions((*self, *other))
 
+    def __or__(self, other: Iterable[Session]) -> Sessions:
+        """Return the sessions of both, each once, ascending by date and time."""
+        both = {*self, *Sessions(other)}
+        return Sessions(sorted(both, key=lambda session: (session.dt, session.id)))
+
+    def __and__(self, other: Iterable[Session]) -> Sessions:
+        """Return the sessions that are in the other, too."""
+        others = set(Sessions(other))
+        return Sessions(session for session in self if session in others)
+
+    def __sub__(self, other: Iterable[Session]) -> Sessions:
+        """Return the sessions that are not in the other."""
+        others = set(Sessions(other))
+        return Sessions(session for session in self if session not in others)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Sessions, (tuple(self),)
 
+    def __repr__(self) -> str:
+        if len(self) <= 3 * SHOWN:
+            return super().__repr__()
+        first = ", ".join(map(repr, self[:SHOWN]))
+        last = ", ".join(map(repr, self[-SHOWN:]))
+        return f"<{len(self)} sessions: {first}, ..., {last}>"
+
     def _repr_html_(self) -> str:
-        # A dotted path: how things look stands on a higher floor.
-        html: str = importlib.import_module("aind_session.display").sessions_html(self)
-        return html
+        from aind_session import html
+
+        return html.of_sessions(self)
 
     def prefetch(self, *what: str, progress: bool = True) -> Sessions:
-        """Fetch everything about all of these sessions at once, for what is asked of each later.
+        """Fetch data of all of these sessions at once, so that later lookups find it cached.
 
         Parameters
         ----------
@@ -75,22 +187,22 @@ class Sessions(tuple[Session, ...]):
             "assets" (data assets, raw folders), "records" (full metadata records), "modalities"
             (a listing of each raw folder); by default the first two.
         progress
-            Show a bar where there is a terminal or a notebook, once it takes a second.
+            Show a bar in a terminal or a notebook, once it takes a second.
 
         Returns
         -------
         Sessions
-            These, so that a loop can follow.
+            These sessions, so that a loop can follow.
 
         Raises
         ------
         InvalidFilterError
-            There is nothing of that name to fetch (a `ValueError`).
+            One of the names is unknown (a `ValueError`).
 
         Warns
         -----
         PartialAnswerWarning
-            A service did not answer: what only it knows is asked again later.
+            A service failed: it is queried again when its data is used.
 
         Examples
         --------
@@ -100,16 +212,15 @@ class Sessions(tuple[Session, ...]):
         """
         unknown = ", ".join(repr(one) for one in what if one not in FETCHED)
         if unknown:
-            raise InvalidFilterError(f"prefetch() knows {', '.join(FETCHED)}, not {unknown}.")
+            raise InvalidFilterError(f"prefetch() takes {', '.join(FETCHED)}, not {unknown}.")
         wanted = set(what or FETCHED[:2])
         if not self:
             return self
-        from aind_session.lookup import cohort
+        from aind_session.lookup import batch
 
         ids = [session._id for session in self]
-        cohort.remember(session.id for session in self)
         with showing(len(ids) * len(wanted), "prefetch", progress) as bar:
-            cohort.fetch(ids, wanted, bar.update)
+            batch.prefetch(ids, wanted, bar.update)
         return self
 
     @overload
@@ -147,7 +258,7 @@ class Sessions(tuple[Session, ...]):
             (`client.get_executor()`). Sessions cross processes as their ID: workers use their own
             settings, and nothing secret is sent.
         progress
-            Show a bar where there is a terminal or a notebook, once it takes a second.
+            Show a bar in a terminal or a notebook, once it takes a second.
         errors
             "raise" the first error, calls not yet begun being cancelled, or "return" each error in
             the place of its result.
@@ -168,7 +279,7 @@ class Sessions(tuple[Session, ...]):
         if executor is None:
             from concurrent.futures import ThreadPoolExecutor
 
-            from aind_session.services.pool import WORKERS
+            from aind_session.threads import WORKERS
 
             with ThreadPoolExecutor(min(WORKERS, len(self) or 1)) as threads:
                 return self._map(function, threads, progress, errors)
@@ -181,7 +292,7 @@ class Sessions(tuple[Session, ...]):
         progress: bool,
         errors: Literal["raise", "return"],
     ) -> list[T]:
-        from aind_session.services.pool import wait_for
+        from aind_session.threads import wait_for
 
         futures: list[Future[T]] = []
         results: list[Any] = []
@@ -355,15 +466,15 @@ class Sessions(tuple[Session, ...]):
     def to_pandas(
         self, columns: Iterable[str] | None = None, progress: bool = True
     ) -> pd.DataFrame:
-        """Make a table, a row a session.
+        """Make a table with one row per session.
 
         Parameters
         ----------
         columns
-            Names of columns, by default the cheap ones: see `aind_session.table` for all of them,
-            and what each costs.
+            Names of columns: `aind_session.table` lists all of them, and what each costs; by
+            default those that cost little.
         progress
-            Show a bar where there is a terminal or a notebook, once it takes a second.
+            Show a bar in a terminal or a notebook, once it takes a second.
 
         Raises
         ------
@@ -387,7 +498,7 @@ class Sessions(tuple[Session, ...]):
     def to_polars(
         self, columns: Iterable[str] | None = None, progress: bool = True
     ) -> pl.DataFrame:
-        """Make a table, a row a session; as `to_pandas`, with polars.
+        """Make a table with one row per session; as `to_pandas`, with polars.
 
         Examples
         --------
@@ -411,3 +522,42 @@ class Sessions(tuple[Session, ...]):
         from aind_session.table import table
 
         return table([session._id for session in self], columns, progress)
+
+def _read(sessions: object) -> Iterable[Session]:
+    """Read one session or several, each from anything that has a session ID."""
+    is_one = isinstance(sessions, Session | str | os.PathLike | Mapping)
+    if is_one or not isinstance(sessions, Iterable):
+        return (_session(sessions, "the value"),)
+    return [
+        item if isinstance(item, Session) else _session(item, f"item {position}")
+        for position, item in enumerate(sessions)
+    ]
+
+
+def _session(value: Any, where: str) -> Session:
+    if isinstance(value, Session):
+        return value
+    try:
+        return Session(value)
+    except ValueError as error:
+        raise InvalidIdentifierError(
+            f"{where} ({value!r:.80}) has no session ID: {error}"
+        ) from error
+
+
+def _column(
+    lines: list[tuple[int, list[str]]], column: str | None, path: str
+) -> tuple[int, int]:
+    """Return the index of the column with session IDs, and of the first line of values."""
+    if not lines:
+        raise InvalidContentError(f"{path} is empty")
+    header = [name.strip() for name in lines[0][1]]
+    if column is not None:
+        if column not in header:
+            raise InvalidContentError(f"{path} has no column {column!r}: {', '.join(header)}")
+        return header.index(column), 1
+    for first, (_, row) in enumerate(lines[:2]):
+        for index, value in enumerate(row):
+            if find_session_id(value) is not None:
+                return index, first
+    raise InvalidContentError(f"{path} has no column with session IDs; name it with `column`")

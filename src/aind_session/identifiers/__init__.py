@@ -10,6 +10,7 @@ from aind_session.identifiers.asset_names import (
     Step,
     label_family,
     normalise_label,
+    session_in_name,
     split_asset_name,
 )
 from aind_session.identifiers.dates import (
@@ -38,6 +39,7 @@ __all__ = [
     "parse_dates",
     "parse_session_id",
     "parse_subject_id",
+    "session_in_name",
     "split_asset_name",
     "subject_in",
 ]

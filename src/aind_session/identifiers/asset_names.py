@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -57,8 +58,9 @@ class AssetName(NamedTuple):
         return self.is_session_name or (bool(labels) and labels <= _RAW_LABELS)
 
 
+@functools.lru_cache(maxsize=65_536)
 def split_asset_name(name: str) -> AssetName:
-    """Split a data asset's name into its session and what was done to it.
+    """Split a data asset's name into its session and its processing steps.
 
     Parameters
     ----------
@@ -86,6 +88,11 @@ def split_asset_name(name: str) -> AssetName:
     after = re.split(r"[/\\]", name[end:], maxsplit=1)[0].rstrip()
     clear_before = not name[:start].strip() or name[start - 1] in "/\\"
     return AssetName(session, tuple(_steps(after)), clear_before and not after)
+
+
+def session_in_name(name: str) -> SessionID | None:
+    """Return the session in the name of an asset or a record."""
+    return split_asset_name(name).session
 
 
 def _steps(text: str) -> Iterator[Step]:

@@ -1,26 +1,37 @@
-"""Folders: where a session's raw files are, what is in them, where a result's files are."""
+"""Folders: where a session's raw files are, what they contain, where a result's files are."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from aind_session import settings
-from aind_session.errors import AccessDeniedError, AindSessionError, ServiceError
-from aind_session.identifiers import SessionID
-from aind_session.lookup import assets, belonging, offline, questions, trail
-from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import S3, Rows
-from aind_session.services import pool, storage
+from aind_session.errors import (
+    AccessDeniedError,
+    AindSessionError,
+    MissingAttributeError,
+    ServiceError,
+)
+from aind_session.identifiers import SessionID, split_asset_name
+from aind_session.lookup import evidence, hints
+from aind_session.lookup.evidence import Evidence
+from aind_session.lookup.failures import Failures
+from aind_session.lookup.rules import choose_raw
+from aind_session.query import S3, count
+from aind_session.services import storage
+from aind_session.services.files import listing
+from aind_session.services.metadata import Records
 from aind_session.services.models import AssetSummary
+from aind_session.threads import outcomes
+from aind_session.trace import lines, note, tracing
 
 #: Folders that hold a modality under another name.
 MODALITY_OF_FOLDER = {"ecephys_compressed": "ecephys", "ecephys_clipped": "ecephys"}
-#: Folders beside the modalities (data organisation of the field, 2024).
-NO_MODALITY = frozenset({"derivatives", "logs"})
+#: Folders beside those of modalities (data organization of the field, 2024).
+NOT_MODALITIES = frozenset({"derivatives", "logs"})
 
 
 class Folder(NamedTuple):
-    """A folder in S3, and who knows of it."""
+    """A folder in S3, and the service that returned it."""
 
     bucket: str
     prefix: str
@@ -31,7 +42,7 @@ class Folder(NamedTuple):
 
 
 def of_asset(asset: AssetSummary) -> Folder | None:
-    """Give the folder of an asset's files; None where the asset does not say.
+    """Return the folder of an asset's files; None if its record has none.
 
     External assets name their bucket; the files of internal results are in Code Ocean's own, in a
     folder named after the asset.
@@ -43,92 +54,189 @@ def of_asset(asset: AssetSummary) -> Folder | None:
     return None
 
 
-def _told(known: assets.Known) -> Folder | None:
-    """Give the raw folder that Code Ocean or DocDB tell; DocDB wins where they differ."""
-    from_docdb = location(known.rows)
-    raw = assets.choose_raw(assets.open_linked(known) if not from_docdb else known.assets)
-    from_code_ocean = of_asset(raw) if raw is not None else None
-    if from_docdb and from_code_ocean and from_docdb[:2] != from_code_ocean[:2]:
-        trail.tell("DocDB's location %s is used, not %s", from_docdb, from_code_ocean)
-    return from_docdb or from_code_ocean
-
-
-def location(rows: Rows) -> Folder | None:
-    """Give the raw folder that a session's records tell; the newest record counts."""
-    for row in sorted(rows, key=lambda r: r.created, reverse=True):
-        if row.location.startswith("s3://") and belonging.named(row.name).is_raw:
-            # Between the generations' twins the location is the same.
-            bucket, prefix = storage.split(row.location)
+def location(records: Records) -> Folder | None:
+    """Return the raw folder in a session's records; the newest record counts."""
+    for record in sorted(records, key=lambda r: r.created, reverse=True):
+        if record.location.startswith("s3://") and split_asset_name(record.name).is_raw:
+            # The 1.x and the 2.x record of an asset have the same location.
+            bucket, prefix = storage.split(record.location)
             if prefix.strip("/"):
                 return Folder(bucket, prefix.strip("/"), "DocDB")
     return None
 
 
-def search(name: str, gaps: Gaps) -> Folder | None:
-    """Look for a folder by its name in the known buckets, all at once."""
-    names = questions.buckets()
-    outcomes = pool.outcomes(*(lambda b=b: questions.listing(b, name) for b in names))
+def in_evidence(found: Evidence) -> Folder | None:
+    """Return the raw folder that DocDB or Code Ocean has; DocDB wins if they differ."""
+    from_docdb = location(found.records)
+    raw = choose_raw((found if from_docdb else evidence.with_linked(found)).assets)
+    from_code_ocean = of_asset(raw) if raw is not None else None
+    if from_docdb and from_code_ocean and from_docdb[:2] != from_code_ocean[:2]:
+        note("DocDB's location %s is used, not %s", from_docdb, from_code_ocean)
+    return from_docdb or from_code_ocean
+
+
+def search(name: str, failures: Failures) -> Folder | None:
+    """Search the known buckets for a folder by its name, concurrently."""
+    buckets = settings.current().buckets.value
+    answers = outcomes(*(lambda b=b: listing(b, name) for b in buckets))
     closed: dict[str, AindSessionError] = {}
-    for bucket, outcome in zip(names, outcomes, strict=True):
-        if isinstance(outcome.error, AccessDeniedError):
-            closed[bucket] = outcome.error
-        elif outcome.error is not None:
-            gaps.fill(S3, outcome, None)
-        elif outcome.unwrap().exists:
-            trail.tell("No service tells a folder: s3://%s/%s was found by name", bucket, name)
+    for bucket, answer in zip(buckets, answers, strict=True):
+        if isinstance(answer.error, AccessDeniedError):
+            closed[bucket] = answer.error
+        elif answer.error is not None:
+            failures.value_or(None, answer, S3)
+        elif answer.unwrap().exists:
+            note("No service has a folder on record: s3://%s/%s was found by name", bucket, name)
             return Folder(bucket, name, "S3")
     if closed:
-        if len(closed) == len(names):
-            # No bucket was searched: nothing is known.
-            gaps.errors.setdefault(S3, closed[names[0]])
-        trail.tell("Not readable, so not searched: %s", ", ".join(closed))
+        if len(closed) == len(buckets):
+            # No bucket could be searched: the answer is unknown.
+            failures.add(closed[buckets[0]], S3)
+        note("No access, so not searched: %s", ", ".join(closed))
     return None
 
 
-def find_raw(session: SessionID, missing: str) -> tuple[Folder | None, assets.Known]:
-    """Find the raw folder: told by Code Ocean or DocDB, else searched by name."""
-    known = assets.of_session(session, missing)
-    folder = _told(known)
-    if folder is None:
-        folder = search(session.id, known.gaps)
-    return folder, known
+def find_raw(session: SessionID, missing: str) -> tuple[Folder | None, Evidence]:
+    """Find the raw folder: on record in DocDB or Code Ocean, else searched by name."""
+    found = evidence.of(session, missing)
+    return in_evidence(found) or search(session.id, found.failures), found
+
+
+def raw(session: SessionID) -> Folder:
+    """Return the folder of a session's raw files.
+
+    Raises
+    ------
+    MissingAttributeError
+        Every service answered, and none has a folder.
+    ServiceError, CredentialsError
+        None has a folder, and one failed.
+    """
+    with tracing(session.id, "raw data folder"):
+        folder, found = find_raw(session, "a newer raw data folder")
+        if folder is None:
+            found.failures.raise_error()
+            raise missing(
+                "raw_data_dir",
+                f"{session.id} has no folder of raw files: none is on record in Code Ocean or "
+                "DocDB, and none of the known buckets with access has a folder of that name."
+                f"{_nearby(session)}",
+            )
+        found.failures.warn()
+        return folder
+
+
+def raw_asset(session: SessionID) -> AssetSummary:
+    """Return the raw data asset of a session.
+
+    Raises
+    ------
+    MissingAttributeError
+        There is none; the message says what there is instead.
+    """
+    with tracing(session.id, "raw data asset"):
+        found = evidence.assets_of(session)
+        asset = choose_raw(found.assets)
+        found.failures.warn_or_raise(asset)
+        if asset is None:
+            raise missing("raw_data_asset", _why_no_raw_asset(session))
+        return asset
+
+
+def _why_no_raw_asset(session: SessionID) -> str:
+    text = f"{session.id} has no raw data asset in Code Ocean"
+    try:
+        folder, found = find_raw(session, "")
+    except AindSessionError:
+        return f"{text}."
+    if folder is not None:
+        return (
+            f"{text}, but its files are in {folder} (according to {folder.source}): a raw data "
+            "asset needs to be created."
+        )
+    if found.assets:
+        return (
+            f"{text}, only {count('derived data asset')(found.assets)}, the newest "
+            f"{found.assets[-1].name}; a folder of its raw files was not found."
+        )
+    if found.failures:
+        return f"{text}; a folder could not be looked up: {' and '.join(found.failures.errors)} failed."
+    return f"{text}, and no folder of raw files.{_nearby(session)}"
+
+
+def _nearby(session: SessionID) -> str:
+    """Name the nearest existing sessions of the same subject, for a message."""
+    from aind_session.identifiers import nearest
+
+    try:
+        found = evidence.of_subjects([session.subject_id], "")[session.subject_id]
+    except AindSessionError:
+        return ""
+    existing = [one for one in found.sessions if one.subject_id == session.subject_id]
+    if not existing:
+        advice = hints.not_recorded(session.id) or "Check the ID."
+        return f" Nothing was found for subject {session.subject_id}. {advice}"
+    near = nearest(session, existing)
+    if near:
+        return f" Did you mean {' or '.join(one.id for one in near)}?"
+    return f" See aind_session.get_sessions({session.subject_id!r}) for its sessions."
+
+
+def missing(name: str, message: str) -> MissingAttributeError:
+    """Return the error of an attribute that was looked up and not found, with its requests."""
+    requests = lines()
+    details = "\nRequests:\n" + "\n".join(f"  {line}" for line in requests) if requests else ""
+    return MissingAttributeError(message + details, name=name, trail=requests)
 
 
 def is_uploaded(session: SessionID) -> bool:
-    """Tell whether there is a raw asset, or a folder that S3 has."""
-    with trail.following(session.id, "uploaded"):
-        known = assets.of_session(session, "uploads that only this service knows")
-        if assets.choose_raw(known.assets) is not None:
+    """Return True if there is a raw asset, or a raw folder in S3."""
+    with tracing(session.id, "uploaded"):
+        found = evidence.of(session, "uploads that only this service has on record")
+        if choose_raw(found.assets) or choose_raw(evidence.with_linked(found).assets):
             return True
-        if any(belonging.is_raw(asset) for asset in assets.open_linked(known)):
+        folder = location(found.records)
+        if folder is not None and _exists(folder, found.failures):
+            found.failures.warn()
             return True
-        folder = location(known.rows)
-        if folder is not None:
-            try:
-                if questions.listing(folder.bucket, folder.prefix).exists:
-                    known.gaps.warn()
-                    return True
-            except AccessDeniedError:
-                trail.tell("%s is closed: DocDB's word is taken for it", folder)
-                return True
-            except ServiceError as error:
-                known.gaps.errors.setdefault(S3, error)
-        found = search(session.id, known.gaps) is not None
-        if not found:
-            known.gaps.raise_first()
-            offline.tell(session.id)
-        known.gaps.warn()
-        return found
+        by_name = search(session.id, found.failures)
+        if by_name is None:
+            found.failures.raise_error()
+            hints.note_not_recorded(session.id)
+        found.failures.warn()
+        return by_name is not None
 
 
-def modality_names(listed: storage.Listing) -> tuple[str, ...]:
-    """Give the modalities among the sub-folders of a raw folder, sorted."""
-    return tuple(
-        sorted(
-            {
-                MODALITY_OF_FOLDER.get(name, name)
-                for name in listed.folders
-                if "metadata" not in name and name not in NO_MODALITY
-            }
-        )
-    )
+def _exists(folder: Folder, failures: Failures) -> bool:
+    try:
+        return listing(folder.bucket, folder.prefix).exists
+    except AccessDeniedError:
+        note("%s is not accessible: it is taken to exist, as DocDB has it on record", folder)
+        return True
+    except ServiceError as error:
+        failures.add(error, S3)
+        return False
+
+
+def modalities(session: SessionID) -> tuple[str, ...]:
+    """Return the names of the modality folders in the raw folder, sorted."""
+    with tracing(session.id, "modalities"):
+        folder = raw(session)
+        found = listing(folder.bucket, folder.prefix)
+        if not found.exists:
+            raise missing(
+                "modalities",
+                f"{session.id} has the folder {folder} (according to {folder.source}), but it is "
+                "empty in S3: it was moved or deleted, or its upload has not begun.",
+            )
+        return modality_names(found)
+
+
+def modality_names(found: storage.Listing) -> tuple[str, ...]:
+    """Return the modalities among the sub-folders of a raw folder, sorted."""
+    names = {
+        MODALITY_OF_FOLDER.get(name, name)
+        for name in found.folders
+        if "metadata" not in name and name not in NOT_MODALITIES
+    }
+    return tuple(sorted(names))

@@ -1,134 +1,166 @@
-"""Full DocDB records of a session: exact name first, then what carries the name."""
+"""Full metadata records: by session, asset, location or subject, from schema 1.x and 2.x."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from aind_session.errors import ServiceConnectionError, ServiceError, ServiceTimeoutError
-from aind_session.identifiers import SessionID, is_uuid
-from aind_session.lookup import assets, belonging, cohort, offline, questions, trail
-from aind_session.lookup.assets import Known
-from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import DOCDB, GENERATIONS
-from aind_session.services import pool
+from aind_session.errors import (
+    ServiceConnectionError,
+    ServiceError,
+    ServiceTimeoutError,
+    first_line,
+)
+from aind_session.identifiers import SessionID, is_uuid, split_asset_name
+from aind_session.lookup import evidence, hints
+from aind_session.lookup.evidence import Evidence
+from aind_session.lookup.failures import Failures
+from aind_session.query import DOCDB
+from aind_session.services.assets import count_assets
+from aind_session.services.metadata import (
+    SCHEMAS,
+    FullRecord,
+    full_records_of_subject,
+    newest_record_of_subject,
+    prefetch_records,
+    record_at,
+    record_named,
+    record_of_asset,
+    records_of_subject,
+)
+from aind_session.threads import outcomes
+from aind_session.trace import note, tracing
 
 
-def records(session: SessionID) -> dict[str, bytes]:
-    """Give a session's record of each generation that has one, as JSON.
+def records(session: SessionID, group: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """Return a session's record, as JSON, by schema.
+
+    `group` is the IDs of sessions that were found together: in all likelihood a loop asks for the
+    records of all of them, so that they are requested together.
 
     Raises
     ------
     ServiceError
-        One generation did not answer and the other has no record.
+        One schema's endpoint failed, and the other has no record.
     """
-    with trail.following(session.id, "metadata records"):
-        gaps = Gaps("the record of the other generation")
-        found = _by_name(session, session.id, gaps)
+    with tracing(session.id, "metadata records"):
+        failures = Failures("the record of the other schema")
+        found = _by_name(session.id, group, failures)
         if not found:
-            gaps.raise_first()
-            known = assets.of_session(session, "")
-            name = _other_name(session, known)
+            failures.raise_error()
+            others = evidence.of(session, "")
+            name = _other_name(session, others)
             if name is not None:
-                found = _by_name(session, name, gaps)
+                found = _by_name(name, (), failures)
             if not found:
-                gaps.raise_first()
-                _tell_none(session, known)
-        gaps.warn()
+                failures.raise_error()
+                has = count_assets(others.assets)
+                pending = f", though it has {has}: it may not be registered yet"
+                note(
+                    "No metadata record was found for %s%s",
+                    session.id,
+                    pending if others.assets else "",
+                )
+                hints.note_not_recorded(session.id)
+        failures.warn()
         return found
 
 
-def _tell_none(session: SessionID, known: Known) -> None:
-    has = questions.count_assets(known.assets)
-    and_yet = f", though it has {has}: it may not be registered yet" if known.assets else ""
-    trail.tell("No metadata record was found for %s%s", session.id, and_yet)
-    offline.tell(session.id)
+def _by_name(name: str, group: tuple[str, ...], failures: Failures) -> dict[str, bytes]:
+    def request(schema: str) -> FullRecord:
+        if len(group) > 1 and record_named.cached(schema, name) is None:
+            _prefetch(schema, existing(group, schema))
+        return record_named(schema, name)
+
+    return _from_both(request, failures)
 
 
-def _by_name(session: SessionID, name: str, gaps: Gaps) -> dict[str, bytes]:
-    def ask(generation: str) -> bytes | None:
-        if trail.peek(DOCDB, ("record", generation, name)) is None:
-            # Sessions that were found together are in all likelihood asked about together.
-            names = cohort.names_with(session, generation)
-            if len(names) > 1:
-                _learn(generation, names)
-        return questions.record_by_name(generation, name)
-
-    return _both(ask, gaps)
-
-
-def _learn(generation: str, names: list[str]) -> None:
-    """Get records together; where that is refused, as too much, each is asked for on its own."""
+def _prefetch(schema: str, names: list[str]) -> None:
+    """Request records together; if that is refused as too much, each is requested on its own."""
+    if len(names) < 2:
+        return
     try:
-        questions.learn_records(generation, names)
+        prefetch_records(schema, names)
     except (ServiceTimeoutError, ServiceConnectionError):
         raise
     except ServiceError as error:
-        trail.tell("%d records at once did not come (%s)", len(names), type(error).__name__)
+        note("%d records could not be requested together: %s", len(names), first_line(error))
 
 
-def _both(ask: Callable[[str], bytes | None], gaps: Gaps) -> dict[str, bytes]:
-    """Ask both generations at the same time, and give the records that there are."""
-    outcomes = pool.outcomes(*(lambda g=g: ask(g) for g in GENERATIONS))
-    answers = {
-        generation: gaps.fill(DOCDB, outcome, None)
-        for generation, outcome in zip(GENERATIONS, outcomes, strict=True)
-    }
-    return {generation: record for generation, record in answers.items() if record is not None}
+def existing(session_ids: tuple[str, ...], schema: str) -> list[str]:
+    """Leave out sessions without a record, as far as their subject's records are cached."""
+    names = []
+    for session_id in session_ids:
+        session = split_asset_name(session_id).session
+        if session is None:
+            continue
+        summaries = records_of_subject.cached(schema, session.subject_id)
+        if summaries is None or any(record.name == session_id for record in summaries):
+            names.append(session_id)
+        else:
+            # Cached as "none", so that it is not requested.
+            record_named.store((), schema, session_id)
+    return names
+
+
+def _from_both(request: Callable[[str], FullRecord], failures: Failures) -> dict[str, bytes]:
+    """Send a request to both endpoints concurrently; return the records that exist."""
+    answers = outcomes(*(lambda s=s: request(s) for s in SCHEMAS))
+    found: dict[str, bytes] = {}
+    for schema, answer in zip(SCHEMAS, answers, strict=True):
+        for record in failures.value_or((), answer, DOCDB):
+            found[schema] = record
+    return found
 
 
 def record_of(what: str) -> dict[str, bytes]:
-    """Give the record of each generation by a data asset's name or ID, or by a location.
+    """Return the record, by schema, of a data asset's name or ID, or of a location.
 
     Raises
     ------
     ServiceError
-        One generation did not answer and the other has no record.
+        One schema's endpoint failed, and the other has no record.
     """
-    by: Callable[[str, str], bytes | None]
     if what.startswith("s3://"):
-        by = questions.record_at
-    elif is_uuid(what):
-        by = questions.record_of_asset
-    else:
-        by = questions.record_by_name
-    return _told(what, lambda generation: by(generation, what))
+        location = what.rstrip("/")
+        return _one(what, lambda schema: record_at(schema, location))
+    if is_uuid(what):
+        return _one(what, lambda schema: record_of_asset(schema, what))
+    return _one(what, lambda schema: record_named(schema, what))
 
 
 def record_of_subject(subject_id: str) -> dict[str, bytes]:
-    """Give the newest record of each generation that has a subject's core file."""
-    return _told(subject_id, lambda generation: questions.record_of_subject(generation, subject_id))
+    """Return the newest record, by schema, that has a subject's core file."""
+    return _one(subject_id, lambda schema: newest_record_of_subject(schema, subject_id))
 
 
-def records_of_subject(subject_id: str) -> dict[str, tuple[bytes, ...]]:
-    """Give every full record of a subject, by generation."""
-    with trail.following(subject_id, "metadata records"):
-        gaps = Gaps("records of the other generation")
-        outcomes = pool.outcomes(
-            *(lambda g=g: questions.records_of_subject(g, subject_id) for g in GENERATIONS)
-        )
-        found = [gaps.fill(DOCDB, outcome, ()) for outcome in outcomes]
-        if not any(found):
-            gaps.raise_first()
-        offline.tell(subject_id, empty=not any(found))
-        gaps.warn()
-        return dict(zip(GENERATIONS, found, strict=True))
-
-
-def _told(about: str, ask: Callable[[str], bytes | None]) -> dict[str, bytes]:
-    with trail.following(about, "metadata records"):
-        gaps = Gaps("the record of the other generation")
-        found = _both(ask, gaps)
+def _one(about: str, request: Callable[[str], FullRecord]) -> dict[str, bytes]:
+    with tracing(about, "metadata records"):
+        failures = Failures("the record of the other schema")
+        found = _from_both(request, failures)
         if not found:
-            gaps.raise_first()
-            offline.tell(about)
-        gaps.warn()
+            failures.raise_error()
+            hints.note_not_recorded(about)
+        failures.warn()
         return found
 
 
-def _other_name(session: SessionID, known: Known) -> str | None:
-    """Find the record under the other spelling, or under a name that says `raw` behind the ID."""
-    names = [row.name for row in known.rows if belonging.named(row.name).is_raw]
-    if names:
-        trail.tell("No record is named %s: that of %s is used", session.id, names[-1])
-        return names[-1]
-    return None
+def all_of_subject(subject_id: str) -> dict[str, tuple[bytes, ...]]:
+    """Return every full record of a subject, by schema."""
+    with tracing(subject_id, "metadata records"):
+        failures = Failures("records of the other schema")
+        answers = outcomes(*(lambda s=s: full_records_of_subject(s, subject_id) for s in SCHEMAS))
+        found = [failures.value_or((), answer, DOCDB) for answer in answers]
+        if not any(found):
+            failures.raise_error()
+        hints.note_not_recorded(subject_id, empty=not any(found))
+        failures.warn()
+        return dict(zip(SCHEMAS, found, strict=True))
+
+
+def _other_name(session: SessionID, others: Evidence) -> str | None:
+    """Return the name of the record under the other spelling, or with `raw` after the ID."""
+    names = [r.name for r in others.records if split_asset_name(r.name).is_raw]
+    if not names:
+        return None
+    note("No record is named %s: that of %s is used", session.id, names[-1])
+    return names[-1]

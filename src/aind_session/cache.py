@@ -1,8 +1,7 @@
-"""One cache: bounded, timed, one request for a question asked twice at once, copies out.
+"""The cache of answers: bounded, timed, one request for concurrent callers of one key.
 
-Values are immutable (bytes, text, tuples, frozen structs of these): what a caller gets is decoded
-from them anew, so that nobody can change what the next one sees. Keys begin with the kind of
-question and the identity of who asks, so that one token never sees what another was told.
+Values are immutable (bytes, text, tuples, frozen structs of these): public functions decode a new
+object from them, so that a caller's change never reaches the next caller.
 """
 
 from __future__ import annotations
@@ -13,17 +12,15 @@ import copy
 import math
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from aind_session.forking import when_forked
-from aind_session.services.clock import NOTICE_SECONDS
+from aind_session.clock import NOTICE_SECONDS
 
 T = TypeVar("T")
-Key = tuple[str, ...]
+Key = tuple[Any, ...]
 
 MAX_ENTRIES = 50_000
 MAX_BYTES = 256 * 2**20
@@ -31,13 +28,13 @@ MAX_BYTES = 256 * 2**20
 OVERHEAD = 400
 
 
-#: When an answer must have come to be good enough for who asks.
+#: Answers cached before this moment are requested again.
 _since: contextvars.ContextVar[float] = contextvars.ContextVar("since", default=-math.inf)
 
 
 @contextlib.contextmanager
 def newer_than(moment: float) -> Iterator[None]:
-    """Ask anew what was answered before a moment of the cache's clock, in the pool's threads too.
+    """Request again what was cached before a moment of the cache's clock, in threads too.
 
     Examples
     --------
@@ -64,7 +61,7 @@ class _Entry:
 
 @dataclass
 class _Flight:
-    """A question on its way: who asks the same meanwhile waits for this one."""
+    """A request under way: concurrent callers of the same key wait for it."""
 
     landed: threading.Event = field(default_factory=threading.Event)
     value: Any = None
@@ -73,35 +70,35 @@ class _Flight:
 
 
 class Cache:
-    """Answers to questions, for a time.
+    """Answers by key, each for a limited time.
 
     Parameters
     ----------
+    lifetime
+        Seconds for which an answer counts, unless it is stored with a lifetime of its own.
     max_entries, max_bytes
-        What is asked least recently goes first when either is passed.
+        The least recently used entries are dropped when either is exceeded.
     clock
-        Seconds that never go back; tests pass their own.
+        A monotonic clock, in seconds.
 
     Examples
     --------
     >>> cache = Cache()
     >>> cache.get(("square", "3"), lambda: "9", seconds=60)
     '9'
-    >>> cache.get(("square", "3"), lambda: "never asked again", seconds=60)
+    >>> cache.get(("square", "3"), lambda: "not called", seconds=60)
     '9'
     """
 
     def __init__(
         self,
+        lifetime: float = 600.0,
         max_entries: int = MAX_ENTRIES,
         max_bytes: int = MAX_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.max_entries, self.max_bytes, self.clock = max_entries, max_bytes, clock
-        self._reset()
-        _caches.add(self)
-
-    def _reset(self) -> None:
+        self.lifetime, self.clock = lifetime, clock
+        self.max_entries, self.max_bytes = max_entries, max_bytes
         self._lock = threading.Lock()
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._flights: dict[Key, _Flight] = {}
@@ -113,18 +110,11 @@ class Cache:
     def __repr__(self) -> str:
         return f"<Cache of {len(self._entries)} answers, {self._bytes / 2**20:.1f} MB>"
 
-    def get(self, key: Key, ask: Callable[[], T], seconds: float | None = None) -> T:
-        """Give the answer that is known, or ask.
+    def get(self, key: Key, fetch: Callable[[], T], seconds: float | None = None) -> T:
+        """Return the cached answer, or fetch it: once, however many threads want it.
 
-        Parameters
-        ----------
-        key
-            The question, the identity of who asks included.
-        ask
-            Called at most once however many threads want the answer. What it raises is raised in
-            each of them and not kept.
-        seconds
-            How long the answer is good; by default as the settings say.
+        An exception is raised in each waiting thread and is not cached. `seconds` is the lifetime
+        of the answer.
         """
         with self._lock:
             entry = self._fresh(key)
@@ -137,7 +127,7 @@ class Cache:
                         break
                     under_way = self._flights.setdefault(key, flight)
                 if under_way is flight:
-                    flight.value = value = ask()
+                    flight.value = value = fetch()
                     if not flight.stale:
                         self.put(key, value, seconds)
                     return value
@@ -145,7 +135,7 @@ class Cache:
                 flight.error = error
                 raise
             finally:
-                # An interrupt can come anywhere: whoever waits is woken all the same.
+                # An interrupt can come anywhere: waiting threads are woken all the same.
                 with self._lock:
                     if self._flights.get(key) is flight:
                         del self._flights[key]
@@ -157,7 +147,7 @@ class Cache:
             if isinstance(under_way.error, Exception):
                 # A copy each: one exception raised in many threads would mix their tracebacks.
                 raise _copy_of(under_way.error) from under_way.error
-            # Who asked was interrupted: that says nothing about the answer.
+            # The sending thread was interrupted: the answer is still unknown.
         return cast(T, entry.value)
 
     def _fresh(self, key: Key) -> _Entry | None:
@@ -173,17 +163,14 @@ class Cache:
         return entry
 
     def peek(self, key: Key) -> Any:
-        """Give the answer if it is known, else None; never asks."""
+        """Return the cached answer, else None; never fetches."""
         with self._lock:
             entry = self._fresh(key)
             return None if entry is None else entry.value
 
     def put(self, key: Key, value: object, seconds: float | None = None) -> None:
-        """Keep an answer that came with another one."""
-        if seconds is None:
-            from aind_session import settings
-
-            seconds = settings.current().cache_seconds.value
+        """Cache an answer that came with another one."""
+        seconds = self.lifetime if seconds is None else seconds
         now = self.clock()
         entry = _Entry(value, now, now + seconds, OVERHEAD + _weight(value))
         with self._lock:
@@ -201,18 +188,18 @@ class Cache:
         self._bytes -= self._entries.pop(key).weight
 
     def forget(self, concerns: Callable[[Key], bool]) -> int:
-        """Drop the answers whose key is concerned, those on their way included; say how many."""
+        """Drop the answers whose key is concerned; return their number."""
         with self._lock:
             keys = [key for key in self._entries if concerns(key)]
             for key in keys:
                 self._drop(key)
-            # An answer on its way was asked for before: it serves who waits, and is not kept.
+            # A request under way serves its waiting callers, but its answer is not cached.
             for key in [key for key in self._flights if concerns(key)]:
                 self._flights.pop(key).stale = True
             return len(keys)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         self.forget(lambda key: True)
 
 
@@ -233,19 +220,3 @@ def _weight(value: object) -> int:
         return len(raw) + 600
     return 50 + _weight(tuple(getattr(value, "__dict__", {}).values()))
 
-
-_caches: weakref.WeakSet[Cache] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    # A lock held, or a question on its way, in the parent is nobody's in the child.
-    for cache in list(_caches):
-        entries, size = cache._entries, cache._bytes
-        cache._reset()
-        cache._entries, cache._bytes = entries, size
-
-
-when_forked(_after_fork)
-
-#: The one cache.
-answers = Cache()

@@ -1,0 +1,78 @@
+"""The text of `Session.explain()`: each answer, and the requests behind it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+from aind_session import settings, trace
+from aind_session.errors import AindSessionError, PartialAnswerWarning, first_line
+from aind_session.identifiers import SessionID
+from aind_session.lookup import evidence, folders, metadata
+from aind_session.trace import Request, Trace
+
+
+def of_session(session: SessionID, more: dict[str, Callable[[], str]] | None = None) -> str:
+    """Look up the common attributes of a session, and describe how each answer was obtained.
+
+    `more` maps the titles of further answers to functions that return them.
+    """
+    lookups: dict[str, Callable[[], str]] = {
+        "data assets": lambda: f"{len(_assets(session))}",
+        "raw data asset": lambda: folders.raw_asset(session).id,
+        "raw data folder": lambda: str(folders.raw(session)),
+        "uploaded": lambda: "yes" if folders.is_uploaded(session) else "no",
+        "modalities": lambda: ", ".join(folders.modalities(session)) or "none",
+        "metadata records": lambda: ", ".join(metadata.records(session)) or "none",
+        **(more or {}),
+    }
+    answers = {what: _answer(look_up) for what, look_up in lookups.items()}
+    traces = {one.what: one for one in trace.kept(session.id)}
+    lines = [session.id, _services()]
+    shown: set[Request] = set()
+    for what, answer in answers.items():
+        lines.append(f"{what}: {answer}")
+        if what in traces:
+            lines += _requests(traces[what], shown)
+    for what, one in traces.items():
+        if what not in answers:
+            lines += [f"{what}:", *_requests(one, shown)]
+    return "\n".join(lines)
+
+
+def _assets(session: SessionID) -> tuple[object, ...]:
+    found = evidence.assets_of(session)
+    found.failures.warn_or_raise(found.assets)
+    return found.assets
+
+
+def _requests(one: Trace, shown: set[Request]) -> list[str]:
+    """Return the lines of a trace; requests shown before are only counted."""
+    lines, repeated = [], 0
+    for request in one.requests:
+        bare = replace(request, seconds=0.0, cached=True)
+        if request.cached and bare in shown:
+            repeated += 1
+        else:
+            lines.append(f"  {request}")
+        shown.add(bare)
+    if repeated:
+        lines.append(f"  and {repeated} cached, as above")
+    return lines
+
+
+def _services() -> str:
+    now = settings.current()
+    token = f"token from {now.token.place}" if now.token else "no token"
+    return f"services: {now.domain.value} ({token}), {now.docdb_host.value}"
+
+
+def _answer(look_up: Callable[[], str]) -> str:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PartialAnswerWarning)
+        try:
+            answer = look_up()
+        except AindSessionError as error:
+            answer = f"{type(error).__name__}: {first_line(error)}"
+    return "; ".join([answer, *(str(warning.message) for warning in caught)])

@@ -1,0 +1,76 @@
+"""Dropping cached answers of a session, subject or asset, so that the next lookup is fresh."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from aind_session import context, trace
+from aind_session.cache import newer_than
+from aind_session.identifiers import SessionID
+from aind_session.services import storage_client
+from aind_session.services.assets import (
+    NAME_QUERY_LENGTH,
+    assets_mentioning,
+    assets_named,
+    assets_of_subject,
+)
+from aind_session.services.metadata import SCHEMAS, records_named, records_of_subject
+
+
+def session(session_id: SessionID) -> None:
+    """Drop a session's answers, its assets', and its subject's searches."""
+    trace.forget(session_id.id)
+    found = assets_named.cached(session_id.id[:NAME_QUERY_LENGTH]) or ()
+    records = (records_named.cached(s, session_id.id) or () for s in SCHEMAS)
+    linked = {asset_id for some in records for record in some for asset_id in record.linked}
+    subject(session_id.subject_id, {asset.id for asset in found} | linked)
+
+
+def subject(subject_id: str, asset_ids: Iterable[str] = ()) -> None:
+    """Drop a subject's searches, and the answers about its sessions and assets."""
+    trace.forget(subject_id)
+    ids = set(asset_ids)
+    for search in (assets_mentioning, assets_of_subject):
+        ids |= {asset.id for asset in search.cached(subject_id) or ()}
+    for schema in SCHEMAS:
+        for record in records_of_subject.cached(schema, subject_id) or ():
+            ids |= set(record.linked)
+
+    def concerns(key: tuple[Any, ...]) -> bool:
+        # The key of a file in a result's folder begins with the asset's ID.
+        return any(subject_id in part or part.partition("/")[0] in ids for part in _texts(key))
+
+    context.current().cache.forget(concerns)
+    storage_client.forget_listings()
+
+
+def asset(asset_id: str) -> None:
+    """Drop the answers about a data asset and its files."""
+    context.current().cache.forget(
+        lambda key: any(part.partition("/")[0] == asset_id for part in _texts(key))
+    )
+
+
+def _texts(key: tuple[Any, ...]) -> Iterator[str]:
+    """Yield the texts among the arguments in a key of the cache."""
+    for part in key[2:]:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, tuple):
+            yield from (text for text in part if isinstance(text, str))
+
+
+@contextlib.contextmanager
+def at_hash(ttl_hash: int | None, *call: str) -> Iterator[None]:
+    """Request again what was cached before a `ttl_hash` was first used with a call.
+
+    None: any cached answer counts.
+    """
+    if ttl_hash is None:
+        yield
+        return
+    cache = context.current().cache
+    with newer_than(cache.get(("ttl hash", *call, str(ttl_hash)), cache.clock)):
+        yield

@@ -1,0 +1,125 @@
+"""The rules that decide what an asset is and whose: pure functions, no requests.
+
+The rules are working knowledge of the field: a search finds more than was meant, so that names are
+checked again here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from aind_session.identifiers import SessionID, session_in_name, split_asset_name
+from aind_session.trace import note
+
+if TYPE_CHECKING:
+    from aind_session.lookup.evidence import Evidence
+    from aind_session.services.models import AssetSummary
+
+
+class HasNameAndTags(Protocol):
+    """The part of a data asset that rules read: of a summary, or the SDK's own model."""
+
+    @property
+    def name(self) -> str:
+        """Name, mostly that of the session followed by a label and a date."""
+
+    @property
+    def tags(self) -> Iterable[str] | None:
+        """Tags, as users gave them."""
+
+    @property
+    def custom_metadata(self) -> Mapping[str, object] | None:
+        """Custom fields."""
+
+
+def is_raw(asset: HasNameAndTags) -> bool:
+    """Return True if an asset is raw data.
+
+    The custom field `data level` or a tag decides, or the name is a session ID and nothing more. A
+    `raw` tag on a name with a derived label is a copy error.
+    """
+    parts = split_asset_name(asset.name)
+    if parts.is_session_name:
+        # Copied metadata can call a raw asset derived, never the name.
+        return True
+    if parts.session is not None and parts.label is not None and not parts.is_raw:
+        return False
+    level = str((asset.custom_metadata or {}).get("data level") or "").strip().lower()
+    if level:
+        return level in ("raw", "raw data")
+    return "raw" in {str(tag).strip().lower() for tag in asset.tags or ()}
+
+
+def is_sorted(name: str) -> bool:
+    """Return True if an asset's name is that of a spike sorting, on any platform.
+
+    Examples
+    --------
+    >>> session = "ecephys_676909_2023-12-13_13-43-40"
+    >>> is_sorted(f"{session}_sorted-ks2.5_2024-03-01_16-02-45"), is_sorted(f"{session}_nwb")
+    (True, False)
+    """
+    steps = split_asset_name(name).steps
+    return bool(steps) and (steps[0].label or "").lower().startswith("sorted")
+
+
+def newest(assets: Iterable[AssetSummary]) -> AssetSummary | None:
+    """Return the asset that was created last."""
+    return max(assets, key=lambda a: (a.created, a.id), default=None)
+
+
+def choose_raw(assets: Iterable[AssetSummary]) -> AssetSummary | None:
+    """Return the raw asset among a session's: the newest that is ready, else the newest."""
+    raw = [asset for asset in assets if is_raw(asset)]
+    chosen = newest(asset for asset in raw if asset.is_ready) or newest(raw)
+    if chosen is not None and len(raw) > 1:
+        which = "the newest that is ready" if chosen.is_ready else "none is ready: the newest"
+        note("%d raw data assets: %s, %s, is used", len(raw), which, chosen.id)
+    return chosen
+
+
+def ascending(assets: Iterable[AssetSummary]) -> tuple[AssetSummary, ...]:
+    """Sort assets by creation; drop duplicates and archived ones."""
+    unique = {asset.id: asset for asset in assets if not asset.archived}
+    return tuple(sorted(unique.values(), key=lambda a: (a.created, a.id)))
+
+
+def other_spelling(session: SessionID, among: Iterable[SessionID]) -> SessionID | None:
+    """Return the one session with the same subject and time that has a platform if this has none.
+
+    And the other way round. None if there is none, or more than one.
+    """
+    others = {
+        other
+        for other in among
+        if (other.subject_id, other.date, other.time)
+        == (session.subject_id, session.date, session.time)
+        and (other.platform is None) != (session.platform is None)
+    }
+    return others.pop() if len(others) == 1 else None
+
+
+# Earlier values of the custom field `experiment type`.
+OLDER_PLATFORMS = {"ephys": "ecephys"}
+
+
+def current_platform(name: str) -> str:
+    """Return the current name of a platform: `ephys` is `ecephys`."""
+    return OLDER_PLATFORMS.get(name, name)
+
+
+def platform_of(evidence: Evidence) -> str | None:
+    """Return the platform in a session's assets and records, those of raw data first."""
+    for asset in sorted(evidence.assets, key=lambda a: not is_raw(a)):
+        kind = asset.custom_metadata.get("experiment type")
+        if kind:
+            return current_platform(str(kind))
+    records = sorted(evidence.records, key=lambda r: not split_asset_name(r.name).is_raw)
+    for summary in records:
+        platform = summary.record.platform
+        if platform:
+            return current_platform(platform)
+    names = (*(a.name for a in evidence.assets), *(r.name for r in records))
+    platforms = (found.platform for found in map(session_in_name, names) if found is not None)
+    return next(filter(None, platforms), None)

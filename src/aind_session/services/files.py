@@ -1,0 +1,44 @@
+"""Requests for listings and small files in S3; each is cached and traced."""
+
+from __future__ import annotations
+
+from aind_session.query import S3, query
+from aind_session.services import storage
+
+
+def _contents(found: storage.Listing) -> str:
+    if not found.exists:
+        return "not found"
+    return f"{len(found.folders)} folders, {len(found.files)} files"
+
+
+@query(S3, "list s3://{0}/{1}", _contents)
+def _list(bucket: str, prefix: str) -> storage.Listing:
+    return storage.list_folder(bucket, prefix)
+
+
+def listing(bucket: str, prefix: str) -> storage.Listing:
+    """List a folder, one level deep; to S3 an empty folder does not exist."""
+    return _list(bucket, _key(prefix))
+
+
+def cached_listing(bucket: str, prefix: str) -> storage.Listing | None:
+    """Return the cached listing of a folder, else None."""
+    return _list.cached(bucket, _key(prefix))
+
+
+def _key(prefix: str) -> str:
+    return prefix.rstrip("/") + "/" if prefix else ""
+
+
+@query(S3, "read s3://{0}/{1}", lambda found: f"{len(found[0])} bytes" if found else "not found")
+def _read(bucket: str, key: str) -> tuple[bytes, ...]:
+    try:
+        return (storage.read(bucket, key),)
+    except storage.StorageNotFoundError:
+        return ()
+
+
+def read_text(bucket: str, key: str) -> bytes | None:
+    """Read a small file, or None if it does not exist."""
+    return next(iter(_read(bucket, key)), None)
