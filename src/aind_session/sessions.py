@@ -77,7 +77,7 @@ class Sessions(tuple[Session, ...]):
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str], column: str | None = None) -> Sessions:
-        """Read sessions from a CSV file, one per line.
+        r"""Read sessions from a CSV file, one per line.
 
         Parameters
         ----------

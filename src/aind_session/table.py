@@ -113,6 +113,11 @@ class Row:
         return self.of_subject.get(question) if own is None else own
 
     @property
+    def platform(self) -> str | None:
+        """The platform in the name, else from assets and records."""
+        return self.session.platform or rules.platform_of(self.evidence)
+
+    @property
     def age_days(self) -> int | None:
         """The subject's age on the day of the session, in days."""
         born = self.subject_value("date_of_birth")
@@ -181,7 +186,7 @@ COLUMNS: dict[str, Column] = {
     "id": Column(lambda row: row.session.id),
     "subject": Column(lambda row: row.session.subject_id),
     "platform": Column(
-        lambda row: row.session.platform or rules.platform_of(row.evidence),
+        lambda row: row.platform,
         "records",
     ),
     "date": Column(lambda row: row.session.date),

@@ -122,6 +122,11 @@ def linked_asset(asset_id: str) -> AssetSummary | None:
     return answer
 
 
+def cached_linked_asset(asset_id: str) -> AssetSummary | str | None:
+    """Return the cached answer for an asset that a record links: the asset, or why it is not."""
+    return ready_asset.cached(asset_id) or _linked_asset.cached(asset_id)
+
+
 @query(CODE_OCEAN, "data asset {0}", lambda asset: str(asset.name))
 def ready_asset(asset_id: str) -> AssetSummary:
     """Request an asset by its ID; `asset` decides whether its answer may be cached."""
