@@ -219,4 +219,3 @@ def _weight(value: object) -> int:
     if isinstance(raw, bytes):
         return len(raw) + 600
     return 50 + _weight(tuple(getattr(value, "__dict__", {}).values()))
-

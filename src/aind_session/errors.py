@@ -23,6 +23,7 @@ already::
     │   └── AccessDeniedError       (PermissionError)
     ├── NotReadyError               (TimeoutError)       a data asset, when the wait for it was over
     ├── FailedAssetError            (RuntimeError)       a data asset that will never be ready
+    ├── DownloadError               (OSError)            files that could not be downloaded
     ├── SandboxError                                     the sandbox has no answer
     ├── NamespaceError              (ValueError)         a namespace that clashes
     │   └── BrokenNamespaceError    (RuntimeError)       a namespace that cannot be made
@@ -93,7 +94,6 @@ class AindSessionError(Exception):
         if isinstance(self, AttributeError):
             facts["name"] = self.name
         return facts
-
 
     def with_message(self: E, message: str) -> E:
         """Return an error of the same type and facts with another message."""
@@ -219,6 +219,21 @@ class NotReadyError(AindSessionError, TimeoutError):
 
 class FailedAssetError(AindSessionError, RuntimeError):
     """The creation of a data asset failed: it will never be ready."""
+
+
+class DownloadError(AindSessionError, OSError):
+    """Files could not be downloaded.
+
+    Attributes
+    ----------
+    paths : tuple of pathlib.Path
+        The files that were.
+    failed : dict
+        The reason by path below the folder.
+    """
+
+    paths: tuple[Any, ...] = ()
+    failed: dict[str, str] = {}
 
 
 class SandboxError(AindSessionError):

@@ -25,7 +25,8 @@ MAX_ROWS = 20
 # Background and text color are always set by the same rule, so that they come from one theme:
 # JupyterLab's and VS Code's own colors if these are defined, else those of the page or the system.
 _CLASS = ".aind-session.aind-session.aind-session"
-STYLE = """<style>
+STYLE = (
+    """<style>
 @{--aind-light-bg:#fff;--aind-light-fg:#1f2328;--aind-dark-bg:#1c1f24;--aind-dark-fg:#dfe3e8;
 --aind-bg:var(--jp-layout-color1,var(--vscode-editor-background,var(--aind-light-bg)));
 --aind-fg:var(--jp-content-font-color1,var(--vscode-editor-foreground,var(--aind-light-fg)))}
@@ -54,7 +55,10 @@ font-size:.95em;overflow-wrap:anywhere}
 @ thead+tbody .aind-name{white-space:nowrap}
 @ td.aind-number{text-align:right}
 @ summary{cursor:pointer;margin-top:.4em}
-</style>""".replace("@media", "\0").replace("@", _CLASS).replace("\0", "@media")
+</style>""".replace("@media", "\0")
+    .replace("@", _CLASS)
+    .replace("\0", "@media")
+)
 
 
 def of_session(session: Session) -> str:

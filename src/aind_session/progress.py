@@ -1,4 +1,4 @@
-"""Progress of what takes long: shown where somebody looks, silent elsewhere."""
+"""Progress bars: shown in a terminal or a notebook, silent elsewhere."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-#: Seconds before a bar shows: what is over by then needs none.
+#: Seconds before a bar shows.
 DELAY = 1.0
 
 
 class Bar(Protocol):
-    """What moves a bar."""
+    """A progress bar."""
 
     def update(self, n: float = 1) -> object:
-        """Move on by `n`."""
+        """Advance by `n`."""
 
 
 def is_wanted() -> bool:
-    """Tell whether the environment lets progress be shown."""
+    """Return False if the environment switches progress bars off."""
     return os.environ.get("AIND_SESSION_PROGRESS", "").strip() not in ("0", "false", "no")
 
 
-def _is_watched() -> bool:
-    """Tell whether there is a terminal or a notebook."""
+def is_watched() -> bool:
+    """Return True in a terminal or a notebook."""
     if not is_wanted():
         return False
     ipython = sys.modules.get("IPython")
@@ -37,19 +37,9 @@ def _is_watched() -> bool:
 
 
 @contextmanager
-def progress(total: int, what: str, shown: bool = True) -> Iterator[Bar]:
-    """Show how far something is, once it has taken a second.
-
-    Parameters
-    ----------
-    total
-        Number of steps.
-    what
-        Stands before the bar.
-    shown
-        False for no bar at all; ``AIND_SESSION_PROGRESS=0`` does the same everywhere.
-    """
-    if not (shown and total > 1 and _is_watched()):
+def progress(total: int, what: str, shown: bool = True, unit: str = "it") -> Iterator[Bar]:
+    """Show a bar of `total` steps after a second; ``AIND_SESSION_PROGRESS=0`` shows none."""
+    if not (shown and total > 1 and is_watched()):
         yield _Silent()
         return
     with warnings.catch_warnings():
@@ -57,10 +47,12 @@ def progress(total: int, what: str, shown: bool = True) -> Iterator[Bar]:
         warnings.simplefilter("ignore")
         from tqdm.auto import tqdm
 
-    with tqdm(total=total, desc=what, delay=DELAY, leave=False) as bar:
+    with tqdm(
+        total=total, desc=what, delay=DELAY, leave=False, unit=unit, unit_scale=unit == "B"
+    ) as bar:
         yield bar
 
 
 class _Silent:
     def update(self, n: float = 1) -> None:
-        """Show nothing."""
+        """Do nothing."""

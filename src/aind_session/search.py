@@ -150,7 +150,10 @@ def _filters(platform: object, project: object, modality: object, dates: DateRan
     from aind_session.lookup.search import Filters
 
     return Filters(
-        _names("platform", platform), _names("project", project), _names("modality", modality), dates
+        _names("platform", platform),
+        _names("project", project),
+        _names("modality", modality),
+        dates,
     )
 
 

@@ -523,6 +523,7 @@ class Sessions(tuple[Session, ...]):
 
         return table([session._id for session in self], columns, progress)
 
+
 def _read(sessions: object) -> Iterable[Session]:
     """Read one session or several, each from anything that has a session ID."""
     is_one = isinstance(sessions, Session | str | os.PathLike | Mapping)
@@ -545,9 +546,7 @@ def _session(value: Any, where: str) -> Session:
         ) from error
 
 
-def _column(
-    lines: list[tuple[int, list[str]]], column: str | None, path: str
-) -> tuple[int, int]:
+def _column(lines: list[tuple[int, list[str]]], column: str | None, path: str) -> tuple[int, int]:
     """Return the index of the column with session IDs, and of the first line of values."""
     if not lines:
         raise InvalidContentError(f"{path} is empty")

@@ -204,9 +204,7 @@ COLUMNS: dict[str, Column] = {
     "location": Column(lambda row: row.location, "records"),
     "uploaded": Column(lambda row: bool(row.raw_asset or row.location), "assets", bool),
     "raw_asset_id": Column(lambda row: row.raw_asset.id if row.raw_asset else None, "assets"),
-    "raw_asset_name": Column(
-        lambda row: row.raw_asset.name if row.raw_asset else None, "assets"
-    ),
+    "raw_asset_name": Column(lambda row: row.raw_asset.name if row.raw_asset else None, "assets"),
     "folder": Column(lambda row: row.folder, "assets"),
     "url": Column(lambda row: row.url, "assets"),
     "n_assets": Column(lambda row: len(row.evidence.assets), "assets", int),

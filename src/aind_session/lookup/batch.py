@@ -145,9 +145,7 @@ def _prefetch_records(
         failures.value_or(None, answer, DOCDB)
 
 
-def _prefetch_listings(
-    sessions: Sequence[SessionID], progress: Callable[[float], object]
-) -> None:
+def _prefetch_listings(sessions: Sequence[SessionID], progress: Callable[[float], object]) -> None:
     """List the raw folder of each session; failed requests are sent again when looked up."""
 
     def look_up(session: SessionID) -> None:

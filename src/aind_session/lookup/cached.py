@@ -97,9 +97,7 @@ def _records(session: SessionID) -> Records | None:
 
 def of_subject(subject_id: str) -> Assets | None:
     """Return the data assets found by the cached searches for a subject; None without one."""
-    searches = [
-        search.cached(subject_id) for search in (assets_mentioning, assets_of_subject)
-    ]
+    searches = [search.cached(subject_id) for search in (assets_mentioning, assets_of_subject)]
     if all(found is None for found in searches):
         return None
     every = (asset for found in searches for asset in found or ())
