@@ -1,4 +1,4 @@
-"""The command `aind-session`: what the library knows, in a terminal, a pipe or a script."""
+"""The command `aind-session`: the library's answers in a terminal, a pipe or a script."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        What stands behind the command's name; by default what this process was started with.
+        The words after the command's name; by default those that this process was started with.
 
     Returns
     -------
     int
         The exit code: 0 found or done; 1 not found, or a check failed; 2 wrong usage; 3 could not
-        find out; 130 interrupted; 141 whoever read the output has gone.
+        be checked; 130 interrupted; 141 the reader of the output is gone.
 
     Examples
     --------
@@ -28,6 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     id,platform,subject_id,...
     """
     # Not at import: `import aind_session.cli` alone loads neither typer nor rich.
-    from aind_session.cli.running import run
+    from aind_session.cli import app
 
-    return run(arguments)
+    return app.main(arguments)

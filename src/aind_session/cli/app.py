@@ -1,41 +1,68 @@
-"""The app: global options and verbs, as typer reads them."""
+"""The app: global options, commands, warnings as notes, errors as one line and an exit code."""
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import io
+import logging
+import os
+import re
 import sys
-from typing import Annotated
+import traceback
+import warnings
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from aind_session.cli.verbs import MODULES
+from aind_session.cli import output
+from aind_session.errors import (
+    AindSessionError,
+    InvalidFilterError,
+    InvalidIdentifierError,
+    NotFoundError,
+    PartialAnswerWarning,
+    PluginWarning,
+    SandboxWarning,
+    ServiceError,
+    first_line,
+)
+from aind_session.settings import CATALOGUE_HEADER, SANDBOX, SANDBOX_ACTIVE
 
+#: Exit codes: found or done; not found, or a check failed; wrong usage; could not be checked;
+#: interrupted; the reader of the output is gone.
+FOUND, NOT_FOUND, USAGE, UNKNOWN, INTERRUPTED, CLOSED_OUTPUT = 0, 1, 2, 3, 130, 141
+
+BUNDLED = "1"
 EPILOG = (
-    "Exit codes: 0 found or done; 1 not found, or a check failed; 2 wrong usage; 3 could not find "
-    "out (a service or a credential). Text for people goes to a terminal in colour and to a pipe "
-    "in plain columns; --json and --csv are for programs."
+    "Exit codes: 0 found or done; 1 not found, or a check failed; 2 wrong usage; 3 could not be "
+    "checked (a service or a credential). Output is colored in a terminal and plain in a pipe; "
+    "--json and --csv are for programs."
 )
 
 
 def build() -> typer.Typer:
-    """Make the app with all its verbs."""
+    """Return the app with all its commands."""
+    from aind_session.cli import doctor, run, sessions, show, snapshot
+
     app = typer.Typer(
         name="aind-session",
         help="Name a session: its assets, folders, metadata and sorting results.",
         epilog=EPILOG,
-        # Errors are told by `running`, in one line.
+        # Errors are written by `main`, in one line.
         pretty_exceptions_enable=False,
         rich_markup_mode="rich" if sys.stdout.isatty() else None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
-    for module in MODULES:
-        importlib.import_module(f"aind_session.cli.verbs.{module}").register(app)
+    for module in (show, sessions, run, snapshot, doctor):
+        module.register(app)
     return app
 
 
-def verb_names(app: typer.Typer) -> tuple[str, ...]:
-    """Name the verbs of an app, those of its groups' own names included."""
+def command_names(app: typer.Typer) -> tuple[str, ...]:
+    """Return the names of an app's commands and groups."""
     commands = [c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands]
     return (*commands, *(str(group.name) for group in app.registered_groups if group.name))
 
@@ -53,21 +80,269 @@ def _global_options(
         str | None,
         typer.Option(
             metavar="[PATH]",
-            help="Ask no live service, but the catalogue in the folder PATH; without PATH the one "
-            "that comes with the package (the documented sessions).",
+            help="Use the catalogue in PATH (default: the bundled one) instead of the live "
+            "services.",
         ),
     ] = None,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Tell each request, and of an error everything.")
+        bool, typer.Option("--debug", help="Log every request and show full tracebacks.")
     ] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Tell the version.", callback=_show_version, is_eager=True),
+        typer.Option(
+            "--version", "-V", help="Show the version.", callback=_show_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
-    from aind_session.cli import options
-
     if debug:
-        options.log_everything()
+        _log_everything()
     if sandbox is not None:
-        options.start_sandbox(sandbox)
+        _use_sandbox(sandbox)
+
+
+def _log_everything() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_EscapingFormatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("aind_session")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+
+
+class _EscapingFormatter(logging.Formatter):
+    """Escapes control characters: a service's text never controls the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(output.printable, super().format(record).split("\n")))
+
+
+def _use_sandbox(where: str) -> None:
+    """Have the sandbox start at the first request."""
+    is_bundled = where in (BUNDLED, "")
+    if not is_bundled and not _is_catalogue(where):
+        raise InvalidFilterError(
+            f"{where!r} is not a catalogue folder ({CATALOGUE_HEADER} is missing).",
+            advice=("snapshot", "--help"),
+        )
+    output.command[1:] = ["--sandbox"] if is_bundled else [f"--sandbox={where}"]
+    # A sandbox of the process that started this one is not meant.
+    os.environ.pop(SANDBOX_ACTIVE, None)
+    os.environ[SANDBOX] = BUNDLED if is_bundled else str(Path(where).resolve())
+
+
+def _is_catalogue(folder: str) -> bool:
+    return (Path(folder) / CATALOGUE_HEADER).is_file()
+
+
+# -- arguments -------------------------------------------------------------------------------------
+
+
+def settle(arguments: Sequence[str], commands: Collection[str]) -> list[str]:
+    """Move the global options to the front, and decide whether `--sandbox` has a value.
+
+    An option with an optional value looks like one without. If a command follows later, the word
+    after `--sandbox` is its PATH unless it is a command or an option; else only if it is a
+    catalogue folder.
+
+    Examples
+    --------
+    >>> settle(["--sandbox", "show", "676909"], {"show"})
+    ['--sandbox=1', 'show', '676909']
+    >>> settle(["--sandbox", "study/", "show", "676909"], {"show"})
+    ['--sandbox=study/', 'show', '676909']
+    >>> settle(["show", "676909", "--sandbox", "--debug"], {"show"})
+    ['--sandbox=1', '--debug', 'show', '676909']
+    """
+    front: list[str] = []
+    rest: list[str] = []
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            rest += [word, *words]
+            break
+        if word == "--debug" or word.startswith("--sandbox="):
+            front.append(word)
+        elif word == "--sandbox":
+            path = BUNDLED
+            if words and _is_path(words[0], words[1:], commands, after_command=bool(rest)):
+                path = words.pop(0)
+            front.append(f"--sandbox={path}")
+        else:
+            rest.append(word)
+    return [*front, *rest]
+
+
+def _is_path(
+    word: str, rest: Sequence[str], commands: Collection[str], after_command: bool
+) -> bool:
+    if word.startswith("-"):
+        return False
+    if after_command or word in commands or not any(one in commands for one in rest):
+        # Without a command after it, the word may be a misspelled command.
+        return _is_catalogue(word) and word not in commands
+    return True
+
+
+def _settle_completion() -> None:
+    """Decide whether `--sandbox` has a value in a command line that a shell completes."""
+    if "_AIND_SESSION_COMPLETE" not in os.environ:
+        return
+    for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS"):
+        # The number of words stays the same: shells count them.
+        os.environ[name] = re.sub(
+            r"(?<=\s)--sandbox(?=\s+(\S*))",
+            lambda match: match[0] if _is_catalogue(match[1]) else f"--sandbox={BUNDLED}",
+            os.environ.get(name, ""),
+        )
+
+
+# -- running ---------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; see `aind_session.cli.main`."""
+    _settle_streams()
+    _settle_completion()
+    app = build()
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    settled = settle(words, command_names(app)) or ["--help"]
+    debug = "--debug" in settled
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always" if debug else "ignore")
+        for category in (PartialAnswerWarning, PluginWarning, SandboxWarning):
+            warnings.simplefilter("always", category)
+        try:
+            result = app(args=settled, prog_name="aind-session", standalone_mode=False)
+            code = result if isinstance(result, int) else FOUND
+            if code == INTERRUPTED:
+                # Newer typer reports Ctrl-C by this code.
+                return _interrupted()
+            write_notes(caught)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            return _output_closed()
+        except KeyboardInterrupt:
+            return _interrupted()
+        except SystemExit as exit_:
+            # Typer ends completion so, and writing to a closed pipe.
+            if isinstance(exit_.__context__, OSError):
+                return _output_closed()
+            return exit_.code if isinstance(exit_.code, int) else FOUND
+        except Exception as error:
+            if type(error).__name__ == "Abort":
+                return _interrupted()
+            if debug:
+                for line in traceback.format_exception(error):
+                    print("\n".join(map(output.printable, line.split("\n"))), file=sys.stderr)
+            line, advice, code = _describe(error, settled)
+            write_notes(caught, besides=line)
+            output.complain(line, *advice)
+            return code
+
+
+def write_notes(caught: list[warnings.WarningMessage], besides: str = "") -> None:
+    """Write each warning once as a note; those of one service and reason in one line."""
+    for (service, reason), missing in partial(caught).items():
+        because = f" ({reason})" if reason else ""
+        output.note(f"{service} failed{because}: may be missing: {', '.join(missing)}")
+    others = {str(w.message): None for w in caught}
+    for text in others:
+        if text not in besides:
+            output.note(text)
+    caught.clear()
+
+
+def partial(caught: list[warnings.WarningMessage]) -> dict[tuple[str, str], list[str]]:
+    """Take partial answers out of the warnings: what may be missing, by service and reason."""
+    missing: dict[tuple[str, str], list[str]] = {}
+    for warning in list(caught):
+        if isinstance(warning.message, PartialAnswerWarning):
+            caught.remove(warning)
+            some = missing.setdefault((warning.message.service, warning.message.why), [])
+            if warning.message.missing not in some:
+                some.append(warning.message.missing)
+    return missing
+
+
+def _settle_streams() -> None:
+    # A process that was started with its outputs closed has no streams at all in Python.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    # Names have letters that a pipe's encoding may not have, mostly on Windows.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # Some environments set it so for an unknown width.
+    if not os.environ.get("COLUMNS", "-").strip("0 "):
+        del os.environ["COLUMNS"]
+
+
+def _output_closed() -> int:
+    # Python would complain once more when it flushes at its end.
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CLOSED_OUTPUT
+
+
+def _interrupted() -> int:
+    print("Interrupted.", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _describe(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, ...], int]:
+    """Return an error's line, the words of the next command to try, and the exit code."""
+    line = first_line(error)
+    words = [word for word in arguments if not word.startswith("-")]
+    usage = (words[0], "--help") if words and words[0] in command_names(build()) else ("--help",)
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+        # By form: typer's own exceptions moved between releases, from click's into its own.
+        return error.format_message().replace("\n", " "), usage, USAGE
+    if isinstance(error, InvalidIdentifierError):
+        return _describe_identifier(line, words, usage)
+    if isinstance(error, InvalidFilterError):
+        return line, getattr(error, "advice", usage), USAGE
+    if isinstance(error, ServiceError) and isinstance(error, ValueError) and error.status == 404:
+        # Code Ocean's "not found", by form: its class would load the client.
+        return line, usage, NOT_FOUND
+    if isinstance(error, NotFoundError):
+        return line, getattr(error, "advice", ("explain", *words[1:2])), NOT_FOUND
+    if isinstance(error, AindSessionError):
+        return line, ("doctor",), UNKNOWN
+    if isinstance(error, OSError):
+        # A folder or an output that cannot be written: the system knows why.
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or line}", usage, UNKNOWN
+    line = f"this is a fault of aind-session itself: {type(error).__name__}: {line}"
+    front = [word for word in arguments if word.startswith("--sandbox")]
+    rest = (word for word in arguments if word not in ("--debug", *front))
+    return line, ("--debug", *rest), UNKNOWN
+
+
+def _describe_identifier(
+    line: str, words: list[str], usage: tuple[str, ...]
+) -> tuple[str, tuple[str, ...], int]:
+    if len(words) > 1 and _is_subject(words[1]):
+        line = f"{words[1]!r} can be a subject ID, but has no session ID."
+        return line, ("list", words[1]), USAGE
+    # The error suggests a call in Python: the same as a command is in the next line.
+    advice = next(filter(None, map(_sessions_of_day, words[1:])), None)
+    before, found, _ = line.partition(" Try get_sessions(")
+    return (before, advice, USAGE) if advice and found else (line, usage, USAGE)
+
+
+def _is_subject(text: str) -> bool:
+    from aind_session.identifiers import parse_subject_id
+
+    try:
+        return bool(parse_subject_id(text))
+    except InvalidIdentifierError:
+        return False
+
+
+def _sessions_of_day(text: str) -> tuple[str, ...] | None:
+    """Return the words that list the sessions of a subject and a day, if a text names these."""
+    from aind_session.identifiers.session_ids import SHORT_ID
+
+    short = re.search(SHORT_ID, text)
+    return ("list", short[1], "--date", "-".join(short.group(2, 3, 4))) if short else None

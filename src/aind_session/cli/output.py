@@ -1,4 +1,4 @@
-"""Output: rich in a terminal, plain and whole in a pipe, JSON and CSV for programs."""
+"""Output: colored in a terminal, plain and complete in a pipe, JSON and CSV for programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import csv
 import datetime
 import json
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -17,23 +19,31 @@ from aind_session.errors import InvalidFilterError
 from aind_session.progress import is_wanted
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Write CSV, with a line of names.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Write CSV, with a line of column names.")]
+
+#: How this command was called, for suggested commands.
+command = ["aind-session"]
 
 
-def checked(as_json: bool, as_csv: bool) -> None:
+def check_format(as_json: bool, as_csv: bool) -> None:
     """Refuse two formats at once."""
     if as_json and as_csv:
         raise InvalidFilterError("--json and --csv exclude each other.")
 
 
 def is_terminal() -> bool:
-    """Tell whether people look at the output."""
+    """Return True if the output is a terminal."""
     return sys.stdout.isatty()
+
+
+def width() -> int:
+    """Return the number of columns of the terminal."""
+    return max(20, shutil.get_terminal_size().columns)
 
 
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Show in a terminal that something is under way."""
+    """Show in a terminal that requests are under way."""
     if not (is_wanted() and is_terminal() and sys.stderr.isatty()):
         yield
         return
@@ -44,9 +54,14 @@ def waiting(what: str) -> Iterator[None]:
 
 
 def write_json(value: object) -> None:
-    """Write a value as JSON."""
+    """Write a value as JSON; control and formatting characters only as JSON escapes."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=_plain)
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(value, indent=1, ensure_ascii=not is_utf8, default=_plain))
+    safe = (
+        c if c == "\n" or (c.isprintable() and (is_utf8 or c.isascii())) else json.dumps(c)[1:-1]
+        for c in text
+    )
+    print("".join(safe))
 
 
 def _plain(value: object) -> object:
@@ -55,10 +70,11 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def write_csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+def write_csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str], header: bool = True) -> None:
     """Write rows as CSV; several values in a cell are separated by semicolons."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
+    if header:
+        writer.writerow(names)
     writer.writerows([_in_csv(row.get(name)) for name in names] for row in rows)
 
 
@@ -67,12 +83,12 @@ def _in_csv(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, list | tuple):
         return ";".join(_in_csv(one) for one in value)
-    # Spelled out here too: the csv module leaves a lone carriage return, a line's end to many.
+    # Escaped here, too: the csv module leaves a lone carriage return, which ends a line for many.
     return "" if value is None else printable(str(_plain(value)))
 
 
 def in_a_cell(value: object) -> str:
-    """Put a value in words, for people.
+    """Return a value as text for people.
 
     Examples
     --------
@@ -91,7 +107,7 @@ def in_a_cell(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Spell out what would move a terminal's cursor or change its colours: names are people's own.
+    r"""Escape what would move a terminal's cursor or change its colors.
 
     Examples
     --------
@@ -103,103 +119,56 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def write_line(text: str = "", **style: Any) -> None:
+    """Write a line, in a terminal with a style as `typer.style` takes it."""
+    text = printable(text)
+    colored = bool(style) and is_terminal() and not _no_color()
+    print(typer.style(text, **style) if colored else text)
+
+
+def _no_color() -> bool:
+    import os
+
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def write_facts(title: str, facts: Mapping[str, object]) -> None:
-    """Write names and values, one a line."""
-    cells = {name: in_a_cell(value) for name, value in facts.items()}
-    if is_terminal():
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        table.add_column(style="cyan", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, cell in cells.items():
-            table.add_row(name, Text(cell))
-        _rich(Text(printable(title), style="bold"), table)
-        return
-    width = max((len(name) for name in cells), default=0)
-    print(printable(title))
-    for name, cell in cells.items():
-        print(f"{name:<{width}}  {cell}".rstrip())
+    """Write a title, and one line per name and value; wrapped at spaces in a terminal."""
+    write_line(title, bold=True)
+    indent = max(map(len, facts), default=0) + 4
+    for name, value in facts.items():
+        lines = _wrapped(in_a_cell(value), width() - indent) or [""]
+        write_line(f"  {name:<{indent - 2}}{lines[0]}".rstrip())
+        for line in lines[1:]:
+            write_line(" " * indent + line)
 
 
-def write_checks(checks: Sequence[Any]) -> None:
-    """Write the checks of `doctor`: state, name, what is told, and below what to do next."""
-    if is_terminal():
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        for check in checks:
-            table.add_row(
-                Text(check.state, style=_COLOURS[check.state]),
-                Text(check.check),
-                Text(printable(check.told), overflow="fold"),
-            )
-            if check.next:
-                table.add_row("", "", Text(printable(check.next), style="italic"))
-        _rich(table)
-        return
-    width = max(len(check.check) for check in checks)
-    for check in checks:
-        print(f"{check.state:<4}  {check.check:<{width}}  {printable(check.told)}")
-        if check.next:
-            print(f"{'':<6}{'':<{width}}  next: {printable(check.next)}")
-
-
-_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-
-
-def note(text: str) -> None:
-    """Tell something beside the answer."""
-    print(f"note: {printable(text)}", file=sys.stderr)
-
-
-#: How this command was called, for commands that are suggested.
-command = ["aind-session"]
-
-
-def complain(text: str, *advice: str) -> None:
-    """Tell why there is no answer, and the next command to try, by its words."""
-    print(f"aind-session: {printable(text)}", file=sys.stderr)
-    print(f"Try: {printable(shlex.join([*command, *advice]))}", file=sys.stderr)
+def _wrapped(text: str, columns: int) -> list[str]:
+    if not is_terminal():
+        return [text]
+    # A path or an ID is never broken: the terminal shows what is longer than a line.
+    return textwrap.wrap(text, max(columns, 20), break_long_words=False, break_on_hyphens=False)
 
 
 def write_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table."""
+    """Write a table; in a terminal that is too narrow for it, one block of lines per row."""
     cells = [[in_a_cell(value) for value in row] for row in rows]
-    if is_terminal():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        console = Console(highlight=False)
-        table = Table(box=None, header_style="cyan", padding=(0, 2, 0, 0))
-        for number, name in enumerate(names):
-            # An ID that stands first is broken by no terminal that has room for one.
-            is_id = number == 0 and name in ("id", "session") and console.width > 60
-            table.add_column(name, overflow="fold", no_wrap=is_id)
+    widths = [max(len(line[i]) for line in (names, *cells)) for i in range(len(names))]
+    if is_terminal() and sum(widths) + 2 * (len(names) - 1) > width():
         for row in cells:
-            table.add_row(*(Text(cell) for cell in row))
-        console.print(table)
+            write_facts(row[0], {n: v for n, v in zip(names[1:], row[1:], strict=True) if v})
         return
-    lines = [list(names), *cells]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
-    for line in lines:
-        print("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip())
+    for number, line in enumerate((names, *cells)):
+        text = "  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip()
+        write_line(text, **({"fg": "cyan"} if number == 0 else {}))
 
 
-def write_line(text: str = "", style: str = "") -> None:
-    """Write a line of text."""
-    if is_terminal():
-        from rich.text import Text
-
-        _rich(Text(printable(text), style=style))
-    else:
-        print(printable(text))
+def note(text: str) -> None:
+    """Write a note beside the answer."""
+    print(f"note: {printable(text)}", file=sys.stderr)
 
 
-def _rich(*things: Any) -> None:
-    from rich.console import Console
-
-    Console(highlight=False).print(*things, sep="\n")
+def complain(text: str, *advice: str) -> None:
+    """Write why there is no answer, and the next command to try, given by its words."""
+    print(f"aind-session: {printable(text)}", file=sys.stderr)
+    print(f"Try: {printable(shlex.join([*command, *advice]))}", file=sys.stderr)
