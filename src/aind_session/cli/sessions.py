@@ -194,13 +194,13 @@ def attached(as_json: AsJson = False, as_csv: AsCsv = False) -> int:
 
     with output.waiting("reading the attached folders"):
         found = aind_session.attached()
-    names = ("session", "label", "path", "asset")
+    names = ("session", "name", "path", "asset_id")
     rows = [
         {
             "session": one.session.id if one.session else None,
-            "label": one.label,
+            "name": one.name,
             "path": str(one.path),
-            "asset": one.asset_id,
+            "asset_id": one.asset_id,
         }
         for one in found
     ]

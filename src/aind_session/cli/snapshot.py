@@ -11,11 +11,11 @@ import typer
 from aind_session.cli import output
 
 if TYPE_CHECKING:
-    from aind_session.catalogue import Catalogue
+    from aind_session.sandbox import Catalogue
 
 
 def register(app: typer.Typer) -> None:
-    """Add the verb."""
+    """Add the command."""
     app.command("snapshot")(snapshot)
 
 
@@ -23,41 +23,41 @@ def snapshot(
     to: Annotated[
         str,
         typer.Option(
-            "--output", "-o", metavar="FOLDER", help="The folder; one that is there is added to."
+            "--output", "-o", metavar="FOLDER", help="The folder; an existing snapshot is added to."
         ),
     ],
     what: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[SUBJECT|SESSION]...",
-            help="IDs of subjects (everything of them) and of sessions.",
+            help="IDs of subjects (with everything that belongs to them) and of sessions.",
         ),
     ] = None,
     project: Annotated[
         list[str] | None,
-        typer.Option(help="All sessions of a project; may be given several times."),
+        typer.Option(metavar="NAME", help="All sessions of a project; may be repeated."),
     ] = None,
     depth: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Levels of names to record of each folder  [default: 2 raw, 3 results]"
+            min=1, help="Levels of names to record in each folder  [default: 2 raw, 3 results]"
         ),
     ] = None,
     names: Annotated[
-        bool, typer.Option("--names", help="Keep people's names; else placeholders stand in.")
+        bool, typer.Option("--names", help="Keep people's names; by default they are replaced by placeholders.")
     ] = False,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Record anew what the folder has already.")
+        bool, typer.Option("--refresh", help="Record again what the folder has already.")
     ] = False,
 ) -> int:
     """Record subjects, sessions or a project, to work offline.
 
-    What the services know of them: assets, records of both generations, sorting computations, the
-    names in the folders and the small files that lookups read, as JSON Lines. A snapshot that was
-    broken off goes on where it was. Work from it with `aind-session --sandbox FOLDER ...`,
+    Records their assets, metadata records of schema 1.x and 2.x, sorting computations, the names
+    in their folders and the small files that lookups read, as JSON Lines. An interrupted snapshot
+    resumes where it stopped. Use it with `aind-session --sandbox FOLDER ...`,
     `aind_session.sandbox(FOLDER)` or AIND_SESSION_SANDBOX=FOLDER.
     """
-    from aind_session.catalogue import record
+    from aind_session.sandbox import record
 
     study = record(
         what or (), project=project or None, to=to, depth=depth, names=names, refresh=refresh
@@ -75,12 +75,12 @@ def snapshot(
     for gap in recorded.get("gaps") or ():
         output.write_line(f"not recorded: {gap}")
     for one in _unknown(what or (), study):
-        output.note(f"Nothing is known of {one}, and that is what was recorded.")
+        output.note(f"Nothing was found for {one}, and that is what was recorded.")
     return 0
 
 
 def _unknown(what: Sequence[str], study: Catalogue) -> list[str]:
-    """Give what was named and left no trace in a snapshot: mistyped, mostly."""
+    """Return the given IDs without a trace in a snapshot: misspelled, mostly."""
     from aind_session.identifiers import find_session_id
 
     traces = "\n".join(
