@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from aind_session.catalogue import Catalogue
+from aind_session.sandbox import Catalogue
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[1]
-BUNDLED = ROOT / "src" / "aind_session" / "catalogue" / "bundled"
+BUNDLED = ROOT / "src" / "aind_session" / "sandbox" / "bundled"
 RESULTS = "codeocean-s3datasetsbucket-1u41qdg42ur9"
 DOCUMENTED = "ecephys_676909_2023-12-13_13-43-40"
 SORTED = "1e11bdf5-b452-4fd9-bbb1-48383a9b0842"

@@ -15,8 +15,8 @@ from upath import UPath
 
 import aind_session
 from aind_session.capsule import Attached
-from aind_session.catalogue import Catalogue, Sandbox
 from aind_session.errors import MissingFileError, PartialAnswerWarning, ServiceError
+from aind_session.sandbox import Catalogue, Sandbox
 
 RAW = "ecephys_676909_2023-12-13_13-43-40"
 SORTED = "ecephys_676909_2023-12-13_13-43-40_sorted_2024-03-01_16-02-45"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.format import CatalogueFormatError
 from aind_session.errors import SandboxError
+from aind_session.sandbox import Catalogue
+from aind_session.sandbox.catalogue import CatalogueFormatError
 
 NAME = "ecephys_000001_2024-01-01_12-00-00"
 

@@ -20,8 +20,8 @@ import requests
 import s3fs
 import urllib3
 
-from aind_session.catalogue import Catalogue, Sandbox, sandbox
 from aind_session.errors import MissingExtraError
+from aind_session.sandbox import Catalogue, Sandbox, sandbox
 from aind_session.services.keeping import Kept
 
 NAME = "ecephys_000001_2024-01-01_12-00-00"
@@ -379,7 +379,7 @@ def test_a_question_that_nobody_foresaw_is_answered(box: Sandbox) -> None:
 
 ASK = """
 import os, urllib.request
-from aind_session.catalogue import serving
+from aind_session import sandbox as serving
 box = serving.autostart()
 url = os.environ["AIND_SESSION_DOCDB_HOST"] + "/v1/metadata_index/data_assets/find"
 print(box is None, urllib.request.urlopen(url).read().decode())
@@ -450,7 +450,7 @@ def test_a_file_starts_it_unless_the_environment_says_no(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("value", ["", "0", "false"])
 def test_nothing_starts_unasked(value: str) -> None:
-    code = "from aind_session.catalogue import serving; print(serving.autostart())"
+    code = "from aind_session import sandbox as serving; print(serving.autostart())"
     assert python(code, AIND_SESSION_SANDBOX=value) == "None\n"
 
 
@@ -459,7 +459,7 @@ def test_a_forked_child_asks_its_parents_sandbox(tmp_path: Path) -> None:
     invented().save(tmp_path)
     code = """
     import http.client, os, stat, sys, urllib.request, warnings
-    from aind_session.catalogue import sandbox
+    from aind_session.sandbox import sandbox
     # Python 3.12 warns of every fork of a process with threads.
     warnings.simplefilter("ignore", DeprecationWarning)
     with sandbox(os.environ["FOLDER"]) as box:

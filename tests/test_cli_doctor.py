@@ -16,8 +16,8 @@ import pytest
 
 import aind_session
 from aind_session import capsule
-from aind_session.catalogue import Sandbox
 from aind_session.cli import checks
+from aind_session.sandbox import Sandbox
 from cli_calls import Here, call, running_here
 
 IMPATIENT = {"AIND_SESSION_TIMEOUT": "1", "AIND_SESSION_ATTEMPTS": "1"}

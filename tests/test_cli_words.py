@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.catalogue import Sandbox
 from aind_session.cli import options, output
 from aind_session.cli.verbs import MODULES, list_sessions
+from aind_session.sandbox import Sandbox
 from aind_session.settings import CATALOGUE_HEADER
 from aind_session.table import COLUMNS
 from cli_calls import RAW_ID, SESSION, Here, error_of, running_here

@@ -9,7 +9,7 @@ import pytest
 
 import aind_session
 from aind_session import Session, Subject
-from aind_session.catalogue import Sandbox
+from aind_session.sandbox import Sandbox
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 OF_SESSION = {"attached_dirs", "data_assets", "docdb", "ecephys", "lims", "raw_data_dir", "subject"}

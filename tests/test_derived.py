@@ -11,9 +11,9 @@ from codeocean.data_asset import DataAsset
 
 import aind_session
 from aind_session import PartialAnswerWarning, Sandbox, ServiceError, Session
-from aind_session.catalogue import Catalogue
 from aind_session.derived import DerivedDataAsset
 from aind_session.lookup.derived import Maker
+from aind_session.sandbox import Catalogue
 from aind_session.services.clock import use_clock
 from aind_session.settings import RESULTS_BUCKET
 from loopback import FakeClock

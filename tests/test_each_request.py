@@ -10,11 +10,11 @@ import pytest
 
 import aind_session
 from aind_session import AindSessionError, NotFoundError, PartialAnswerWarning, Sandbox, Session
-from aind_session.catalogue.gate import Fault, Request, make_fault
-from aind_session.catalogue.invent import Truth, invent_world
+from aind_session.sandbox.faults import Fault, Request, make_fault
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
 from truths import LOOKS, is_partial, is_right
+from worlds import Truth, invent_world
 
 
 def _question(request: Request) -> tuple[object, ...]:

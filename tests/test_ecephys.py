@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.catalogue.invent import invent_session
-from aind_session.catalogue.invent_assets import RESULTS_BUCKET
-from aind_session.catalogue.invent_files import sorting_files
-from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
 from aind_session.lookup import sorted_probes, sorter_names
+from aind_session.sandbox.box import Sandbox
+from aind_session.sandbox.invent_assets import RESULTS_BUCKET
+from aind_session.sandbox.invent_files import sorting_files
 from rows import shortest_row
 from sortings import (
     DOCUMENTED,
@@ -30,6 +29,7 @@ from sortings import (
     asked,
     ecephys,
 )
+from worlds import invent_session
 
 # -- the documented session ------------------------------------------------------------------------
 

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session.catalogue.invent import invent_session, invent_world
-from aind_session.catalogue.invent_assets import RESULTS_BUCKET, result_asset
-from aind_session.catalogue.invent_files import sorting_files
-from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import NotFoundError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
+from aind_session.sandbox.box import Sandbox
+from aind_session.sandbox.invent_assets import RESULTS_BUCKET, result_asset
+from aind_session.sandbox.invent_files import sorting_files
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
 from rows import shortest_row
@@ -25,6 +24,7 @@ from sortings import (
     asked,
     ecephys,
 )
+from worlds import invent_session, invent_world
 
 # -- what is asked ---------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ import pytest
 
 import aind_session
 from aind_session import PartialAnswerWarning, Session, Sessions
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.front import Answer, Asked
-from aind_session.catalogue.invent import invent_cohort, invent_world
 from aind_session.lookup.assets import MANY
+from aind_session.sandbox import Catalogue
+from aind_session.sandbox.server import Answer, Asked
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
+from worlds import invent_cohort, invent_world
 
 
 def _subjects(cohort: Catalogue) -> list[str]:

@@ -14,10 +14,10 @@ from npc_session import DateRecord, SubjectRecord
 
 import aind_session
 from aind_session import Sandbox, Session, Sessions, Subject
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.invent import invent_session, invent_world
 from aind_session.errors import InvalidFilterError, InvalidIdentifierError
 from aind_session.identifiers import parse_session_id
+from aind_session.sandbox import Catalogue
+from worlds import invent_session, invent_world
 
 DAY = Session("ecephys_676909_2023-12-13_13-43-40")
 LATER = Session("ecephys_676909_2023-12-14_12-43-11")

@@ -16,9 +16,9 @@ import pytest
 
 import aind_session
 from aind_session import AindSessionError, PartialAnswerWarning, Sandbox, Session
-from aind_session.catalogue.invent import invent_world
 from aind_session.services import pool
 from truths import LOOKS, Look, is_partial, is_right
+from worlds import invent_world
 
 SECONDS = 60.0
 THREADS = 16

@@ -18,8 +18,8 @@ import s3fs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aind_session.catalogue import Catalogue, Sandbox, sandbox
-from aind_session.catalogue.s3_index import Index
+from aind_session.sandbox import Catalogue, Sandbox, sandbox
+from aind_session.sandbox.s3_index import Index
 
 OPEN, PRIVATE, DENIED = "aind-open-data", "aind-private", "aind-denied"
 FOLDER = "ecephys_000001_2024-01-01_12-00-00"

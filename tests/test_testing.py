@@ -15,7 +15,7 @@ import pytest
 
 import aind_session
 from aind_session import testing
-from aind_session.catalogue import Catalogue
+from aind_session.sandbox import Catalogue
 
 pytest_plugins = ["pytester"]
 

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aind_session.catalogue.format import Catalogue
-from aind_session.catalogue.invent_assets import (
+from aind_session.sandbox.catalogue import Catalogue
+from aind_session.sandbox.factory import invent_session
+from aind_session.sandbox.invent_assets import (
     RESULTS_BUCKET,
     Json,
     SessionName,
@@ -24,13 +25,12 @@ from aind_session.catalogue.invent_assets import (
     stamp,
     tables,
 )
-from aind_session.catalogue.invent_builder import invent_session
-from aind_session.catalogue.invent_cores import Mouse, evaluation, processing, quality_control
-from aind_session.catalogue.invent_files import alignment, sorting_files
-from aind_session.catalogue.invent_records import session_record
+from aind_session.sandbox.invent_cores import Mouse, evaluation, processing, quality_control
+from aind_session.sandbox.invent_files import alignment, sorting_files
+from aind_session.sandbox.invent_records import session_record
 
 TABLE: Json = json.loads(Path(__file__).with_name("bundled_sessions.json").read_text("utf-8"))
-TARGET = Path(__file__).parents[1] / "src" / "aind_session" / "catalogue" / "bundled"
+TARGET = Path(__file__).parents[1] / "src" / "aind_session" / "sandbox" / "bundled"
 _DAY = 86_400
 
 

@@ -210,7 +210,7 @@ def current() -> Settings:
     """
     global _last
     if os.environ.get(SANDBOX) and not os.environ.get(SANDBOX_ACTIVE):
-        _start_sandbox(os.environ[SANDBOX])
+        _autostart(os.environ[SANDBOX])
     # The environment as the interpreter holds it: a copy through its public face decodes each
     # value anew, and costs twenty times as much.
     environment = getattr(os.environ, "_data", os.environ)
@@ -236,7 +236,7 @@ def _read() -> Settings:
     if sandbox.source not in (DEFAULT, ENVIRONMENT) and not is_active:
         # A folder in a file is seen from there, wherever below it the program was started.
         beside = os.path.join(os.path.dirname(sandbox.source), sandbox.value)
-        _start_sandbox(beside if os.path.isdir(beside) else sandbox.value)
+        _autostart(beside if os.path.isdir(beside) else sandbox.value)
     token = _find_token(sources)
     domain = _find(sources, "CODE_OCEAN_DOMAIN", DEFAULT_DOMAIN, _clean_domain)
     docdb_host = _find(sources, "AIND_SESSION_DOCDB_HOST", DEFAULT_DOCDB_HOST, _clean_host)
@@ -261,12 +261,11 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _start_sandbox(wanted: str) -> None:
-    # A dotted path, as for namespaces: the sandbox stands on a higher floor, and only the
-    # environment can ask for it from down here.
-    import importlib
+def _autostart(wanted: str) -> None:
+    # The package's `__init__` is the one place that may load the sandbox.
+    from aind_session import _start_sandbox
 
-    importlib.import_module("aind_session.catalogue.serving").autostart(wanted)
+    _start_sandbox(wanted)
 
 
 def _sources() -> Iterator[tuple[str, Mapping[str, str]]]:

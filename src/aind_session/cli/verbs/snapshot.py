@@ -11,7 +11,7 @@ import typer
 from aind_session.cli import output
 
 if TYPE_CHECKING:
-    from aind_session.catalogue import Catalogue
+    from aind_session.sandbox import Catalogue
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +57,7 @@ def snapshot(
     broken off goes on where it was. Work from it with `aind-session --sandbox FOLDER ...`,
     `aind_session.sandbox(FOLDER)` or AIND_SESSION_SANDBOX=FOLDER.
     """
-    from aind_session.catalogue import record
+    from aind_session.sandbox import record
 
     study = record(
         what or (), project=project or None, to=to, depth=depth, names=names, refresh=refresh

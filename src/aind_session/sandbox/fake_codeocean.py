@@ -16,11 +16,11 @@ from typing import Any
 
 import msgspec
 
-from aind_session.catalogue import asset_search
-from aind_session.catalogue.format import Catalogue, Json, number_of
-from aind_session.catalogue.front import Answer, Asked
-from aind_session.catalogue.launching import KNOWN_CAPSULES, USER, Launches
-from aind_session.catalogue.result_files import Files
+from aind_session.sandbox import asset_search
+from aind_session.sandbox.catalogue import Catalogue, Json, number_of
+from aind_session.sandbox.launches import KNOWN_CAPSULES, USER, Launches
+from aind_session.sandbox.result_files import Files
+from aind_session.sandbox.server import Answer, Asked
 
 _JSON = {"Content-Type": "application/json"}
 _CLOSED = {

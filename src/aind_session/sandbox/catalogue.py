@@ -4,7 +4,7 @@
 file                   one JSON object a line
 =====================  ========================================================================
 ``catalogue.json``     (one object) format, version, description, buckets, capsules; of a
-                       recording also what was ``recorded`` (`aind_session.catalogue.recorder`)
+                       recording also what was ``recorded`` (`aind_session.sandbox.recorder`)
 ``data_assets.jsonl``  Code Ocean data assets as the API returns them; ``_access`` is "closed"
                        (401), "forbidden" (403) or "gone" (404) for an asset that searches show
                        and that cannot be had
@@ -63,7 +63,7 @@ class Catalogue:
 
     Examples
     --------
-    >>> from aind_session.catalogue import Catalogue
+    >>> from aind_session.sandbox import Catalogue
     >>> catalogue = Catalogue(description="one invented session")
     >>> asset = catalogue.add_asset({"name": "ecephys_000001_2024-01-01_12-00-00"})
     >>> asset["state"], asset["type"]
@@ -120,7 +120,7 @@ class Catalogue:
 
         Examples
         --------
-        >>> from aind_session.catalogue import Catalogue
+        >>> from aind_session.sandbox import Catalogue
         >>> Catalogue.bundled().extra is not None
         True
         """

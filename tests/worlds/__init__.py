@@ -1,7 +1,7 @@
-"""Invented sessions for tests, examples and benchmarks: one, a whole world, or ten thousand.
+"""Invented worlds for tests and benchmarks, with what is true of them.
 
 =================  ================================================================================
-`invent_session`   adds one session to a catalogue, as complete or incomplete as asked for
+`invent_session`   adds one session to a catalogue, as complete or incomplete as requested
 `invent_world`     every era, source and defect that has been seen, with what is true of it
 `invent_cohort`    many ordinary sessions, fast
 =================  ================================================================================
@@ -9,10 +9,11 @@
 
 from __future__ import annotations
 
-from aind_session.catalogue.invent_builder import InventedSession, invent_session
-from aind_session.catalogue.invent_plan import invent_world
-from aind_session.catalogue.invent_scale import invent_cohort
-from aind_session.catalogue.invent_truth import SessionTruth, SubjectTruth, Truth
+from aind_session.sandbox.factory import InventedSession, invent_session
+
+from .cohort import invent_cohort
+from .truth import SessionTruth, SubjectTruth, Truth
+from .world import invent_world
 
 __all__ = [
     "InventedSession",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aind_session.catalogue.invent_assets import (
+from aind_session.sandbox.invent_assets import (
     RESULTS_BUCKET,
     CatalogueLike,
     SessionName,
@@ -19,9 +19,9 @@ from aind_session.catalogue.invent_assets import (
     tables,
     trigger_computation,
 )
-from aind_session.catalogue.invent_cores import Mouse, processing
-from aind_session.catalogue.invent_files import raw_keys, sorting_files
-from aind_session.catalogue.invent_records import session_record
+from aind_session.sandbox.invent_cores import Mouse, processing
+from aind_session.sandbox.invent_files import raw_keys, sorting_files
+from aind_session.sandbox.invent_records import session_record
 
 _DAY = 86_400
 

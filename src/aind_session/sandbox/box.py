@@ -12,22 +12,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aind_session.catalogue import environment
-from aind_session.catalogue.codeocean_standin import CodeOceanStandIn
-from aind_session.catalogue.docdb_standin import DocDBStandIn
-from aind_session.catalogue.format import Catalogue, Json
-from aind_session.catalogue.front import Front
-from aind_session.catalogue.gate import SERVICES, Fault, Gate, Request, longest_chain, make_fault
-from aind_session.catalogue.launching import Launches
-from aind_session.catalogue.result_files import Files
-from aind_session.catalogue.s3_index import Index
-from aind_session.catalogue.s3_standin import REGION, S3StandIn
 from aind_session.errors import MissingExtraError
 from aind_session.forking import when_forked
+from aind_session.sandbox import environment
+from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.fake_codeocean import CodeOceanStandIn
+from aind_session.sandbox.fake_docdb import DocDBStandIn
+from aind_session.sandbox.fake_s3 import REGION, S3StandIn
+from aind_session.sandbox.faults import SERVICES, Fault, Gate, Request, longest_chain, make_fault
+from aind_session.sandbox.launches import Launches
+from aind_session.sandbox.result_files import Files
+from aind_session.sandbox.s3_index import Index
+from aind_session.sandbox.server import Front
 from aind_session.settings import SANDBOX, SANDBOX_ACTIVE
 
 if TYPE_CHECKING:
-    from aind_session.catalogue.invent import InventedSession
+    from aind_session.sandbox.factory import InventedSession
 
 TOKEN = "cop_sandbox0Sandbox0Sandbox0Sandbox0"
 AWS_KEYS = ("AKIASANDBOXSANDBOX00", "sandbox")
@@ -201,14 +201,14 @@ class Sandbox:
             Which DocDB has its records: "v1", "v2", "both", or None for neither.
         **options
             What else may be asked for (`failed`, `sorting_now`, `uploaded`, `labels`, ...): see
-            `aind_session.catalogue.invent.invent_session`.
+            `aind_session.sandbox.factory.invent_session`.
 
         Returns
         -------
         InventedSession
             IDs and places of what was added.
         """
-        from aind_session.catalogue.invent import invent_session
+        from aind_session.sandbox.factory import invent_session
 
         made = invent_session(
             self.catalogue,

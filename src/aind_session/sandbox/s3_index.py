@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from aind_session.catalogue.format import Catalogue, Json
+from aind_session.sandbox.catalogue import Catalogue, Json
 
 
 @dataclass

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from aind_session.catalogue.format import Json
-from aind_session.catalogue.recorder_scrub import Scrubber
+from aind_session.sandbox.catalogue import Json
+from aind_session.sandbox.scrub import Scrubber
 from aind_session.services import codeocean, pool, storage
 from aind_session.settings import RESULTS_BUCKET
 

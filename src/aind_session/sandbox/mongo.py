@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from aind_session.catalogue.format import Json
+from aind_session.sandbox.catalogue import Json
 
 Test = Callable[[Json], bool]
 
@@ -43,7 +43,7 @@ def matching(records: Iterable[Json], query: Json) -> Iterator[Json]:
 
     Examples
     --------
-    >>> from aind_session.catalogue.mongo import matching
+    >>> from aind_session.sandbox.mongo import matching
     >>> records = [{"name": "a", "tags": ["x"]}, {"name": "b", "tags": ["x", "y"]}]
     >>> [r["name"] for r in matching(records, {"tags": {"$in": ["y", "z"]}})]
     ['b']

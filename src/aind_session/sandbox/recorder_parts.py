@@ -9,15 +9,15 @@ from functools import partial
 from typing import Any
 
 from aind_session import settings
-from aind_session.catalogue import recorder_files as files
-from aind_session.catalogue import recorder_metadata as metadata
-from aind_session.catalogue.format import Catalogue, Json
-from aind_session.catalogue.recorder_journal import Journal
-from aind_session.catalogue.recorder_scrub import Scrubber
 from aind_session.errors import AccessDeniedError, IncompleteAnswerError, ServiceError
 from aind_session.identifiers import find_session_id
 from aind_session.lookup import belonging
 from aind_session.progress import progress
+from aind_session.sandbox import recorder_files as files
+from aind_session.sandbox import recorder_metadata as metadata
+from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.recorder_journal import Journal
+from aind_session.sandbox.scrub import Scrubber
 from aind_session.services import pool, storage
 
 _LISTS = ("data_assets", "computations", "docdb_v1", "docdb_v2", "objects")

@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from aind_session.catalogue.format import Json
-from aind_session.catalogue.launching import KNOWN_CAPSULES
-from aind_session.catalogue.recorder_scrub import Scrubber
 from aind_session.errors import AccessDeniedError, ServiceError
 from aind_session.identifiers import SessionID
 from aind_session.lookup import belonging, folders, freshness, questions
 from aind_session.lookup.questions import GENERATIONS
+from aind_session.sandbox.catalogue import Json
+from aind_session.sandbox.launches import KNOWN_CAPSULES
+from aind_session.sandbox.scrub import Scrubber
 from aind_session.services import codeocean, docdb, pool, storage
 from aind_session.services.models import AssetSummary, summarise
 

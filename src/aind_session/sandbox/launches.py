@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from aind_session.catalogue.format import Catalogue, Json, made_up_id
-from aind_session.catalogue.result_files import as_object
-from aind_session.catalogue.s3_index import Index
+from aind_session.sandbox.catalogue import Catalogue, Json, made_up_id
+from aind_session.sandbox.result_files import as_object
+from aind_session.sandbox.s3_index import Index
 from aind_session.settings import RESULTS_BUCKET
 
 STATES = ("initializing", "running", "finalizing", "completed")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from aind_session.catalogue.invent_assets import Json, SessionName, invented_id
-from aind_session.catalogue.invent_cores import (
+from aind_session.sandbox.invent_assets import Json, SessionName, invented_id
+from aind_session.sandbox.invent_cores import (
     SCHEMA,
     Mouse,
     acquired,

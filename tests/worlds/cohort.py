@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from aind_session.catalogue.format import Catalogue
-from aind_session.catalogue.invent_assets import (
+from aind_session.sandbox.catalogue import Catalogue
+from aind_session.sandbox.invent_assets import (
     epoch,
     invented_id,
     raw_asset,
@@ -13,8 +13,8 @@ from aind_session.catalogue.invent_assets import (
     stamp,
     tables,
 )
-from aind_session.catalogue.invent_cores import Mouse
-from aind_session.catalogue.invent_records import session_record
+from aind_session.sandbox.invent_cores import Mouse
+from aind_session.sandbox.invent_records import session_record
 
 _LABELS = ("sorted", "nwb", "dlc-eye", "processed", "videoprocessed")
 _MODALITIES = ("ecephys", "behavior", "behavior-videos")

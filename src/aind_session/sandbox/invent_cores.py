@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from aind_session.catalogue.invent_assets import Json, invented_id, tables
+from aind_session.sandbox.invent_assets import Json, invented_id, tables
 
 SCHEMA = "https://raw.githubusercontent.com/AllenNeuralDynamics/aind-data-schema/main/src/aind_data_schema"
 _ALLEN = {"name": "Allen Institute", "abbreviation": "AI", "registry_identifier": "03cpe7c52"}

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aind_session.catalogue.front import Answer, Asked, Dropped
+from aind_session.sandbox.server import Answer, Asked, Dropped
 
 SERVICES = ("codeocean", "docdb", "s3", "files")
 KINDS = ("status", "reset", "hang", "truncate", "slow")
@@ -240,7 +240,7 @@ def longest_chain(requests: list[Request]) -> int:
 
     Examples
     --------
-    >>> from aind_session.catalogue.gate import Request, longest_chain
+    >>> from aind_session.sandbox.faults import Request, longest_chain
     >>> def at(started, ended):
     ...     return Request("s3", "GET", "/", "", b"", 200, started, ended)
     >>> longest_chain([at(0, 2), at(1, 3), at(2.5, 4)])

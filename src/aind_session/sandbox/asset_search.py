@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from aind_session.catalogue.format import Json, number_of
+from aind_session.sandbox.catalogue import Json, number_of
 
 #: A query for a longer part of a name finds nothing.
 MAX_NAME_QUERY = 20

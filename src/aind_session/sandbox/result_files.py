@@ -7,9 +7,9 @@ import hmac
 import urllib.parse
 from collections.abc import Iterator
 
-from aind_session.catalogue.format import Catalogue, Json
-from aind_session.catalogue.front import Answer, Asked
-from aind_session.catalogue.s3_index import Index, content_of, size_of
+from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.s3_index import Index, content_of, size_of
+from aind_session.sandbox.server import Answer, Asked
 from aind_session.settings import RESULTS_BUCKET
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from aind_session.catalogue import mongo
-from aind_session.catalogue.format import Catalogue, Json
-from aind_session.catalogue.front import Answer, Asked
+from aind_session.sandbox import mongo
+from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.server import Answer, Asked
 
 DATABASES = {
     ("v1", "metadata_index"): "docdb_v1",

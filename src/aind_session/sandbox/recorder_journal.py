@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from aind_session.catalogue.format import Json
 from aind_session.errors import InvalidFilterError
+from aind_session.sandbox.catalogue import Json
 
 NAME = ".recording.jsonl"
 #: Raised where what is written changes its meaning: older journals are then begun anew.

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aind_session.catalogue.invent_assets import tables
-from aind_session.catalogue.invent_cores import processing
+from aind_session.sandbox.invent_assets import tables
+from aind_session.sandbox.invent_cores import processing
 
 #: What each state of a sorting run leaves at the end of its file `output`.
 FAILURES = {

@@ -34,12 +34,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aind_session import settings
-from aind_session.catalogue.format import Catalogue, Json
-from aind_session.catalogue.recorder_journal import Journal
-from aind_session.catalogue.recorder_parts import Recording
-from aind_session.catalogue.recorder_scrub import Scrubber
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import find_session_id, parse_subject_id
+from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.recorder_journal import Journal
+from aind_session.sandbox.recorder_parts import Recording
+from aind_session.sandbox.scrub import Scrubber
 from aind_session.services.addresses import is_loopback
 from aind_session.settings import CATALOGUE_HEADER
 
@@ -99,7 +99,7 @@ def record(
     Examples
     --------
     >>> import aind_session, tempfile
-    >>> from aind_session.catalogue import record
+    >>> from aind_session.sandbox import record
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     study = record(676909, to=folder)
     ...     with aind_session.sandbox(folder):

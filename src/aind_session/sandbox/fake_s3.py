@@ -21,9 +21,9 @@ from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape
 
-from aind_session.catalogue.format import Catalogue, Json
-from aind_session.catalogue.front import Answer, Asked
-from aind_session.catalogue.s3_index import Index, content_of, etag_of, size_of
+from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.s3_index import Index, content_of, etag_of, size_of
+from aind_session.sandbox.server import Answer, Asked
 
 REGION = "us-west-2"
 MODIFIED = datetime(2024, 1, 1)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from aind_session.catalogue.format import Catalogue
-from aind_session.catalogue.invent_assets import (
+from aind_session.sandbox.catalogue import Catalogue
+from aind_session.sandbox.invent_assets import (
     RESULTS_BUCKET,
     Json,
     epoch,
@@ -18,11 +18,12 @@ from aind_session.catalogue.invent_assets import (
     stamp,
     tables,
 )
-from aind_session.catalogue.invent_cores import Mouse, data_description, subject
-from aind_session.catalogue.invent_files import FAILURES, raw_keys, sorting_files
-from aind_session.catalogue.invent_odd import EMPTY_BUCKETS, ODD_ASSETS, new_links, old_links
-from aind_session.catalogue.invent_records import session_record
-from aind_session.catalogue.invent_truth import SessionTruth, SubjectTruth, Truth
+from aind_session.sandbox.invent_cores import Mouse, data_description, subject
+from aind_session.sandbox.invent_files import FAILURES, raw_keys, sorting_files
+from aind_session.sandbox.invent_records import session_record
+
+from .odd_shapes import EMPTY_BUCKETS, ODD_ASSETS, new_links, old_links
+from .truth import SessionTruth, SubjectTruth, Truth
 
 _OLD_BUCKETS = ("aind-ephys-data", "aind-ophys-data")
 _BUCKETS = ("aind-open-data", "aind-private-data-prod-o5171v")
