@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import aind_session
 from aind_session.extensions.ecephys import EcephysExtension
-from aind_session.sandbox import Catalogue
-from aind_session.sandbox.box import Sandbox
+from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.sandbox.invent_assets import RESULTS_BUCKET, result_asset, stamp
 
 DOCUMENTED = "ecephys_676909_2023-12-13_13-43-40"

@@ -14,8 +14,7 @@ import aind_session
 from aind_session.errors import MissingAlignmentError
 from aind_session.identifiers import parse_session_id
 from aind_session.lookup import alignments
-from aind_session.sandbox import Catalogue
-from aind_session.sandbox.box import Sandbox
+from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.sandbox.invent_cores import Mouse, evaluation, quality_control
 from aind_session.sandbox.invent_files import alignment
 from aind_session.sandbox.invent_records import session_record

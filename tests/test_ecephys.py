@@ -14,7 +14,7 @@ import aind_session
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
 from aind_session.lookup import sorted_probes, sorter_names
-from aind_session.sandbox.box import Sandbox
+from aind_session.sandbox import Sandbox
 from aind_session.sandbox.invent_assets import RESULTS_BUCKET
 from aind_session.sandbox.invent_files import sorting_files
 from rows import shortest_row

@@ -24,7 +24,7 @@ from aind_session.errors import (
 from aind_session.extensions.ecephys import SortedDataAsset
 from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
 from aind_session.lookup import ibl_inputs
-from aind_session.sandbox.box import Sandbox
+from aind_session.sandbox import Sandbox
 from aind_session.services.clock import use_clock
 from ibl_world import world
 from loopback import FakeClock

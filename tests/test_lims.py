@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 import aind_session
 from aind_session.errors import MissingLimsError
-from aind_session.sandbox import Catalogue
-from aind_session.sandbox.box import Sandbox
+from aind_session.sandbox import Catalogue, Sandbox
 from rows import shortest_row
 from worlds import invent_session
 

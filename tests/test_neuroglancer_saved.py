@@ -19,8 +19,7 @@ from aind_session.errors import (
     ServiceTimeoutError,
 )
 from aind_session.extensions.neuroglancer import NeuroglancerExtension, NeuroglancerState
-from aind_session.sandbox import Catalogue
-from aind_session.sandbox.box import Sandbox
+from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
 from worlds import invent_session

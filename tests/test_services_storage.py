@@ -42,7 +42,7 @@ from loopback import (
 )
 
 if TYPE_CHECKING:
-    from aind_session.sandbox.box import Sandbox
+    from aind_session.sandbox import Sandbox
 
 
 @pytest.fixture

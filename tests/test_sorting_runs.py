@@ -16,8 +16,7 @@ import aind_session
 from aind_session.errors import MissingFileError
 from aind_session.extensions.ecephys import EcephysExtension
 from aind_session.lookup import computations, outputs
-from aind_session.sandbox import Catalogue
-from aind_session.sandbox.box import Sandbox
+from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.services.models import decode_computation
 from aind_session.services.storage import Listing
 from worlds import invent_session

@@ -52,7 +52,7 @@ _HOME = {name: f"utils.{module}" for name, module in _UTILITIES.items()} | {
     "PartialAnswerWarning": "errors",
     "RunPlan": "runs",
     "RunReport": "runs",
-    "Sandbox": "sandbox.box",
+    "Sandbox": "sandbox",
     "ServiceError": "errors",
     "Session": "session",
     "Sessions": "sessions",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aind_session.sandbox.catalogue import Json, number_of
+from aind_session.sandbox.faults import Refused
 
 #: A query for a longer part of a name finds nothing.
 MAX_NAME_QUERY = 20
@@ -28,10 +29,6 @@ _KEYS = {
 _TERM = re.compile(r'(?:(?P<field>[A-Za-z_]+):)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s":]+))')
 
 Test = Callable[[Json], bool]
-
-
-class BadSearch(Exception):
-    """The body of a search is not understood."""
 
 
 def parse_query(query: str) -> tuple[dict[str, list[str]], list[str]]:
@@ -60,12 +57,12 @@ def search(assets: list[Json], body: Json, user: str) -> list[Json]:
 
     Raises
     ------
-    BadSearch
+    Refused
         A key or a value is unknown.
     """
     unknown = sorted(set(body) - _KEYS)
     if unknown:
-        raise BadSearch(f"unknown parameter: {', '.join(unknown)}")
+        raise Refused(400, f"unknown parameter: {', '.join(unknown)}")
     tests = [*_query_tests(body.get("query")), *_option_tests(body, user)]
     tests += [_filter_test(each) for each in body.get("filters") or ()]
     found = [asset for asset in list(assets) if all(test(asset) for test in tests)]
@@ -78,7 +75,7 @@ def limit_of(body: Json) -> int:
     if limit is None:
         return DEFAULT_LIMIT
     if not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT:
-        raise BadSearch(f"limit: {limit!r} is not between 0 and {MAX_LIMIT}")
+        raise Refused(400, f"limit: {limit!r} is not between 0 and {MAX_LIMIT}")
     return limit or DEFAULT_LIMIT
 
 
@@ -86,11 +83,11 @@ def _sorted(found: list[Json], body: Json) -> list[Json]:
     key = body.get("sort_field")
     order = body.get("sort_order") or "asc"
     if order not in ("asc", "desc"):
-        raise BadSearch(f"sort_order: {order!r} is neither asc nor desc")
+        raise Refused(400, f"sort_order: {order!r} is neither asc nor desc")
     if key is None:
         return sorted(found, key=number_of, reverse=True)
     if key not in _SORTS:
-        raise BadSearch(f"sort_field: {key!r} is none of {', '.join(_SORTS)}")
+        raise Refused(400, f"sort_field: {key!r} is none of {', '.join(_SORTS)}")
 
     def place(asset: Json) -> Any:
         return str(asset.get(key) or "") if key in ("name", "type") else number_of(asset, key)
@@ -102,7 +99,7 @@ def _query_tests(query: Any) -> list[Test]:
     if query is None or query == "":
         return []
     if not isinstance(query, str):
-        raise BadSearch("query is not a text")
+        raise Refused(400, "query is not a text")
     fields, words = parse_query(query)
     tests = [_field_test(name, values) for name, values in fields.items()]
     if words:
@@ -176,7 +173,7 @@ def _option_tests(body: Json, user: str) -> list[Test]:
         if wanted is None:
             continue
         if not isinstance(wanted, bool):
-            raise BadSearch(f"{key}: {wanted!r} is neither true nor false")
+            raise Refused(400, f"{key}: {wanted!r} is neither true nor false")
         tests.append(_flag_test(key, wanted))
     return tests
 
@@ -190,13 +187,13 @@ def _one_of(body: Json, key: str, values: tuple[str, ...]) -> str | None:
     if value is None:
         return None
     if value not in values:
-        raise BadSearch(f"{key}: {value!r} is none of {', '.join(values)}")
+        raise Refused(400, f"{key}: {value!r} is none of {', '.join(values)}")
     return str(value)
 
 
 def _filter_test(wanted: Any) -> Test:
     if not isinstance(wanted, dict) or not isinstance(wanted.get("key"), str):
-        raise BadSearch("filters: each is an object with a key")
+        raise Refused(400, "filters: each is an object with a key")
     key = wanted["key"]
     read = _filter_reader(key)
     exclude = bool(wanted.get("exclude"))
@@ -205,7 +202,7 @@ def _filter_test(wanted: Any) -> Test:
         values.append(wanted["value"])
     limits = wanted.get("range")
     if not values and not limits:
-        raise BadSearch(f"filters: {key!r} has neither value, values nor range")
+        raise Refused(400, f"filters: {key!r} has neither value, values nor range")
     texts = {_plain(value) for value in values}
     low, high = (limits or {}).get("min"), (limits or {}).get("max")
 

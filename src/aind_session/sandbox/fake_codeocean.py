@@ -1,7 +1,6 @@
-"""Code Ocean's API, answering from a catalogue: `/api/v1/...`, token as basic user name.
+"""A fake of Code Ocean's API that answers from a catalogue: `/api/v1/...`.
 
-Presigned links lead to `FilesStandIn`, another origin, which refuses requests that carry
-credentials: a token that is sent there is seen.
+Presigned links lead to `ResultFiles` at another origin, which refuses requests with credentials.
 """
 
 from __future__ import annotations
@@ -14,15 +13,12 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from aind_session.sandbox import asset_search
 from aind_session.sandbox.catalogue import Catalogue, Json, number_of
-from aind_session.sandbox.launches import KNOWN_CAPSULES, USER, Launches
-from aind_session.sandbox.result_files import Files
-from aind_session.sandbox.server import Answer, Asked
+from aind_session.sandbox.faults import Refused, json_response
+from aind_session.sandbox.launches import KNOWN_CAPSULES, USER, Launches, ResultFiles
+from aind_session.sandbox.server import Request, Response
 
-_JSON = {"Content-Type": "application/json"}
 _CLOSED = {
     "closed": (401, "unauthorized"),
     "forbidden": (403, "no permission"),
@@ -30,45 +26,45 @@ _CLOSED = {
 }
 
 
-class Refused(Exception):
-    """The question cannot be answered; becomes an HTTP status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
-
-class CodeOceanStandIn:
+class FakeCodeOcean:
     """The data assets, computations and capsules of a catalogue.
 
     Attributes
     ----------
     duplicates : int
-        How many assets of each page are told a second time.
+        How many assets of each page of a search are repeated.
+    server_version : str
+        The server's version; requests whose `Min-Server-Version` is higher are refused.
     """
 
     def __init__(
-        self, catalogue: Catalogue, files: Files, launches: Launches, token: str, hint: str
+        self, catalogue: Catalogue, files: ResultFiles, launches: Launches, token: str, hint: str
     ) -> None:
         self.catalogue, self.files, self.launches = catalogue, files, launches
         self.token, self.hint = token, hint
         self.duplicates = 0
+        self.server_version = ""
 
-    def __call__(self, asked: Asked) -> Answer:
+    def __call__(self, request: Request) -> Response:
         """Answer a request."""
         try:
-            self._check_token(asked)
-            value = self._route(asked)
+            self._check_version(request.headers.get("Min-Server-Version"))
+            self._check_token(request)
+            value = self._route(request)
         except Refused as refused:
-            return _say(refused.status, refused.message)
-        except asset_search.BadSearch as error:
-            return _say(400, str(error))
-        if value is None:
-            return Answer(204)
-        return Answer(200, msgspec.json.encode(value, enc_hook=str), _JSON)
+            return json_response(refused.status, {"message": refused.message})
+        return Response(204) if value is None else json_response(200, value)
 
-    def _check_token(self, asked: Asked) -> None:
-        scheme, _, coded = asked.headers.get("Authorization", "").partition(" ")
+    def _check_version(self, wanted: str | None) -> None:
+        if wanted and self.server_version and _version(wanted) > _version(self.server_version):
+            raise Refused(
+                400,
+                f"the server's version {self.server_version} is lower than the minimum version "
+                f"{wanted} that the client requires",
+            )
+
+    def _check_token(self, request: Request) -> None:
+        scheme, _, coded = request.headers.get("Authorization", "").partition(" ")
         try:
             user = base64.b64decode(coded).decode().partition(":")[0]
         except ValueError:
@@ -76,20 +72,20 @@ class CodeOceanStandIn:
         if scheme.lower() != "basic" or user != self.token:
             raise Refused(401, "unauthorized: the token is missing or not valid")
 
-    def _route(self, asked: Asked) -> Any:
-        path = asked.path.removeprefix("/api/v1").strip("/")
+    def _route(self, request: Request) -> Any:
+        path = request.path.removeprefix("/api/v1").strip("/")
         for method, pattern, name in _ROUTES:
             match = pattern.fullmatch(path)
-            if match and asked.method in method.split("|"):
+            if match and request.method in method.split("|"):
                 parts = [urllib.parse.unquote(part) for part in match.groups()]
                 call: Callable[..., Any] = getattr(self, name)
-                return call(asked, *parts)
-        raise Refused(404, f"there is no {asked.method} {asked.path}. {self.hint}")
+                return call(request, *parts)
+        raise Refused(404, f"there is no {request.method} {request.path}. {self.hint}")
 
     # Data assets
 
-    def _search_assets(self, asked: Asked) -> Json:
-        body = _body(asked)
+    def _search_assets(self, request: Request) -> Json:
+        body = _body(request)
         found = asset_search.search(self.catalogue.data_assets, body, USER)
         limit = asset_search.limit_of(body)
         token, offset = body.get("next_token"), body.get("offset") or 0
@@ -113,11 +109,11 @@ class CodeOceanStandIn:
                 return asset
         raise Refused(404, f"data asset {asset_id} not found. {self.hint}")
 
-    def _get_asset(self, asked: Asked, asset_id: str) -> Json:
+    def _get_asset(self, request: Request, asset_id: str) -> Json:
         return _public(self.launches.poll(self._asset(asset_id)))
 
-    def _create_asset(self, asked: Asked) -> Json:
-        body = _body(asked)
+    def _create_asset(self, request: Request) -> Json:
+        body = _body(request)
         for key, kind in (("name", str), ("tags", list), ("mount", str)):
             if not isinstance(body.get(key), kind) or (kind is str and not body[key]):
                 raise Refused(400, f"{key} is required")
@@ -137,35 +133,35 @@ class CodeOceanStandIn:
             self._asset(asset_id)
         return _public(self.launches.create_asset(body, source, computation))
 
-    def _update_asset(self, asked: Asked, asset_id: str) -> Json:
-        asset, body = self._asset(asset_id), _body(asked)
+    def _update_asset(self, request: Request, asset_id: str) -> Json:
+        asset, body = self._asset(asset_id), _body(request)
         for key in ("name", "description", "tags", "mount", "custom_metadata"):
             if body.get(key) is not None:
                 asset[key] = body[key]
         return _public(asset)
 
-    def _delete_asset(self, asked: Asked, asset_id: str) -> None:
+    def _delete_asset(self, request: Request, asset_id: str) -> None:
         asset = self._asset(asset_id)
         assets = self.catalogue.data_assets
         assets[:] = [other for other in assets if other is not asset]
 
-    def _archive_asset(self, asked: Asked, asset_id: str) -> None:
-        self._asset(asset_id)["archived"] = asked.params.get("archive", "").lower() == "true"
+    def _archive_asset(self, request: Request, asset_id: str) -> None:
+        self._asset(asset_id)["archived"] = request.params.get("archive", "").lower() == "true"
 
-    def _asset_permissions(self, asked: Asked, asset_id: str) -> Json | None:
+    def _asset_permissions(self, request: Request, asset_id: str) -> Json | None:
         asset = self._asset(asset_id)
-        if asked.method == "GET":
+        if request.method == "GET":
             permissions: Json = asset.get("_permissions") or {"everyone": "viewer"}
             return permissions
-        asset["_permissions"] = _body(asked)
+        asset["_permissions"] = _body(request)
         return None
 
-    def _list_asset_files(self, asked: Asked, asset_id: str) -> Json:
+    def _list_asset_files(self, request: Request, asset_id: str) -> Json:
         root = self._asset_root(asset_id)
-        return self._folder(root, _wanted_path(asked))
+        return self._folder(root, _wanted_path(request))
 
-    def _asset_file_urls(self, asked: Asked, asset_id: str, verb: str) -> Json:
-        return self._links(self._asset_root(asset_id), asked, verb)
+    def _asset_file_urls(self, request: Request, asset_id: str, verb: str) -> Json:
+        return self._links(self._asset_root(asset_id), request, verb)
 
     def _asset_root(self, asset_id: str) -> str:
         asset = self._asset(asset_id)
@@ -183,11 +179,11 @@ class CodeOceanStandIn:
                 return computation
         raise Refused(404, f"computation {computation_id} not found. {self.hint}")
 
-    def _get_computation(self, asked: Asked, computation_id: str) -> Json:
+    def _get_computation(self, request: Request, computation_id: str) -> Json:
         return _public(self.launches.poll(self._computation(computation_id)))
 
-    def _run(self, asked: Asked) -> Json:
-        body = _body(asked)
+    def _run(self, request: Request) -> Json:
+        body = _body(request)
         named = [body[key] for key in ("capsule_id", "pipeline_id") if body.get(key)]
         if len(named) != 1:
             raise Refused(400, "either capsule_id or pipeline_id is required")
@@ -196,24 +192,24 @@ class CodeOceanStandIn:
             self._asset(str(each.get("id")))
         return _public(self.launches.run(named[0], body))
 
-    def _delete_computation(self, asked: Asked, computation_id: str) -> None:
+    def _delete_computation(self, request: Request, computation_id: str) -> None:
         computation = self._computation(computation_id)
         computations = self.catalogue.computations
         computations[:] = [other for other in computations if other is not computation]
 
-    def _rename_computation(self, asked: Asked, computation_id: str) -> None:
-        self._computation(computation_id)["name"] = asked.params.get("name", "")
+    def _rename_computation(self, request: Request, computation_id: str) -> None:
+        self._computation(computation_id)["name"] = request.params.get("name", "")
 
-    def _list_results(self, asked: Asked, computation_id: str) -> Json:
+    def _list_results(self, request: Request, computation_id: str) -> Json:
         self._computation(computation_id)
-        return self._folder(f"results/{computation_id}", _wanted_path(asked))
+        return self._folder(f"results/{computation_id}", _wanted_path(request))
 
-    def _result_urls(self, asked: Asked, computation_id: str, verb: str) -> Json:
+    def _result_urls(self, request: Request, computation_id: str, verb: str) -> Json:
         self._computation(computation_id)
-        return self._links(f"results/{computation_id}", asked, verb)
+        return self._links(f"results/{computation_id}", request, verb)
 
-    def _attach_to_computation(self, asked: Asked, computation_id: str) -> list[Json]:
-        computation, attached = self._computation(computation_id), self._attached(asked)
+    def _attach_to_computation(self, request: Request, computation_id: str) -> list[Json]:
+        computation, attached = self._computation(computation_id), self._attached(request)
         known = computation.setdefault("data_assets", [])
         known += [{"id": one["id"], "mount": one["mount"]} for one in attached]
         return attached
@@ -235,16 +231,16 @@ class CodeOceanStandIn:
             **(known or {}),
         }
 
-    def _get_capsule(self, asked: Asked, capsule_id: str) -> Json:
+    def _get_capsule(self, request: Request, capsule_id: str) -> Json:
         return self._capsule(capsule_id)
 
-    def _list_computations(self, asked: Asked, capsule_id: str) -> list[Json]:
+    def _list_computations(self, request: Request, capsule_id: str) -> list[Json]:
         self._capsule(capsule_id)
         listed = [c for c in self.catalogue.computations if c.get("_capsule") == capsule_id]
         return [_public(c) for c in sorted(listed, key=number_of, reverse=True)]
 
-    def _search_capsules(self, asked: Asked) -> Json:
-        body = _body(asked)
+    def _search_capsules(self, request: Request) -> Json:
+        body = _body(request)
         fields, words = asset_search.parse_query(str(body.get("query") or ""))
         wanted = [*fields.get("name", ()), *words]
         used = {c["_capsule"] for c in self.catalogue.computations if c.get("_capsule")}
@@ -252,12 +248,12 @@ class CodeOceanStandIn:
         found = [c for c in known if all(word in str(c["name"]).lower() for word in wanted)]
         return {"has_more": False, "results": found}
 
-    def _attach_to_capsule(self, asked: Asked, capsule_id: str) -> list[Json]:
+    def _attach_to_capsule(self, request: Request, capsule_id: str) -> list[Json]:
         self._capsule(capsule_id)
-        return self._attached(asked)
+        return self._attached(request)
 
-    def _attached(self, asked: Asked) -> list[Json]:
-        wanted = _json(asked)
+    def _attached(self, request: Request) -> list[Json]:
+        wanted = _json(request)
         if not isinstance(wanted, list):
             raise Refused(400, "the body is not a list")
         attached = []
@@ -270,13 +266,13 @@ class CodeOceanStandIn:
             )
         return attached
 
-    def _detach(self, asked: Asked, kind: str, owner_id: str) -> None:
+    def _detach(self, request: Request, kind: str, owner_id: str) -> None:
         if kind == "computations":
-            computation, gone = self._computation(owner_id), set(_json(asked))
+            computation, gone = self._computation(owner_id), set(_json(request))
             known = computation.get("data_assets") or []
             computation["data_assets"] = [a for a in known if a["id"] not in gone]
 
-    def _custom_metadata(self, asked: Asked) -> Json:
+    def _custom_metadata(self, request: Request) -> Json:
         names = {key for a in self.catalogue.data_assets for key in a.get("custom_metadata") or ()}
         return {"fields": [{"name": name, "type": "string"} for name in sorted(names)]}
 
@@ -288,14 +284,18 @@ class CodeOceanStandIn:
             raise Refused(404, f"path {path!r} not found")
         return {"items": items}
 
-    def _links(self, root: str, asked: Asked, verb: str) -> Json:
-        path = asked.params.get("path", "").strip("/")
+    def _links(self, root: str, request: Request, verb: str) -> Json:
+        path = request.params.get("path", "").strip("/")
         if not path:
             raise Refused(400, "path is required")
         if not self.files.has(root, path):
             raise Refused(404, f"file {path!r} not found")
         url = self.files.link(root, path)
         return {"url": url} if verb == "download_url" else {"download_url": url, "view_url": url}
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text))
 
 
 _ID = "([^/]+)"
@@ -328,31 +328,27 @@ _ROUTES = [
 ]
 
 
-def _say(status: int, message: str) -> Answer:
-    return Answer(status, msgspec.json.encode({"message": message}), _JSON)
-
-
 def _public(entry: Json) -> Json:
     return {key: value for key, value in entry.items() if not key.startswith("_")}
 
 
-def _json(asked: Asked) -> Any:
+def _json(request: Request) -> Any:
     try:
-        return json.loads(asked.body or b"{}")
+        return json.loads(request.body or b"{}")
     except ValueError:
         raise Refused(400, "the body is not JSON") from None
 
 
-def _body(asked: Asked) -> Json:
-    body = _json(asked)
+def _body(request: Request) -> Json:
+    body = _json(request)
     if not isinstance(body, dict):
         raise Refused(400, "the body is not an object")
     return {key: value for key, value in body.items() if value is not None}
 
 
-def _wanted_path(asked: Asked) -> str:
-    told = _body(asked).get("path") if asked.method == "POST" else asked.params.get("path")
-    return str(told or "").strip("/")
+def _wanted_path(request: Request) -> str:
+    params = _body(request) if request.method == "POST" else request.params
+    return str(params.get("path") or "").strip("/")
 
 
 def _make_token(start: int) -> str:

@@ -1,7 +1,7 @@
-"""The gate before every stand-in: it counts requests, delays them, and breaks what it is told to.
+"""Counts every request on its way to the fake services, delays it, and makes it fail on request.
 
-A fault is chosen by service, path and method, so that a test says which request fails and how;
-nothing here depends on the time of day, and on chance only where that is asked for, with a seed.
+A fault is selected by service, path and method, so that a test decides which request fails and how.
+Nothing depends on the time of day, and on chance only if a test requests it, with a seed.
 """
 
 from __future__ import annotations
@@ -16,30 +16,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aind_session.sandbox.server import Answer, Asked, Dropped
+from aind_session.sandbox import server
+from aind_session.sandbox.server import ConnectionCut, Response
 
 SERVICES = ("codeocean", "docdb", "s3", "files")
 KINDS = ("status", "reset", "hang", "truncate", "slow")
-#: How often a held connection looks whether its client has given up.
-LOOK_SECONDS = 0.02
+#: How often a hanging connection is checked for a client that has given up.
+POLL_SECONDS = 0.02
 
 
 @dataclass
 class Request:
-    """A request that the sandbox was sent.
+    """A request that the sandbox received.
 
     Attributes
     ----------
     service : str
         "codeocean", "docdb", "s3", or "files" (presigned links).
     method, path, query : str
-        As on the wire, the path decoded.
+        As received, the path decoded.
     body : bytes
-        What was posted.
+        The request's body.
     status : int
-        Of the answer; 0 where the connection was cut.
+        Of the response; 0 if the connection was cut.
     started, ended : float
-        `time.perf_counter` before and after the answer was made, latency included.
+        `time.perf_counter` before and after the response was made, latency included.
     """
 
     service: str
@@ -57,39 +58,57 @@ class Request:
         return dict(urllib.parse.parse_qsl(self.query, keep_blank_values=True))
 
     def json(self) -> Any:
-        """Read the body as JSON; None where it is empty."""
+        """Read the body as JSON; None if it is empty."""
         return json.loads(self.body) if self.body else None
 
 
 @dataclass
 class Fault:
-    """What is to go wrong, and how often."""
+    """Which requests fail, how, and how often; see `Sandbox.fail`."""
 
-    service: str | None
-    path: re.Pattern[str] | None
-    method: str | None
-    status: int
-    times: int | None
-    after: int
-    headers: Mapping[str, str]
-    body: bytes
-    kind: str
-    seconds: float
+    service: str | None = None
+    path: str | None = None
+    method: str | None = None
+    status: int = 503
+    times: int | None = 1
+    after: int = 0
+    headers: Mapping[str, str] | None = None
+    body: Any = None
+    kind: str = "status"
+    seconds: float = 0.2
     chance: float = 1.0
-    dice: random.Random = field(default_factory=random.Random, repr=False)
+    seed: int = 0
 
-    def takes(self, request: Request) -> bool:
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r} is none of {', '.join(KINDS)}")
+        if self.service not in (None, *SERVICES):
+            # A fault that matches nothing would make a test that cannot fail.
+            raise ValueError(f"service {self.service!r} is none of {', '.join(SERVICES)}")
+        self._pattern = re.compile(self.path) if self.path else None
+        self._random = random.Random(self.seed)
+        content, body = "application/json", self.body
+        if body is None:
+            body = {"message": f"broken on purpose: {self.status}"}
+        if isinstance(body, str):
+            content, body = "text/plain; charset=utf-8", body.encode()
+        elif not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        headers = {"Content-Type": content, **(self.headers or {})}
+        self.response = Response(self.status, body, headers)
+
+    def matches(self, request: Request) -> bool:
         """Whether this request is to fail; counts down."""
         if self.service not in (None, request.service):
             return False
         if self.method is not None and self.method.upper() != request.method:
             return False
-        if self.path is not None and not self.path.search(request.path):
+        if self._pattern is not None and not self._pattern.search(request.path):
             return False
         if self.after > 0:
             self.after -= 1
             return False
-        if self.chance < 1.0 and self.dice.random() >= self.chance:
+        if self.chance < 1.0 and self._random.random() >= self.chance:
             return False
         if self.times is None:
             return True
@@ -97,146 +116,141 @@ class Fault:
         return self.times >= 0
 
 
-class Gate:
-    """Counts, delays and breaks requests on their way to the stand-ins.
+class Middleware:
+    """Counts, delays and breaks requests on their way to the fake services.
 
     Parameters
     ----------
     services
-        The stand-ins by name.
+        The fake services by name.
+    prefixes
+        The secret beginning of a service's paths, which keeps other users of this machine out.
+    latency
+        Minimum duration of each request, in seconds.
     """
 
-    def __init__(self, services: Mapping[str, Callable[[Asked], Answer]]) -> None:
-        self.services = services
+    def __init__(
+        self,
+        services: Mapping[str, Callable[[server.Request], Response]],
+        prefixes: Mapping[str, str],
+        latency: float,
+    ) -> None:
+        self.services, self.prefixes = services, prefixes
         self.requests: list[Request] = []
-        self.latency = 0.0
+        self.latency = latency
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._healed = threading.Event()
 
-    def __call__(self, service: str, asked: Asked) -> Answer:
-        """Let a request through to its stand-in, or not."""
-        path = urllib.parse.unquote(asked.path)
-        request = Request(service, asked.method, path, asked.query, asked.body)
+    def __call__(self, service: str, raw: server.Request) -> Response:
+        """Pass a request to its service, or make it fail."""
+        prefix = self.prefixes.get(service, "")
+        if not raw.path.startswith(prefix):
+            return json_response(404, {"message": "not found"})
+        raw.path = raw.path.removeprefix(prefix)
+        path = urllib.parse.unquote(raw.path)
+        request = Request(service, raw.method, path, raw.query, raw.body)
         request.started = time.perf_counter()
         with self._lock:
             self.requests.append(request)
-            fault = next((f for f in self._faults if f.takes(request)), None)
+            fault = next((f for f in self._faults if f.matches(request)), None)
             healed = self._healed
         try:
             if self.latency > 0:
                 self._closing.wait(self.latency)
             if fault is not None:
-                return self._break(fault, request, asked, healed)
-            return self._answer(request, asked)
+                return self._fail(fault, request, raw, healed)
+            return self._answer(request, raw)
         finally:
-            # Before the answer is sent: whoever has the answer finds the request counted.
+            # Before the response is sent: a client that has it finds the request counted.
             request.ended = time.perf_counter()
 
-    def _answer(self, request: Request, asked: Asked) -> Answer:
+    def _answer(self, request: Request, raw: server.Request) -> Response:
         try:
-            answer = self.services[request.service](asked)
+            response = self.services[request.service](raw)
         except Exception as error:
-            # A question so odd that no check foresaw it: told, not left to the thread to die of.
-            answer = make_answer(400, f"not understood: {type(error).__name__}: {error}")
-        request.status = answer.status
-        return answer
+            # No check foresaw this request: report it; the thread would die without a response.
+            message = f"not understood: {type(error).__name__}: {error}"
+            response = json_response(400, {"message": message})
+        request.status = response.status
+        return response
 
-    def _break(
-        self, fault: Fault, request: Request, asked: Asked, healed: threading.Event
-    ) -> Answer:
+    def _fail(
+        self, fault: Fault, request: Request, raw: server.Request, healed: threading.Event
+    ) -> Response:
         if fault.kind == "reset":
-            raise Dropped
+            raise ConnectionCut
         if fault.kind == "hang":
-            while not (healed.wait(LOOK_SECONDS) or self._closing.is_set() or asked.gone()):
+            while not (healed.wait(POLL_SECONDS) or self._closing.is_set() or raw.disconnected()):
                 pass
-            raise Dropped
+            raise ConnectionCut
         if fault.kind == "status":
             request.status = fault.status
-            return Answer(fault.status, fault.body, fault.headers)
-        answer = self._answer(request, asked)
+            return fault.response
+        response = self._answer(request, raw)
         if fault.kind == "truncate":
-            raise Dropped(answer)
+            raise ConnectionCut(response)
         self._closing.wait(fault.seconds)
-        return answer
+        return response
 
-    def fail(self, fault: Fault) -> None:
-        """Add a fault; the oldest that takes a request counts."""
+    def add(self, fault: Fault) -> None:
+        """Add a fault; of several that match a request the oldest counts."""
         with self._lock:
             self._faults.append(fault)
 
     def remove(self, fault: Fault) -> None:
-        """Take a fault away again."""
+        """Remove a fault."""
         with self._lock:
             if fault in self._faults:
                 self._faults.remove(fault)
 
     def heal(self) -> None:
-        """Take all faults away and let go of held connections."""
+        """Remove all faults and release connections that hang."""
         with self._lock:
             self._faults.clear()
             self._healed.set()
             self._healed = threading.Event()
 
     def close(self) -> None:
-        """Let go of everything that waits."""
+        """Release everything that waits."""
         self._closing.set()
         self.heal()
 
 
-def make_answer(status: int, message: str) -> Answer:
-    """Make an answer that is a message."""
-    body = json.dumps({"message": message}).encode()
-    return Answer(status, body, {"Content-Type": "application/json"})
+@dataclass(frozen=True)
+class Counts:
+    """What a sandbox counted since its start or the last `Sandbox.reset`.
+
+    Attributes
+    ----------
+    requests : int
+        Requests received.
+    in_sequence : int
+        The longest chain of requests of which each began after the one before had ended.
+    connections : int
+        Connections opened.
+    received, sent : int
+        Bytes of requests and of responses, headers included.
+    """
+
+    requests: int
+    in_sequence: int
+    connections: int
+    received: int
+    sent: int
 
 
-def make_fault(
-    service: str | None = None,
-    path: str | None = None,
-    method: str | None = None,
-    status: int = 503,
-    times: int | None = 1,
-    after: int = 0,
-    headers: Mapping[str, str] | None = None,
-    body: Any = None,
-    kind: str = "status",
-    seconds: float = 0.2,
-    chance: float = 1.0,
-    seed: int = 0,
-) -> Fault:
-    """Make a fault from what `Sandbox.fail` takes; see there."""
-    if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
-    if service not in (None, *SERVICES):
-        # A fault that meets nothing would make a test that cannot fail.
-        raise ValueError(f"service {service!r} is none of {', '.join(SERVICES)}")
-    known = {"Content-Type": "application/json"}
-    if body is None:
-        body = {"message": f"broken on purpose: {status}"}
-    if isinstance(body, str):
-        known = {"Content-Type": "text/plain; charset=utf-8"}
-        body = body.encode()
-    elif not isinstance(body, bytes):
-        body = json.dumps(body).encode()
-    return Fault(
-        service=service,
-        path=re.compile(path) if path else None,
-        method=method,
-        status=status,
-        times=times,
-        after=after,
-        headers={**known, **(headers or {})},
-        body=body,
-        kind=kind,
-        seconds=seconds,
-        chance=chance,
-        dice=random.Random(seed),
-    )
+def json_response(status: int, value: Any) -> Response:
+    """Make a response of a value as JSON."""
+    import msgspec
+
+    body = msgspec.json.encode(value, enc_hook=str)
+    return Response(status, body, {"Content-Type": "application/json"})
 
 
 def longest_chain(requests: list[Request]) -> int:
-    """Count the longest row of requests of which each began after the one before had ended.
+    """Count the longest chain of requests of which each began after the one before had ended.
 
     Examples
     --------
@@ -251,3 +265,11 @@ def longest_chain(requests: list[Request]) -> int:
         if request.started >= free:
             length, free = length + 1, request.ended
     return length
+
+
+class Refused(Exception):
+    """A fake service refuses a request: an HTTP status, a message, and S3's code of the error."""
+
+    def __init__(self, status: int, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code

@@ -1,23 +1,26 @@
-"""Computations and assets that are made while the sandbox runs, and how they come along.
+"""Computations and assets that are made while the sandbox runs, how they progress, and their files.
 
-Nothing follows the clock: what was launched moves one state on each time that it is asked for, or
+Nothing follows the clock: what was launched advances by one state each time it is requested, or
 when `Launches.advance` is called.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import threading
-from collections.abc import Callable
+import urllib.parse
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from aind_session.sandbox.catalogue import Catalogue, Json, made_up_id
-from aind_session.sandbox.result_files import as_object
-from aind_session.sandbox.s3_index import Index
+from aind_session.sandbox.fake_s3 import Index, content_of, size_of
+from aind_session.sandbox.server import Request, Response
 from aind_session.settings import RESULTS_BUCKET
 
 STATES = ("initializing", "running", "finalizing", "completed")
 USER = made_up_id("the sandbox's user")
-#: Capsules that launch a pipeline with an asset attached: by parameters [pipeline type, asset ID].
+#: It launches the pipeline with an asset attached; its parameters are [pipeline type, asset ID].
 SORTING_CAPSULE = "eb5a26e4-a391-4d79-9da5-1ab65b71253f"
 SORTING_PIPELINE = "1f8f159a-7670-47a9-baf1-078905fc9c2e"
 KNOWN_CAPSULES = {
@@ -29,21 +32,23 @@ KNOWN_CAPSULES = {
 
 
 class Launches:
-    """What was launched, and the script of how it goes.
+    """What was launched, and how it progresses.
 
     Attributes
     ----------
     launched : list of dict
-        Computations and assets that were made, the first one first.
+        Computations and assets that clients made, the first one first.
+    launched_by_capsules : list of dict
+        Computations that a launched capsule started in turn.
     outcome : str
-        End status of computations that are done: succeeded, failed or stopped.
+        End status of completed computations: succeeded, failed or stopped.
     files : dict
-        Result files of computations that are done: a log and a file, as a good run leaves.
+        Result files of completed computations: by default a log and a file, as after success.
     polls : int or None
-        How often a computation or a new asset is asked for before its next state; None: only
-        `advance` moves it.
+        How many requests of a computation or a new asset it takes to its next state; None: only
+        `advance` changes it.
     listings_until_visible : int
-        How often a new asset's folder in S3 is listed before its files are there.
+        How often a new asset's folder in S3 is listed before its files are visible.
     on_run : callable or None
         Called with each new computation.
     """
@@ -51,6 +56,7 @@ class Launches:
     def __init__(self, catalogue: Catalogue, index: Index) -> None:
         self.catalogue, self.index = catalogue, index
         self.launched: list[Json] = []
+        self.launched_by_capsules: list[Json] = []
         self.outcome = "succeeded"
         self.files: dict[str, str] = {"output": "done\n", "result.txt": "done\n"}
         self.polls: int | None = 1
@@ -60,9 +66,9 @@ class Launches:
         self._polled: dict[str, int] = {}
 
     def advance(self, launched_id: str | None = None, steps: int = 1) -> None:
-        """Move what was launched on by some states: all of it, or one thing by its ID."""
+        """Advance what was launched by some states: all of it, or one thing by its ID."""
         with self._lock:
-            chosen = self.launched
+            chosen = [*self.launched, *self.launched_by_capsules]
             if launched_id is not None:
                 known = (*self.catalogue.computations, *self.catalogue.data_assets)
                 chosen = [entry for entry in known if entry["id"] == launched_id]
@@ -71,9 +77,10 @@ class Launches:
                     self._step(entry)
 
     def poll(self, entry: Json) -> Json:
-        """Give a launched thing as it is when it is asked for, a state further where it is due."""
+        """Return a launched thing when it is requested, in its next state if that is due."""
         with self._lock:
-            if self.polls is not None and any(entry is one for one in self.launched):
+            launched = (*self.launched, *self.launched_by_capsules)
+            if self.polls is not None and any(entry is one for one in launched):
                 polled = self._polled.get(entry["id"], 0) + 1
                 self._polled[entry["id"]] = polled
                 if polled % max(1, self.polls) == 0:
@@ -96,14 +103,15 @@ class Launches:
     def run(self, capsule: str, body: Json) -> Json:
         """Launch a computation."""
         with self._lock:
-            computation = self._launch(capsule, body)
+            computation = self._launch(capsule, body, self.launched)
             values = body.get("parameters") or []
             if capsule == SORTING_CAPSULE and len(values) > 1:
                 attached = [{"id": str(values[1]), "mount": str(values[1])}]
-                self._launch(SORTING_PIPELINE, {"data_assets": attached})
+                pipeline = {"data_assets": attached}
+                self._launch(SORTING_PIPELINE, pipeline, self.launched_by_capsules)
         return computation
 
-    def _launch(self, capsule: str, body: Json) -> Json:
+    def _launch(self, capsule: str, body: Json, launched: list[Json]) -> Json:
         values = [{"name": "", "value": str(value)} for value in body.get("parameters") or ()]
         values += [
             {"param_name": p.get("param_name"), "value": str(p.get("value"))}
@@ -127,7 +135,7 @@ class Launches:
                 {"name": str(p.get("name")), "capsule_id": capsule} for p in body["processes"]
             ]
         self.catalogue.computations.append(computation)
-        self.launched.append(computation)
+        launched.append(computation)
         if self.on_run is not None:
             self.on_run(computation)
         return computation
@@ -156,7 +164,7 @@ class Launches:
                     target["bucket"],
                     (target.get("prefix") or asset["name"]).strip("/"),
                 )
-                asset["source_bucket"] = _told_bucket(bucket, prefix, external=True)
+                asset["source_bucket"] = _source_bucket(bucket, prefix, external=True)
             if computation is not None:
                 asset["type"] = "result"
                 asset["provenance"] = {
@@ -184,7 +192,7 @@ class Launches:
     def _take_from_bucket(self, asset: Json, source: Json) -> None:
         bucket, prefix = source["bucket"], str(source.get("prefix") or "").strip("/")
         external = bool(source.get("keep_on_external_storage"))
-        asset["source_bucket"] = _told_bucket(bucket, prefix, external=external)
+        asset["source_bucket"] = _source_bucket(bucket, prefix, external=external)
         if external:
             return
         for key, entry in list(self.index.under(bucket, f"{prefix}/" if prefix else "")):
@@ -196,5 +204,100 @@ class Launches:
         return 1 + max((int(entry.get("created") or 0) for entry in known), default=1_700_000_000)
 
 
-def _told_bucket(bucket: str, prefix: str, *, external: bool) -> Json:
+def _source_bucket(bucket: str, prefix: str, *, external: bool) -> Json:
     return {"bucket": bucket, "prefix": prefix, "origin": "aws", "external": external}
+
+
+def as_object(path: str, text: str | None) -> Json:
+    """Make an S3 entry of a result file; an unrecorded one has a size only."""
+    known = {"text": text} if text is not None else {} if path.endswith("/") else {"size": 1}
+    return {"key": path, **known}
+
+
+class ResultFiles:
+    """Find files by root ("assets/<ID>" or "results/<ID>") and path, and serve presigned links.
+
+    An asset's files are the objects of its folder in Code Ocean's bucket, or, if the catalogue has
+    none of them, those of the computation that made it.
+
+    Attributes
+    ----------
+    origin : str
+        The URL that links begin with.
+    """
+
+    def __init__(self, catalogue: Catalogue, index: Index, secret: str, hint: str) -> None:
+        self.catalogue, self.index, self.hint = catalogue, index, hint
+        self.origin = ""
+        self._secret = secret.encode()
+
+    def _all(self, root: str) -> dict[str, Json]:
+        kind, _, owner = root.partition("/")
+        if kind == "results":
+            return dict(self._of_computation(owner))
+        folder = f"{owner}/"
+        files = {key[len(folder) :]: e for key, e in self.index.under(RESULTS_BUCKET, folder)}
+        if files:
+            return files
+        for asset in self.catalogue.data_assets:
+            if asset["id"] == owner:
+                computation = (asset.get("provenance") or {}).get("computation")
+                return dict(self._of_computation(computation))
+        return {}
+
+    def _of_computation(self, computation_id: str | None) -> Iterator[tuple[str, Json]]:
+        for computation in self.catalogue.computations:
+            if computation["id"] == computation_id:
+                for path, text in (computation.get("_files") or {}).items():
+                    yield path.lstrip("/"), as_object(path, text)
+
+    def list_folder(self, root: str, path: str) -> list[Json] | None:
+        """List a folder as the API does; None if there is no such folder."""
+        start = f"{path}/" if path else ""
+        items: dict[str, Json] = {}
+        for name, entry in sorted(self._all(root).items()):
+            if not name.startswith(start) or name == start:
+                continue
+            first, slash, _ = name[len(start) :].partition("/")
+            item: Json = {"name": first, "path": start + first, "type": "folder"}
+            if not slash:
+                item.update(type="file", size=size_of(entry))
+            items[first] = item
+        return list(items.values()) if items or not path else None
+
+    def has(self, root: str, path: str) -> bool:
+        """Whether there is a file."""
+        return path in self._all(root)
+
+    def link(self, root: str, path: str) -> str:
+        """Make a link that needs no credentials."""
+        place = f"/{root}/{path}"
+        return f"{self.origin}{urllib.parse.quote(place)}?X-Amz-Signature={self._sign(place)}"
+
+    def _sign(self, place: str) -> str:
+        return hmac.new(self._secret, place.encode(), hashlib.sha256).hexdigest()
+
+    def __call__(self, request: Request) -> Response:
+        """Answer a request for a presigned link."""
+        if "Authorization" in request.headers:
+            # As S3 does: a signature in the link and one in a header are too many. So a token that
+            # is sent here is noticed.
+            return _plain(400, "InvalidArgument: only one auth mechanism allowed")
+        place = urllib.parse.unquote(request.path)
+        if not hmac.compare_digest(request.params.get("X-Amz-Signature", ""), self._sign(place)):
+            return _plain(403, "SignatureDoesNotMatch")
+        kind, owner, path = place.lstrip("/").split("/", 2)
+        entry = self._all(f"{kind}/{owner}").get(path)
+        if entry is None:
+            return _plain(404, "NoSuchKey")
+        content = content_of(entry)
+        if content is None:
+            return _plain(501, f"The content of {path} is not recorded. {self.hint}")
+        headers = {"Content-Type": "binary/octet-stream"}
+        if request.method == "HEAD":
+            return Response(200, b"", headers, length=len(content))
+        return Response(200, content, headers)
+
+
+def _plain(status: int, text: str) -> Response:
+    return Response(status, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})

@@ -458,7 +458,7 @@ def test_nothing_starts_unasked(value: str) -> None:
 def test_a_forked_child_asks_its_parents_sandbox(tmp_path: Path) -> None:
     invented().save(tmp_path)
     code = """
-    import http.client, os, stat, sys, urllib.request, warnings
+    import http.client, os, stat, sys, urllib.parse, urllib.request, warnings
     from aind_session.sandbox import sandbox
     # Python 3.12 warns of every fork of a process with threads.
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -467,8 +467,8 @@ def test_a_forked_child_asks_its_parents_sandbox(tmp_path: Path) -> None:
         ask = lambda: urllib.request.urlopen(url, timeout=5).read()
         first = ask()
         # A connection that stays open, served by a thread that the child will not have.
-        kept = http.client.HTTPConnection("127.0.0.1", int(box.urls["docdb"].rpartition(":")[2]))
-        kept.request("GET", "/v1/metadata_index/data_assets/find")
+        kept = http.client.HTTPConnection("127.0.0.1", urllib.parse.urlsplit(url).port)
+        kept.request("GET", urllib.parse.urlsplit(url).path)
         kept.getresponse().read()
         child = os.fork()
         if not child:
