@@ -26,7 +26,8 @@ FIND = "v1/metadata_index/data_assets/find"
 
 def invented() -> Catalogue:
     catalogue = Catalogue(description="one invented session")
-    catalogue.add_asset({"id": "raw", "name": NAME})
+    source = {"bucket": "aind-open-data", "prefix": NAME, "origin": "aws", "external": True}
+    catalogue.add_asset({"id": "raw", "name": NAME, "source_bucket": source})
     catalogue.add_record(1, {"_id": "one", "name": NAME})
     catalogue.add_record(2, {"_id": "two", "name": NAME})
     catalogue.add_object("aind-open-data", f"{NAME}/subject.json", "{}")

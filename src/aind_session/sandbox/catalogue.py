@@ -1,18 +1,18 @@
-"""The catalogue folder: what the services know of some sessions, as files that diff well.
+"""The catalogue folder: assets, records and listings of some sessions, as files that diff well.
 
 =====================  ========================================================================
-file                   one JSON object a line
+file                   one JSON object per line
 =====================  ========================================================================
 ``catalogue.json``     (one object) format, version, description, buckets, capsules; of a
                        recording also what was ``recorded`` (`aind_session.sandbox.recorder`)
 ``data_assets.jsonl``  Code Ocean data assets as the API returns them; ``_access`` is "closed"
-                       (401), "forbidden" (403) or "gone" (404) for an asset that searches show
-                       and that cannot be had
+                       (401), "forbidden" (403) or "gone" (404) for an asset that searches list
+                       and that cannot be read
 ``computations.jsonl`` computations as the API returns them; ``_capsule`` is the capsule or
                        pipeline they belong to, ``_files`` the text of each result file by path
                        (null: known, not recorded; a path ends in a slash: a folder)
-``docdb_v1.jsonl``     records of the first generation
-``docdb_v2.jsonl``     records of the second
+``docdb_v1.jsonl``     records of schema 1.x
+``docdb_v2.jsonl``     records of schema 2.x
 ``s3.jsonl``           ``{"bucket", "key"}`` with the content as ``text`` or ``base64``, or only
                        its ``size``; with none of them the object is empty. A key that ends in a
                        slash is a folder whose content is not recorded
@@ -21,7 +21,10 @@ file                   one JSON object a line
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,30 +37,36 @@ Json = dict[str, Any]
 
 FORMAT = "aind-session catalogue"
 VERSION = 1
-#: Buckets that anybody may read; others are private unless a catalogue says otherwise.
+#: Buckets that are readable without credentials; others are private unless a catalogue says otherwise.
 PUBLIC_BUCKETS = ("aind-open-data", "aind-ephys-data")
 
 
 class CatalogueFormatError(SandboxError, ValueError):
-    """A catalogue's folder or one of its lines cannot be read; the message has the place."""
+    """A catalogue's folder cannot be read; the message contains the file."""
+
+
+class CatalogueWarning(UserWarning):
+    """Malformed lines of a catalogue were skipped; the message contains files and lines."""
 
 
 @dataclass
 class Catalogue:
-    """What the services know of some sessions.
+    """The assets, records and listings of some sessions.
 
     Attributes
     ----------
     description : str
-        What the catalogue holds, for people.
+        What the catalogue contains, for people.
     buckets : dict
         S3 buckets by name, ``{"public": bool}`` each.
     capsules : dict
         Code Ocean capsules and pipelines by ID, as the API returns them, or ``{}``.
     data_assets, computations, docdb_v1, docdb_v2, objects : list of dict
-        One entry a line of the files. A running sandbox serves what is added at once.
+        One entry per line of the files. A running sandbox serves additions at once.
     source : str
         Where the catalogue was loaded from.
+    skipped : tuple of str
+        The malformed lines that `load` skipped: file, line and reason.
     extra : dict
         Further keys of ``catalogue.json``, kept as they are.
 
@@ -80,10 +89,11 @@ class Catalogue:
     objects: list[Json] = field(default_factory=list, repr=False)
     source: str = field(default="", compare=False)
     extra: Json = field(default_factory=dict)
+    skipped: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def title(self) -> str:
-        """What messages call this catalogue: how its description begins, or where it came from."""
+        """The name in messages: the first sentence of the description, or the source."""
         return self.description.partition(". ")[0] or self.source or "without a description"
 
     @classmethod
@@ -98,18 +108,28 @@ class Catalogue:
         Raises
         ------
         CatalogueFormatError
-            There is no catalogue, its version is unknown, or a line cannot be read (a
-            `ValueError`; the message names the file and the line).
+            There is no catalogue, or its header cannot be read or has an unknown version (a
+            `ValueError`).
+
+        Warns
+        -----
+        CatalogueWarning
+            Malformed lines are skipped: undecodable, nested too deeply, or without an ID.
         """
         folder = Path(path)
         header = _read_header(folder)
-        lists = {name: list(_read_lines(folder / name, _NEEDED[name])) for name in _NEEDED}
+        skipped: list[str] = []
+        lists = {n: list(_read_lines(folder / n, _NEEDED[n], skipped)) for n in _NEEDED}
+        if skipped:
+            message = f"{len(skipped)} malformed lines of a catalogue are skipped: "
+            warnings.warn(message + "; ".join(skipped[:5]), CatalogueWarning, stacklevel=2)
         known = ("format", "version", "description", "buckets", "capsules")
         return cls(
             description=str(header.get("description") or ""),
             buckets=dict(header.get("buckets") or {}),
             capsules=dict(header.get("capsules") or {}),
             source=str(folder),
+            skipped=tuple(skipped),
             extra={k: v for k, v in header.items() if k not in known},
             **{attribute: lists[name] for name, (attribute, _) in _FILES.items()},
         )
@@ -132,7 +152,7 @@ class Catalogue:
         Parameters
         ----------
         path
-            The folder; made where it is absent. Files of an older catalogue are replaced.
+            The folder; created if it does not exist. Files of an older catalogue are replaced.
 
         Returns
         -------
@@ -156,17 +176,17 @@ class Catalogue:
                 _write(folder / name, "\n".join(lines) + "\n")
             else:
                 (folder / name).unlink(missing_ok=True)
-        # Last, so that a folder whose writing was broken off is no catalogue.
+        # Last, so that a folder is not a catalogue if writing was interrupted.
         _write(folder / CATALOGUE_HEADER, json.dumps(header, indent=1, ensure_ascii=False) + "\n")
         return folder
 
     def add_asset(self, asset: Json) -> Json:
-        """Add a Code Ocean data asset; what the API always returns is filled in where absent.
+        """Add a Code Ocean data asset; what the API always returns is filled in if absent.
 
         Returns
         -------
         dict
-            The asset as added, to be changed at will.
+            The asset as added; it may be changed.
         """
         name = asset.get("name") or "asset"
         filled = {
@@ -212,7 +232,7 @@ class Catalogue:
         generation
             1 or 2 ("v1", "v2").
         record
-            The record; an ``_id`` is made where it has none.
+            The record; an ``_id`` is made if it has none.
         """
         number = int(str(generation).lstrip("v"))
         records = {1: self.docdb_v1, 2: self.docdb_v2}[number]
@@ -221,16 +241,16 @@ class Catalogue:
         return filled
 
     def add_object(self, bucket: str, key: str, text: str = "", size: int | None = None) -> Json:
-        """Add an S3 object; its bucket is declared where it is new.
+        """Add an S3 object; its bucket is declared if it is new.
 
         Parameters
         ----------
         bucket, key
-            Where it is. A new bucket is public if AIND's bucket of that name is.
+            Its location. A new bucket is public if AIND's bucket of that name is.
         text
             Its content.
         size
-            Its size alone, of an object whose content is not recorded.
+            Its size, for an object whose content is not recorded.
         """
         self.buckets.setdefault(bucket, {"public": bucket in PUBLIC_BUCKETS})
         entry: Json = {"bucket": bucket, "key": key}
@@ -243,14 +263,14 @@ class Catalogue:
 
 
 def made_up_id(text: str) -> str:
-    """Make a UUID that is always the same for a text."""
+    """Return a UUID that is always the same for a text."""
     import uuid
 
     return str(uuid.uuid5(uuid.NAMESPACE_URL, text))
 
 
 def number_of(entry: Json, key: str = "created") -> float:
-    """Give a number of an entry to sort by; 0 where it is none, as the services may tell it."""
+    """Return a number of an entry to sort by; 0 if it is not a number, as services may return."""
     number = entry.get(key)
     return number if isinstance(number, int | float) and number == number else 0
 
@@ -287,12 +307,14 @@ def _read_header(folder: Path) -> Json:
     path = folder / CATALOGUE_HEADER
     if not path.is_file():
         raise CatalogueFormatError(
-            f"no catalogue in {folder}: {CATALOGUE_HEADER} is not there (make one with "
+            f"no catalogue in {folder}: {CATALOGUE_HEADER} does not exist (make one with "
             "`aind-session snapshot`)"
         )
     try:
-        header = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        header = json.loads(path.read_text("utf-8-sig"))
+    except RecursionError:
+        raise CatalogueFormatError(f"{path}: nested too deeply") from None
+    except ValueError as error:
         raise CatalogueFormatError(f"{path}: not JSON: {error}") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise CatalogueFormatError(f'{path}: not a catalogue: "format" is not "{FORMAT}"')
@@ -309,38 +331,53 @@ def _read_header(folder: Path) -> Json:
     return header
 
 
-def _read_lines(path: Path, needed: tuple[str, ...]) -> Iterator[Json]:
-    import msgspec
-
+def _read_lines(path: Path, needed: tuple[str, ...], skipped: list[str]) -> Iterator[Json]:
+    """Yield the entries of a file; add the place of each malformed line, and the reason."""
     if not path.is_file():
         return
-    decode = msgspec.json.Decoder(Json).decode
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
-            entry = decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if (odd := _with_no_numbers(line)) is None:
-                raise CatalogueFormatError(f"{path}, line {number}: {error}") from None
-            entry = odd
-        for key in needed:
-            if not isinstance(entry.get(key), str):
-                raise CatalogueFormatError(f'{path}, line {number}: "{key}" is missing or no text')
-        yield entry
+            entry = _decode_line(line)
+            for key in needed:
+                if not isinstance(entry.get(key), str):
+                    raise ValueError(f'"{key}" is missing or not text')
+        except RecursionError:
+            skipped.append(f"{path}, line {number}: nested too deeply")
+        except ValueError as error:
+            skipped.append(f"{path}, line {number}: {error}")
+        else:
+            yield entry
 
 
-def _with_no_numbers(line: bytes) -> Json | None:
-    """Read a line with NaN or Infinity in it, as some services tell and `save` writes them."""
+def _decode_line(line: bytes) -> Json:
+    import msgspec
+
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return entry if isinstance(entry, dict) else None
+        return msgspec.json.decode(line, type=Json)
+    except ValueError:
+        # NaN and Infinity are not JSON; services return them, and `save` writes them.
+        if b"NaN" not in line and b"Infinity" not in line:
+            raise
+    entry = json.loads(line, parse_float=_finite)
+    if not isinstance(entry, dict):
+        raise ValueError("not an object")
+    # A lone surrogate could not be served.
+    json.dumps(entry, ensure_ascii=False).encode()
+    return entry
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"number out of range: {text}")
+    return number
 
 
 def _dumps(entry: Json) -> str:
-    # Keys keep their order: a record is given back as the service told it.
+    # Keys keep their order: a record is served as the service returned it.
     return json.dumps(entry, ensure_ascii=False, default=str)
 
 

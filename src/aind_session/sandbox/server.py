@@ -209,6 +209,7 @@ class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Without it the last packet of a response waits 40 ms for an acknowledgement.
     disable_nagle_algorithm = True
+    raw_requestline: bytes
 
     def __init__(self, connection: socket.socket, server: Server, name: str) -> None:
         self.sandbox, self.name = server, name
