@@ -10,9 +10,8 @@ import pytest
 
 import aind_session
 from aind_session.sandbox import Catalogue, Sandbox
-from aind_session.sandbox.invent_assets import SessionName, invented_id
-from aind_session.sandbox.invent_cores import pacific, processing
-from aind_session.sandbox.invent_files import FAILURES, sorted_stream, stream
+from aind_session.sandbox.session_files import FAILURES, sorted_stream, stream
+from aind_session.sandbox.shapes import SessionName, invented_id, pacific, processing
 from worlds import (
     InventedSession,
     Truth,

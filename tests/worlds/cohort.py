@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from aind_session.sandbox.catalogue import Catalogue
-from aind_session.sandbox.invent_assets import (
+from aind_session.sandbox.shapes import (
+    Mouse,
     epoch,
     invented_id,
     raw_asset,
     result_asset,
+    session_record,
     stamp,
     tables,
 )
-from aind_session.sandbox.invent_cores import Mouse
-from aind_session.sandbox.invent_records import session_record
 
 _LABELS = ("sorted", "nwb", "dlc-eye", "processed", "videoprocessed")
 _MODALITIES = ("ecephys", "behavior", "behavior-videos")

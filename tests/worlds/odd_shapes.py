@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aind_session.sandbox.invent_assets import Json
+from aind_session.sandbox.catalogue import Json
 
 
 def _drop(*keys: str) -> Callable[[Json], None]:

@@ -7,20 +7,21 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from aind_session.sandbox.catalogue import Catalogue
-from aind_session.sandbox.invent_assets import (
+from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.session_files import FAILURES, NO_STREAMS, raw_keys, sorting_files
+from aind_session.sandbox.shapes import (
     RESULTS_BUCKET,
-    Json,
+    Mouse,
+    data_description,
     epoch,
     invented_id,
     raw_asset,
     result_asset,
+    session_record,
     stamp,
+    subject,
     tables,
 )
-from aind_session.sandbox.invent_cores import Mouse, data_description, subject
-from aind_session.sandbox.invent_files import FAILURES, raw_keys, sorting_files
-from aind_session.sandbox.invent_records import session_record
 
 from .odd_shapes import EMPTY_BUCKETS, ODD_ASSETS, new_links, old_links
 from .truth import SessionTruth, SubjectTruth, Truth
@@ -351,7 +352,10 @@ class _Session:
         if self._fate(asset, ["readable"] * 9 + ["archived"]) != "readable":
             return
         sorter = "kilosort4" if self.start.year > 2023 else "kilosort2_5"
-        failure = rng.choice(tuple(FAILURES)) if self.world.chance(0.2) else None
+        failure = rng.choice((*FAILURES, NO_STREAMS)) if self.world.chance(0.2) else None
+        capsule = sorter == "kilosort2_5" and self.world.chance(0.4)
+        if failure == NO_STREAMS or (capsule and failure is None):
+            self.truth.oddities.add("sorting without " + ("streams" if failure else "nwb"))
         files = sorting_files(
             self.id,
             sorter,
@@ -359,6 +363,7 @@ class _Session:
             era=rng.choice(("old", "v1", "nested", "v2", "none")),
             analyzer=sorter == "kilosort4",
             precurated=self.old and self.world.chance(0.5),
+            capsule=capsule,
             failure=failure,
             created=created,
         )

@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 FORMAT = "aind-session catalogue"
 VERSION = 1
-#: Buckets that are readable without credentials; others are private unless a catalogue says otherwise.
+#: Public buckets; others are private unless a catalogue says otherwise.
 PUBLIC_BUCKETS = ("aind-open-data", "aind-ephys-data")
 
 
