@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aind_session.errors import BadAnswerError, IncompleteAnswerError, ServiceError
-from aind_session.services import docdb, docdb_filters
+from aind_session.services import docdb
 from aind_session.services.docdb import DocDBError
 from loopback import (
     Answer,
@@ -256,7 +256,7 @@ def test_many_names_are_asked_for_in_parts(serve: Serve) -> None:
     assert sorted(record["name"] for record in found) == names
     urls = [seen.path for seen in server.requests if seen.method == "GET"]
     assert len(urls) > 2
-    assert max(map(len, urls)) < docdb_filters.URL_LIMIT
+    assert max(map(len, urls)) < docdb.URL_LIMIT
 
 
 @given(st.lists(st.text(max_size=50), max_size=60), st.integers(20, 500))

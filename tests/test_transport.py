@@ -16,17 +16,17 @@ import pytest
 import requests
 
 from aind_session.errors import ServiceError
-from aind_session.services import retrying
-from aind_session.services.asked import RequestConnectionError, RequestTimeoutError, asked_of
+from aind_session.services import exchange
+from aind_session.services.exchange import RequestConnectionError, RequestTimeoutError, exchange_of
 from aind_session.services.clock import use_clock
 from aind_session.services.keeping import Kept, reset
-from aind_session.services.retrying import (
+from aind_session.services.exchange import (
     LONGEST_RETRY_AFTER,
     LONGEST_WAIT,
     is_read,
     wait_before,
 )
-from aind_session.services.transport import Transport, bare_session
+from aind_session.services.http import Transport, bare_session
 from loopback import (
     OK,
     Answer,
@@ -78,7 +78,7 @@ def test_reads_succeed_on_the_third_try(
     with Loopback([Answer(status), Answer(status), OK]) as server:
         response = session_at(server).request(method, server.url + path)
     assert response.json() == {"good": True}
-    assert asked_of(response).attempts == len(server.requests) == 3
+    assert exchange_of(response).attempts == len(server.requests) == 3
     assert len(clock.slept) == 2
 
 
@@ -137,7 +137,7 @@ def test_chunks_that_break_off_are_told(clock: FakeClock) -> None:
 
 
 def test_waits_grow_to_the_cap_with_jitter() -> None:
-    retrying._random.seed(7)
+    exchange._random.seed(7)
     rounds = [[wait_before(n) for n in range(1, 12)] for _ in range(50)]
     for index, waits in enumerate(zip(*rounds, strict=True)):
         full = min(LONGEST_WAIT, 0.5 * 2**index)
@@ -189,7 +189,7 @@ def test_a_date_gone_by_is_passed_over(clock: FakeClock) -> None:
 def test_attempts_are_counted_exactly(clock: FakeClock, attempts: int) -> None:
     with Loopback([Answer(503, headers={"X-Request-Id": "r-17"})]) as server:
         response = session_at(server, attempts=attempts, timeout=1000).get(server.url)
-    asked = asked_of(response)
+    asked = exchange_of(response)
     assert response.status_code == 503
     assert asked.attempts == len(server.requests) == attempts
     assert len(clock.slept) == attempts - 1

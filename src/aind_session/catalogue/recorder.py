@@ -40,7 +40,7 @@ from aind_session.catalogue.recorder_parts import Recording
 from aind_session.catalogue.recorder_scrub import Scrubber
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import find_session_id, parse_subject_id
-from aind_session.services.addresses import is_loopback
+from aind_session.services.redact import is_loopback
 from aind_session.settings import CATALOGUE_HEADER
 
 if TYPE_CHECKING:
