@@ -106,10 +106,10 @@ def test_retries_of_the_client_are_counted(serve: Serve, retries: int, requests_
     from urllib3.util import Retry
 
     server = serve([Answer(503)])
-    for client in (service.get_client(retries=retries), service.get_client(retries=Retry(retries))):
+    for given, asset_id in ((retries, "one"), (Retry(retries), "another")):
         server.requests.clear()
         with pytest.raises(CodeOceanError) as caught:
-            client.data_assets.get_data_asset(ID)
+            service.get_client(retries=given).data_assets.get_data_asset(asset_id)
         assert caught.value.attempts == len(server.requests) == requests_sent
 
 
@@ -185,7 +185,7 @@ def failing_on(number: int, failure: Answer) -> Script:
 
 @pytest.mark.parametrize(
     ("failure", "attempts"),
-    [(Answer(500), 4), (Answer(400), 1), (Answer(kind="reset"), 4), (Answer(200, b"<html>"), 1)],
+    [(Answer(500), 4), (Answer(400), 1), (Answer(kind="reset"), 4), (Answer(200, b"<html>"), 4)],
     ids=["500", "400", "reset", "html"],
 )
 def test_a_fault_on_page_3_of_5_is_told(serve: Serve, failure: Answer, attempts: int) -> None:

@@ -245,8 +245,11 @@ def failure_of(error: BaseException, url: str, proxy: str | None = None) -> Fail
             "Check the network connection (VPN) and the spelling of the host.",
             repeats=1 if again else 0,
         )
-    if _first(links, TimeoutError) or _first(links, urllib3_errors.TimeoutError):
-        if _first(links, urllib3_errors.ConnectTimeoutError):
+    # A connection that could not be made counts as a timeout for urllib3, whatever the reason.
+    refused = isinstance(error, urllib3_errors.NewConnectionError)
+    timed_out = _first(links, urllib3_errors.TimeoutError) and not refused
+    if timed_out or _first(links, TimeoutError):
+        if isinstance(error, urllib3_errors.ConnectTimeoutError):
             why = f"no connection to {host} could be opened in time"
         else:
             why = f"{host} sent no complete response in time"
