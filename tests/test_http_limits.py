@@ -410,14 +410,21 @@ def tls_server(authority: trustme.CA, name: str = "127.0.0.1") -> Iterator[str]:
     """Serve over TLS, connections kept, and yield the server's URL."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
+    opened: list[ssl.SSLSocket] = []
 
     def talk(connection: socket.socket) -> None:
         with context.wrap_socket(connection, server_side=True) as secure:
+            opened.append(secure)
             while secure.recv(4096):
                 secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
     with raw_server(talk) as url:
-        yield url.replace("http:", "https:")
+        try:
+            yield url.replace("http:", "https:")
+        finally:
+            for secure in opened:
+                with contextlib.suppress(OSError):
+                    secure.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
