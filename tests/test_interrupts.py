@@ -62,7 +62,8 @@ def start(server: Loopback, body: str) -> subprocess.Popen[str]:
 
 
 def wait_for_requests(server: Loopback, number: int) -> None:
-    end = time.monotonic() + 20
+    # Less than the time after which a request is repeated by itself.
+    end = time.monotonic() + 10
     while len(server.requests) < number:
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from typing import Any
 
 import codeocean
 import pytest
 import requests
 from codeocean.computation import Computation, RunParams
-from codeocean.data_asset import DataAsset, DataAssetParams
+from codeocean.data_asset import DataAsset, DataAssetParams, DataAssetSearchParams
 
 from aind_session.errors import (
     IncompleteAnswerError,
@@ -304,3 +305,52 @@ def test_a_service_that_never_answers_ends_in_time(serve: Serve, ask: Callable[[
     with pytest.raises(TimeoutError) as caught:
         ask()
     assert isinstance(caught.value, ServiceError)
+
+
+# --- the version of the server ---
+
+
+def older_server(message: str) -> Script:
+    """Refuse requests that demand a newer server, as servers do."""
+
+    def script(seen: Seen) -> Answer:
+        if "Min-Server-Version" in seen.headers:
+            return Answer(400, {"message": message})
+        return page(1)
+
+    return script
+
+
+def test_requests_demand_no_version_of_the_server(serve: Serve) -> None:
+    server = serve(older_server("too old"))
+    assert len(service.search_assets()) == 1
+    service.get_client().data_assets.search_data_assets(DataAssetSearchParams())
+    assert not any("Min-Server-Version" in seen.headers for seen in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Min-Server-Version {sdk} is newer than server version 4.2.1", "codeocean==0.14.*"),
+        ("server version 4.0.0 is older than the minimum, {sdk}", "codeocean==0.12.*"),
+        ("unsupported min server version", "codeocean==0.12.*"),
+    ],
+)
+def test_server_that_still_refuses_names_versions_and_what_to_install(
+    serve: Serve, message: str, expected: str
+) -> None:
+    message = message.format(sdk=codeocean.CodeOcean.MIN_SERVER_VERSION)
+    serve([Answer(400, {"message": message})])
+    with pytest.raises(CodeOceanError) as caught:
+        service.search_assets()
+    text = str(caught.value)
+    assert f'pip install "{expected}"' in text
+    assert f"codeocean {metadata.version('codeocean')}" in text
+    assert message in text
+
+
+def test_bad_request_for_another_reason_names_no_version(serve: Serve) -> None:
+    serve([Answer(400, {"message": "unknown field 'quer', version 1.2.3"})])
+    with pytest.raises(CodeOceanError) as caught:
+        service.search_assets()
+    assert "pip install" not in str(caught.value)

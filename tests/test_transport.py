@@ -17,16 +17,18 @@ import requests
 
 from aind_session.errors import ServiceError
 from aind_session.services import exchange
-from aind_session.services.exchange import RequestConnectionError, RequestTimeoutError, exchange_of
 from aind_session.services.clock import use_clock
-from aind_session.services.keeping import Kept, reset
 from aind_session.services.exchange import (
     LONGEST_RETRY_AFTER,
     LONGEST_WAIT,
+    RequestConnectionError,
+    RequestTimeoutError,
+    exchange_of,
     is_read,
     wait_before,
 )
 from aind_session.services.http import Transport, bare_session
+from aind_session.services.keeping import Kept, reset
 from loopback import (
     OK,
     Answer,

@@ -10,10 +10,10 @@ import pytest
 import requests
 
 from aind_session.errors import ServiceError
-from aind_session.services.redact import origin_of
-from aind_session.services.exchange import Exchange, RequestConnectionError, exchange_of
 from aind_session.services.docdb import error_of
+from aind_session.services.exchange import Exchange, RequestConnectionError, exchange_of
 from aind_session.services.http import Transport, bare_session, guard_session
+from aind_session.services.redact import origin_of
 from loopback import (
     BASIC,
     CANARY,
