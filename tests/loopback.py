@@ -272,7 +272,7 @@ def serving(monkeypatch: Any, clock: FakeClock | None = None) -> Iterator[Serve]
 
 def session_at(server: Loopback, **options: Any) -> requests.Session:
     """Make a session with a credential, whose home is the server."""
-    from aind_session.services.transport import Transport, bare_session
+    from aind_session.services.http import Transport, bare_session
 
     options.setdefault("home", server.url)
     session = bare_session(Transport("Service", **options))

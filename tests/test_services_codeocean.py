@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from typing import Any
 
 import codeocean
 import pytest
 import requests
 from codeocean.computation import Computation, RunParams
-from codeocean.data_asset import DataAsset, DataAssetParams
+from codeocean.data_asset import DataAsset, DataAssetParams, DataAssetSearchParams
 
 from aind_session.errors import (
     IncompleteAnswerError,
@@ -73,7 +74,7 @@ def test_the_client_is_the_true_one_and_shows_no_token(serve: Serve) -> None:
     assert isinstance(client, codeocean.CodeOcean)
     assert client.domain == server.url
     assert client.data_assets.get_data_asset(ID) == DataAsset.from_dict(asset())
-    assert client.session.headers["Min-Server-Version"]
+    assert "Min-Server-Version" not in server.requests[0].headers
     assert server.requests[0].headers["Authorization"] == f"Basic {BASIC}"
     for shown in (repr(client), str(client), f"{client}", repr(vars(client.data_assets))):
         assert CANARY not in shown
@@ -106,10 +107,10 @@ def test_retries_of_the_client_are_counted(serve: Serve, retries: int, requests_
     from urllib3.util import Retry
 
     server = serve([Answer(503)])
-    for client in (service.get_client(retries=retries), service.get_client(retries=Retry(retries))):
+    for given, asset_id in ((retries, "one"), (Retry(retries), "another")):
         server.requests.clear()
         with pytest.raises(CodeOceanError) as caught:
-            client.data_assets.get_data_asset(ID)
+            service.get_client(retries=given).data_assets.get_data_asset(asset_id)
         assert caught.value.attempts == len(server.requests) == requests_sent
 
 
@@ -185,7 +186,7 @@ def failing_on(number: int, failure: Answer) -> Script:
 
 @pytest.mark.parametrize(
     ("failure", "attempts"),
-    [(Answer(500), 4), (Answer(400), 1), (Answer(kind="reset"), 4), (Answer(200, b"<html>"), 1)],
+    [(Answer(500), 4), (Answer(400), 1), (Answer(kind="reset"), 4), (Answer(200, b"<html>"), 4)],
     ids=["500", "400", "reset", "html"],
 )
 def test_a_fault_on_page_3_of_5_is_told(serve: Serve, failure: Answer, attempts: int) -> None:
@@ -304,3 +305,52 @@ def test_a_service_that_never_answers_ends_in_time(serve: Serve, ask: Callable[[
     with pytest.raises(TimeoutError) as caught:
         ask()
     assert isinstance(caught.value, ServiceError)
+
+
+# --- the version of the server ---
+
+
+def older_server(message: str) -> Script:
+    """Refuse requests that demand a newer server, as servers do."""
+
+    def script(seen: Seen) -> Answer:
+        if "Min-Server-Version" in seen.headers:
+            return Answer(400, {"message": message})
+        return page(1)
+
+    return script
+
+
+def test_requests_demand_no_version_of_the_server(serve: Serve) -> None:
+    server = serve(older_server("too old"))
+    assert len(service.search_assets()) == 1
+    service.get_client().data_assets.search_data_assets(DataAssetSearchParams())
+    assert not any("Min-Server-Version" in seen.headers for seen in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Min-Server-Version {sdk} is newer than server version 4.2.1", "codeocean==0.14.*"),
+        ("server version 4.0.0 is older than the minimum, {sdk}", "codeocean==0.12.*"),
+        ("unsupported min server version", "codeocean==0.12.*"),
+    ],
+)
+def test_server_that_still_refuses_names_versions_and_what_to_install(
+    serve: Serve, message: str, expected: str
+) -> None:
+    message = message.format(sdk=codeocean.CodeOcean.MIN_SERVER_VERSION)
+    serve([Answer(400, {"message": message})])
+    with pytest.raises(CodeOceanError) as caught:
+        service.search_assets()
+    text = str(caught.value)
+    assert f'pip install "{expected}"' in text
+    assert f"codeocean {metadata.version('codeocean')}" in text
+    assert message in text
+
+
+def test_bad_request_for_another_reason_names_no_version(serve: Serve) -> None:
+    serve([Answer(400, {"message": "unknown field 'quer', version 1.2.3"})])
+    with pytest.raises(CodeOceanError) as caught:
+        service.search_assets()
+    assert "pip install" not in str(caught.value)

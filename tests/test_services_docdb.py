@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, urlsplit
@@ -14,8 +15,13 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aind_session.errors import BadAnswerError, IncompleteAnswerError, ServiceError
-from aind_session.services import docdb, docdb_filters
+from aind_session.errors import (
+    BadAnswerError,
+    IncompleteAnswerError,
+    MissingExtraError,
+    ServiceError,
+)
+from aind_session.services import docdb
 from aind_session.services.docdb import DocDBError
 from loopback import (
     Answer,
@@ -256,7 +262,7 @@ def test_many_names_are_asked_for_in_parts(serve: Serve) -> None:
     assert sorted(record["name"] for record in found) == names
     urls = [seen.path for seen in server.requests if seen.method == "GET"]
     assert len(urls) > 2
-    assert max(map(len, urls)) < docdb_filters.URL_LIMIT
+    assert max(map(len, urls)) < docdb.URL_LIMIT
 
 
 @given(st.lists(st.text(max_size=50), max_size=60), st.integers(20, 500))
@@ -346,3 +352,93 @@ def test_what_the_client_writes_is_sent_once(serve: Serve) -> None:
     with pytest.raises(DocDBError):
         client.session.post(f"{client._base_url}/insert_one", data="{}")
     assert len(server.requests) == 1
+
+
+# --- a schema whose endpoint was switched off ---
+
+GONE = [
+    Answer(404, {"message": "Not Found"}),
+    Answer(410),
+    Answer(403, {"message": "Missing Authentication Token"}),
+]
+CALLS: list[tuple[Callable[[str], Any], Any]] = [
+    (lambda version: docdb.find_one(version, FILTER), None),
+    (lambda version: docdb.find(version, FILTER), []),
+    (lambda version: docdb.aggregate(version, [{"$match": FILTER}]), []),
+]
+
+
+def retiring(version: str, answer: Answer) -> Script:
+    return lambda seen: answer if seen.path.startswith(f"/{version}/") else Answer(200, [])
+
+
+@pytest.mark.parametrize("answer", GONE, ids=["404", "410", "403"])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize(("call", "nothing"), CALLS, ids=["find_one", "find", "aggregate"])
+def test_retired_schema_is_remembered_and_logged_once(
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    answer: Answer,
+    version: str,
+    call: Callable[[str], Any],
+    nothing: Any,
+) -> None:
+    server = serve(retiring(version, answer))
+    for _ in range(3):
+        assert call(version) == nothing
+    assert len(server.requests) == 1
+    assert docdb.retired_schemas() == (version,)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"/{version}/ is retired" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(403, {"message": "Forbidden"}),
+        Answer(404, b"<html>gateway</html>"),
+        Answer(400),
+        Answer(503),
+    ],
+)
+def test_schema_that_fails_otherwise_is_not_retired(serve: Serve, answer: Answer) -> None:
+    serve(retiring("v1", answer))
+    with pytest.raises(DocDBError):
+        docdb.find_one("v1", FILTER)
+    assert docdb.retired_schemas() == ()
+
+
+def test_schemas_that_are_both_missing_are_an_error(serve: Serve) -> None:
+    serve([GONE[0]])
+    assert docdb.find_one("v1", FILTER) is None
+    for call, _ in CALLS:
+        with pytest.raises(DocDBError, match="404"):
+            call("v2")
+
+
+def test_client_without_its_package_names_what_to_install(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve([Answer(200, [{"_id": "a"}])])
+    monkeypatch.setitem(sys.modules, "aind_data_access_api.document_db", None)
+    with pytest.raises(ImportError, match="pip install") as caught:
+        docdb.get_client("v2")
+    assert isinstance(caught.value, MissingExtraError)
+    # Nothing else needs it.
+    assert docdb.find_one("v1", FILTER) == b'{"_id": "a"}'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"a": 1e999}',
+        b'{"a": "\\ud800"}',
+        b'{"a,]": "},{", "b": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+    ],
+)
+def test_record_that_cannot_be_decoded_is_left_out(
+    serve: Serve, caplog: pytest.LogCaptureFixture, odd: bytes
+) -> None:
+    serve([Answer(200, b'[{"_id": "a"}, ' + odd + b', {"_id": "b"}]')])
+    assert docdb.find("v1", FILTER, {"name": 1}) == [{"_id": "a"}, {"_id": "b"}]
+    assert caplog.text.count("Left out") == 1

@@ -10,10 +10,10 @@ import pytest
 import requests
 
 from aind_session.errors import ServiceError
-from aind_session.services.addresses import origin_of
-from aind_session.services.asked import Asked, RequestConnectionError, asked_of
-from aind_session.services.docdb_errors import error_of
-from aind_session.services.transport import Transport, bare_session, guard_session
+from aind_session.services.docdb import error_of
+from aind_session.services.exchange import Exchange, RequestConnectionError, exchange_of
+from aind_session.services.http import Transport, bare_session, guard_session
+from aind_session.services.redact import origin_of
 from loopback import (
     BASIC,
     CANARY,
@@ -88,7 +88,7 @@ def test_from_https_to_http_is_another_origin() -> None:
     transport = Transport("Service", home="https://127.0.0.1")
     guard_session(session, transport)
     request = requests.Request("GET", "http://127.0.0.1/a", auth=(CANARY, "")).prepare()
-    bare = transport._at_home(request, Asked("Service", "GET", "http://127.0.0.1/a", 1, 1))
+    bare = transport._at_home(request, Exchange("Service", "GET", "http://127.0.0.1/a", 1, 1))
     assert "Authorization" not in bare.headers
 
 
@@ -199,8 +199,8 @@ def test_the_token_is_nowhere_in_an_answer(caplog: pytest.LogCaptureFixture) -> 
     assert CANARY not in repr(pickle.dumps(response))
     assert BASIC not in repr(pickle.dumps(response))
     assert BASIC not in str(response.request.headers)
-    assert BASIC not in repr(asked_of(response))
-    assert CANARY not in repr(asked_of(response))
+    assert BASIC not in repr(exchange_of(response))
+    assert CANARY not in repr(exchange_of(response))
     assert "Service GET 127.0.0.1" in caplog.text
     assert " 503 " in caplog.text
 

@@ -4,18 +4,19 @@ Read when a service is first asked, never at import. The real environment comes 
 `.env` file in the working directory or a parent of it up to the project's root, then one in the
 home directory, then the defaults.
 
-==============================  ======================================================  =======
-variable                        what it sets                                            default
-==============================  ======================================================  =======
-``CODE_OCEAN_API_TOKEN``        access token, scope `Datasets: Read`                    none
-``CODE_OCEAN_DOMAIN``           Code Ocean                                              AIND's
-``AIND_SESSION_DOCDB_HOST``     host of the metadata database's gateway                 AIND's
-``AIND_SESSION_BUCKETS``        buckets searched by name, separated by commas           eight
-``AIND_SESSION_CACHE_SECONDS``  how long an answer that can change is kept              600
-``AIND_SESSION_TIMEOUT``        seconds for any question, retries included              30
-``AIND_SESSION_ATTEMPTS``       how often a question is put at most                     4
-``AIND_SESSION_SANDBOX``        ``1`` or a catalogue's folder: ask no live service      none
-==============================  ======================================================  =======
+================================  ======================================================  =======
+variable                          what it sets                                            default
+================================  ======================================================  =======
+``CODE_OCEAN_API_TOKEN``          access token, scope `Datasets: Read`                    none
+``CODE_OCEAN_DOMAIN``             Code Ocean                                              AIND's
+``AIND_SESSION_DOCDB_HOST``       host of the metadata database's gateway                 AIND's
+``AIND_SESSION_BUCKETS``          buckets searched by name, separated by commas           eight
+``AIND_SESSION_CACHE_SECONDS``    how long an answer that can change is kept              600
+``AIND_SESSION_TIMEOUT``          seconds for any question, retries included              30
+``AIND_SESSION_ATTEMPTS``         how often a question is put at most                     4
+``AIND_SESSION_MAX_RESPONSE_MB``  most MB of a response, decompressed                     1024
+``AIND_SESSION_SANDBOX``          ``1`` or a catalogue's folder: ask no live service      none
+================================  ======================================================  =======
 
 Read from the environment alone: ``AIND_SESSION_PROGRESS=0`` shows no progress bar, and
 ``AIND_SESSION_DATA_DIR`` is the folder in which attached data are looked for.
@@ -138,6 +139,7 @@ class Settings:
     cache_seconds: Setting[float]
     timeout: Setting[float]
     attempts: Setting[int]
+    max_response_mb: Setting[float]
     identities: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     def require_token(self) -> str:
@@ -248,6 +250,7 @@ def _read() -> Settings:
         cache_seconds=_find(sources, "AIND_SESSION_CACHE_SECONDS", 600.0, _number),
         timeout=_find(sources, "AIND_SESSION_TIMEOUT", 30.0, _number),
         attempts=_find(sources, "AIND_SESSION_ATTEMPTS", 4, _count),
+        max_response_mb=_find(sources, "AIND_SESSION_MAX_RESPONSE_MB", 1024.0, _number),
         identities={
             "Code Ocean": _digest(domain.value, token.value if token else ""),
             "DocDB": _digest(docdb_host.value),

@@ -40,7 +40,7 @@ from aind_session.sandbox.catalogue import Catalogue, Json
 from aind_session.sandbox.recorder_journal import Journal
 from aind_session.sandbox.recorder_parts import Recording
 from aind_session.sandbox.scrub import Scrubber
-from aind_session.services.addresses import is_loopback
+from aind_session.services.redact import is_loopback
 from aind_session.settings import CATALOGUE_HEADER
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from aind_session import settings
-from aind_session.services.scrubbing import HIDDEN, scrub
+from aind_session.services.redact import HIDDEN, scrub
 
 #: Keys, without case and punctuation, whose texts are names of people.
 PEOPLE = frozenset(

@@ -21,6 +21,7 @@ from typing import Any, TypeVar, cast
 
 from aind_session.forking import when_forked
 from aind_session.services.clock import NOTICE_SECONDS
+from aind_session.services.pool import is_abandoned
 
 T = TypeVar("T")
 Key = tuple[str, ...]
@@ -67,6 +68,7 @@ class _Flight:
     """A question on its way: who asks the same meanwhile waits for this one."""
 
     landed: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread = field(default_factory=threading.current_thread)
     value: Any = None
     error: BaseException | None = None
     stale: bool = False
@@ -136,6 +138,9 @@ class Cache:
                     if entry is not None:
                         break
                     under_way = self._flights.setdefault(key, flight)
+                    if under_way is not flight and is_abandoned(under_way.thread):
+                        # Who wanted it was interrupted, and it may hang: it is sent anew.
+                        under_way = self._flights[key] = flight
                 if under_way is flight:
                     flight.value = value = ask()
                     if not flight.stale:

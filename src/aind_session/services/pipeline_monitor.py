@@ -1,4 +1,4 @@
-"""What a monitor capsule is told: a run to start, to wait for, and to capture as a data asset."""
+"""Settings of a monitor capsule: a run to start, wait for, and capture as a data asset."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load(what: str) -> Any:
     Parameters
     ----------
     what
-        What needs them, for the error.
+        The feature that needs them, for the error.
 
     Raises
     ------
@@ -43,14 +43,14 @@ def settings_of(
     tags: Sequence[str],
     custom_metadata: dict[str, str],
 ) -> str:
-    """Write the monitor's settings as JSON: its one parameter.
+    """Return the monitor's settings as JSON: its one parameter.
 
     Parameters
     ----------
     models
-        As `load` gives them.
+        The module that `load` returns.
     run_params
-        The run.
+        The run to start.
     name, tags, custom_metadata
         Those of the data asset that its results become.
     """
@@ -64,6 +64,6 @@ def settings_of(
     settings = models.PipelineMonitorSettings(
         _env_prefix=_NO_ENVIRONMENT, run_params=run_params, capture_settings=capture
     )
-    # What is not set is left to the monitor, whose SDK may be older and not know the field.
-    told: str = settings.model_dump_json(exclude_none=True)
-    return told
+    # Without unset fields, which the monitor's SDK, if it is older, may not know.
+    text: str = settings.model_dump_json(exclude_none=True)
+    return text

@@ -6,11 +6,14 @@ further questions never lock each other out, however small the pool.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import functools
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from aind_session.forking import when_forked
@@ -22,24 +25,104 @@ T = TypeVar("T")
 WORKERS = 32
 
 _lock = threading.Lock()
-_executor: ThreadPoolExecutor | None = None
+_executor: DaemonPool | None = None
 
 
-def _pool() -> ThreadPoolExecutor:
+class _Worker(threading.Thread):
+    """A thread of the pool; abandoned once the caller that it works for was interrupted."""
+
+    def __init__(self, pool: DaemonPool) -> None:
+        super().__init__(daemon=True, name="aind_session")
+        self.pool = pool
+        self.caller: threading.Thread | None = None
+        self.abandoned = False
+
+    def run(self) -> None:
+        while not self.abandoned and (job := self._next()) is not None:
+            future, self.caller, do = job
+            if future.set_running_or_notify_cancel():
+                self.pool.running[future] = self
+                try:
+                    future.set_result(do())
+                except BaseException as error:
+                    future.set_exception(error)
+                finally:
+                    self.pool.running.pop(future, None)
+            self.caller = None
+
+    def _next(self) -> Any:
+        with contextlib.suppress(Empty):
+            return self.pool.jobs.get_nowait()
+        self.pool.idle.release()
+        return self.pool.jobs.get()
+
+
+def is_abandoned(thread: threading.Thread | None) -> bool:
+    """Whether nobody waits any more for what a thread does, because of an interrupt."""
+    while isinstance(thread, _Worker):
+        if thread.abandoned:
+            return True
+        thread = thread.caller
+    return False
+
+
+class DaemonPool:
+    """A bounded pool of daemon threads: a hanging request does not keep a script from ending.
+
+    `ThreadPoolExecutor` joins its threads when the interpreter exits.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.jobs: SimpleQueue[Any] = SimpleQueue()
+        self.idle = threading.Semaphore(0)
+        self.running: dict[Future[Any], _Worker] = {}
+        self.threads: list[_Worker] = []
+        self.workers = workers
+
+    def submit(self, do: Callable[[], T]) -> Future[T]:
+        """Run something in a thread of the pool."""
+        future: Future[T] = Future()
+        self.jobs.put((future, threading.current_thread(), do))
+        if not self.idle.acquire(blocking=False) and len(self.threads) < self.workers:
+            thread = _Worker(self)
+            # While the interpreter exits no thread can be started: the caller does it itself.
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                self.threads.append(thread)
+        return future
+
+    def abandon(self, futures: Iterable[Future[Any]]) -> None:
+        """Leave futures to themselves, and the threads that run them."""
+        for future in futures:
+            if not future.cancel() and (worker := self.running.get(future)) is not None:
+                worker.abandoned = True
+                with contextlib.suppress(ValueError):
+                    self.threads.remove(worker)
+
+    def close(self) -> None:
+        """End the threads once they are idle, and wait for that."""
+        threads = list(self.threads)
+        for _ in threads:
+            self.jobs.put(None)
+        for thread in threads:
+            thread.join()
+
+
+def _pool() -> DaemonPool:
     global _executor
     with _lock:
         if _executor is None:
-            _executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="aind_session")
+            _executor = DaemonPool(WORKERS)
         return _executor
 
 
 def close() -> None:
-    """End the pool's threads; the next question starts it anew."""
+    """End the pool's threads; the next request starts it anew."""
     global _executor
     with _lock:
         executor, _executor = _executor, None
     if executor is not None:
-        executor.shutdown(wait=True)
+        executor.close()
 
 
 def _after_fork() -> None:
@@ -79,16 +162,17 @@ def outcomes(*questions: Callable[[], Any]) -> list[Outcome[Any]]:
     futures: list[Future[Outcome[Any]]] = []
     try:
         # Each runs in the context of who asks: the trail of the lookup goes with it.
-        futures.extend(pool.submit(contextvars.copy_context().run, _run, q) for q in questions[1:])
+        for question in questions[1:]:
+            context = contextvars.copy_context()
+            futures.append(pool.submit(functools.partial(context.run, _run, question)))
         first = _run(questions[0])
         rest = [
             _run(question) if future.cancel() else wait_for(future)
             for question, future in zip(questions[1:], futures, strict=True)
         ]
     except BaseException:
-        # Interrupted: nobody waits any more for what has not begun.
-        for future in futures:
-            future.cancel()
+        # Interrupted: what has not begun is not done, what has begun has no one waiting for it.
+        pool.abandon(futures)
         raise
     return [first, *rest]
 

@@ -28,12 +28,11 @@ from requests.structures import CaseInsensitiveDict
 
 from aind_session import settings
 from aind_session.errors import BadAnswerError, CredentialsError
-from aind_session.services.asked import asked_of
+from aind_session.services.exchange import exchange_of
+from aind_session.services.http import Transport, bare_session
 from aind_session.services.keeping import Kept, when_reset
-from aind_session.services.pages import is_no_file
-from aind_session.services.scrubbing import excerpt, scrub
+from aind_session.services.redact import excerpt, is_no_file, scrub
 from aind_session.services.storage_errors import SERVICE, last_asked
-from aind_session.services.transport import Transport, bare_session
 
 #: Where AIND's buckets are: asked there first, no request is spent on being sent elsewhere.
 DEFAULT_REGION = "us-west-2"
@@ -148,7 +147,7 @@ class _Sender:
         bundle = os.environ.get("AWS_CA_BUNDLE") or None
         options = self.session.merge_environment_settings(request.url, {}, True, bundle, None)
         response = self.transport.send(prepared, **options)
-        last_asked.asked = asked_of(response)
+        last_asked.asked = exchange_of(response)
         _check(response)
         return botocore.awsrequest.AWSResponse(
             response.url, response.status_code, dict(response.headers), _Body(response.content)
@@ -174,9 +173,10 @@ def _check(response: requests.Response) -> None:
         good = status in (200, 206) and is_file
     if good:
         return
-    asked = asked_of(response)
+    asked = exchange_of(response)
     raise BadAnswerError(
-        f"S3 answered {status} with no {what} to {asked.told()}: {excerpt(start) or '(nothing)'}",
+        f"S3 answered {status} with no {what} to {asked.summary()}: "
+        f"{excerpt(start) or '(nothing)'}",
         **asked.facts(status),
     )
 

@@ -10,8 +10,8 @@ import botocore.exceptions
 import botocore.parsers
 
 from aind_session.errors import AccessDeniedError, BadAnswerError, ServiceError
-from aind_session.services.asked import Asked
-from aind_session.services.scrubbing import excerpt, scrub
+from aind_session.services.exchange import Exchange
+from aind_session.services.redact import excerpt, scrub
 
 SERVICE = "S3"
 T = TypeVar("T")
@@ -72,8 +72,8 @@ def _of_answer(error: botocore.exceptions.ClientError, place: str) -> StorageErr
         cls, meaning = StorageAccessError, "no access"
     elif code in _ABSENCES:
         cls, meaning = StorageNotFoundError, "not there"
-    asked: Asked | None = getattr(last_asked, "asked", None)
+    asked: Exchange | None = getattr(last_asked, "asked", None)
     facts = asked.facts(status) if asked else {"service": SERVICE, "status": status}
     facts["request_id"] = metadata.get("RequestId") or facts.get("request_id")
-    told = f" to {asked.told()}" if asked else ""
+    told = f" to {asked.summary()}" if asked else ""
     return cls(f"{place}: {meaning} (S3 answered {status} {code}{told}: {said})", **facts)
