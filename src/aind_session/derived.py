@@ -68,7 +68,7 @@ class DerivedDataAsset(ExtendedDataAsset):
     @property
     def label(self) -> str | None:
         """The last label in the name, as written: `sorted-ks2.5`; None for a name of its own."""
-        return belonging.named(self.name).label
+        return belonging.label_of(self.name)
 
     @property
     def path(self) -> UPath | None:

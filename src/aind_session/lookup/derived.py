@@ -74,7 +74,7 @@ def by_label(some: Assets) -> dict[str, Assets]:
     found: dict[str, list[AssetSummary]] = {}
     for asset in some:
         if not belonging.is_raw(asset):
-            label = belonging.named(asset.name).label
+            label = belonging.label_of(asset.name)
             found.setdefault(same_label(label) if label else "", []).append(asset)
     return {label: tuple(of) for label, of in sorted(found.items())}
 

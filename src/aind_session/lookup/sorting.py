@@ -67,7 +67,7 @@ def _of(session: SessionID, some: Assets) -> Assets:
 
 def _is_same(session: SessionID, name: str) -> bool:
     found = belonging.session_of(name)
-    return found is not None and (found.subject_id, found.date, found.time) == (
+    return found is None or (found.subject_id, found.date, found.time) == (
         session.subject_id,
         session.date,
         session.time,
