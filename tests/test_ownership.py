@@ -58,6 +58,8 @@ def _world(*some: dict[str, Any]) -> Catalogue:
         (["ready", "ready"], 2),
         (["draft", "failed"], 2),
         (["Draft"], 1),
+        # A state that this package does not know is not one of the bad ones.
+        (["ready", "thawing", "draft"], 2),
         ([], None),
     ],
 )
@@ -99,6 +101,9 @@ def test_raw_data_asset_failed_registration_newest_returns_ready_one() -> None:
         ("ccf-H24.26.001-atlas", ["H24.26.001"], None, ("H24.26.001",)),
         ("Example T1 and T2 MRI Images", ["demo"], "668759", ("668759",)),
         (SESSION, ["791095"], "791095", ("791094",)),
+        # Its own field is more than a mention.
+        ("ecephys_791094_ccf", ["791094"], "791095", ("791095",)),
+        ("comparison of 791094 and 791095", ["791094"], None, ()),
     ],
 )
 def test_subjects_of_asset_by_name_field_or_tag(

@@ -55,6 +55,7 @@ def subject_field(asset: AssetSummary) -> str:
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _DATE_TIME = rf"{_DATE}_\d{{2}}-\d{{2}}-\d{{2}}"
 _DATES = re.compile(rf"{_DATE}(?:_\d{{2}}-\d{{2}}-\d{{2}})?")
+_SEPARATORS = re.compile(r"[_\-]+")
 #: `ecephys_791094_2025-10-09_sorted_2026-04-23_14-11-00`: captured without the session's time.
 _INCOMPLETE = re.compile(
     r"(?:[A-Za-z][A-Za-z-]*_)?[A-Za-z.]*\d[A-Za-z0-9.]*"
@@ -63,17 +64,17 @@ _INCOMPLETE = re.compile(
 
 
 def subjects_of_asset(asset: AssetSummary) -> tuple[str, ...]:
-    """Return the subjects of an asset: by the session in its name, else by field, name and tag.
+    """Return the subjects of an asset: by the session in its name, else its field, else its tags.
 
     A tag counts if it is also a part of the name of its own, between separators.
     """
     session = session_of(asset.name)
-    if session:
-        return (session.subject_id,)
-    field = subject_field(asset)
-    parts = re.split(r"[_\-\s]+", _DATES.sub("_", asset.name)) if asset.tags else ()
+    owner = session.subject_id if session else subject_field(asset)
+    if owner:
+        return (owner,)
+    parts = _SEPARATORS.split(_DATES.sub("_", asset.name)) if asset.tags else ()
     tagged = (tag.strip() for tag in asset.tags if any(c.isdigit() for c in tag))
-    return tuple(dict.fromkeys(s for s in (field, *(t for t in tagged if t in parts)) if s))
+    return tuple(dict.fromkeys(tag for tag in tagged if tag in parts))
 
 
 def subject_of_asset(asset: AssetSummary) -> str:
@@ -187,12 +188,12 @@ def newest(assets: Iterable[AssetSummary]) -> AssetSummary | None:
     return max(assets, key=lambda a: (a.created, a.id), default=None)
 
 
-def is_ready(asset: AssetSummary) -> bool:
-    """Whether a data asset can be attached and read."""
-    return asset.state.lower() == "ready"
+def is_usable(asset: AssetSummary) -> bool:
+    """Whether a data asset can be attached and read: a state that is not known yet may be fine."""
+    return asset.state.lower() not in ("draft", "failed")
 
 
 def preferred_raw(assets: Iterable[AssetSummary]) -> AssetSummary | None:
-    """Return the newest raw asset that is ready; if none is, the newest raw asset."""
+    """Return the newest raw asset that can be used; if none can, the newest raw asset."""
     raw = [asset for asset in assets if is_raw(asset)]
-    return newest(filter(is_ready, raw)) or newest(raw)
+    return newest(filter(is_usable, raw)) or newest(raw)
