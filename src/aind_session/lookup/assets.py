@@ -136,8 +136,8 @@ class _Sorted(Generic[Named]):
     def __init__(self, answer: tuple[Named, ...]) -> None:
         self.answer: tuple[Named, ...] = answer
         by_id: dict[str, list[Named]] = {}
-        assets = [asset for asset in answer if isinstance(asset, AssetSummary)]
-        owners = belonging.sessions_of_assets(assets)
+        every: tuple[object, ...] = answer
+        owners = belonging.sessions_of_assets(a for a in every if isinstance(a, AssetSummary))
         for one in answer:
             if isinstance(one, AssetSummary):
                 session = owners.get(one.id)
@@ -361,6 +361,6 @@ def choose_raw(assets: Iterable[AssetSummary]) -> AssetSummary | None:
     raw = [asset for asset in assets if belonging.is_raw(asset)]
     chosen = belonging.preferred_raw(raw)
     if chosen is not None and len(raw) > 1:
-        which = "newest that is ready" if belonging.is_usable(chosen) else f"newest ({chosen.state})"
-        trail.tell("%d raw data assets: the %s, %s, is used", len(raw), which, chosen.id)
+        state = "that is ready" if belonging.is_usable(chosen) else f"({chosen.state})"
+        trail.tell("%d raw data assets: the newest %s, %s, is used", len(raw), state, chosen.id)
     return chosen
