@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import aind_session
 from aind_session.catalogue import Catalogue, Sandbox
-from aind_session.lookup.computation_search import summarise
+from aind_session.lookup.computations import summarise
 
 PIPELINE = "11111111-1111-4111-8111-111111111111"
 ASSET = "22222222-2222-4222-8222-222222222222"

@@ -159,7 +159,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         'SmartSPIM_717381_2024-05-20_15-19-15_stitched_2024-06-23_02-34-02'
         """
         if isinstance(id, str) and is_uuid(id.strip()):
-            session = parse_session_id(by_id.asset(by_id.normalised(id)).name)
+            session = parse_session_id(by_id.summary_of(id).name)
         else:
             session = parse_session_id(id)
         return _decoded(ibl_inputs.stitched_of(session))
@@ -368,7 +368,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         attached = {asset.id: asset.name for asset in inputs.attached}
         for extra in additional_assets:
             if isinstance(extra, str):
-                found = by_id.asset(by_id.normalised(extra))
+                found = by_id.summary_of(extra)
                 attached.setdefault(found.id, found.name)
             else:
                 attached.setdefault(extra.id, extra.name)

@@ -312,13 +312,13 @@ def session_assets(session: SessionID) -> Assets:
         Code Ocean could not be asked: it alone has data assets.
     """
     with trail.following(session.id, "data assets"):
-        assets, gaps = with_linked(session)
-        gaps.conclude(assets)
+        assets, known = with_linked(session)
+        known.gaps.conclude(assets)
         return assets
 
 
-def with_linked(session: SessionID) -> tuple[Assets, Gaps]:
-    """Give the data assets of a session, linked ones opened, and who did not answer.
+def with_linked(session: SessionID) -> tuple[Assets, Known]:
+    """Return the data assets of a session, linked ones opened, and what the services returned.
 
     Raises
     ------
@@ -330,7 +330,7 @@ def with_linked(session: SessionID) -> tuple[Assets, Gaps]:
     if not assets:
         trail.tell("No data asset was found for %s", session.id)
         offline.tell(session.id)
-    return assets, known.gaps
+    return assets, known
 
 
 def _opened(known: Known) -> Assets:
