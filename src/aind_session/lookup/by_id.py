@@ -87,9 +87,10 @@ def asset_key(asset: object) -> str:
 
 
 def asset_id(asset: object) -> str:
-    """Return the ID of a data asset, in whatever way it is given."""
+    """Return the ID of a data asset, in whatever way it is given; other texts as they are."""
     key = asset_key(asset)
-    return key if is_uuid(key) else summary_of(asset).id
+    found = None if is_uuid(key) else newest_usable(named(key))
+    return key if found is None else found.id
 
 
 def summary_of(asset: object) -> AssetSummary:
