@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aind_session.errors import MissingAttributeError
 from aind_session.extension import ExtensionBaseClass
-from aind_session.extensions.sorted_data_assets import SortedDataAsset, decode_sorted
+from aind_session.extensions.ecephys.sorting import SortedDataAsset
 from aind_session.identifiers import is_uuid, parse_session_id
 from aind_session.lookup import (
     by_id,
@@ -108,7 +108,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         `use_data_assets_with_sorting_analyzer` to say.
         """
         with ibl_inputs.looking(self._base.id, "sorted data assets") as stock:
-            return tuple(decode_sorted(asset) for asset in stock.sorted(**self._options()))
+            return SortedDataAsset.of_summaries(stock.sorted(**self._options()))
 
     @property
     def smartspim_sessions(self) -> Sessions:
