@@ -298,7 +298,7 @@ def _of_each(
 
 
 def _fill_sorted(lines: list[Line], progress: bool) -> None:
-    found = _of_each(lines, lambda line: results.is_sorted(line.session), "sorted", progress)
+    found = _of_each(lines, lambda line: results.why_sorted(line.session)[0], "sorted", progress)
     gaps = Gaps("values of the column `sorted`")
     for line, outcome in zip(lines, found, strict=True):
         line.is_sorted = gaps.fill(None, outcome, None)

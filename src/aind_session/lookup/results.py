@@ -72,7 +72,8 @@ def listing(asset: AssetSummary, path: str = "") -> Listing:
         lambda folder: questions.listing(folder.bucket, _key(folder, path)),
         lambda: _listed_by_code_ocean(asset.id, path),
     )
-    if not found.exists and not path and _is_inside(asset) and not _prefers_code_ocean(asset):
+    is_inside = (folders.of_asset(asset) or ("",))[0] == settings.RESULTS_BUCKET
+    if not (found.exists or path) and is_inside and not _prefers_code_ocean(asset):
         # The files of a new asset may be hidden from S3 for some seconds (seen by users).
         try:
             other = _listed_by_code_ocean(asset.id, path)
@@ -140,24 +141,10 @@ def _key(folder: Folder, path: str) -> str:
     return f"{folder.prefix}/{path}".strip("/")
 
 
-def _is_inside(asset: AssetSummary) -> bool:
-    """Whether Code Ocean itself holds the files, and shows them."""
-    folder = folders.of_asset(asset)
-    return folder is None or folder.bucket == settings.RESULTS_BUCKET
-
-
-def _prefers_code_ocean(asset: AssetSummary) -> bool:
-    folder = folders.of_asset(asset)
-    if folder is None or trail.peek(CODE_OCEAN, ("files of", asset.id)):
-        return True
-    # The results' bucket is closed without credentials: no request is needed to find that out.
-    return not has_credentials() or bool(trail.peek(S3, ("closed", folder.bucket)))
-
-
 def _from_either(asset: AssetSummary, s3: Callable[[Folder], T], code_ocean: Callable[[], T]) -> T:
     """Read from S3, or from Code Ocean if it holds the files and S3 does not show them."""
     folder = folders.of_asset(asset)
-    if folder is not None and not _is_inside(asset):
+    if folder is not None and folder.bucket != settings.RESULTS_BUCKET:
         return s3(folder)
     if folder is None or _prefers_code_ocean(asset):
         return code_ocean()
@@ -172,6 +159,14 @@ def _from_either(asset: AssetSummary, s3: Callable[[Folder], T], code_ocean: Cal
             return code_ocean()
         except (ServiceError, CredentialsError):
             raise error from None
+
+
+def _prefers_code_ocean(asset: AssetSummary) -> bool:
+    """Whether the files of an asset inside Code Ocean are hidden from S3."""
+    if trail.peek(CODE_OCEAN, ("files of", asset.id)):
+        return True
+    # The results' bucket is closed without credentials: no request is needed to find that out.
+    return not has_credentials() or bool(trail.peek(S3, ("closed", settings.RESULTS_BUCKET)))
 
 
 def _keys(folder: Folder, path: str) -> tuple[str, ...]:
@@ -362,14 +357,10 @@ def sorted_assets(session: SessionID, some: Assets) -> Assets:
     return assets.ascending(a for a in some if belonging.is_sorted(a.name) and is_own(a))
 
 
-def is_sorted(session: SessionID) -> bool:
-    """Whether a session has a sorted asset that did not fail; see `why_sorted`."""
-    return why_sorted(session)[0]
-
-
 def why_sorted(session: SessionID) -> tuple[bool, str]:
-    """Return whether a session has a sorted asset that did not fail, and why; the newest first.
+    """Return whether a session has a sorted asset that did not fail, and the reason.
 
+    The newest is checked first, alone, then the next four, then the others.
     Without Code Ocean, the sortings that DocDB records and S3 has are enough for a yes.
 
     Raises

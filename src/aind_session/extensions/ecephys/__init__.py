@@ -154,7 +154,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         The newest is checked first. A sorting failed if its log contains an error, or if its
         folder has no sorted stream.
         """
-        return results.is_sorted(self._base._id)
+        return results.why_sorted(self._base._id)[0]
 
     @property
     def sorted_data_assets(self) -> tuple[SortedDataAsset, ...]:
