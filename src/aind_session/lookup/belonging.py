@@ -43,12 +43,12 @@ def named(name: str) -> AssetName:
 
 
 def session_of(name: str) -> SessionID | None:
-    """Give the session in an asset's or a record's name."""
+    """Return the session in an asset's or a record's name."""
     return named(name).session
 
 
 def subject_field(asset: AssetSummary) -> str:
-    """Give an asset's own custom field `subject id`, or an empty text."""
+    """Return an asset's own custom field `subject id`, or an empty text."""
     return str(asset.custom_metadata.get("subject id") or "").strip()
 
 
@@ -129,15 +129,15 @@ def sessions_of_assets(assets: Iterable[AssetSummary]) -> dict[str, SessionID]:
 
 
 def subject_of_record(record: Record) -> str:
-    """Give a record's subject: by the session in its name, else by the record."""
+    """Return a record's subject: by the session in its name, else by the record."""
     session = session_of(record.name or "")
     return session.subject_id if session else record.subject_id or ""
 
 
 def is_raw(asset: HasNameAndTags) -> bool:
-    """Tell whether an asset is raw data.
+    """Return True if an asset is raw data.
 
-    The custom field `data level` says so, or a tag does, or the name is a session ID and nothing
+    The custom field `data level` or a tag is `raw`, or the name is a session ID and nothing
     more. A `raw` tag on a name with a derived label is a copy error.
     """
     parts = named(asset.name)

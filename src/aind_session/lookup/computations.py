@@ -24,19 +24,26 @@ NO_RESULTS = frozenset({results.OUTPUT, "nextflow"})
 STATES = ("initializing", "running", "finalizing", "completed", "failed")
 
 
-class ComputationSummary(msgspec.Struct, frozen=True):
-    """The fields of a computation that a search compares; `raw` is all of it."""
+class _Attached(msgspec.Struct):
+    id: str = ""
+
+
+class ComputationSummary(msgspec.Struct):
+    """The fields of a computation that a search compares; `raw` is all of it.
+
+    Faster to read than the SDK's model: a pipeline can have thousands of runs.
+    """
 
     id: str
-    name: str
-    created: int
-    state: str
-    ended: bool
-    has_results: bool
-    attached: tuple[str, ...]
-    raw: bytes
+    name: str = ""
+    created: int = 0
+    state: str = ""
+    end_status: str | None = None
+    has_results: bool | None = None
+    data_assets: list[_Attached] | None = None
+    raw: bytes = b""
 
-    def in_range(self, dates: DateRange) -> bool:
+    def is_created_within(self, dates: DateRange) -> bool:
         """Return True if it was created within some dates, by the clock of this machine."""
         if dates.is_open:
             return True
@@ -47,57 +54,28 @@ class ComputationSummary(msgspec.Struct, frozen=True):
         return dates.contains(created)
 
 
-class _Attached(msgspec.Struct):
-    id: str = ""
-
-
-class _Wire(msgspec.Struct):
-    id: str
-    name: str = ""
-    created: int = 0
-    state: str = ""
-    end_status: str | None = None
-    has_results: bool | None = None
-    data_assets: list[_Attached] | None = None
-
-
-_wire = msgspec.json.Decoder(_Wire)
+_decoder = msgspec.json.Decoder(ComputationSummary)
 
 
 def summarise(raw: bytes) -> ComputationSummary:
-    """Read the fields that a search compares from a computation's JSON.
-
-    Examples
-    --------
-    >>> summarise(b'{"id": "1d5c", "created": 1702613011, "state": "running"}').ended
-    False
-    """
-    wire = None
+    """Read the fields that a search compares from a computation's JSON."""
+    found = None
     with contextlib.suppress(msgspec.MsgspecError):
-        wire = _wire.decode(raw)
-    if wire is None or not wire.id:
-        # The lenient model knows every oddity.
+        found = _decoder.decode(raw)
+    if found is None or not found.id:
+        # The lenient model accepts every oddity.
         odd = decode_computation(raw)
-        attached = [_Attached(one.id) for one in odd.data_assets or ()]
-        wire = _Wire(
+        found = ComputationSummary(
             id=odd.id,
             name=odd.name or "",
             created=int(odd.created or 0),
             state=str(odd.state),
             end_status=odd.end_status and str(odd.end_status),
             has_results=odd.has_results,
-            data_assets=attached,
+            data_assets=[_Attached(one.id) for one in odd.data_assets or ()],
         )
-    return ComputationSummary(
-        id=wire.id,
-        name=wire.name,
-        created=wire.created,
-        state=wire.state,
-        ended=wire.state in ENDED or bool(wire.end_status),
-        has_results=bool(wire.has_results),
-        attached=tuple(one.id for one in wire.data_assets or ()),
-        raw=raw,
-    )
+    found.raw = raw
+    return found
 
 
 def _summarise_or_log(raw: bytes) -> ComputationSummary | None:
@@ -169,11 +147,11 @@ def find(
             one
             for one in every
             if (name is None or one.name == name)
-            and (attached_data_asset_id is None or attached_data_asset_id in one.attached)
-            and (has_results is None or one.has_results == has_results)
-            and (in_progress is None or one.ended != in_progress)
+            and (attached_data_asset_id is None or _has_attached(one, attached_data_asset_id))
+            and (has_results is None or bool(one.has_results) == has_results)
+            and (in_progress is None or is_finished(one) != in_progress)
             and (computation_state is None or one.state == computation_state)
-            and one.in_range(wanted)
+            and one.is_created_within(wanted)
         ]
         if not found:
             trail.tell(
@@ -182,6 +160,10 @@ def find(
                 capsule_or_pipeline_id,
             )
         return decode_computations(one.raw for one in found)
+
+
+def _has_attached(one: ComputationSummary, asset_id: str) -> bool:
+    return any(asset.id == asset_id for asset in one.data_assets or ())
 
 
 def _checked_state(state: str, every: Sequence[ComputationSummary]) -> str:
@@ -211,7 +193,7 @@ def _local(value: object) -> object:
 # -- ended, failed ---------------------------------------------------------------------------------
 
 
-def is_finished(computation: Computation) -> bool:
+def is_finished(computation: Computation | ComputationSummary) -> bool:
     """Whether a computation has ended, well or badly."""
     return str(computation.state) in ENDED or bool(computation.end_status)
 

@@ -63,7 +63,7 @@ def of_session(session: SessionID) -> Assets:
 class _Siblings:
     """Sorted assets that were returned together: a loop over them reads all files at once.
 
-    The first asset is read on its own; when a second one is asked for the same, so are the rest.
+    The first asset is read on its own; when a second one is read for the same, so are the rest.
     """
 
     MANY = 8
@@ -158,7 +158,7 @@ class SortedDataAsset(ExtendedDataAsset):
 
     @property
     def sorter_name(self) -> str:
-        """Name of the spike sorter, as the files write it.
+        """The name of the spike sorter, as the files write it.
 
         Raises
         ------
