@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
 from aind_session.errors import MissingAttributeError
 from aind_session.extension import ExtensionBaseClass
-from aind_session.extensions.deprecated import Alias
-from aind_session.extensions.sorted_data_assets import (
-    SortedDataAsset,
-    SortedProbe,
-    Sorters,
-    decode_sorted,
-    sorted_summary,
-    summary_of,
-)
+from aind_session.extensions.ecephys import pipeline, probes, recordings, sorting
+from aind_session.extensions.ecephys.probes import SortedProbe
+from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorters
 from aind_session.identifiers import parse_session_id
-from aind_session.lookup import alignments, belonging, computations, facts, recordings, sorting
+from aind_session.lookup import alignments, belonging, by_id, facts, results
 from aind_session.services import storage
 from aind_session.services.models import Computation, DataAsset
 
@@ -26,9 +21,42 @@ __all__ = ["EcephysExtension", "SortedDataAsset", "SortedProbe"]
 if TYPE_CHECKING:
     from upath import UPath
 
+    from aind_session.lookup.by_id import AssetLike
+    from aind_session.lookup.folders import Folder
+    from aind_session.lookup.questions import Assets
     from aind_session.session import Session
 
-Asset: TypeAlias = "DataAsset | str"
+T = TypeVar("T")
+
+
+class Alias(property, Generic[T]):
+    """An attribute under an older name: on the class or on the instance, with a warning.
+
+    A property, so that completion offers it without reading it.
+    """
+
+    def __init__(
+        self, name: str, instead: str, give: Callable[[Any], T], *, on_class: bool = False
+    ) -> None:
+        self.name, self.instead, self.give, self.on_class = name, instead, give, on_class
+        self.__doc__ = f"Older spelling of `{instead}`."
+
+    def __get__(  # type: ignore[override]
+        self, obj: object | None, owner: type[Any] | None = None
+    ) -> T:
+        if obj is None and not self.on_class:
+            # Documentation tools read every attribute of a class: they get the alias itself.
+            return self  # type: ignore[return-value]
+        warnings.warn(
+            f"{self.name} is deprecated since 0.4 and goes in 1.0: use {self.instead} instead",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.give(owner if obj is None else obj)
+
+
+def _path(folder: Folder) -> UPath:
+    return storage.path(folder.bucket, folder.prefix)
 
 
 class _Classes:
@@ -37,7 +65,7 @@ class _Classes:
 
 
 class EcephysExtension(_Classes, ExtensionBaseClass):
-    """What is known of a session's electrophysiology: its recording, and its spike sortings.
+    """A session's electrophysiology: its recording, its spike sortings, its probes.
 
     Examples
     --------
@@ -54,8 +82,10 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     _base: Session
 
     #: Capsule that launches the sorting pipeline, and the pipeline.
-    DEFAULT_TRIGGER_CAPSULE_ID: Final = computations.SORTING_TRIGGER_CAPSULE_ID
-    DEFAULT_SORTING_PIPELINE_ID: Final = computations.SORTING_PIPELINE_ID
+    DEFAULT_TRIGGER_CAPSULE_ID: Final = pipeline.TRIGGER_CAPSULE_ID
+    DEFAULT_SORTING_PIPELINE_ID: Final = pipeline.PIPELINE_ID
+
+    _has_compared_sorters = False
 
     # -- the recording -----------------------------------------------------------------------------
 
@@ -66,10 +96,9 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         Raises
         ------
         MissingAttributeError
-            It is not there (an `AttributeError`).
+            It does not exist (an `AttributeError`).
         """
-        folder = recordings.of_session(self._base._id, recordings.CLIPPED, "clipped_dir")
-        return storage.path(folder.bucket, folder.prefix)
+        return _path(recordings.of_session(self._base._id, recordings.CLIPPED, "clipped_dir"))
 
     @property
     def compressed_dir(self) -> UPath:
@@ -78,21 +107,20 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         Raises
         ------
         MissingAttributeError
-            It is not there (an `AttributeError`).
+            It does not exist (an `AttributeError`).
         """
-        folder = recordings.of_session(self._base._id, recordings.COMPRESSED, "compressed_dir")
-        return storage.path(folder.bucket, folder.prefix)
+        return _path(recordings.of_session(self._base._id, recordings.COMPRESSED, "compressed_dir"))
 
     @staticmethod
     def get_clipped_and_compressed_dirs(
-        asset: Asset,
+        asset: AssetLike,
     ) -> tuple[UPath, UPath]:
         """Get the two folders of a raw data asset's recording.
 
         Parameters
         ----------
         asset
-            A raw data asset, or its ID.
+            A raw data asset: its ID, name, folder (`s3://...`) or model.
 
         Returns
         -------
@@ -103,7 +131,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         Raises
         ------
         MissingFileError
-            One of them is not there (a `FileNotFoundError`).
+            One of them does not exist (a `FileNotFoundError`).
 
         Examples
         --------
@@ -114,11 +142,8 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         ecephys_clipped
         ecephys_compressed
         """
-        clipped, compressed = recordings.of_asset(summary_of(asset))
-        return (
-            storage.path(clipped.bucket, clipped.prefix),
-            storage.path(compressed.bucket, compressed.prefix),
-        )
+        clipped, compressed = recordings.of_asset(by_id.summary_of(asset))
+        return _path(clipped), _path(compressed)
 
     # -- sortings ----------------------------------------------------------------------------------
 
@@ -126,9 +151,10 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     def is_sorted(self) -> bool:
         """Whether there is at least one sorted data asset that did not fail.
 
-        The newest is asked first.
+        The newest is checked first. A sorting failed if its log contains an error, or if its
+        folder has no sorted stream.
         """
-        return sorting.is_sorted(self._base._id)
+        return results.why_sorted(self._base._id)[0]
 
     @property
     def sorted_data_assets(self) -> tuple[SortedDataAsset, ...]:
@@ -137,30 +163,37 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         Raises
         ------
         CredentialsError, ServiceError
-            Code Ocean could not be asked.
+            Code Ocean did not answer.
         """
-        return tuple(decode_sorted(asset) for asset in sorting.of_session(self._base._id))
+        return SortedDataAsset.of_summaries(
+            sorting.of_session(self._base._id), self._has_compared_sorters
+        )
 
     @property
     def sorter(self) -> Sorters:
         """The spike sorters that were used, each an attribute: `sorter.kilosort2_5`."""
-        return Sorters(self._base.id, lambda: sorting.by_sorter(self._base._id))
+
+        def look_up() -> dict[str, Assets]:
+            self._has_compared_sorters = True
+            return sorting.by_sorter(self._base._id)
+
+        return Sorters(self._base.id, look_up)
 
     @staticmethod
-    def get_sorted_data_asset_model(id: Asset) -> SortedDataAsset:
+    def get_sorted_data_asset_model(id: AssetLike) -> SortedDataAsset:
         """Get a sorted data asset.
 
         Parameters
         ----------
         id
-            Its ID, or its plain model.
+            Its ID, name, folder (`s3://...`) or plain model.
 
         Raises
         ------
         InvalidIdentifierError
             It is not the result of a spike sorting (a `ValueError`).
         CodeOceanNotFoundError
-            There is no asset of this ID (a `ValueError`).
+            No asset has this ID or name (a `ValueError`).
 
         Examples
         --------
@@ -169,26 +202,24 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorted_data_asset_model(asset_id).output[-31:]
         'FULL PIPELINE time:  161658.77s'
         """
-        summary = sorted_summary(id)
-        if isinstance(id, DataAsset):
-            return SortedDataAsset.of(id)
-        return decode_sorted(summary)
+        summary = sorting.sorted_summary(id)
+        return SortedDataAsset.of(id if isinstance(id, DataAsset) else by_id.model_of(summary))
 
     @staticmethod
-    def is_sorted_data_asset(id: Asset) -> bool:
-        """Tell whether a data asset (or that of an ID) is the result of a spike sorting.
+    def is_sorted_data_asset(id: AssetLike) -> bool:
+        """Return True if a data asset (or that of an ID) is the result of a spike sorting.
 
         By its name, `<session ID>_sorted...`, on any platform.
         """
-        return belonging.is_sorted(summary_of(id).name)
+        return belonging.is_sorted(by_id.summary_of(id).name)
 
     @staticmethod
-    def is_sorting_analyzer_asset(id: Asset) -> bool:
-        """Tell whether a sorted data asset (or that of an ID) holds a SortingAnalyzer."""
-        return sorting.is_analyzer(summary_of(id))
+    def is_sorting_analyzer_asset(id: AssetLike) -> bool:
+        """Return True if a sorted data asset (or that of an ID) holds a SortingAnalyzer."""
+        return sorting.is_analyzer(by_id.summary_of(id))
 
     @staticmethod
-    def get_sorter_name(id: Asset) -> str:
+    def get_sorter_name(id: AssetLike) -> str:
         """Get the name of the spike sorter, as the files of a sorted data asset write it.
 
         Raises
@@ -202,15 +233,15 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorter_name("1e11bdf5-b452-4fd9-bbb1-48383a9b0842")
         'kilosort2_5'
         """
-        return sorting.required_sorter_name(sorted_summary(id))
+        return sorting.required_sorter_name(sorting.sorted_summary(id))
 
     @staticmethod
-    def get_sorted_probe_names(id: Asset) -> tuple[str, ...]:
+    def get_sorted_probe_names(id: AssetLike) -> tuple[str, ...]:
         """Get the names of the probes whose sorting was finished, each once, sorted."""
-        return sorting.probe_names(sorted_summary(id))
+        return probes.names(probes.of_asset(sorting.sorted_summary(id)))
 
     @staticmethod
-    def get_sorted_probes(id: Asset) -> tuple[SortedProbe, ...]:
+    def get_sorted_probes(id: AssetLike) -> tuple[SortedProbe, ...]:
         """Get the streams whose sorting was finished: probe, serial number, group of shanks.
 
         Examples
@@ -220,13 +251,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorted_probes(asset_id)[0].stream
         'experiment1_Record Node 102#Neuropix-PXI-100.ProbeA-AP_recording1'
         """
-        return sorting.probes(sorted_summary(id))
+        return probes.of_asset(sorting.sorted_summary(id))
 
     # -- sorting it --------------------------------------------------------------------------------
 
     def run_sorting(
         self,
-        pipeline_type: str = computations.PIPELINE_TYPES[0],
+        pipeline_type: str = pipeline.PIPELINE_TYPES[0],
         trigger_capsule_id: str | None = None,
         override_parameters: Sequence[str] | None = None,
         skip_already_sorting: bool = True,
@@ -241,17 +272,17 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
             `ecephys_ks25`, `ecephys_ks25_v0.1.0`, `ecephys_opto_ks25`, `ecephys_ks4`,
             `ecephys_sc2`, or whatever else the capsule knows.
         trigger_capsule_id
-            The capsule, `DEFAULT_TRIGGER_CAPSULE_ID` where it is left out; it takes the pipeline
+            The capsule, by default `DEFAULT_TRIGGER_CAPSULE_ID`; it takes the pipeline
             type and the raw asset's ID by position.
         override_parameters
             Parameters of the capsule, in place of these two.
         skip_already_sorting
-            Whether to start nothing where the session is being sorted.
+            Whether to start nothing if the session is being sorted.
 
         Returns
         -------
         codeocean.computation.Computation
-            The capsule's run; where the session is being sorted already, the run under way.
+            The capsule's run; if the session is being sorted already, the run in progress.
 
         Raises
         ------
@@ -266,7 +297,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> len(session.ecephys.current_sorting_pipeline_computations)
         1
         """
-        return computations.sort(
+        return pipeline.sort(
             facts.raw_asset(self._base._id),
             pipeline_type,
             trigger_capsule_id or self.DEFAULT_TRIGGER_CAPSULE_ID,
@@ -278,7 +309,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     def current_sorting_pipeline_computations(self) -> tuple[Computation, ...]:
         """Runs of the sorting pipeline on this session that have not ended, ascending.
 
-        Asked each time.
+        Requested each time.
         """
         return self.get_current_sorting_pipeline_computations(
             raw_data_asset_id_or_model=facts.raw_asset(self._base._id).id
@@ -287,21 +318,21 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     @staticmethod
     def get_current_sorting_pipeline_computations(
         pipeline_id: str | None = None,
-        raw_data_asset_id_or_model: Asset | None = None,
+        raw_data_asset_id_or_model: AssetLike | None = None,
     ) -> tuple[Computation, ...]:
         """Get the runs of a sorting pipeline that have not ended, ascending by creation.
 
         Parameters
         ----------
         pipeline_id
-            The pipeline, `DEFAULT_SORTING_PIPELINE_ID` where it is left out.
+            The pipeline, by default `DEFAULT_SORTING_PIPELINE_ID`.
         raw_data_asset_id_or_model
             Only the runs with this data asset attached.
         """
         asset = raw_data_asset_id_or_model
-        asset_id = asset.id if isinstance(asset, DataAsset) else asset
-        # Looked up when it is called: who patches the class means all that it does.
-        return computations.current(
+        asset_id = None if asset is None else by_id.asset_id(asset)
+        # Looked up at each call: the attribute of the class may be patched.
+        return pipeline.current(
             pipeline_id or EcephysExtension.DEFAULT_SORTING_PIPELINE_ID, asset_id
         )
 
@@ -331,7 +362,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     ) -> dict[str, dict[str, Any]] | list[dict[str, Any]]:
         """Get where a session's probes are in the brain, as aligned in the IBL alignment app.
 
-        Of each probe the newest alignment counts, across all of the session's data assets and both
+        The newest alignment of each probe counts, across all of the session's data assets and both
         generations of DocDB.
 
         Parameters
@@ -339,7 +370,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         session_id
             The session, or any text with its ID.
         as_ccf_records
-            Whether to give a row for each channel, for a table: `probe`, `channel`,
+            Whether to return a row for each channel, for a table: `probe`, `channel`,
             `channel_index`, `axial`, `lateral`, `brain_region_id`, `brain_region`, and its place
             in the common coordinate framework, `ccf_ap`, `ccf_ml`, `ccf_dv`, in micrometres.
 
