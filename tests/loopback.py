@@ -195,6 +195,44 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
 
+Talk = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def raw_server(talk: Talk) -> Iterator[str]:
+    """Serve sockets by a function, each in a thread, and yield the server's URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    opened: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def serve(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            talk(connection)
+        connection.close()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection = listener.accept()[0]
+                opened.append(connection)
+                threads.append(threading.Thread(target=serve, args=(connection,), daemon=True))
+                threads[-1].start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in opened:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for one in (thread, *threads):
+            one.join(10)
+
+
 class FakeClock:
     """Time passes by sleeping only, and at once; `slept` lists how long."""
 
