@@ -227,6 +227,7 @@ def test_circuit_after_all_attempts_failed_sends_nothing_for_30_s(clock: FakeClo
         first, second = session.get(server.url), session.get(server.url)
         assert (second.status_code, second.content) == (500, first.content)
         assert exchange_of(second).attempts == len(server.requests) == 4
+        assert exchange_of(second).seconds == pytest.approx(sum(clock.slept))
         assert "status 500" in circuits_of(session)[0]
         clock.sleep(CIRCUIT_SECONDS - 1)
         session.get(server.url)
