@@ -225,7 +225,7 @@ def test_an_unknown_capsule(world: World, sessions: aind_session.Sessions, state
         sessions.run("nothing-of-this-id", dry_run=True)
     odd: Any
     for odd in (None, "", "a/../b"):
-        with pytest.raises(InvalidIdentifierError, match="no ID of a capsule"):
+        with pytest.raises(InvalidIdentifierError, match="not a valid ID of a capsule"):
             sessions.run(odd, dry_run=True)
     with pytest.raises(CodeOceanNotFoundError):
         sessions.run("nothing-of-this-id", state=state)

@@ -24,13 +24,7 @@ class _GarbledError(Exception):
 
 
 def read_body(raw: Any, exchange: Exchange, decode: bool) -> bytes:
-    """Read the body of urllib3's response to its end.
-
-    Raises
-    ------
-    BadAnswerError
-        It is larger than the settings allow, or cannot be decompressed.
-    """
+    """Read the body of urllib3's response to its end."""
     most = settings.current().max_response_mb.value * 2**20
     encoding = raw.headers.get("Content-Encoding", "").strip().lower() if decode else ""
     parts: list[bytes] = []

@@ -53,6 +53,7 @@ class Circuits:
                 before = circuit.exchange
                 exchange.attempts, exchange.is_garbled = before.attempts, before.is_garbled
                 exchange.request_id = before.request_id
+                exchange.started = now - before.seconds
                 if isinstance(circuit.outcome, ServiceError):
                     raise copy.copy(circuit.outcome)
                 return bare_response(**circuit.outcome)

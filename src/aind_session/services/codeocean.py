@@ -73,15 +73,7 @@ MAX_PAGES = 100
 
 
 def probe_token() -> bool:
-    """Whether Code Ocean accepts the token; cached for each token.
-
-    Raises
-    ------
-    MissingTokenError, UnsafeDomainError
-        There is no token that may be sent.
-    ServiceError
-        Code Ocean did not answer.
-    """
+    """Whether Code Ocean accepts the token; cached for each token."""
     return cast("Client", get_client()).accepts_token()
 
 
@@ -92,32 +84,7 @@ def search_assets(
     raise_on_page_limit: bool = True,
     **body: Any,
 ) -> tuple[AssetSummary, ...]:
-    """Search data assets, and return all pages.
-
-    Parameters
-    ----------
-    page_size
-        Assets per request; the service returns at most 1000.
-    max_pages
-        Requests at most.
-    raise_on_page_limit
-        Whether more than `max_pages` is an error; else the first pages are returned.
-    **body
-        The search as the API takes it: `query`, `filters`, `type`, ... `archived` is False by
-        default.
-
-    Returns
-    -------
-    tuple of AssetSummary
-        Each asset once, in the order of the service.
-
-    Raises
-    ------
-    IncompleteAnswerError
-        Some pages are missing: a part is never returned as the whole.
-    CodeOceanError, ServiceError
-        The search failed.
-    """
+    """Search data assets, and return all pages."""
     search = {"limit": page_size, "archived": False, **body}
     search = {key: value for key, value in search.items() if value is not None}
     found: dict[str, AssetSummary] = {}
@@ -172,94 +139,38 @@ def _page(search: dict[str, Any], number: int) -> tuple[list[AssetSummary], bool
 
 
 def get_asset(asset_id: str) -> AssetSummary:
-    """Return a data asset by its ID.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        It does not exist (a `ValueError`).
-    ClosedAssetError
-        The token has no access to it (a `PermissionError`).
-    """
+    """Return a data asset by its ID."""
     return summarise(request("GET", f"data_assets/{checked_id(asset_id, 'data asset')}").content)
 
 
 def get_computation(computation_id: str) -> bytes:
-    """Return a computation by its ID, as JSON.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        It does not exist (a `ValueError`).
-    """
+    """Return a computation by its ID, as JSON."""
     return request("GET", f"computations/{checked_id(computation_id, 'computation')}").content
 
 
 def list_computations(capsule_or_pipeline_id: str) -> tuple[bytes, ...]:
-    """Return all computations of a capsule or pipeline, as JSON each.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is no capsule or pipeline of this ID (a `ValueError`).
-    """
+    """Return all computations of a capsule or pipeline, as JSON each."""
     response, _ = request_runnable(capsule_or_pipeline_id, "/computations")
     return split_list(response.content, "computations")
 
 
 def run_capsule(params: RunParams) -> Computation:
-    """Start a capsule or a pipeline. Sent once, however it fails.
-
-    Parameters
-    ----------
-    params
-        As the SDK's `client.computations.run_capsule` takes them.
-
-    Returns
-    -------
-    codeocean.computation.Computation
-        The run that was started.
-    """
+    """Start a capsule or a pipeline. Sent once, however it fails."""
     return decode_computation(request("POST", "computations", json=params.to_dict()).content)
 
 
 def create_asset(params: DataAssetParams) -> DataAsset:
-    """Create a data asset. Sent once, however it fails.
-
-    Parameters
-    ----------
-    params
-        As the SDK's `client.data_assets.create_data_asset` takes them.
-
-    Returns
-    -------
-    codeocean.data_asset.DataAsset
-        The asset, not ready yet.
-    """
+    """Create a data asset. Sent once, however it fails."""
     return decode_asset(request("POST", "data_assets", json=params.to_dict()).content)
 
 
 def is_pipeline(capsule_or_pipeline_id: str) -> bool:
-    """Whether an ID is that of a pipeline, not of a capsule.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        It is neither (a `ValueError`).
-    """
+    """Whether an ID is that of a pipeline, not of a capsule."""
     return request_runnable(capsule_or_pipeline_id)[1]
 
 
 def share_asset(asset_id: str, permissions: Mapping[str, Any]) -> None:
-    """Set who may see a data asset. Sent once; to send it again does no harm.
-
-    Parameters
-    ----------
-    asset_id
-        The data asset.
-    permissions
-        As the API takes them: `{"everyone": "viewer"}`.
-    """
+    """Set who may see a data asset. Sent once; to send it again does no harm."""
     route = f"data_assets/{checked_id(asset_id, 'data asset')}/permissions"
     request("POST", route, json=permissions)
 
@@ -285,20 +196,7 @@ class _Link(msgspec.Struct):
 
 
 def list_asset_files(asset_id: str, path: str = "") -> tuple[Item, ...]:
-    """List a folder of an internal data asset.
-
-    Parameters
-    ----------
-    asset_id
-        ID of the asset.
-    path
-        Folder within it; its root by default.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is no such asset or folder (a `ValueError`).
-    """
+    """List a folder of an internal data asset."""
     return _list(f"data_assets/{checked_id(asset_id, 'data asset')}/files", path)
 
 
@@ -308,22 +206,7 @@ def list_result_files(computation_id: str, path: str = "") -> tuple[Item, ...]:
 
 
 def read_asset_file(asset_id: str, path: str) -> bytes:
-    """Read a file of an internal data asset.
-
-    Parameters
-    ----------
-    asset_id
-        ID of the asset.
-    path
-        The file within it.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is no such asset or file (a `ValueError`).
-    BadAnswerError
-        An error page came in place of the file.
-    """
+    """Read a file of an internal data asset."""
     return _read(f"data_assets/{checked_id(asset_id, 'data asset')}/files", path)
 
 

@@ -29,18 +29,11 @@ from aind_session.errors import (
     InvalidIdentifierError,
     ServiceError,
 )
+from aind_session.services import redact
 from aind_session.services.cache import answers
 from aind_session.services.exchange import Exchange, exchange_of
 from aind_session.services.http import Transport, guard_session
 from aind_session.services.keeping import Kept
-from aind_session.services.redact import (
-    bare_response,
-    escape,
-    excerpt,
-    facts_of,
-    is_web_page,
-    origin_of,
-)
 from aind_session.services.sdk import CodeOcean, Error
 
 SERVICE = "Code Ocean"
@@ -98,7 +91,7 @@ class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
         self.__dict__.update(facts)
         self.service = SERVICE
         self._text, self._answer = text, answer
-        self.response = bare_response(**answer)
+        self.response = redact.bare_response(**answer)
         self.request = self.response.request
         self.status = self.status_code = answer["status"]
         self.http_err = HTTPError(
@@ -112,7 +105,7 @@ class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
             message = answer["body"].decode("utf-8", "replace")
         if isinstance(self.data, dict):
             message = str(self.data.get("message", message))
-        self.message = escape(message)
+        self.message = redact.escape(message)
 
     def __str__(self) -> str:
         return self._text
@@ -145,21 +138,11 @@ class IncompleteSearchError(CodeOceanError, IncompleteAnswerError):
 
 
 def error_of(cls: type[CodeOceanError], response: Response, advice: str = "") -> CodeOceanError:
-    """Make an error of a response of the transport.
-
-    Parameters
-    ----------
-    cls
-        Class of the error.
-    response
-        The response.
-    advice
-        What it means, or the next step.
-    """
+    """Make an error of a response of the transport."""
     exchange: Exchange = getattr(response, "exchange", None) or Exchange(
         SERVICE, response.request.method or "GET", str(response.url), 0.0, 1
     )
-    answer = facts_of(response, exchange.secrets)
+    answer = redact.facts_of(response, exchange.secrets)
     said = f" Its message: {_message(answer['body'])}" if answer["body"].strip() else ""
     advice = f" {advice}" if advice else ""
     text = f"{SERVICE} answered {response.status_code} to {exchange.summary()}.{advice}{said}"
@@ -171,8 +154,8 @@ def error_of(cls: type[CodeOceanError], response: Response, advice: str = "") ->
 def _message(body: bytes) -> str:
     """Return the service's own message, or the start of what came in its place."""
     with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-        return excerpt(str(json.loads(body)["message"]), limit=LONGEST_MESSAGE)
-    return excerpt(body)
+        return redact.excerpt(str(json.loads(body)["message"]), limit=LONGEST_MESSAGE)
+    return redact.excerpt(body)
 
 
 def version_advice(message: str) -> str:
@@ -242,7 +225,7 @@ class Client(CodeOcean):  # type: ignore[misc]
             raise self._error(response)
         exchange = exchange_of(response)
         if exchange.is_garbled:
-            shown = excerpt(response.content, exchange.secrets) or "(nothing)"
+            shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
             raise BadAnswerError(
                 f"{SERVICE} answered {response.status_code} with no JSON to "
                 f"{exchange.summary()}: {shown}",
@@ -251,13 +234,13 @@ class Client(CodeOcean):  # type: ignore[misc]
 
     def _error(self, response: requests.Response) -> CodeOceanError:
         status = response.status_code
-        if origin_of(str(response.url)) != origin_of(self.domain):
+        if redact.origin_of(str(response.url)) != redact.origin_of(self.domain):
             # A response from elsewhere says nothing about the token.
             return error_of(CodeOceanError, response)
         if status == 400:
             text = response.content[:10_000].decode("utf-8", "replace")
             return error_of(CodeOceanError, response, version_advice(text))
-        if status in (403, 404) and is_web_page(response):
+        if status in (403, 404) and redact.is_web_page(response):
             return error_of(
                 CodeOceanError,
                 response,
@@ -291,13 +274,7 @@ class Client(CodeOcean):  # type: ignore[misc]
         return error_of(RefusedTokenError, response, advice)
 
     def accepts_token(self) -> bool:
-        """Whether the token is good; cached for a time.
-
-        Raises
-        ------
-        ServiceError
-            There was no answer.
-        """
+        """Whether the token is good; cached for a time."""
         who = hashlib.sha256(f"{self.domain}\0{self.token}".encode()).hexdigest()[:16]
         key = ("token", who)
         try:
@@ -321,28 +298,7 @@ _clients: Kept[Client] = Kept(close=lambda client: client.session.close())
 
 
 def get_client(check_credentials: bool = False, retries: int | Retry | None = None) -> CodeOcean:
-    """Return the Code Ocean client of the current settings.
-
-    Parameters
-    ----------
-    check_credentials
-        Whether to check that Code Ocean accepts the token (once; the answer is cached).
-    retries
-        How often a failed request is repeated; by default as the settings say. What changes
-        something is sent once in any case.
-
-    Returns
-    -------
-    codeocean.CodeOcean
-        The real SDK client.
-
-    Raises
-    ------
-    MissingTokenError, UnsafeDomainError
-        There is no token that may be sent.
-    RefusedTokenError
-        The token is not accepted (with `check_credentials`).
-    """
+    """Return the Code Ocean client of the current settings."""
     current = settings.current()
     token = current.require_token()
     attempts = current.attempts.value if retries is None else 1 + _times(retries)
@@ -372,26 +328,14 @@ def request(method: str, path: str, **options: Any) -> requests.Response:
 
 
 def checked_id(text: str, what: str) -> str:
-    """Return an ID that is safe in a URL.
-
-    Raises
-    ------
-    InvalidIdentifierError
-        It is not a valid ID (a `ValueError`).
-    """
+    """Return an ID that is safe in a URL."""
     if not isinstance(text, str) or not _ID.fullmatch(text):
         raise InvalidIdentifierError(f"{text!r:.80} is not a valid ID of a {what}")
     return quote(text)
 
 
 def request_runnable(capsule_or_pipeline_id: str, rest: str = "") -> tuple[requests.Response, bool]:
-    """Send a request about a capsule or pipeline; return the response and if it is a pipeline.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        It is neither (a `ValueError`).
-    """
+    """Send a request about a capsule or pipeline; return the response and if it is a pipeline."""
     owner = checked_id(capsule_or_pipeline_id, "capsule or pipeline")
     try:
         return request("GET", f"capsules/{owner}{rest}"), False

@@ -57,13 +57,7 @@ class Bundle:
     source: str = ""
 
     def context(self) -> ssl.SSLContext:
-        """Return the SSL context of these certificates, made once per process.
-
-        Raises
-        ------
-        BundleError
-            They cannot be read.
-        """
+        """Return the SSL context of these certificates, made once per process."""
         try:
             changed = os.stat(self.path).st_mtime_ns
             return _contexts.get((self.path, changed), self._load)
@@ -83,13 +77,7 @@ _aws_bundles: Kept[str] = Kept()
 
 
 def find_bundle(first: str = "") -> Bundle:
-    """Return the CA certificates that the environment selects; by default those of `certifi`.
-
-    Parameters
-    ----------
-    first
-        The variable that counts before the others ("AWS_CA_BUNDLE" for S3).
-    """
+    """Return the CA certificates that the environment selects; by default those of `certifi`."""
     for name in filter(None, (first, *CA_VARIABLES)):
         if path := os.environ.get(name):
             return Bundle(path, name)
@@ -214,13 +202,7 @@ def limit_pools(manager: urllib3.PoolManager) -> None:
 
 
 def within(seconds: float, connect: Callable[[], object], close: Callable[[], object]) -> None:
-    """Open a connection in a thread, and wait for it for a limited time.
-
-    Raises
-    ------
-    ConnectTimeoutError
-        It was not open in time; it is closed as soon as it is.
-    """
+    """Open a connection in a thread, and wait for it for a limited time."""
     done, late, failed = threading.Event(), threading.Event(), []
 
     def run() -> None:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 import requests
-from requests import HTTPError, Response
+from requests import Response
 
 from aind_session import settings
 from aind_session.errors import (
@@ -27,16 +27,10 @@ from aind_session.errors import (
     ServiceError,
     ServiceTimeoutError,
 )
+from aind_session.services import redact
 from aind_session.services.exchange import exchange_of
 from aind_session.services.http import Transport, bare_session
 from aind_session.services.keeping import Kept
-from aind_session.services.redact import (
-    bare_response,
-    excerpt,
-    facts_of,
-    is_loopback,
-    is_web_page,
-)
 
 if TYPE_CHECKING:
     from aind_data_access_api.document_db import MetadataDbClient
@@ -63,7 +57,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]')
 _records = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class DocDBError(ServiceError, HTTPError):
+class DocDBError(ServiceError, requests.HTTPError):
     """DocDB answered with an error.
 
     Attributes
@@ -76,7 +70,7 @@ class DocDBError(ServiceError, HTTPError):
         super().__init__(text, **facts)
         self.service = SERVICE
         self._answer = answer
-        self.response: Response = bare_response(**answer)
+        self.response: Response = redact.bare_response(**answer)
         self.request = self.response.request
         self.status = self.status_code = answer["status"]
 
@@ -89,14 +83,15 @@ class DocDBError(ServiceError, HTTPError):
 def error_of(response: Response) -> DocDBError:
     """Make an error of a response of the transport."""
     exchange = exchange_of(response)
-    answer = facts_of(response, exchange.secrets)
-    said = f" Its message: {excerpt(answer['body'], limit=1000)}" if answer["body"].strip() else ""
+    answer = redact.facts_of(response, exchange.secrets)
+    message = redact.excerpt(answer["body"].strip(), limit=1000)
+    said = f" Its message: {message}" if message else ""
     error = DocDBError(
         f"{SERVICE} answered {response.status_code} to {exchange.summary()}.{said}",
         answer,
         **exchange.facts(response.status_code),
     )
-    error.__cause__ = HTTPError(
+    error.__cause__ = requests.HTTPError(
         f"{response.status_code} {response.reason} for url: {error.response.url}",
         response=error.response,
     )
@@ -135,7 +130,7 @@ class _Gateway:
 
 def _says_retired(error: DocDBError) -> bool:
     """Whether a well-formed request failed because its endpoint does not exist any more."""
-    if is_web_page(error.response):
+    if redact.is_web_page(error.response):
         # A gateway or a login page in between.
         return False
     missing = error.status == 403 and b"Missing Authentication Token" in error.response.content
@@ -148,7 +143,7 @@ _gateways: Kept[_Gateway] = Kept(close=lambda gateway: gateway.session.close())
 def _origin() -> str:
     """Return the gateway's URL; https, which the transport turns to http on loopback."""
     host = settings.current().docdb_host.value
-    if host.startswith("http://") and is_loopback(host):
+    if host.startswith("http://") and redact.is_loopback(host):
         host = host.removeprefix("http://")
     return host if "://" in host else f"https://{host}"
 
@@ -166,45 +161,22 @@ def retired_schemas() -> tuple[str, ...]:
     return tuple(sorted(_gateway().retired))
 
 
-def _raise_error(response: requests.Response, *_: Any, **__: Any) -> None:
+def _raise_error(response: Response, *_: Any, **__: Any) -> None:
     if response.status_code >= 400:
         raise error_of(response)
     if exchange_of(response).is_garbled:
         raise _no_records(response)
 
 
-def _no_records(response: requests.Response) -> BadAnswerError:
-    exchange = exchange_of(response)
-    return BadAnswerError(
-        f"{SERVICE} answered {response.status_code} with no list of records to "
-        f"{exchange.summary()}: {excerpt(response.content, exchange.secrets) or '(nothing)'}",
-        **exchange.facts(response.status_code),
-    )
+def _no_records(response: Response) -> BadAnswerError:
+    exchange, status = exchange_of(response), response.status_code
+    shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
+    text = f"{SERVICE} answered {status} with no list of records to {exchange.summary()}: {shown}"
+    return BadAnswerError(text, **exchange.facts(status))
 
 
 def get_client(version: str = "v1", retries: int | None = None, **options: Any) -> MetadataDbClient:
-    """Return the client of one schema of the database.
-
-    Parameters
-    ----------
-    version
-        "v1" or "v2".
-    retries
-        How often a failed request is repeated; by default as the settings say.
-    **options
-        Those of the client: `database`, `collection`, `host`, ...
-
-    Returns
-    -------
-    aind_data_access_api.document_db.MetadataDbClient
-        The real client; its requests are limited in time and repeated if that is safe, and its
-        errors are `DocDBError`.
-
-    Raises
-    ------
-    MissingExtraError
-        `aind-data-access-api` is not installed (an `ImportError`); nothing else needs it.
-    """
+    """Return the client of one schema of the database."""
     try:
         from aind_data_access_api.document_db import MetadataDbClient
     except ImportError as error:
@@ -282,17 +254,11 @@ def _encoded(record: Any) -> bytes:
 
 
 def _left_out(raw: bytes) -> None:
-    log.warning("Left out of DocDB's answer, not a valid record: %s", excerpt(raw))
+    log.warning("Left out of DocDB's answer, not a valid record: %s", redact.excerpt(raw))
 
 
 def _decoded(raws: list[bytes], *, further: bool = False) -> list[Record]:
-    """Decode records; an invalid one is left out and logged.
-
-    Raises
-    ------
-    BadAnswerError
-        None of them is valid, and no page came before.
-    """
+    """Decode records; an invalid one is left out and logged."""
     records = []
     for raw in raws:
         try:
@@ -305,28 +271,13 @@ def _decoded(raws: list[bytes], *, further: bool = False) -> list[Record]:
             _left_out(raw)
     if raws and not records and not further:
         raise BadAnswerError(
-            f"{SERVICE}'s answer holds no record: {excerpt(raws[0])}", service=SERVICE
+            f"{SERVICE}'s answer holds no record: {redact.excerpt(raws[0])}", service=SERVICE
         )
     return records
 
 
 def find_one(version: str, filter: Filter, sort: Mapping[str, int] | None = None) -> bytes | None:
-    """Return one record, by exactly one request.
-
-    Parameters
-    ----------
-    version
-        "v1" or "v2".
-    filter
-        A Mongo filter.
-    sort
-        The order; by default the newest first.
-
-    Returns
-    -------
-    bytes or None
-        The record's JSON; None if no record matches.
-    """
+    """Return one record, by exactly one request."""
     raws = _split(_get(version, filter, None, sort or {CREATED[version]: -1}, limit=1, skip=0))
     if not raws:
         return None
@@ -340,29 +291,7 @@ def find(
     projection: Filter | None = None,
     sort: Mapping[str, int] | None = None,
 ) -> list[Record]:
-    """Return all records that a filter matches, page by page.
-
-    Parameters
-    ----------
-    version
-        "v1" or "v2".
-    filter
-        A Mongo filter. A long `$in` is sent in parts, if there is no `sort`.
-    projection
-        The keys of the records; by default all.
-    sort
-        The order; by default by `_id`, so that pages do not overlap.
-
-    Returns
-    -------
-    list of dict
-        Each record once.
-
-    Raises
-    ------
-    IncompleteAnswerError
-        Some pages are missing.
-    """
+    """Return all records that a filter matches, page by page."""
     found: dict[Any, Record] = {}
     for part in parts_of(filter, sort):
         for record in _pages(version, part, projection, sort):
@@ -416,18 +345,6 @@ def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
 
     One request; if it fails, though the service answers, and the pipeline only filters, projects
     and sorts, the records are read page by page.
-
-    Parameters
-    ----------
-    version
-        "v1" or "v2".
-    pipeline
-        Mongo stages. Answers over 10 MB do not pass the gateway: project what is needed.
-
-    Returns
-    -------
-    list of dict
-        The records.
     """
     try:
         url = _url(version, "aggregate")
@@ -467,13 +384,6 @@ def _is_plain(projection: Filter) -> bool:
 
 def chunks_for_in(values: Sequence[str], limit: int = URL_LIMIT - 1500) -> Iterator[list[str]]:
     """Split values so that each part, in an `$in` of a URL, stays below the gateway's limit.
-
-    Parameters
-    ----------
-    values
-        The values of a key.
-    limit
-        Characters of a URL for each part.
 
     Examples
     --------

@@ -32,16 +32,10 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.forking import when_forked
+from aind_session.services import connections, redact
 from aind_session.services.bodies import is_json, read_body
 from aind_session.services.circuits import Circuits
 from aind_session.services.clock import CLOCK, time_left
-from aind_session.services.connections import (
-    Bundle,
-    find_bundle,
-    insecure_context,
-    limit_pools,
-    proxy_for,
-)
 from aind_session.services.exchange import (
     PASSING,
     Exchange,
@@ -52,20 +46,6 @@ from aind_session.services.exchange import (
     is_read,
 )
 from aind_session.services.keeping import Kept
-from aind_session.services.redact import (
-    CREDENTIAL_HEADERS,
-    bare_request,
-    bare_url,
-    excerpt,
-    fill,
-    is_loopback,
-    is_web_page,
-    origin_of,
-    place_of,
-    request_id_of,
-    secrets_of,
-    without_user,
-)
 
 log = logging.getLogger("aind_session.services")
 
@@ -127,7 +107,7 @@ class Transport(HTTPAdapter):
         self.service, self.attempts, self.ca_variable = service, attempts, ca_variable
         self.plain, self.redirects, self.decode, self.json = plain, redirects, decode, json
         self.timeout = timeout if 0 < timeout < math.inf else 30.0
-        self.home = home if home in (None, "*") else origin_of(str(home))
+        self.home = home if home in (None, "*") else redact.origin_of(str(home))
         super().__init__(max_retries=0, pool_maxsize=CONNECTIONS)
         self.renew()
         _transports.add(self)
@@ -147,14 +127,14 @@ class Transport(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Open connections that end in time."""
         super().init_poolmanager(*args, **options)
-        limit_pools(self.poolmanager)
+        connections.limit_pools(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Open connections through a proxy that end in time."""
         if proxy not in self.proxy_manager and proxy.lower().startswith("https:"):
-            options["proxy_ssl_context"] = find_bundle(self.ca_variable).context()
+            options["proxy_ssl_context"] = connections.find_bundle(self.ca_variable).context()
         manager = super().proxy_manager_for(proxy, **options)
-        limit_pools(manager)
+        connections.limit_pools(manager)
         return manager
 
     def send(
@@ -166,26 +146,14 @@ class Transport(HTTPAdapter):
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
-        """Send a request, repeatedly if necessary, until there is a response or its time is over.
-
-        Returns
-        -------
-        requests.Response
-            With any status, read to its end; `exchange_of` returns its attempts; its request
-            holds no secret.
-
-        Raises
-        ------
-        ServiceTimeoutError, ServiceConnectionError
-            There was no response.
-        """
+        """Send a request, repeated if necessary, until there is a response or its time is over."""
         exchange = Exchange(
             self.service,
             request.method or "GET",
-            bare_url(request.url),
+            redact.bare_url(request.url),
             self._budget(timeout),
             self.attempts if is_read(request.method, request.url) else 1,
-            secrets_of(request),
+            redact.secrets_of(request),
         )
         options = {"verify": verify, "proxies": dict(proxies or {})}
         current, visited = self._at_home(request.copy(), exchange), set()
@@ -201,7 +169,7 @@ class Transport(HTTPAdapter):
                     **exchange.facts(response.status_code),
                 )
             current = following
-            exchange.moved(bare_url(current.url))
+            exchange.moved(redact.bare_url(current.url))
         exchange.ended = CLOCK.monotonic()
         vars(response)["exchange"] = exchange
         return response
@@ -215,15 +183,15 @@ class Transport(HTTPAdapter):
 
     def _at_home(self, request: PreparedRequest, exchange: Exchange) -> PreparedRequest:
         """Remove credentials from a request that leaves home; refuse plain HTTP elsewhere."""
-        request.url = url = without_user(str(request.url))
-        if self.home != "*" and (self.home is None or origin_of(url) != self.home):
-            for name in CREDENTIAL_HEADERS:
+        request.url = url = redact.without_user(str(request.url))
+        if self.home != "*" and (self.home is None or redact.origin_of(url) != self.home):
+            for name in redact.CREDENTIAL_HEADERS:
                 request.headers.pop(name, None)
-        if self.plain and is_loopback(url) and url.startswith("https:"):
+        if self.plain and redact.is_loopback(url) and url.startswith("https:"):
             request.url = url = "http:" + url.removeprefix("https:")
-        if not url.startswith("https:") and not is_loopback(url):
+        if not url.startswith("https:") and not redact.is_loopback(url):
             raise RequestConnectionError(
-                f"{self.service} is contacted over https only, not at {place_of(url)}",
+                f"{self.service} is contacted over https only, not at {redact.place_of(url)}",
                 **exchange.facts(),
             )
         if self.decode:
@@ -253,7 +221,7 @@ class Transport(HTTPAdapter):
                         self.circuits.open_after_error(exchange, outcome.error)
                     raise outcome.error
             else:
-                exchange.request_id = request_id_of(outcome, exchange.secrets)
+                exchange.request_id = redact.request_id_of(outcome, exchange.secrets)
                 exchange.is_garbled = self._is_garbled(outcome, exchange)
                 if outcome.status_code not in PASSING and not exchange.is_garbled:
                     self.circuits.close(exchange)
@@ -284,7 +252,7 @@ class Transport(HTTPAdapter):
     ) -> Response | _Failed:
         """Send a request once; return the error, since raising it here would chain its cause."""
         url = str(request.url)
-        proxy = None if is_loopback(url) else proxy_for(url, options["proxies"])
+        proxy = None if redact.is_loopback(url) else connections.proxy_for(url, options["proxies"])
         try:
             return self._once(request, exchange, proxy, options["verify"])
         except (urllib3.exceptions.HTTPError, OSError) as problem:
@@ -319,16 +287,17 @@ class Transport(HTTPAdapter):
         # more failure that may pass.
         content = read_body(raw, exchange, self.decode)
         response = self.build_response(request, raw)
-        fill(response, content)
+        redact.fill(response, content)
         content_type = request.headers.get("Content-Type")
-        response.request = bare_request(request.method, request.url, content_type)
+        response.request = redact.bare_request(request.method, request.url, content_type)
         return response
 
     def _context(self, verify: bool | str) -> ssl.SSLContext:
         if verify is False:
-            return insecure_context()
-        bundle = find_bundle(self.ca_variable) if verify is True else Bundle(verify, "`verify`")
-        return bundle.context()
+            return connections.insecure_context()
+        if verify is True:
+            return connections.find_bundle(self.ca_variable).context()
+        return connections.Bundle(verify, "`verify`").context()
 
     def _is_garbled(self, response: Response, exchange: Exchange) -> bool:
         """Whether a response should be JSON and is not: a gateway's page, half of something."""
@@ -354,7 +323,7 @@ class Transport(HTTPAdapter):
         following = request.copy()
         try:
             following.url = requests.utils.requote_uri(urljoin(str(request.url), target))
-            stays = origin_of(following.url) == origin_of(str(request.url))
+            stays = redact.origin_of(following.url) == redact.origin_of(str(request.url))
         except ValueError:
             stays, following.url = False, ""
         if not following.url:
@@ -367,7 +336,7 @@ class Transport(HTTPAdapter):
                 following.headers.pop(name, None)
         if not stays:
             # Signed for the host they went to: nothing of them is for another one.
-            for name in CREDENTIAL_HEADERS:
+            for name in redact.CREDENTIAL_HEADERS:
                 following.headers.pop(name, None)
         return self._at_home(following, exchange)
 
@@ -419,32 +388,19 @@ _links: Kept[requests.Session] = Kept(close=lambda session: session.close())
 
 
 def read_document(url: str) -> bytes:
-    """Read a document from any web server, which is sent no credentials.
-
-    Raises
-    ------
-    MissingFileError
-        It is not there (a `FileNotFoundError`).
-    AccessDeniedError
-        It is not public (a `PermissionError`).
-    BadAnswerError
-        The response is an HTML page.
-    ServiceError
-        The server did not answer, or not with a document.
-    """
+    """Read a document from any web server, which is sent no credentials."""
     response = link_session("the web").get(url)
-    place, status = place_of(url), response.status_code
+    place, status = redact.place_of(url), response.status_code
     facts = exchange_of(response).facts(status)
     if status in (404, 410):
         raise MissingFileError(f"There is no {place} (its server answered {status}).")
     if status in (401, 403):
         raise AccessDeniedError(f"{place} is not public ({status}).", **facts)
+    shown = redact.excerpt(response.content)
     if status >= 300:
-        raise ServiceError(
-            f"{place}: its server answered {status}: {excerpt(response.content)}", **facts
-        )
-    if is_web_page(response):
-        raise BadAnswerError(f"{place} is an HTML page: {excerpt(response.content)}", **facts)
+        raise ServiceError(f"{place}: its server answered {status}: {shown}", **facts)
+    if redact.is_web_page(response):
+        raise BadAnswerError(f"{place} is an HTML page: {shown}", **facts)
     return response.content
 
 

@@ -14,18 +14,7 @@ _NO_ENVIRONMENT = "_AIND_SESSION_MONITOR_READS_NO_ENVIRONMENT_"
 
 
 def load(what: str) -> Any:
-    """Import the models of the monitor's settings.
-
-    Parameters
-    ----------
-    what
-        The feature that needs them, for the error.
-
-    Raises
-    ------
-    MissingExtraError
-        The extra `monitor` is not installed (an `ImportError`).
-    """
+    """Import the models of the monitor's settings."""
     try:
         return importlib.import_module("aind_codeocean_pipeline_monitor.models")
     except ImportError as error:
@@ -43,17 +32,7 @@ def settings_of(
     tags: Sequence[str],
     custom_metadata: dict[str, str],
 ) -> str:
-    """Return the monitor's settings as JSON: its one parameter.
-
-    Parameters
-    ----------
-    models
-        The module that `load` returns.
-    run_params
-        The run to start.
-    name, tags, custom_metadata
-        Those of the data asset that its results become.
-    """
+    """Return the monitor's settings as JSON: its one parameter."""
     capture = models.CaptureSettings(
         _env_prefix=_NO_ENVIRONMENT,
         name=name,

@@ -1,4 +1,4 @@
-"""Where credentials go, and that nothing tells them."""
+"""HTTP: where credentials are sent, and that nothing shows them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from loopback import (
 )
 
 
-def test_credentials_go_home() -> None:
+def test_credentials_are_sent_home() -> None:
     with Loopback([OK]) as server:
         session_at(server).get(server.url)
     assert server.requests[0].headers["Authorization"] == f"Basic {BASIC}"
@@ -33,7 +33,9 @@ def test_credentials_go_home() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(("method", "path"), [("GET", "/a"), ("POST", "/a/search")])
-def test_no_credentials_follow_to_another_port(status: int, method: str, path: str) -> None:
+def test_redirect_to_another_port_carries_no_credentials(
+    status: int, method: str, path: str
+) -> None:
     with (
         Loopback([OK]) as other,
         Loopback([Answer(status, headers={"Location": f"{other.url}/there"})]) as server,
@@ -47,7 +49,7 @@ def test_no_credentials_follow_to_another_port(status: int, method: str, path: s
     assert BASIC not in str(headers)
 
 
-def test_credentials_do_not_come_back_after_a_stranger() -> None:
+def test_redirect_back_home_carries_no_credentials() -> None:
     with Loopback([OK]) as other:
         back = Answer(302, headers={"Location": f"{other.url}/there"})
         with Loopback(lambda seen: OK if seen.path == "/home" else back) as server:
@@ -57,7 +59,7 @@ def test_credentials_do_not_come_back_after_a_stranger() -> None:
     assert "Authorization" not in server.requests[1].headers
 
 
-def test_what_is_signed_for_a_host_follows_to_no_other() -> None:
+def test_redirect_of_a_signed_request_carries_no_signature() -> None:
     with (
         Loopback([OK]) as other,
         Loopback([Answer(302, headers={"Location": f"{other.url}/there"})]) as server,
@@ -69,7 +71,7 @@ def test_what_is_signed_for_a_host_follows_to_no_other() -> None:
     assert "Authorization" not in other.requests[0].headers
 
 
-def test_a_redirect_within_the_host_keeps_credentials_and_body() -> None:
+def test_redirect_within_the_host_keeps_credentials_and_body() -> None:
     def script(seen: Any) -> Answer:
         return OK if seen.path == "/b/search" else Answer(307, headers={"Location": "/b/search"})
 
@@ -80,7 +82,7 @@ def test_a_redirect_within_the_host_keeps_credentials_and_body() -> None:
     assert server.requests[1].headers["Authorization"] == f"Basic {BASIC}"
 
 
-def test_from_https_to_http_is_another_origin() -> None:
+def test_origin_of_http_differs_from_https() -> None:
     assert origin_of("https://host/a") != origin_of("http://host/a")
     assert origin_of("https://host:8080/a") != origin_of("http://host:8080/a")
     assert origin_of("https://host/a") == origin_of("HTTPS://HOST:443/b")
@@ -93,14 +95,14 @@ def test_from_https_to_http_is_another_origin() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://example.org/a", "http://10.0.0.1/a", "ftp://example.org/"])
-def test_only_https_is_spoken_beyond_loopback(url: str) -> None:
+def test_request_without_https_is_refused_beyond_loopback(url: str) -> None:
     session = bare_session(Transport("Service", home=url))
     session.mount("ftp://", session.get_adapter("https://"))
     with pytest.raises(RequestConnectionError, match="https only"):
         session.get(url)
 
 
-def test_a_redirect_into_the_clear_is_not_followed() -> None:
+def test_redirect_to_plain_http_is_refused() -> None:
     away = Answer(302, headers={"Location": "http://example.org/a"})
     with Loopback([away]) as server, pytest.raises(RequestConnectionError, match="https only"):
         session_at(server).get(server.url)
@@ -110,7 +112,7 @@ def test_a_redirect_into_the_clear_is_not_followed() -> None:
 @pytest.mark.parametrize(
     "place", ["http://[", "http://host:9999999/", "ftp://host/a", "http://a b/"]
 )
-def test_a_redirect_to_no_url_is_a_typed_error(place: str, status: int) -> None:
+def test_redirect_to_an_invalid_url_is_a_typed_error(place: str, status: int) -> None:
     with Loopback([Answer(status, headers={"Location": place})]) as server:
         session = session_at(server)
         if status == 302:
@@ -121,14 +123,14 @@ def test_a_redirect_to_no_url_is_a_typed_error(place: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("loop", ["/a", "/again"])
-def test_loops_of_redirects_stop(loop: str) -> None:
+def test_redirect_loop_stops(loop: str) -> None:
     with Loopback([Answer(302, headers={"Location": loop})]) as server:
         with pytest.raises(ServiceError, match="redirects without end"):
             session_at(server).get(f"{server.url}/a")
         assert len(server.requests) <= 2
 
 
-def test_long_chains_of_redirects_stop() -> None:
+def test_redirect_chain_that_is_long_stops() -> None:
     def script(seen: Any) -> Answer:
         return Answer(302, headers={"Location": f"/{int(seen.path[1:]) + 1}"})
 
@@ -138,20 +140,20 @@ def test_long_chains_of_redirects_stop() -> None:
         assert len(server.requests) < 10
 
 
-def test_what_changes_something_is_not_redirected() -> None:
+def test_write_is_not_redirected() -> None:
     with Loopback([Answer(307, headers={"Location": "/elsewhere"})]) as server:
         with pytest.raises(ServiceError, match="sent once"):
             session_at(server).post(f"{server.url}/computations", json={})
         assert server.paths == ["/computations"]
 
 
-def test_an_absolute_url_elsewhere_goes_without_credentials() -> None:
+def test_request_to_another_host_carries_no_credentials() -> None:
     with Loopback([OK]) as other, Loopback([OK]) as server:
         session_at(server).get(f"{other.url}/presigned?X-Amz-Signature=1")
     assert "Authorization" not in other.requests[0].headers
 
 
-def test_cookies_are_not_kept() -> None:
+def test_cookie_of_a_response_is_not_sent() -> None:
     with Loopback([Answer(200, headers={"Set-Cookie": f"a={CANARY}; Path=/"})]) as server:
         session = session_at(server)
         session.get(server.url)
@@ -159,14 +161,14 @@ def test_cookies_are_not_kept() -> None:
     assert "Cookie" not in server.requests[1].headers
 
 
-def test_plain_http_under_an_https_name_is_for_loopback_only() -> None:
+def test_request_with_plain_option_uses_http_on_loopback() -> None:
     with Loopback([OK]) as server:
         url = server.url.replace("http:", "https:")
         session_at(server, home=url, plain=True).get(url)
     assert server.requests[0].headers["Authorization"] == f"Basic {BASIC}"
 
 
-# --- what is told -------------------------------------------------------------------------------
+# --- what is shown ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -174,25 +176,25 @@ def test_plain_http_under_an_https_name_is_for_loopback_only() -> None:
     [Answer(kind="reset"), Answer(kind="hang"), Answer(200, b"xy", kind="truncated"), None],
     ids=["reset", "hang", "truncated", "refused"],
 )
-def test_the_token_is_nowhere_in_an_error(
+def test_error_of_a_request_holds_no_token(
     answer: Answer | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Loopback([OK]) as nobody:
+    with Loopback([OK]) as closed:
         pass
     with Loopback([answer or OK]) as server:
-        url = (server if answer else nobody).url
+        url = (server if answer else closed).url
         # In a name, so that the source lines of a traceback do not show it.
         signed = f"{url}/a?X-Amz-Signature=12ab34cd"
         session = session_at(server, attempts=2, timeout=0.2, home=url)
         with caplog.at_level(logging.DEBUG), pytest.raises(ServiceError) as caught:
             session.get(signed)
-    told = everything_told_of(caught.value)
+    text = everything_told_of(caught.value)
     for secret in (CANARY, BASIC):
-        assert secret not in told + caplog.text
-    assert "12ab34cd" not in told
+        assert secret not in text + caplog.text
+    assert "12ab34cd" not in text
 
 
-def test_the_token_is_nowhere_in_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_response_and_log_hold_no_token(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "aind_session"), Loopback([Answer(503)]) as server:
         session = session_at(server, attempts=1)
         response = session.get(server.url)
@@ -205,7 +207,7 @@ def test_the_token_is_nowhere_in_an_answer(caplog: pytest.LogCaptureFixture) -> 
     assert " 503 " in caplog.text
 
 
-def test_errors_pickle() -> None:
+def test_error_of_a_request_pickles() -> None:
     with Loopback([Answer(kind="reset")]) as server, pytest.raises(ServiceError) as caught:
         session_at(server, attempts=1).get(server.url)
     again = pickle.loads(pickle.dumps(caught.value))
@@ -213,6 +215,6 @@ def test_errors_pickle() -> None:
     assert (str(again), again.attempts) == (str(caught.value), 1)
 
 
-def test_connections_are_not_pickled() -> None:
+def test_transport_cannot_be_pickled() -> None:
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(Transport("Service"))
