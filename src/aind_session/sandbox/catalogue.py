@@ -335,12 +335,17 @@ def _read_lines(path: Path, needed: tuple[str, ...], skipped: list[str]) -> Iter
     """Yield the entries of a file; add the place of each malformed line, and the reason."""
     if not path.is_file():
         return
+    import msgspec
+
+    decode = msgspec.json.Decoder(Json).decode
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
-            entry = _decode_line(line)
+            # NaN and Infinity are not JSON; services return them, and `save` writes them.
+            has_nan = b"NaN" in line or b"Infinity" in line
+            entry = _decode_nan(line) if has_nan else decode(line)
             for key in needed:
                 if not isinstance(entry.get(key), str):
                     raise ValueError(f'"{key}" is missing or not text')
@@ -352,15 +357,7 @@ def _read_lines(path: Path, needed: tuple[str, ...], skipped: list[str]) -> Iter
             yield entry
 
 
-def _decode_line(line: bytes) -> Json:
-    import msgspec
-
-    try:
-        return msgspec.json.decode(line, type=Json)
-    except ValueError:
-        # NaN and Infinity are not JSON; services return them, and `save` writes them.
-        if b"NaN" not in line and b"Infinity" not in line:
-            raise
+def _decode_nan(line: bytes) -> Json:
     entry = json.loads(line, parse_float=_finite)
     if not isinstance(entry, dict):
         raise ValueError("not an object")

@@ -210,19 +210,16 @@ def _sorted(found: list[Json], sort: Json) -> list[Json]:
 
 
 def _project(found: list[Json], projection: Json) -> list[Json]:
-    """Project as `find` does, whose operators ($slice, $elemMatch) `$project` does not have."""
-    import mongomock
-
+    if all(value == 1 for key, value in projection.items() if key != "_id"):
+        return aggregate(found, [{"$project": projection}])
     if not found:
         return []
-    keys = {"_id", *(key.partition(".")[0] for key in projection)}
-    if any(value not in (1, True) for value in projection.values()):
-        # It excludes keys, or has operators: the others are in the answer, too.
-        keys.update(*found)
+    # `find` has operators ($slice, $elemMatch) that `$project` does not have.
+    import mongomock
+
     collection = mongomock.MongoClient().db.records
     # Numbered, since a catalogue may hold two records with one ID.
-    numbered = ({**record, "_id": n} for n, record in enumerate(found))
-    collection.insert_many([{k: r[k] for k in r.keys() & keys} for r in numbered])
+    collection.insert_many([{**record, "_id": n} for n, record in enumerate(found)])
     projected = list(collection.find({}, projection))
     for record, original in zip(projected, found, strict=True):
         if "_id" in record:

@@ -226,7 +226,8 @@ class _Connection(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         path, _, query = self.path.partition("?")
         body = self._read_body()
-        size = len(self.raw_requestline) + len(str(self.headers)) + len(body)
+        size = len(self.raw_requestline) + len(body)
+        size += sum(len(name) + len(value) + 4 for name, value in self.headers.items())
         self.sandbox.count(self.name, received=size)
         request = Request(self.command, path, query, self.headers, body, self._disconnected)
         try:
