@@ -20,6 +20,7 @@ already::
     │   ├── ServiceConnectionError  (ConnectionError)
     │   ├── BadAnswerError          (ValueError)         no JSON, HTML, cut short
     │   ├── IncompleteAnswerError                        a page is missing
+    │   ├── SettingsError           (ValueError)         a setting that cannot be right
     │   └── AccessDeniedError       (PermissionError)
     ├── NotReadyError               (TimeoutError)       a data asset, when the wait for it was over
     ├── FailedAssetError            (RuntimeError)       a data asset that will never be ready
@@ -198,6 +199,20 @@ class IncompleteAnswerError(ServiceError):
 
 class AccessDeniedError(ServiceError, PermissionError):
     """It is there, but not for these credentials."""
+
+
+class SettingsError(ServiceError, ValueError):
+    """A setting has a value that cannot be right; its service is not used.
+
+    Attributes
+    ----------
+    variable : str
+        Name of the environment variable. Its value is not shown: it may be a secret in the wrong
+        place.
+    """
+
+    attempts: int = 0
+    variable: str = ""
 
 
 class NotReadyError(AindSessionError, TimeoutError):

@@ -138,6 +138,12 @@ class Settings:
     cache_seconds: Setting[float]
     timeout: Setting[float]
     attempts: Setting[int]
+    #: Largest decoded body of a response, in bytes.
+    max_response_bytes: Setting[int]
+    #: IANA name of the time zone in which the rigs write times without an offset.
+    rig_time_zone: Setting[str]
+    #: Seconds after which a run whose start was never confirmed may be started again.
+    unconfirmed_seconds: Setting[float]
     identities: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     def require_token(self) -> str:
@@ -248,6 +254,9 @@ def _read() -> Settings:
         cache_seconds=_find(sources, "AIND_SESSION_CACHE_SECONDS", 600.0, _number),
         timeout=_find(sources, "AIND_SESSION_TIMEOUT", 30.0, _number),
         attempts=_find(sources, "AIND_SESSION_ATTEMPTS", 4, _count),
+        max_response_bytes=_find(sources, "AIND_SESSION_MAX_RESPONSE_BYTES", 512 * 2**20, _count),
+        rig_time_zone=_find(sources, "AIND_SESSION_RIG_TIME_ZONE", "America/Los_Angeles", str),
+        unconfirmed_seconds=_find(sources, "AIND_SESSION_UNCONFIRMED_SECONDS", 600.0, _number),
         identities={
             "Code Ocean": _digest(domain.value, token.value if token else ""),
             "DocDB": _digest(docdb_host.value),
