@@ -251,6 +251,10 @@ class MissingExtraError(AindSessionError, ImportError):
         return cls(f'{what} needs the extra "{extra}": pip install "aind-session[{extra}]"')
 
 
+class SettingsWarning(UserWarning):
+    """A file with settings could not be read."""
+
+
 class SandboxWarning(UserWarning):
     """Nothing was found in a sandbox of a snapshot, and what was asked for was not recorded."""
 
