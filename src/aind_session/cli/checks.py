@@ -20,7 +20,7 @@ from aind_session.errors import (
     MissingTokenError,
 )
 from aind_session.services import codeocean, docdb, storage
-from aind_session.services.storage_client import has_credentials
+from aind_session.services.s3 import has_credentials
 from aind_session.services.transport import Transport, bare_session
 
 OK, WARN, FAIL = "ok", "warn", "fail"
