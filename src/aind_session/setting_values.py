@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
+
+T = TypeVar("T")
 
 _TOKEN = re.compile(r"cop_[A-Z0-9]{20,}", re.IGNORECASE)
 _HOST = re.compile(r"(?!.*\.\.)[a-z0-9]([a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\]", re.IGNORECASE)
@@ -60,10 +64,18 @@ def unsendable(token: str) -> str:
     return ""
 
 
-def number(least: float, most: float) -> Callable[[str], float]:
-    """Return a parser of numbers in a range; it refuses NaN."""
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """How a setting's text is read, and a description of the valid values."""
 
-    def parse(text: str) -> float:
+    read: Callable[[str], T]
+    expected: str
+
+
+def number(least: float, most: float, unit: str = "number of seconds") -> Kind[float]:
+    """Return the kind of numbers in a range; NaN is not in it."""
+
+    def read(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
@@ -72,19 +84,20 @@ def number(least: float, most: float) -> Callable[[str], float]:
             raise InvalidValueError
         return value
 
-    return parse
+    return Kind(read, f"a {unit} from {least:g} to {most:.0f}")
 
 
-def count(least: int, most: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers in a range."""
+def count(least: int, most: int) -> Kind[int]:
+    """Return the kind of whole numbers in a range."""
+    kind = number(least, most, "whole number")
 
-    def parse(text: str) -> int:
-        value = number(least, most)(text)
+    def read(text: str) -> int:
+        value = kind.read(text)
         if value != int(value):
             raise InvalidValueError
         return int(value)
 
-    return parse
+    return Kind(read, kind.expected)
 
 
 def time_zone(text: str) -> str:

@@ -36,9 +36,9 @@ import hashlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aind_session import env_files
 from aind_session import setting_values as parse
@@ -80,6 +80,7 @@ CATALOGUE_HEADER = "catalogue.json"
 
 TOKEN_NAME = "CODE_OCEAN_API_TOKEN"
 DOMAIN_NAME = "CODE_OCEAN_DOMAIN"
+DOCDB_NAME = "AIND_SESSION_DOCDB_HOST"
 # Names that people give to the token's secret in a capsule.
 OTHER_TOKEN_NAMES = (
     "CODEOCEAN_API_TOKEN",
@@ -106,19 +107,33 @@ _AWS_NAMES = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL",
 )
-_NAMES = (
-    TOKEN_NAME,
-    DOMAIN_NAME,
-    SANDBOX,
-    *(
-        f"AIND_SESSION_{name}"
-        for name in (
-            *("DOCDB_HOST", "BUCKETS", "CACHE_SECONDS", "TIMEOUT", "ATTEMPTS"),
-            *("MAX_RESPONSE_BYTES", "RIG_TIME_ZONE", "UNCONFIRMED_SECONDS"),
-        )
+_TIME_ZONE = parse.Kind(parse.time_zone, "a time zone such as America/Los_Angeles")
+_URL = parse.Kind(parse.clean_url, f"a URL such as {DEFAULT_DOMAIN}")
+_HOST = parse.Kind(parse.clean_host, f"a host such as {DEFAULT_DOCDB_HOST}")
+_BUCKETS = parse.Kind(parse.bucket_names, "names of buckets separated by commas")
+# Field: variable, default, kind of value, service. A shorter wait than 600 s for an unconfirmed run
+# could start it twice.
+_FIELDS: dict[str, tuple[str, object, parse.Kind[Any], str]] = {
+    "domain": (DOMAIN_NAME, DEFAULT_DOMAIN, _URL, "Code Ocean"),
+    "docdb_host": (DOCDB_NAME, DEFAULT_DOCDB_HOST, _HOST, "DocDB"),
+    "buckets": ("AIND_SESSION_BUCKETS", DEFAULT_BUCKETS, _BUCKETS, "S3"),
+    "cache_seconds": ("AIND_SESSION_CACHE_SECONDS", 600.0, parse.number(0, YEAR), ""),
+    "timeout": ("AIND_SESSION_TIMEOUT", 30.0, parse.number(0.001, DAY), ""),
+    "attempts": ("AIND_SESSION_ATTEMPTS", 4, parse.count(1, 100), ""),
+    "max_response_bytes": (
+        *("AIND_SESSION_MAX_RESPONSE_BYTES", 512 * 2**20),
+        *(parse.count(1, 2**40), ""),
     ),
+    "rig_time_zone": ("AIND_SESSION_RIG_TIME_ZONE", "America/Los_Angeles", _TIME_ZONE, ""),
+    "unconfirmed_seconds": (
+        *("AIND_SESSION_UNCONFIRMED_SECONDS", 600.0),
+        *(parse.number(600, YEAR), ""),
+    ),
+}
+_READ_NAMES = frozenset(
+    {TOKEN_NAME, SANDBOX, "AIND_SESSION_PROGRESS", "AIND_SESSION_DATA_DIR", *_AWS_NAMES}
+    | {variable for variable, *_ in _FIELDS.values()}
 )
-_READ_NAMES = frozenset({*_NAMES, *_AWS_NAMES, "AIND_SESSION_PROGRESS", "AIND_SESSION_DATA_DIR"})
 
 Sources = list[tuple[str, Mapping[str, str]]]
 
@@ -347,70 +362,20 @@ def forget() -> None:
 def _read() -> Settings:
     files = env_files.read_all()
     sources: Sources = [(ENVIRONMENT, os.environ), *((file.path, file.values) for file in files)]
-    sandbox = _find(sources, SANDBOX, "", str, "`1` or a catalogue folder")
-    if sandbox.source not in (DEFAULT, ENVIRONMENT) and not os.environ.get(SANDBOX_ACTIVE):
+    wanted, place = _first(sources, SANDBOX)
+    if place not in (DEFAULT, ENVIRONMENT) and not os.environ.get(SANDBOX_ACTIVE):
         # A relative path in a file is relative to that file.
-        beside = os.path.join(os.path.dirname(sandbox.source), sandbox.value)
-        _start_sandbox(beside if os.path.isdir(beside) else sandbox.value)
-    ours = "AIND_SESSION_"
-    values = [
-        _first(sources, name)[0]
-        for name in (TOKEN_NAME, DOMAIN_NAME, f"{ours}DOCDB_HOST", *_AWS_NAMES)
-    ]
+        beside = os.path.join(os.path.dirname(place), wanted)
+        _start_sandbox(beside if os.path.isdir(beside) else wanted)
     token = _find_token(sources)
-    seconds = "a number of seconds"
+    fields: dict[str, Any] = {name: _find(sources, *row) for name, row in _FIELDS.items()}
+    named, domain, docdb = (_first(sources, n)[0] for n in (TOKEN_NAME, DOMAIN_NAME, DOCDB_NAME))
     return Settings(
         token=token,
-        domain=_find(
-            sources,
-            DOMAIN_NAME,
-            DEFAULT_DOMAIN,
-            parse.clean_url,
-            f"a URL such as {DEFAULT_DOMAIN}",
-            "Code Ocean",
-        ),
-        docdb_host=_find(
-            sources,
-            f"{ours}DOCDB_HOST",
-            DEFAULT_DOCDB_HOST,
-            parse.clean_host,
-            f"a host such as {DEFAULT_DOCDB_HOST}",
-            "DocDB",
-        ),
-        buckets=_find(
-            sources,
-            f"{ours}BUCKETS",
-            DEFAULT_BUCKETS,
-            parse.bucket_names,
-            "names separated by commas",
-            "S3",
-        ),
-        cache_seconds=_find(
-            *(sources, f"{ours}CACHE_SECONDS", 600.0, parse.number(0, YEAR)),
-            f"{seconds} from 0 to {YEAR:.0f}",
-        ),
-        timeout=_find(
-            *(sources, f"{ours}TIMEOUT", 30.0, parse.number(0.001, DAY)),
-            f"{seconds} from 0.001 to {DAY:.0f}",
-        ),
-        attempts=_find(
-            sources, f"{ours}ATTEMPTS", 4, parse.count(1, 100), "a whole number from 1 to 100"
-        ),
-        max_response_bytes=_find(
-            *(sources, f"{ours}MAX_RESPONSE_BYTES", 512 * 2**20, parse.count(1, 2**40)),
-            f"a whole number of bytes from 1 to {2**40}",
-        ),
-        rig_time_zone=_find(
-            *(sources, f"{ours}RIG_TIME_ZONE", "America/Los_Angeles", parse.time_zone),
-            "a time zone's IANA name such as America/Los_Angeles",
-        ),
-        unconfirmed_seconds=_find(
-            *(sources, f"{ours}UNCONFIRMED_SECONDS", 600.0, parse.number(600, YEAR)),
-            f"{seconds} from 600 (a shorter wait could start a run twice) to {YEAR:.0f}",
-        ),
+        **fields,
         identities={
-            "Code Ocean": _digest(values[1], token._value if token else "", values[0]),
-            "DocDB": _digest(values[2]),
+            "Code Ocean": _digest(domain, token._value if token else "", named),
+            "DocDB": _digest(docdb),
             "S3": _digest(*(os.environ.get(name, "") for name in _AWS_NAMES)),
         },
         misspelled=tuple(
@@ -477,21 +442,14 @@ def _find_token(sources: Sources) -> SecretSetting | None:
     return SecretSetting(text, source, name, service="Code Ocean")
 
 
-def _find(
-    sources: Sources,
-    name: str,
-    default: T,
-    read: Callable[[str], T],
-    expected: str,
-    service: str = "",
-) -> Setting[T]:
+def _find(sources: Sources, name: str, default: T, kind: parse.Kind[T], service: str) -> Setting[T]:
     text, source = _first(sources, name)
     if not text:
         return Setting(default, DEFAULT, name, service=service)
     try:
-        return Setting(read(text), source, name, service=service)
+        return Setting(kind.read(text), source, name, service=service)
     except parse.InvalidValueError as error:
         reason = f": {error}" if str(error) else ""
     # The value itself is never shown: it may be a secret that was set under the wrong name.
-    problem = f"{_place(name, source)} is not valid{reason}. Expected: {expected}."
+    problem = f"{_place(name, source)} is not valid{reason}. Expected: {kind.expected}."
     return Setting(default, source, name, problem, service)

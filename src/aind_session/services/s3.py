@@ -336,17 +336,13 @@ def _configure_s3fs() -> None:
     """Configure s3fs to use CA certificates of variables that AWS clients do not read."""
     from fsspec.config import conf
 
-    file = (
-        ""
-        if os.environ.get("AWS_CA_BUNDLE")
-        else next(filter(None, map(os.environ.get, CA_FILES)), "")
-    )
+    found = next(filter(None, map(os.environ.get, ("AWS_CA_BUNDLE", *CA_FILES))), "")
     options = conf.setdefault("s3", {})
     if not isinstance(options.get("client_kwargs", _ClientOptions()), _ClientOptions):
         return
     options.pop("client_kwargs", None)
-    if file:
-        options["client_kwargs"] = _ClientOptions(verify=file)
+    if found and not os.environ.get("AWS_CA_BUNDLE") and os.path.isfile(found):
+        options["client_kwargs"] = _ClientOptions(verify=found)
 
 
 def split(path: object) -> tuple[str, str]:
