@@ -27,6 +27,8 @@ FLOORS = [
     "errors",
     "forking",
     "progress",
+    "setting_values",
+    "env_files",
     "settings",
     "identifiers",
     "services",

@@ -20,6 +20,7 @@ already::
     │   ├── ServiceConnectionError  (ConnectionError)
     │   ├── BadAnswerError          (ValueError)         no JSON, HTML, cut short
     │   ├── IncompleteAnswerError                        a page is missing
+    │   ├── SettingsError           (ValueError)         a setting that cannot be right
     │   └── AccessDeniedError       (PermissionError)
     ├── NotReadyError               (TimeoutError)       a data asset, when the wait for it was over
     ├── FailedAssetError            (RuntimeError)       a data asset that will never be ready
@@ -200,6 +201,20 @@ class AccessDeniedError(ServiceError, PermissionError):
     """It is there, but not for these credentials."""
 
 
+class SettingsError(ServiceError, ValueError):
+    """A setting has a value that cannot be right; its service is not used.
+
+    Attributes
+    ----------
+    variable : str
+        Name of the environment variable. Its value is not shown: it may be a secret in the wrong
+        place.
+    """
+
+    attempts: int = 0
+    variable: str = ""
+
+
 class NotReadyError(AindSessionError, TimeoutError):
     """A data asset was not ready, or its files not visible, when the wait for it was over."""
 
@@ -234,6 +249,10 @@ class MissingExtraError(AindSessionError, ImportError):
     def of(cls, extra: str, what: str) -> MissingExtraError:
         """Make the error that says which extra `what` needs."""
         return cls(f'{what} needs the extra "{extra}": pip install "aind-session[{extra}]"')
+
+
+class SettingsWarning(UserWarning):
+    """A file with settings could not be read."""
 
 
 class SandboxWarning(UserWarning):

@@ -30,7 +30,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     for module in MODULES:
-        importlib.import_module(f"aind_session.cli.verbs.{module}").register(app)
+        importlib.import_module(f"aind_session.cli.{module}").register(app)
     return app
 
 

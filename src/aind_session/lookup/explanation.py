@@ -55,7 +55,7 @@ def _steps(followed: trail.Trail, told: set[trail.Step]) -> list[str]:
 def _asked_with() -> str:
     now = settings.current()
     token = f"token from {now.token.place}" if now.token else "no token"
-    return f"asked of {now.domain.value} ({token}) and {now.docdb_host.value}"
+    return f"asked of {now.domain.shown} ({token}) and {now.docdb_host.shown}"
 
 
 def _answer(look: Callable[[], str]) -> str:

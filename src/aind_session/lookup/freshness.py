@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from aind_session.identifiers import SessionID
 from aind_session.lookup import questions, trail
-from aind_session.services import storage_client
+from aind_session.services import s3
 from aind_session.services.cache import Key, answers, newer_than
 
 
@@ -30,7 +30,7 @@ def forget_subject(subject_id: str, asset_ids: Iterable[str] = ()) -> None:
         return any(subject_id in part or part.partition("/")[0] in ids for part in key[2:])
 
     answers.forget(concerns)
-    storage_client.forget_listings()
+    s3.forget_listings()
 
 
 def forget_asset(asset_id: str) -> None:

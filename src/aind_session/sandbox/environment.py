@@ -9,12 +9,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aind_session.setting_values import may_be_token
 from aind_session.settings import (
     OTHER_TOKEN_NAMES,
     SANDBOX_ACTIVE,
     SANDBOX_CATALOGUE,
     TOKEN_NAME,
-    looks_like_token,
 )
 
 AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -68,7 +68,7 @@ def sandbox_changes(
 
 def token_changes() -> Change:
     """Return the removal of all variables that hold a token."""
-    found = [name for name, value in os.environ.items() if looks_like_token(value)]
+    found = [name for name, value in os.environ.items() if may_be_token(value)]
     return dict.fromkeys((TOKEN_NAME, *OTHER_TOKEN_NAMES, *found))
 
 

@@ -25,7 +25,7 @@ class _GarbledError(Exception):
 
 def read_body(raw: Any, exchange: Exchange, decode: bool) -> bytes:
     """Read the body of urllib3's response to its end."""
-    most = settings.current().max_response_mb.value * 2**20
+    most = settings.current().max_response_bytes.value
     encoding = raw.headers.get("Content-Encoding", "").strip().lower() if decode else ""
     parts: list[bytes] = []
     size = 0
