@@ -132,7 +132,7 @@ def test_request_slow_body_may_take_the_whole_time() -> None:
 def test_body_larger_than_the_limit_is_refused(
     monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
-    monkeypatch.setenv("AIND_SESSION_MAX_RESPONSE_MB", "1")
+    monkeypatch.setenv("AIND_SESSION_MAX_RESPONSE_BYTES", "1")
     body = b"\0" * (50 * 2**20 if encoding in ("gzip", "deflate") else 2 * 2**20)
     headers = {"Content-Encoding": encoding}
     if encoding == "gzip":

@@ -39,7 +39,7 @@ def read_body(raw: Any, exchange: Exchange, decode: bool) -> bytes:
             if size > most:
                 raise BadAnswerError(
                     f"{exchange.service} sent more than {most / 2**20:g} MB, the limit that "
-                    f"AIND_SESSION_MAX_RESPONSE_MB sets. Request: {exchange.summary()}",
+                    f"AIND_SESSION_MAX_RESPONSE_BYTES sets. Request: {exchange.summary()}",
                     **exchange.facts(raw.status),
                 )
     except _GarbledError as problem:
