@@ -15,7 +15,7 @@ from aind_session.lookup import results, trail
 from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.services import codeocean
 from aind_session.services.models import Computation, decode_computation, decode_computations
-from aind_session.services.scrubbing import excerpt
+from aind_session.services.redact import excerpt
 
 #: States in which a computation has ended.
 ENDED = frozenset({"completed", "failed"})
