@@ -140,7 +140,11 @@ def _prefers_code_ocean(asset: AssetSummary) -> bool:
     if folder is None or trail.peek(CODE_OCEAN, ("files of", asset.id)):
         return True
     # The results' bucket is nobody's without credentials: S3 need not be asked to say so.
-    return not has_credentials() or bool(trail.peek(S3, ("closed", folder.bucket)))
+    try:
+        return not has_credentials() or bool(trail.peek(S3, ("closed", folder.bucket)))
+    except (ServiceError, CredentialsError):
+        # AWS settings that cannot be right: S3 is not usable, Code Ocean may be.
+        return True
 
 
 def _either(asset: AssetSummary, s3: Callable[[Folder], T], code_ocean: Callable[[], T]) -> T:
