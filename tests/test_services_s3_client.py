@@ -141,6 +141,7 @@ def test_invalid_aws_setting_disables_s3_only(variable: str, value: str) -> None
         assert session.is_uploaded
         assert session.raw_data_dir.name == session.id
         assert session.docdb
+        assert session.ecephys.is_sorted
         with pytest.raises(SettingsError, match=variable):
             _ = session.modalities
         assert not box.count("s3")
@@ -228,6 +229,16 @@ def test_ca_bundle_is_used_by_requests_and_paths(
     monkeypatch.delenv(name, raising=False)
     s3.path("bucket", "a")
     assert "client_kwargs" not in conf["s3"]
+
+
+def test_path_does_not_replace_a_users_options_of_s3fs(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve([LISTING])
+    monkeypatch.setenv("SSL_CERT_FILE", __file__)
+    monkeypatch.setitem(conf, "s3", {"client_kwargs": {"verify": "mine.pem"}})
+    s3.path("bucket", "a")
+    assert conf["s3"] == {"client_kwargs": {"verify": "mine.pem"}}
 
 
 def test_ca_folder_is_used_by_requests(tls_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def clean_url(text: str) -> str:
     if parts.query or parts.fragment:
         raise InvalidValueError("it contains a query or fragment")
     if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
-        raise InvalidValueError("plain http is used on this machine only")
+        raise InvalidValueError("https only, except on this machine")
     path = parts.path.rstrip("/").removesuffix("/api/v1").rstrip("/")
     return f"{parts.scheme}://{host}{colon}{port}{path}"
 
