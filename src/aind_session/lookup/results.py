@@ -318,10 +318,9 @@ def is_data_asset_error(asset: AssetSummary) -> bool:
             return True
         if output is None or not is_log_of_sorting_pipeline(output):
             return False
-        if NWB not in root.folders:
-            return True
-        inside = listing(asset, NWB)
-        return not any(".nwb" in name for name in (*inside.folders, *inside.files))
+        # A folder without anything in it is not listed; newer results have `*.nwb.zarr` in the root.
+        names = (*root.folders, *root.files)
+        return not any(n == NWB or n.endswith((".nwb", ".nwb.zarr")) for n in names)
 
 
 def _evidence(asset: AssetSummary) -> tuple[Listing, bytes | None]:
