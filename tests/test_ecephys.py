@@ -175,6 +175,7 @@ def test_nothing_sorted(box: Sandbox) -> None:
         _ = extension.sorter["kilosort4"]
 
 
+CAPSULE = "33333333-0000-4000-8000-000000000001"
 FILES_2024 = sorting_files(INVENTED, "kilosort4")
 NO_STREAMS = {
     "output": "N E X T F L O W  ~ sorting kilosort4\ncompleted",
@@ -222,7 +223,11 @@ def test_failure_of_a_sorting_is_the_same_everywhere(
     table = sessions.to_pandas(["sorted", "result:sorted"])
     assert table["sorted"].tolist() == [good]
     assert table["result:sorted"].tolist() == ["good" if good else "failed"]
-    # `run(label=...)` does not start what has a good result.
+    raw = {"id": RAW, "name": INVENTED, "tags": ["raw"], "created": 1714500000}
+    box.catalogue.add_asset({**raw, "state": "ready", "type": "dataset", "owner": "o"})
+    box.catalogue.capsules[CAPSULE] = {"name": "Sort"}
+    plan = sessions.run(CAPSULE, label="sorted", dry_run=True)
+    assert [one.action for one in plan.sessions] == ["good" if good else "start"]
     assert results.failure(by_id.get_asset(asset_id)) == why
     assert aind_session.is_data_asset_error(asset_id) is is_data_asset_error
     session.explain()

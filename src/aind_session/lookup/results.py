@@ -318,7 +318,7 @@ def is_data_asset_error(asset: AssetSummary) -> bool:
             return True
         if output is None or not is_log_of_sorting_pipeline(output):
             return False
-        # A folder without anything in it is not listed; newer results have `*.nwb.zarr` in the root.
+        # An empty folder is not listed; newer results have `*.nwb.zarr` in the root.
         names = (*root.folders, *root.files)
         return not any(n == NWB or n.endswith((".nwb", ".nwb.zarr")) for n in names)
 
