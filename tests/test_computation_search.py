@@ -53,7 +53,7 @@ def box() -> Iterator[Sandbox]:
         yield serving
 
 
-def test_one_run_that_cannot_be_read_hides_no_other(
+def test_search_computations_unreadable_run_is_left_out(
     box: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     for odd in ({"id": None}, {"id": ""}):
@@ -62,7 +62,7 @@ def test_one_run_that_cannot_be_read_hides_no_other(
     assert "without an ID" in caplog.text
 
 
-def test_times_that_are_no_numbers_are_served_too(box: Sandbox, tmp_path: Path) -> None:
+def test_search_computations_odd_times_are_served(box: Sandbox, tmp_path: Path) -> None:
     for number, created in enumerate(("2024-05-01T00:00:00Z", None, float("inf"))):
         odd = {"id": f"odd-{number}", "name": "odd", "_capsule": PIPELINE, "created": created}
         box.catalogue.add_computation(odd)
@@ -111,12 +111,14 @@ def names(**filters: Any) -> list[str]:
         ),
     ],
 )
-def test_every_filter_must_hold(filters: dict[str, Any], expected: list[str], box: Sandbox) -> None:
+def test_search_computations_all_filters_must_hold(
+    filters: dict[str, Any], expected: list[str], box: Sandbox
+) -> None:
     assert names(**filters) == expected
     assert box.count() == 1
 
 
-def test_dates_with_a_time_zone_are_instants(box: Sandbox) -> None:
+def test_search_computations_dates_with_zone_are_instants(box: Sandbox) -> None:
     noon = datetime.datetime.fromtimestamp(DAY + 86_400, datetime.timezone.utc)
     for hours in (14, -12):
         far = datetime.timezone(datetime.timedelta(hours=hours))
@@ -125,12 +127,12 @@ def test_dates_with_a_time_zone_are_instants(box: Sandbox) -> None:
     assert names(end_date=noon - datetime.timedelta(minutes=1)) == NAMES[:1]
 
 
-def test_a_state_that_is_none_suggests_one(box: Sandbox) -> None:
+def test_search_computations_invalid_state_suggests_one(box: Sandbox) -> None:
     with pytest.raises(ValueError, match="Did you mean 'finalizing'"):
         names(computation_state="finalising")
 
 
-def test_an_asset_is_named_by_its_model(sandbox: Sandbox) -> None:
+def test_search_computations_attached_model_is_accepted(sandbox: Sandbox) -> None:
     pipeline = aind_session.ecephys.DEFAULT_SORTING_PIPELINE_ID
     asset = aind_session.Session("ecephys_676909_2023-12-13_13-43-40").raw_data_asset
     found = aind_session.search_computations(pipeline, attached_data_asset_id=asset)
@@ -138,7 +140,7 @@ def test_an_asset_is_named_by_its_model(sandbox: Sandbox) -> None:
     assert {attached.id for run in found for attached in run.data_assets or ()} == {asset.id}
 
 
-def test_runs_are_asked_for_each_time_but_for_a_hash_once(box: Sandbox) -> None:
+def test_search_computations_ttl_hash_requests_once(box: Sandbox) -> None:
     for name in ("good", "failed", "good"):
         assert names(name=name) == [name]
     assert box.count() == 3
@@ -150,7 +152,7 @@ def test_runs_are_asked_for_each_time_but_for_a_hash_once(box: Sandbox) -> None:
     assert len(names(ttl_hash=2)) == len(names()) == len(NAMES) + 1
 
 
-def test_thousands_of_runs_are_searched_quickly() -> None:
+def test_search_computations_thousands_are_fast() -> None:
     catalogue = Catalogue()
     for number in range(5000):
         catalogue.add_computation(

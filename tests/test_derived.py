@@ -82,7 +82,7 @@ def _names(assets: tuple[DataAsset, ...]) -> list[str]:
     return [asset.name.removeprefix(f"{SESSION}_") for asset in assets]
 
 
-def test_labels_are_matched_across_their_spellings(world: Catalogue) -> None:
+def test_get_derived_data_assets_any_spelling_of_label_matches(world: Catalogue) -> None:
     with aind_session.sandbox(world):
         session = Session(SESSION)
         for spelling in ("sorted", "sorted-ks25", "sortedKS4", "SORTED"):
@@ -98,7 +98,7 @@ def test_labels_are_matched_across_their_spellings(world: Catalogue) -> None:
         assert len(session.get_derived_data_assets()) == 5
 
 
-def test_they_are_the_models_of_the_client(world: Catalogue) -> None:
+def test_get_derived_data_assets_equal_the_sdk_models(world: Catalogue) -> None:
     with aind_session.sandbox(world):
         session = Session(SESSION)
         plain = {asset.id: asset for asset in session.data_assets}
@@ -115,7 +115,7 @@ def _one(session: Session, label: str) -> DerivedDataAsset:
     return session.get_derived_data_assets(label)[0]
 
 
-def test_the_way_back_leads_through_what_is_between(world: Catalogue) -> None:
+def test_provenance_chain_intermediate_assets_included(world: Catalogue) -> None:
     with aind_session.sandbox(world):
         session = Session(SESSION)
         # Asset 77 is gone: its branch ends, and a warning names it; the other continues.
@@ -129,7 +129,7 @@ def test_the_way_back_leads_through_what_is_between(world: Catalogue) -> None:
         ]
 
 
-def test_a_circle_ends(world: Catalogue) -> None:
+def test_provenance_chain_circle_ends(world: Catalogue) -> None:
     with aind_session.sandbox(world):
         chain = _one(Session(SESSION), "sortedKS4").provenance_chain
         assert {a.id for a in chain} == {_id(1), _id(6)}
@@ -158,7 +158,7 @@ def traced(world: Catalogue) -> Catalogue:
     return world
 
 
-def test_an_external_result_is_traced_by_its_record(traced: Catalogue) -> None:
+def test_provenance_chain_external_result_uses_record(traced: Catalogue) -> None:
     with aind_session.sandbox(traced):
         asset = _one(Session(SESSION), "processed")
         assert [a.name for a in asset.provenance_chain] == [SESSION]
@@ -280,7 +280,7 @@ def test_get_derived_data_assets_modality_selects_among_one_label(
         assert "has 4 derived data assets with the label processed" in caplog.text
 
 
-def test_a_way_back_that_could_not_be_followed_is_told(traced: Catalogue) -> None:
+def test_provenance_chain_docdb_down_raises_service_error(traced: Catalogue) -> None:
     with aind_session.sandbox(traced) as box, use_clock(FakeClock()):
         asset = _one(Session(SESSION), "processed")
         box.fail("docdb", times=None)
@@ -290,7 +290,7 @@ def test_a_way_back_that_could_not_be_followed_is_told(traced: Catalogue) -> Non
         assert [a.name for a in asset.provenance_chain] == [SESSION]
 
 
-def test_where_the_way_back_breaks_off_is_told(world: Catalogue) -> None:
+def test_provenance_chain_asset_unreadable_warns(world: Catalogue) -> None:
     with aind_session.sandbox(world) as box, use_clock(FakeClock()):
         asset = _one(Session(SESSION), "dlc_face")
         box.fail("codeocean", path=f"data_assets/{_id(2)}$", times=None)
@@ -301,7 +301,7 @@ def test_where_the_way_back_breaks_off_is_told(world: Catalogue) -> None:
             assert [a.id for a in asset.provenance_chain] == [_id(3)]
 
 
-def test_what_made_it(world: Catalogue) -> None:
+def test_made_by_every_source_is_read(world: Catalogue) -> None:
     world.add_computation(
         {
             "id": _id(50),
@@ -346,7 +346,7 @@ def test_what_made_it(world: Catalogue) -> None:
         assert _one(session, "dlc_face").made_by == Maker()
 
 
-def test_a_cohort_tells_good_failed_and_never(world: Catalogue, sandbox: Sandbox) -> None:
+def test_results_column_is_good_failed_or_never(world: Catalogue, sandbox: Sandbox) -> None:
     with aind_session.sandbox(world):
         session = Session(SESSION)
         assert [a.is_error for a in session.get_derived_data_assets("dlc-eye")] == [False, True]
@@ -360,7 +360,7 @@ def test_a_cohort_tells_good_failed_and_never(world: Catalogue, sandbox: Sandbox
         assert row["result:stitched"] == "never"
 
 
-def test_what_could_not_be_found_out_is_no_failure(world: Catalogue) -> None:
+def test_results_column_service_down_is_none(world: Catalogue) -> None:
     with aind_session.sandbox(world) as box:
         sessions = aind_session.get_sessions("990001")
         sessions.prefetch()

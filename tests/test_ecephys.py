@@ -34,7 +34,7 @@ from sortings import (
 # -- the documented session ------------------------------------------------------------------------
 
 
-def test_documented_session_is_sorted_by_one_sorter(sandbox: Sandbox) -> None:
+def test_ecephys_documented_session_is_sorted_by_one_sorter(sandbox: Sandbox) -> None:
     session = aind_session.Session(DOCUMENTED)
     assert session.ecephys.is_sorted is True
     assert [a.id for a in session.ecephys.sorted_data_assets] == [FIRST, LATEST]
@@ -43,7 +43,7 @@ def test_documented_session_is_sorted_by_one_sorter(sandbox: Sandbox) -> None:
     assert latest.name == f"{DOCUMENTED}_sorted_2024-03-01_16-02-45"
 
 
-def test_readme_examples_cost_four_requests_more(sandbox: Sandbox) -> None:
+def test_is_sorted_after_modalities_costs_four_requests(sandbox: Sandbox) -> None:
     def known() -> None:
         sandbox.reset()
         assert aind_session.Session(DOCUMENTED).modalities
@@ -58,7 +58,7 @@ def test_readme_examples_cost_four_requests_more(sandbox: Sandbox) -> None:
     assert row <= 2
 
 
-def test_sorted_data_assets_are_true_models(sandbox: Sandbox) -> None:
+def test_sorted_data_assets_equal_and_pickle_as_sdk_models(sandbox: Sandbox) -> None:
     session = aind_session.Session(DOCUMENTED)
     asset = session.ecephys.sorted_data_assets[0]
     assert isinstance(asset, DataAsset)
@@ -79,7 +79,7 @@ def test_sorted_data_assets_are_true_models(sandbox: Sandbox) -> None:
         assert other.sorted_probes == PROBES
 
 
-def test_properties_of_a_sorted_data_asset(sandbox: Sandbox) -> None:
+def test_sorted_data_asset_documented_returns_its_properties(sandbox: Sandbox) -> None:
     asset = ecephys().sorted_data_assets[0]
     assert asset.path.as_posix() == f"s3://{RESULTS_BUCKET}/{FIRST}"
     assert str(asset.path).startswith("s3://")
@@ -90,7 +90,7 @@ def test_properties_of_a_sorted_data_asset(sandbox: Sandbox) -> None:
     assert asset.is_sorting_analyzer is False
 
 
-def test_a_property_of_one_asset_asks_nothing_about_the_others(sandbox: Sandbox) -> None:
+def test_sorted_data_asset_single_property_reads_only_that_asset(sandbox: Sandbox) -> None:
     asset = ecephys().sorted_data_assets[-1]
     sandbox.requests.clear()
     assert asset.sorted_probes == PROBES
@@ -100,7 +100,7 @@ def test_a_property_of_one_asset_asks_nothing_about_the_others(sandbox: Sandbox)
     assert all(FIRST not in place for _, place in asked(sandbox))
 
 
-def test_functions_take_an_id_or_a_model_on_class_and_instance(sandbox: Sandbox) -> None:
+def test_ecephys_functions_on_class_and_instance_accept_id_or_model(sandbox: Sandbox) -> None:
     extension = ecephys()
     plain = next(a for a in aind_session.Session(DOCUMENTED).data_assets if a.id == FIRST)
     for place in (aind_session.ecephys, EcephysExtension, extension):
@@ -115,18 +115,18 @@ def test_functions_take_an_id_or_a_model_on_class_and_instance(sandbox: Sandbox)
         assert place.is_sorted_data_asset(RAW) is False
 
 
-def test_raw_data_holds_no_analyzer_though_its_streams_are_zarr(sandbox: Sandbox) -> None:
+def test_is_sorting_analyzer_raw_data_is_false(sandbox: Sandbox) -> None:
     (stream, *_) = ecephys().compressed_dir.iterdir()
     assert stream.name.endswith(".zarr")
     assert EcephysExtension.is_sorting_analyzer_asset(RAW) is False
 
 
-def test_by_id_costs_one_request_for_the_asset(sandbox: Sandbox) -> None:
+def test_get_sorter_name_by_id_costs_two_requests(sandbox: Sandbox) -> None:
     assert aind_session.ecephys.get_sorter_name(FIRST) == "kilosort2_5"
     assert [service for service, _ in asked(sandbox)] == ["codeocean", "s3"]
 
 
-def test_what_is_no_sorting_or_no_asset_is_a_value_error(sandbox: Sandbox) -> None:
+def test_get_sorted_data_asset_model_other_asset_raises_value_error(sandbox: Sandbox) -> None:
     with pytest.raises(ValueError, match="not a spike sorting"):
         aind_session.ecephys.get_sorted_data_asset_model(RAW)
     with pytest.raises(ValueError, match="404"):
@@ -136,7 +136,7 @@ def test_what_is_no_sorting_or_no_asset_is_a_value_error(sandbox: Sandbox) -> No
 # -- invented sessions -----------------------------------------------------------------------------
 
 
-def test_the_newest_failed_and_an_older_one_did_not(box: Sandbox) -> None:
+def test_ecephys_newest_failed_uses_older_sorting(box: Sandbox) -> None:
     made = invent_session(
         box.catalogue, INVENTED, sorted_by=["kilosort2_5", "kilosort4"], failed="memory"
     )
@@ -157,13 +157,13 @@ def test_the_newest_failed_and_an_older_one_did_not(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     "failure", ["traceback", "memory", "command", "killed", "docker", "container"]
 )
-def test_only_a_failed_sorting_is_not_sorted(box: Sandbox, failure: str) -> None:
+def test_is_sorted_only_failed_sorting_is_false(box: Sandbox, failure: str) -> None:
     invent_session(box.catalogue, INVENTED, sorted_by="kilosort4", failed=failure)
     assert ecephys(INVENTED).is_sorted is False
     assert ecephys(INVENTED).sorter.names == ()
 
 
-def test_nothing_sorted(box: Sandbox) -> None:
+def test_ecephys_without_sortings_is_empty(box: Sandbox) -> None:
     invent_session(box.catalogue, INVENTED)
     extension = ecephys(INVENTED)
     assert extension.is_sorted is False
@@ -175,6 +175,7 @@ def test_nothing_sorted(box: Sandbox) -> None:
         _ = extension.sorter["kilosort4"]
 
 
+CAPSULE = "33333333-0000-4000-8000-000000000001"
 FILES_2024 = sorting_files(INVENTED, "kilosort4")
 NO_STREAMS = {
     "output": "N E X T F L O W  ~ sorting kilosort4\ncompleted",
@@ -222,7 +223,11 @@ def test_failure_of_a_sorting_is_the_same_everywhere(
     table = sessions.to_pandas(["sorted", "result:sorted"])
     assert table["sorted"].tolist() == [good]
     assert table["result:sorted"].tolist() == ["good" if good else "failed"]
-    # `run(label=...)` does not start what has a good result.
+    raw = {"id": RAW, "name": INVENTED, "tags": ["raw"], "created": 1714500000}
+    box.catalogue.add_asset({**raw, "state": "ready", "type": "dataset", "owner": "o"})
+    box.catalogue.capsules[CAPSULE] = {"name": "Sort"}
+    plan = sessions.run(CAPSULE, label="sorted", dry_run=True)
+    assert [one.action for one in plan.sessions] == ["good" if good else "start"]
     assert results.failure(by_id.get_asset(asset_id)) == why
     assert aind_session.is_data_asset_error(asset_id) is is_data_asset_error
     session.explain()
@@ -242,7 +247,7 @@ def test_is_sorted_newest_failed_and_older_good_is_true(
         _ = ecephys(INVENTED).sorted_data_assets[1].sorter_name
 
 
-def test_what_is_still_captured_does_not_make_it_sorted(box: Sandbox) -> None:
+def test_is_sorted_draft_asset_is_false(box: Sandbox) -> None:
     asset_id = add_sorting(box.catalogue, INVENTED, 1714600000, {})
     (asset,) = (a for a in box.catalogue.data_assets if a["id"] == asset_id)
     asset["state"] = "draft"
@@ -250,7 +255,7 @@ def test_what_is_still_captured_does_not_make_it_sorted(box: Sandbox) -> None:
     assert [a.id for a in ecephys(INVENTED).sorted_data_assets] == [asset_id]
 
 
-def test_sorted_assets_by_every_spelling_of_their_label(box: Sandbox) -> None:
+def test_sorted_data_assets_every_spelling_of_label_found(box: Sandbox) -> None:
     labels = ["sorted", "sorted-ks2.5", "sorted-opto", "sortedKS4", "sorted_curated"]
     for number, label in enumerate([*labels, "curated", "nwb", "unsorted", "curated-sorted"]):
         add_sorting(box.catalogue, INVENTED, 1714600000 + number, {}, label)
@@ -258,7 +263,7 @@ def test_sorted_assets_by_every_spelling_of_their_label(box: Sandbox) -> None:
     assert [a.name.removeprefix(INVENTED).split("_2024")[0][1:] for a in found] == labels
 
 
-def test_sorted_on_any_platform_and_under_either_spelling(box: Sandbox) -> None:
+def test_is_sorted_any_platform_or_spelling_is_true(box: Sandbox) -> None:
     session_id = "behavior_999997_2024-05-01_10-00-00"
     add_sorting(box.catalogue, session_id, 1714600000, sorting_files(session_id, "kilosort4"))
     assert ecephys(session_id).is_sorted
@@ -266,7 +271,7 @@ def test_sorted_on_any_platform_and_under_either_spelling(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("era", ["old", "v1", "nested", "v2", "none"])
-def test_sorter_name_in_every_nesting(box: Sandbox, era: str) -> None:
+def test_sorter_name_every_nesting_of_processing_found(box: Sandbox, era: str) -> None:
     files = sorting_files(INVENTED, "kilosort4", era=era, analyzer=True)
     add_sorting(box.catalogue, INVENTED, 1714600000, files)
     (asset,) = ecephys(INVENTED).sorted_data_assets
@@ -296,7 +301,9 @@ WRAPPED = '{"processing": {"data_processes": [{"parameters": {"sorter_name": "sp
         {"processing.json": "[" * 100_000, "spikesorted/a/si_folder.json": f"\ufeff{NAMED}"},
     ],
 )
-def test_sorter_name_in_other_files(box: Sandbox, files: dict[str, str]) -> None:
+def test_sorter_name_without_processing_read_from_other_files(
+    box: Sandbox, files: dict[str, str]
+) -> None:
     add_sorting(box.catalogue, INVENTED, 1714600000, files)
     (asset,) = ecephys(INVENTED).sorted_data_assets
     assert asset.sorter_name == "spykingcircus2"
@@ -304,7 +311,7 @@ def test_sorter_name_in_other_files(box: Sandbox, files: dict[str, str]) -> None
         assert ecephys(INVENTED).sorted_data_assets[0].sorter_name == "spykingcircus2"
 
 
-def test_sorter_names_are_matched_across_spellings(box: Sandbox) -> None:
+def test_sorter_names_spellings_are_joined(box: Sandbox) -> None:
     for number, name in enumerate(("kilosort2.5", "kilosort2_5", "kilosort4")):
         files = sorting_files(INVENTED, name)
         add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
@@ -323,7 +330,7 @@ def test_sorter_names_are_matched_across_spellings(box: Sandbox) -> None:
     assert sorter.kilosort3.sorted_data_assets == ()
 
 
-def test_repr_and_special_names_ask_nothing(sandbox: Sandbox) -> None:
+def test_sorter_repr_and_dir_send_no_request(sandbox: Sandbox) -> None:
     extension = ecephys()
     sorter = extension.sorter
     assert DOCUMENTED in repr(sorter)
@@ -333,7 +340,7 @@ def test_repr_and_special_names_ask_nothing(sandbox: Sandbox) -> None:
     assert sandbox.count() == 0
 
 
-def test_probes_with_groups_serials_and_older_folders(box: Sandbox) -> None:
+def test_get_sorted_probes_groups_serials_older_folders_read(box: Sandbox) -> None:
     probes = ["ProbeB_group0", "ProbeB_group1", "50213-1", "ProbeA"]
     for created, precurated in ((1700000000, True), (1714600000, False), (1714600001, True)):
         files = sorting_files(INVENTED, "kilosort4", probes=probes, precurated=precurated)
@@ -359,7 +366,7 @@ def test_probes_with_groups_serials_and_older_folders(box: Sandbox) -> None:
     st.none() | st.integers(1, 12),
     st.none() | st.integers(0, 3),
 )
-def test_names_of_sorted_streams(
+def test_parse_any_stream_returns_its_parts(
     experiment: int, node: int, probe: str, band: str, recording: int | None, group: int | None
 ) -> None:
     stream = f"experiment{experiment}_Record Node {node}#Neuropix-PXI-100.{probe}{band}"
@@ -381,13 +388,13 @@ def test_names_of_sorted_streams(
         ("", None),
     ],
 )
-def test_other_names_of_streams(stream: str, name: str | None) -> None:
+def test_parse_unusual_streams_returns_name_or_none(stream: str, name: str | None) -> None:
     found = probes.parse(stream)
     assert (found and found.name) == name
 
 
 @given(st.text())
-def test_no_text_breaks_the_reading_of_streams_and_sorters(text: str) -> None:
+def test_parse_any_text_does_not_raise(text: str) -> None:
     found = probes.parse(text)
     assert found is None or found.stream == text
     assert sorting.as_attribute(text).isidentifier() or not text.strip()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 from aind_session import settings
@@ -318,14 +319,13 @@ def is_data_asset_error(asset: AssetSummary) -> bool:
             return True
         if output is None or not is_log_of_sorting_pipeline(output):
             return False
-        if NWB not in root.folders:
-            return True
-        inside = listing(asset, NWB)
-        return not any(".nwb" in name for name in (*inside.folders, *inside.files))
+        # An empty folder is not listed; newer results have `*.nwb.zarr` in the root.
+        names = (*root.folders, *root.files)
+        return not any(n == NWB or n.endswith((".nwb", ".nwb.zarr")) for n in names)
 
 
 def _evidence(asset: AssetSummary) -> tuple[Listing, bytes | None]:
-    root, output = pool.gather(lambda: listing(asset), lambda: read(asset, OUTPUT))
+    root, output = pool.gather(partial(listing, asset), partial(read, asset, OUTPUT))
     if output is None and OUTPUT in root.files:
         # S3 did not show it yet; by now it is cached that Code Ocean does.
         output = read(asset, OUTPUT)
@@ -348,13 +348,14 @@ def about(asset: AssetSummary) -> str:
 
 def sorted_assets(session: SessionID, some: Assets) -> Assets:
     """Return the sorted assets among a session's, ascending by creation."""
-
-    def is_own(asset: AssetSummary) -> bool:
-        # A record can link another session's sorting.
+    chosen = []
+    for asset in some:
         named = belonging.session_of(asset.name)
-        return named is None or (named.subject_id, named.dt) == (session.subject_id, session.dt)
-
-    return assets.ascending(a for a in some if belonging.is_sorted(a.name) and is_own(a))
+        # A record can link another session's sorting.
+        is_own = named is None or (named.subject_id, named.dt) == (session.subject_id, session.dt)
+        if is_own and belonging.is_sorted(asset.name):
+            chosen.append(asset)
+    return assets.ascending(chosen)
 
 
 def why_sorted(session: SessionID) -> tuple[bool, str]:
@@ -388,7 +389,7 @@ def _newest_good(candidates: Assets, gaps: Gaps) -> tuple[AssetSummary | None, s
     why = "no: no sorted data asset" if not candidates else "no: the sorting is being captured"
     for size in (*_CHECKED_AT_ONCE, len(waiting)):
         group, waiting = waiting[:size], waiting[size:]
-        outcomes = pool.outcomes(*(lambda a=a: failure(a) for a in group))
+        outcomes = pool.outcomes(*(partial(failure, a) for a in group))
         for asset, outcome in zip(group, outcomes, strict=True):
             reason = gaps.fill(None, outcome, "could not be checked")
             if reason is None:
