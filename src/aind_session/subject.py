@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 from aind_session import extension
@@ -41,8 +40,6 @@ class Subject(Value):
     4
     """
 
-    __slots__ = ()
-
     _id: str
 
     if TYPE_CHECKING:
@@ -61,9 +58,10 @@ class Subject(Value):
     @property
     def sessions(self) -> Sessions:
         """All sessions of the subject, ascending by date and time, then ID."""
-        # A dotted path: sessions stand on a higher floor, and a subject is made without them.
-        found: Sessions = importlib.import_module("aind_session.search").get_sessions(self._id)
-        return found
+        # An upward import: searches return sessions, and a session has a subject.
+        from aind_session.search import get_sessions
+
+        return get_sessions(self._id)
 
     @property
     def data_assets(self) -> tuple[DataAsset, ...]:
@@ -88,7 +86,7 @@ class Subject(Value):
         """Forget what is known of this subject and its sessions."""
         from aind_session.lookup import freshness
 
-        self._forget_namespaces()
+        self._namespaces.clear()
         freshness.forget_subject(self._id)
 
 
@@ -103,4 +101,5 @@ extension.attach_builtin(
         "neuroglancer": f"{_EXTENSIONS}.neuroglancer:NeuroglancerExtension",
         "ibl_data_converter": f"{_EXTENSIONS}.ibl_data_converter:IBLDataConverterExtension",
     },
+    core=("docdb",),
 )
