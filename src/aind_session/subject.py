@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aind_session import extension
-from aind_session.identifiers import parse_subject_id
+from aind_session.identifiers import subject_of
 from aind_session.value import Value
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ class Subject(Value):
     Parameters
     ----------
     subject_id
-        For a mouse mostly its LabTracks number, as text or number; also `M2501`, `ZS061`, `125L`.
+        For most mice their LabTracks number, as text or number; also `M2501`, `H24.26.001`. Of a
+        session ID, a path, a data asset or its name, or a record: the subject in it.
 
     Raises
     ------
     InvalidIdentifierError
-        It is no subject's ID (a `ValueError`).
+        It contains no subject ID (a `ValueError`).
 
     Examples
     --------
@@ -48,7 +49,7 @@ class Subject(Value):
         ibl_data_converter: IBLDataConverterExtension
 
     def __init__(self, subject_id: object) -> None:
-        super().__init__(parse_subject_id(subject_id))
+        super().__init__(subject_of(subject_id))
 
     @property
     def id(self) -> str:
