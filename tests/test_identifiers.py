@@ -98,8 +98,10 @@ def test_an_id_is_found_in_any_text(
 
 
 @given(
-    session_ids(), st.sampled_from(["-", "_", ""]), st.sampled_from("_T"), st.sampled_from("-_:")
-    | st.just("")
+    session_ids(),
+    st.sampled_from(["-", "_", ""]),
+    st.sampled_from("_T"),
+    st.sampled_from("-_:") | st.just(""),
 )
 def test_parse_session_id_normalizes_separators(
     expected: SessionID, of_date: str, between: str, of_time: str
@@ -295,7 +297,10 @@ def test_parse_session_id_advice_is_a_call_that_works(text: str) -> None:
         ("params.713655_2024_08_08_11_52_03_url", "713655_2024-08-08_11-52-03"),
         ("H24.26.001_2024-08-08_11-52-03", "H24.26.001_2024-08-08_11-52-03"),
         ("/data/exaSPIM_H24.26.001_20240808_115203", "exaSPIM_H24.26.001_2024-08-08_11-52-03"),
-        ("params.exaSPIM_H24.26.001_2024-08-08T11:52:03Z", "exaSPIM_H24.26.001_2024-08-08_11-52-03"),
+        (
+            "params.exaSPIM_H24.26.001_2024-08-08T11:52:03Z",
+            "exaSPIM_H24.26.001_2024-08-08_11-52-03",
+        ),
         ("676909_20231213_134340", "676909_2023-12-13_13-43-40"),
         ("ecephys_676909_20231213T134340", LEGACY),
         ("ecephys_676909_2023-12-13T13:43:40.5-08:00", LEGACY),
@@ -519,7 +524,21 @@ def test_subjects(value: object, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "raw", "676 909", LEGACY, None, True, -3, 1.5, float("nan"), "٣٤٥٦٧٨", "67-69", "A.B1.", [676909]],
+    [
+        "",
+        "raw",
+        "676 909",
+        LEGACY,
+        None,
+        True,
+        -3,
+        1.5,
+        float("nan"),
+        "٣٤٥٦٧٨",
+        "67-69",
+        "A.B1.",
+        [676909],
+    ],
 )
 def test_what_is_no_subject(value: object) -> None:
     with pytest.raises(InvalidIdentifierError, match="not a valid subject ID"):

@@ -219,9 +219,7 @@ def register_namespace(
     return attach
 
 
-def attach_builtin(
-    cls: type[Any], paths: Mapping[str, str], *, core: Collection[str] = ()
-) -> None:
+def attach_builtin(cls: type[Any], paths: Mapping[str, str], *, core: Collection[str] = ()) -> None:
     """Attach the package's own namespaces: paths `module:class` by attribute; some are core."""
     for name, path in paths.items():
         _check_name(name)

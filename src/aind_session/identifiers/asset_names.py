@@ -52,7 +52,7 @@ class AssetName(NamedTuple):
 
     @property
     def is_raw(self) -> bool:
-        """The name is that of raw data: a session ID, alone or with the label `raw` or `raw_data`."""
+        """Whether it names raw data: a session ID, alone or with the label `raw` or `raw_data`."""
         labels = {normalise_label(step.label or "") for step in self.steps}
         return self.is_session_name or (bool(labels) and labels <= _RAW_LABELS)
 

@@ -1,4 +1,4 @@
-"""Session IDs (`<platform>_<subject>_<date>_<time>`, now `<subject>_<date>_<time>`) and subject IDs."""
+"""Session IDs, with or without platform (`ecephys_676909_2023-12-13_13-43-40`), and subject IDs."""
 
 from __future__ import annotations
 
