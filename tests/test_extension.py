@@ -438,7 +438,7 @@ def test_what_nobody_has_is_an_attribute_error_of_the_usual_kind() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(AttributeError, match="'Session' object has no attribute 'nothing'"):
-            _ = Session(ID).nothing
+            getattr(Session(ID), "nothing")  # noqa: B009
         for name in ("_repr_png_", "__array__", "_ipython_canary_method_should_not_exist_"):
             assert not hasattr(Session(ID), name)
 

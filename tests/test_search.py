@@ -193,8 +193,9 @@ def test_a_filter_that_can_match_nothing_says_so(
 
 
 def test_dates_that_end_before_they_begin(sandbox: Sandbox) -> None:
-    assert aind_session.get_sessions(start_date="2024", end_date="2023") == ()
-    assert list(aind_session.iter_sessions(start_date="2024", end_date="2023")) == []
+    for search in (aind_session.get_sessions, aind_session.iter_sessions):
+        with pytest.raises(InvalidFilterError, match="is after end_date"):
+            tuple(search(start_date="2024", end_date="2023"))
     assert sandbox.count() == 0
 
 

@@ -90,7 +90,7 @@ class Attached:
     @property
     def is_raw(self) -> bool:
         """Whether the name is a session ID without a label."""
-            return belonging.named(self.name).is_session_name
+        return belonging.named(self.name).is_session_name
 
 
 def attached(root: str | os.PathLike[str] | None = None) -> tuple[Attached, ...]:
@@ -432,6 +432,7 @@ def _listed_by_code_ocean() -> list[_Listed]:
 
 def _mounts_of(computation: str) -> tuple[tuple[str, str], ...]:
     """Request the IDs and mounts of the data assets attached to a computation."""
+
     def call() -> tuple[tuple[str, str], ...]:
         answer = json.loads(codeocean.get_computation(computation))
         assets = _with_ids(answer, "data_assets")

@@ -147,7 +147,7 @@ class Namespace:
             ) from error
 
 
-class CoreNamespace(Namespace, property):  # type: ignore[misc]
+class CoreNamespace(Namespace, property):
     """A namespace that is a core attribute: read-only, and never replaced.
 
     It is a property, because creating it sends requests: completion does not evaluate properties.

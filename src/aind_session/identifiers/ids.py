@@ -303,15 +303,13 @@ def _what_is_missing(short: re.Match[str]) -> str:
     if not _is_session_date(year, month, day):
         return f"contains no session ID: {date} is not a valid date (of the years 2000 to 2099)."
     time = (rest or "").rstrip("-_:.")
-    digits = re.sub(r"[^0-9]", "", time)
     which = ""
-    if not time:
-        problem = "contains a subject and a date, but no time"
-    elif len(time) == 1:
-        # The convention for the second session of a day. A slice: a missing one is no error.
-        problem = "contains a subject, a date and an index, but no time"
-        which = f"[{time}:{int(time) + 1}]"
-    elif len(digits) < 6:
+    if time.isdigit() and len(time) in (1, 3):
+        # The convention for the second session of a day. A slice: a missing one is not an error.
+        which = f"[{int(time)}:{int(time) + 1}]"
+    if not time or which:
+        problem = "names a subject and a day, not one session: the time is missing"
+    elif sum(map(str.isdigit, time)) < 6:
         problem = f"contains no session ID: the time {time} is cut short"
     else:
         problem = f"contains no session ID: {time} is not a valid time"
@@ -408,7 +406,7 @@ def parse_subject_id(value: object) -> str:
         raise InvalidIdentifierError(
             f"{shown_briefly(value)} is not a valid subject ID: letters, digits and dots with at "
             "least one digit, such as 676909, '018559' or 'M2501'"
-            + (f". It contains a session ID: Session({session.id!r})" if session else "")
+            + (f". It names a session: Session({session.id!r})" if session else "")
         )
     return text
 
