@@ -253,7 +253,7 @@ def test_short_ids_are_told_what_to_call(text: object, call: str) -> None:
         ("ecephys_676909_2023-12-13_13-43", "the time 13-43 is cut short"),
         ("676909_2023-12-13_13", "the time 13 is cut short"),
         (pathlib.PurePosixPath("/data/H24.26.001_2023-12-13_13.json"), "time 13 is cut short"),
-        ("676909_2023-12-13", "but no time"),
+        ("676909_2023-12-13", "the time is missing"),
     ],
 )
 def test_parse_session_id_reports_which_part_is_wrong(text: object, reason: str) -> None:

@@ -306,6 +306,8 @@ def test_any_filters_agree_with_a_filter_by_hand(seed: int, data: st.DataObject)
     subject = data.draw(st.sampled_from(sorted(truth.subjects)))
     dates = st.dates(datetime.date(2018, 1, 1), datetime.date(2027, 1, 1))
     start, end = data.draw(st.none() | dates), data.draw(st.none() | dates)
+    if start is not None and end is not None:
+        start, end = sorted((start, end))
     platform = data.draw(st.sampled_from([None, "ecephys", "behavior"]))
     with aind_session.sandbox(catalogue):
         found = aind_session.get_sessions(

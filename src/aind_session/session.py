@@ -65,7 +65,8 @@ class Session(Value):
         lims: LimsExtension
 
     def __init__(
-        self, session_id: str | os.PathLike[str] | DataAsset | Mapping[str, Any] | Session
+        self,
+        session_id: str | os.PathLike[str] | UPath | DataAsset | Mapping[str, Any] | Session,
     ) -> None:
         super().__init__(parse_session_id(session_id))
 

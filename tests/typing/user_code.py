@@ -142,8 +142,8 @@ def make_mistakes(session: Session) -> None:
     """Not run: what checkers find."""
     session.docdb.genotype.upper()  # type: ignore[union-attr]
     session.id = "other"  # type: ignore[misc]
-    session.raw_data_dirr  # type: ignore[attr-defined]
-    Subject("676909").ecephys  # type: ignore[attr-defined]
+    print(session.raw_data_dirr)  # type: ignore[attr-defined]
+    print(Subject("676909").ecephys)  # type: ignore[attr-defined]
     get_sessions(676909)[0].dt + 1  # type: ignore[operator]
     get_sessions(676909, plattform="ecephys")  # type: ignore[call-arg]
     get_sessions(676909).map(repr, errors="ignore")  # type: ignore[call-overload]
