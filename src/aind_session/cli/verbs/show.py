@@ -41,11 +41,11 @@ def show(
 
     if find_session_id(what) is None:
         from aind_session.errors import InvalidIdentifierError
-        from aind_session.identifiers import parse_session_id
+        from aind_session.identifiers import parse_session_id, parse_subject_id
         from aind_session.subject import Subject
 
         try:
-            subject = Subject(what)
+            subject = Subject(parse_subject_id(what))
         except InvalidIdentifierError as no_subject:
             # What names a subject and a day, or an asset's ID, is told so; all else is no subject.
             try:
