@@ -138,7 +138,9 @@ class Transport(HTTPAdapter):
         if proxy not in self.proxy_manager and proxy.lower().startswith("https:"):
             options["proxy_ssl_context"] = connections.find_bundle(self.ca_variable).context()
         manager = super().proxy_manager_for(proxy, **options)
-        connections.limit_pools(manager)
+        if not proxy.lower().startswith("socks"):
+            # A SOCKS proxy needs connections of its own kind, limited for each packet only.
+            connections.limit_pools(manager)
         return manager
 
     def send(
