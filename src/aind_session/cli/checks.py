@@ -20,8 +20,8 @@ from aind_session.errors import (
     MissingTokenError,
 )
 from aind_session.services import codeocean, docdb, storage
-from aind_session.services.storage_client import has_credentials
 from aind_session.services.http import Transport, bare_session
+from aind_session.services.storage_client import has_credentials
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
