@@ -1,4 +1,4 @@
-"""What an impatient user and an enemy do: interrupts, odd values, odd records, odd surroundings."""
+"""Interrupts, odd values, odd records and odd surroundings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often, how long and over which connections a question is put."""
+"""HTTP: attempts, waits, limits of time, and connections."""
 
 from __future__ import annotations
 

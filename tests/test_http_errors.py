@@ -262,3 +262,13 @@ def test_log_of_a_request_has_no_control_character(caplog: pytest.LogCaptureFixt
     own = [record.getMessage() for record in caplog.records if record.name.startswith("aind")]
     assert own
     assert all(message.isprintable() for message in own)
+
+
+def test_proxy_of_another_kind_keeps_its_own_connections() -> None:
+    transport = Transport("Service")
+    limited = transport.proxy_manager_for("http://127.0.0.1:1").pool_classes_by_scheme
+    assert limited == transport.poolmanager.pool_classes_by_scheme
+    with contextlib.suppress(requests.exceptions.InvalidSchema):
+        # Without PySocks there is no such manager.
+        other = transport.proxy_manager_for("socks5://127.0.0.1:1").pool_classes_by_scheme
+        assert other != limited

@@ -8,12 +8,13 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import requests
 
+import aind_session
 from aind_session.errors import BadAnswerError, ServiceError
 from aind_session.services import connections, http
 from aind_session.services.circuits import CIRCUIT_SECONDS
@@ -24,7 +25,10 @@ from aind_session.services.exchange import (
     exchange_of,
 )
 from aind_session.services.http import Transport, bare_session
-from loopback import OK, Answer, FakeClock, Loopback, Talk, raw_server, session_at
+from aind_session.services.keeping import reset
+from loopback import OK, Answer, FakeClock, Loopback, Talk, point_at, raw_server, session_at
+
+SESSION = "ecephys_676909_2023-12-13_13-43-40"
 
 
 @pytest.fixture
@@ -83,6 +87,30 @@ def test_request_server_that_stalls_ends_at_the_limit(scheme: str, talk: Talk) -
         with pytest.raises(RequestTimeoutError):
             bare_session(Transport("Service", timeout=0.4)).get(url)
         assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: aind_session.Session(SESSION).data_assets,
+        lambda: aind_session.Session(SESSION).docdb["name"],
+        lambda: aind_session.get_sessions(676909),
+    ],
+    ids=["data_assets", "docdb", "get_sessions"],
+)
+def test_public_call_to_a_server_that_stalls_ends_at_the_limit(
+    monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]
+) -> None:
+    with Loopback([OK]) as never, raw_server(drip_headers) as url:
+        point_at(monkeypatch, never, AIND_SESSION_TIMEOUT="0.5")
+        for name in ("CODE_OCEAN_DOMAIN", "AIND_SESSION_DOCDB_HOST", "AWS_ENDPOINT_URL_S3"):
+            monkeypatch.setenv(name, url)
+        began = time.monotonic()
+        with pytest.raises(ServiceError):
+            call()
+        # Imports of the first use included; without the limit it would be forever.
+        assert time.monotonic() - began < 5
+    reset()
 
 
 def test_request_slow_name_resolution_ends_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

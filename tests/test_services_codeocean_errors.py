@@ -1,4 +1,4 @@
-"""Code Ocean: what its errors are, and answers that are none."""
+"""Code Ocean: errors of each status, and responses that are not JSON."""
 
 from __future__ import annotations
 

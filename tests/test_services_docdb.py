@@ -446,3 +446,12 @@ def test_record_that_cannot_be_decoded_is_left_out(
     serve([Answer(200, b'[{"_id": "a"}, ' + odd + b', {"_id": "b"}]')])
     assert docdb.find("v1", FILTER, {"name": 1}) == [{"_id": "a"}, {"_id": "b"}]
     assert caplog.text.count("Left out") == 1
+
+
+def test_lookups_do_not_load_the_client(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("aind_data_access_api")]:
+        monkeypatch.delitem(sys.modules, name)
+    serve([Answer(200, [])])
+    for call, nothing in CALLS:
+        assert call("v1") == nothing
+    assert not any(name.startswith("aind_data_access_api") for name in sys.modules)

@@ -29,9 +29,9 @@ def read_body(raw: Any, exchange: Exchange, decode: bool) -> bytes:
     encoding = raw.headers.get("Content-Encoding", "").strip().lower() if decode else ""
     parts: list[bytes] = []
     size = 0
-    if raw.connection is not None:
+    if (limit := getattr(raw.connection, "limit", None)) is not None:
         # The headers have come: the body may take the rest of the time.
-        raw.connection.limit.allow(exchange.remaining)
+        limit.allow(exchange.remaining)
     try:
         for part in _parts(_chunks(raw), encoding):
             parts.append(part)

@@ -73,7 +73,6 @@ class Bundle:
 
 # Loading certificates takes 30 to 45 ms of CPU time, so it is not done for each connection.
 _contexts: Kept[ssl.SSLContext] = Kept()
-_aws_bundles: Kept[str] = Kept()
 
 
 def find_bundle(first: str = "") -> Bundle:
@@ -94,16 +93,16 @@ def _aws_bundle() -> str:
         changed = path.stat().st_mtime_ns
     except (OSError, RuntimeError):
         return ""
-    profile = os.environ.get("AWS_PROFILE") or "default"
+    return _ca_bundle_in(path, changed, os.environ.get("AWS_PROFILE") or "default")
 
-    def read() -> str:
-        parser = configparser.RawConfigParser(strict=False)
-        with contextlib.suppress(OSError, ValueError, configparser.Error):
-            parser.read(path, encoding="utf-8-sig")
-        section = profile if profile == "default" else f"profile {profile}"
-        return os.path.expanduser(parser.get(section, "ca_bundle", fallback=""))
 
-    return _aws_bundles.get((str(path), changed, profile), read)
+@functools.lru_cache(maxsize=8)
+def _ca_bundle_in(path: Path, changed: int, profile: str) -> str:
+    parser = configparser.RawConfigParser(strict=False)
+    with contextlib.suppress(OSError, ValueError, configparser.Error):
+        parser.read(path, encoding="utf-8-sig")
+    section = profile if profile == "default" else f"profile {profile}"
+    return os.path.expanduser(parser.get(section, "ca_bundle", fallback=""))
 
 
 def insecure_context() -> ssl.SSLContext:

@@ -109,6 +109,7 @@ class Transport(HTTPAdapter):
         self.timeout = timeout if 0 < timeout < math.inf else 30.0
         self.home = home if home in (None, "*") else redact.origin_of(str(home))
         super().__init__(max_retries=0, pool_maxsize=CONNECTIONS)
+        self.sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self.renew()
         _transports.add(self)
 
@@ -123,6 +124,9 @@ class Transport(HTTPAdapter):
         self.proxy_manager: dict[str, Any] = {}
         self.init_poolmanager(8, CONNECTIONS)
         self.circuits = Circuits()
+        # A cookie jar has a lock too.
+        for session in list(self.sessions):
+            session.cookies = RequestsCookieJar(_NoCookies())
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Open connections that end in time."""
@@ -134,7 +138,9 @@ class Transport(HTTPAdapter):
         if proxy not in self.proxy_manager and proxy.lower().startswith("https:"):
             options["proxy_ssl_context"] = connections.find_bundle(self.ca_variable).context()
         manager = super().proxy_manager_for(proxy, **options)
-        connections.limit_pools(manager)
+        if not proxy.lower().startswith("socks"):
+            # A SOCKS proxy needs connections of its own kind, limited for each packet only.
+            connections.limit_pools(manager)
         return manager
 
     def send(
@@ -239,6 +245,7 @@ class Transport(HTTPAdapter):
         if failure.timed_out:
             # Enough time has passed. The connections that are kept may hang as well.
             self.poolmanager.clear()
+            self.proxy_manager = {}
             return 0.0 if exchange.remaining > 0 else None
         return exchange.next_wait()
 
@@ -364,7 +371,7 @@ def guard_session(session: requests.Session, transport: Transport, *prefixes: st
     session.trust_env = False
     session.auth = session.auth or _no_auth
     session.cookies = RequestsCookieJar(_NoCookies())
-    _sessions.add(session)
+    transport.sessions.add(session)
 
 
 def bare_session(transport: Transport) -> requests.Session:
@@ -405,7 +412,6 @@ def read_document(url: str) -> bytes:
 
 
 _transports: weakref.WeakSet[Transport] = weakref.WeakSet()
-_sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
 
 
 def open_circuits() -> tuple[str, ...]:
@@ -424,9 +430,6 @@ def _after_fork() -> None:
     # thread of the parent held is never released in the child.
     for transport in list(_transports):
         transport.renew()
-    # A cookie jar has a lock too.
-    for session in list(_sessions):
-        session.cookies = RequestsCookieJar(_NoCookies())
 
 
 when_forked(_after_fork)
