@@ -13,9 +13,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.worlds import invent_cohort
+
 import aind_session
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.invent import invent_cohort
+from aind_session.sandbox import Catalogue
 from benchmarks.scenarios import SCENARIOS
 
 CHILD = """

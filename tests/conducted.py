@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session.catalogue import Catalogue, Sandbox
-from aind_session.catalogue.invent import invent_cohort
-from aind_session.catalogue.invent_assets import result_asset
+from aind_session.sandbox import Catalogue, Sandbox
+from aind_session.sandbox.shapes import result_asset
 from aind_session.settings import RESULTS_BUCKET
+from worlds import invent_cohort
 
 CAPSULE = "cccccccc-0000-0000-0000-000000000001"
 LABEL = "dlc-eye"

@@ -14,7 +14,7 @@ import urllib3.connectionpool
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from aind_session.catalogue import Sandbox
+    from aind_session.sandbox import Sandbox
 
 settings.register_profile(
     "suite",

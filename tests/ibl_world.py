@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.invent import invent_session
-from aind_session.catalogue.invent_assets import result_asset
+from aind_session.sandbox import Catalogue
+from aind_session.sandbox.shapes import result_asset
+from worlds import invent_session
 
 
 def world() -> Catalogue:

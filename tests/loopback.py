@@ -1,4 +1,4 @@
-"""A server on loopback that answers as it is told, and a clock that does not wait."""
+"""A server on loopback with scripted responses, and a clock that does not wait."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Answer:
 
     @property
     def content(self) -> bytes:
-        """The body's bytes; what is no bytes is sent as JSON."""
+        """The body's bytes; anything else is sent as JSON."""
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
@@ -59,7 +59,7 @@ Script = Iterable[Answer] | Callable[[Seen], Answer]
 
 
 class Loopback:
-    """Serve a list of answers in turn (the last one for ever), or what a function says."""
+    """Serve a list of responses in turn (the last one forever), or those of a function."""
 
     def __init__(self, script: Script) -> None:
         self._function = script if callable(script) else None
@@ -93,7 +93,7 @@ class Loopback:
         self._thread.join()
 
     def next_answer(self, seen: Seen) -> Answer:
-        """Note a request and say what it gets."""
+        """Record a request and return its response."""
         with self._lock:
             self.requests.append(seen)
             if self._function is not None:
@@ -106,7 +106,7 @@ class Loopback:
 
     @property
     def paths(self) -> list[str]:
-        """Paths that were asked, queries left out."""
+        """Paths of the requests, without queries."""
         return [seen.path.partition("?")[0] for seen in self.requests]
 
 
@@ -131,7 +131,7 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: connections that break are what many tests are about."""
+        """Print nothing: many tests break connections."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
     loopback: Loopback
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -195,6 +195,44 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
 
+Talk = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def raw_server(talk: Talk) -> Iterator[str]:
+    """Serve sockets by a function, each in a thread, and yield the server's URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    opened: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def serve(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            talk(connection)
+        connection.close()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection = listener.accept()[0]
+                opened.append(connection)
+                threads.append(threading.Thread(target=serve, args=(connection,), daemon=True))
+                threads[-1].start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in opened:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for one in (thread, *threads):
+            one.join(10)
+
+
 class FakeClock:
     """Time passes by sleeping only, and at once; `slept` lists how long."""
 
@@ -221,7 +259,7 @@ OK = Answer(200, {"good": True})
 
 
 def point_at(monkeypatch: Any, server: Loopback, **settings: str) -> None:
-    """Make the environment of this test lead to a server, all three services of it."""
+    """Set the environment so that all three services are a server."""
     from aind_session.services.cache import answers
     from aind_session.services.keeping import reset
 
@@ -250,7 +288,7 @@ Serve = Callable[..., Loopback]
 
 @contextlib.contextmanager
 def serving(monkeypatch: Any, clock: FakeClock | None = None) -> Iterator[Serve]:
-    """Give what starts servers that all services are asked at, by a clock that does not wait."""
+    """Yield a function that starts servers for all services, with a clock that does not wait."""
     from aind_session.services.clock import use_clock
     from aind_session.services.keeping import reset
 
@@ -272,7 +310,7 @@ def serving(monkeypatch: Any, clock: FakeClock | None = None) -> Iterator[Serve]
 
 def session_at(server: Loopback, **options: Any) -> requests.Session:
     """Make a session with a credential, whose home is the server."""
-    from aind_session.services.transport import Transport, bare_session
+    from aind_session.services.http import Transport, bare_session
 
     options.setdefault("home", server.url)
     session = bare_session(Transport("Service", **options))
@@ -281,17 +319,17 @@ def session_at(server: Loopback, **options: Any) -> requests.Session:
 
 
 def everything_told_of(error: BaseException) -> str:
-    """Give all that an error and what led to it say, hold and pickle to."""
-    told, links = [], [error]
+    """Return all text of an error, its causes, and their pickles."""
+    texts, links = [], [error]
     for link in links:
         holders = [getattr(link, name, None) for name in ("response", "request")]
         holders += [getattr(holders[0], "request", None)]
-        told += [repr(link), str(link), repr(link.args)]
+        texts += [repr(link), str(link), repr(link.args)]
         for one in (link, *(holder for holder in holders if holder is not None)):
-            told += [repr(vars(one)), repr(getattr(one, "headers", ""))]
+            texts += [repr(vars(one)), repr(getattr(one, "headers", ""))]
             # What cannot be pickled carries nothing anywhere.
             with contextlib.suppress(TypeError, AttributeError, pickle.PicklingError):
-                told.append(repr(pickle.dumps(one)))
+                texts.append(repr(pickle.dumps(one)))
         behind = (link.__cause__, link.__context__)
         links += [one for one in behind if one is not None and one not in links]
-    return "\n".join([*told, *traceback.format_exception(error)])
+    return "\n".join([*texts, *traceback.format_exception(error)])

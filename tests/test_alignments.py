@@ -11,15 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.invent_cores import Mouse, evaluation, quality_control
-from aind_session.catalogue.invent_files import alignment
-from aind_session.catalogue.invent_records import session_record
-from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import MissingAlignmentError
 from aind_session.identifiers import parse_session_id
 from aind_session.lookup import alignments
+from aind_session.sandbox import Catalogue, Sandbox
+from aind_session.sandbox.shapes import Mouse, session_record
 from rows import shortest_row
+from worlds.alignments import alignment, evaluation, quality_control
 
 KNOWN = "ecephys_795555_2025-08-26_11-29-20"
 INVENTED = "ecephys_999997_2024-05-01_10-00-00"

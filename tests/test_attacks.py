@@ -1,4 +1,4 @@
-"""What an impatient user and an enemy do: interrupts, odd values, odd records, odd surroundings."""
+"""Interrupts, odd values, odd records and odd surroundings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 import aind_session
 from aind_session import Sandbox, Session, Sessions, Subject, settings
-from aind_session.catalogue.invent import invent_cohort, invent_world
 from aind_session.errors import InvalidFilterError, MissingAttributeError, ServiceError
 from aind_session.extensions.docdb import get_record
 from aind_session.lookup import belonging, cohort, trail
@@ -25,6 +24,7 @@ from aind_session.services.storage import Listing
 from aind_session.table import as_rows
 from aind_session.table import table as columns_of
 from loopback import FakeClock
+from worlds import invent_cohort, invent_world
 
 MANY = Sessions(Session(f"ecephys_{n}_2024-01-01_10-00-00") for n in range(700_000, 700_200))
 

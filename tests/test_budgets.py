@@ -8,9 +8,9 @@ import pytest
 
 import aind_session
 from aind_session import Sandbox, Session
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.invent import invent_cohort
+from aind_session.sandbox import Catalogue
 from rows import shortest_row
+from worlds import invent_cohort
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 

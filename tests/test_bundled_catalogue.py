@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from aind_session.catalogue import Catalogue
+from aind_session.sandbox import Catalogue
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[1]
-BUNDLED = ROOT / "src" / "aind_session" / "catalogue" / "bundled"
+BUNDLED = ROOT / "src" / "aind_session" / "sandbox" / "bundled"
 RESULTS = "codeocean-s3datasetsbucket-1u41qdg42ur9"
 DOCUMENTED = "ecephys_676909_2023-12-13_13-43-40"
 SORTED = "1e11bdf5-b452-4fd9-bbb1-48383a9b0842"
@@ -73,8 +73,8 @@ def test_it_is_small_and_says_what_is_invented(bundled: Catalogue) -> None:
 
 
 def test_the_generator_gives_the_folder_as_it_is(tmp_path: Path) -> None:
-    tool = ROOT / "tools" / "make_bundled_catalogue.py"
-    subprocess.run([sys.executable, str(tool), str(tmp_path)], check=True, timeout=60)
+    tool = [sys.executable, "-m", "tools.make_bundled_catalogue"]
+    subprocess.run([*tool, str(tmp_path)], check=True, timeout=60, cwd=ROOT)
     made = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
     assert made == {path.name: path.read_text("utf-8") for path in BUNDLED.iterdir()}
 
@@ -312,3 +312,33 @@ def test_no_record_is_a_copy_of_a_real_one(bundled: Catalogue, shared_data: Path
     } - {None}
     assert real
     assert real.isdisjoint(r["_id"] for r in (*bundled.docdb_v1, *bundled.docdb_v2))
+
+
+def test_json_files_hold_the_core_files_of_their_record(bundled: Catalogue) -> None:
+    records = {r["location"]: r for r in (*bundled.docdb_v2, *bundled.docdb_v1)}
+    found = 0
+    for one in bundled.objects:
+        name = one["key"].rpartition("/")[2]
+        if not name.endswith(".json"):
+            continue
+        content = json.loads(one["text"])
+        core, inside = name.removesuffix(".json"), one["key"].count("/") == 1
+        record = records.get(f"s3://{one['bucket']}/{one['key'].rpartition('/')[0]}")
+        if record is None or not inside or core == "processing":
+            continue
+        assert content == (record if core == "metadata.nd" else record.get(core, content)), one
+        found += core in record
+    assert found > 150
+
+
+def test_both_layouts_of_sorted_assets_exist(bundled: Catalogue) -> None:
+    def folders(session: str) -> set[str]:
+        (sorted_asset,) = [a for a in bundled.data_assets if a["name"].startswith(f"{session}_sor")]
+        return {key.partition("/")[0] for key in keys(bundled, RESULTS, sorted_asset["id"])}
+
+    good = folders("ecephys_999990_2023-03-01_10-00-00")
+    assert "nwb" not in good
+    assert {"sorting_precurated", "spikesorted", "postprocessed", "output"} <= good
+    failed = folders("ecephys_999990_2026-03-01_10-00-00")
+    assert {"nwb", "nextflow", "output", "processing.json"} <= failed
+    assert not {"curated", "sorting_precurated", "postprocessed", "spikesorted"} & failed

@@ -14,9 +14,9 @@ import pytest
 
 import aind_session
 from aind_session import Sandbox, Session
-from aind_session.catalogue.invent import invent_cohort
 from aind_session.services.cache import Cache, answers
 from aind_session.services.pool import WORKERS, gather, outcomes
+from worlds import invent_cohort
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 

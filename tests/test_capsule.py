@@ -15,12 +15,14 @@ from upath import UPath
 
 import aind_session
 from aind_session.capsule import Attached
-from aind_session.catalogue import Catalogue, Sandbox
 from aind_session.errors import MissingFileError, PartialAnswerWarning, ServiceError
+from aind_session.sandbox import Catalogue, Sandbox
 
 RAW = "ecephys_676909_2023-12-13_13-43-40"
 SORTED = "ecephys_676909_2023-12-13_13-43-40_sorted_2024-03-01_16-02-45"
 OTHER = "behavior_676909_2023-10-24_15-15-50"
+#: A name without the time of its session.
+TRUNCATED = "ecephys_676909_2023-12-13_sorted_2024-03-01_16-02-45"
 COMPUTATION = "a6cb7a52-9d5b-4c0c-b5a5-0f3bb8ca1c11"
 
 
@@ -63,7 +65,7 @@ def test_the_first_usual_folder_that_is_there_is_looked_at(
 def test_a_root_that_is_named_must_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(MissingFileError, match="not there"):
+    with pytest.raises(MissingFileError, match="does not exist"):
         aind_session.attached(tmp_path / "none")
     monkeypatch.setenv("AIND_SESSION_DATA_DIR", str(tmp_path / "none"))
     with pytest.raises(FileNotFoundError, match="AIND_SESSION_DATA_DIR in the environment"):
@@ -97,6 +99,14 @@ def test_raw_and_derived_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("metadata.nd.json", {"name": RAW, "location": "s3://b/x"}, RAW),
         ("metadata.nd.json", {"data_description": {"name": RAW}}, RAW),
         ("processing.json", {"data_processes": [{"input_location": f"/data/{RAW}"}]}, "renamed"),
+        ("data_description.json", {"name": TRUNCATED, "input_data_name": RAW}, TRUNCATED),
+        ("data_description.json", {"name": TRUNCATED, "source_data": ["x", RAW]}, TRUNCATED),
+        ("data_description.json", {"input_data_name": RAW}, "renamed"),
+        (
+            "metadata.nd.json",
+            {"name": TRUNCATED, "data_description": {"source_data": [RAW]}},
+            TRUNCATED,
+        ),
     ],
 )
 def test_renamed_mounts_by_their_metadata(
@@ -231,7 +241,7 @@ def test_what_was_chosen_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     write(tmp_path, "renamed/data_description.json", {"name": RAW})
     with caplog.at_level(logging.INFO, "aind_session"):
         aind_session.attached(tmp_path)
-    assert f"renamed is {RAW}: data_description.json says so" in caplog.text
+    assert f"renamed is {RAW}, according to data_description.json" in caplog.text
 
 
 def test_an_attached_asset_is_a_value(tmp_path: Path) -> None:
@@ -308,7 +318,7 @@ def test_what_is_listed_and_not_here_is_left_out(
     write(capsule, "here/x")
     with caplog.at_level(logging.INFO, "aind_session"):
         assert [a.asset_id for a in aind_session.attached()] == [raw]
-    assert f"{other} is attached to this computation, but not here" in caplog.text
+    assert f"{other} is attached to this computation, but has no folder" in caplog.text
 
 
 def test_one_listed_asset_can_be_the_root(sandbox: Sandbox, capsule: Path) -> None:
@@ -317,6 +327,18 @@ def test_one_listed_asset_can_be_the_root(sandbox: Sandbox, capsule: Path) -> No
     write(capsule, "behavior_videos/x.mp4")
     (one,) = aind_session.attached()
     assert (one.path, one.name, one.mount) == (capsule, RAW, "")
+
+
+def test_attached_listed_asset_without_session_in_its_name_uses_its_description(
+    sandbox: Sandbox, capsule: Path
+) -> None:
+    asset = sandbox.catalogue.add_asset({"name": TRUNCATED})
+    attach(sandbox, sorted=asset["id"])
+    write(capsule, "sorted/data_description.json", {"name": TRUNCATED, "source_data": [RAW]})
+    (one,) = aind_session.attached()
+    assert one == Attached(
+        capsule / "sorted", TRUNCATED, "sorted", aind_session.Session(RAW), asset["id"]
+    )
 
 
 def test_combined_assets_have_the_ids_of_their_parts(sandbox: Sandbox, capsule: Path) -> None:

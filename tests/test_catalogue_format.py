@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.format import CatalogueFormatError
 from aind_session.errors import SandboxError
+from aind_session.sandbox import Catalogue
+from aind_session.sandbox.catalogue import CatalogueFormatError, CatalogueWarning
 
 NAME = "ecephys_000001_2024-01-01_12-00-00"
 
@@ -126,21 +127,50 @@ def test_a_folder_without_a_catalogue(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "line", "message"),
     [
-        ("docdb_v1.jsonl", '{"_id": "1"', "truncated"),
-        ("docdb_v2.jsonl", "[1]", "Expected `object`"),
-        ("data_assets.jsonl", '{"name": "no id"}', '"id" is missing'),
-        ("s3.jsonl", '{"bucket": "b", "key": 1}', '"key" is missing or no text'),
-        ("computations.jsonl", "<html>", "malformed"),
+        ("docdb_v1.jsonl", b'{"_id": "1"', "truncated"),
+        ("docdb_v2.jsonl", b"[1]", "Expected `object`"),
+        ("data_assets.jsonl", b'{"name": "no id"}', '"id" is missing'),
+        ("s3.jsonl", b'{"bucket": "b", "key": 1}', '"key" is missing or not text'),
+        ("computations.jsonl", b"<html>", "malformed"),
+        ("docdb_v1.jsonl", b'{"_id": "\xff"}', "decode"),
+        ("docdb_v1.jsonl", b'{"_id": "1", "a": ' + b"[" * 5000 + b"]" * 5000 + b"}", "too deeply"),
+        ("docdb_v1.jsonl", b'{"_id": "1", "a": 1e999}', "out of range"),
+        ("docdb_v1.jsonl", b'{"_id": "1", "a": 1e999, "b": NaN}', "out of range"),
+        ("docdb_v2.jsonl", b'{"_id": "\\ud800"}', "truncated"),
+        ("docdb_v2.jsonl", b'{"_id": "1", "a": "\\ud800", "b": NaN}', "surrogates"),
+        ("docdb_v2.jsonl", b"[NaN]", "not an object"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, file: str, line: str, message: str) -> None:
+def test_load_malformed_line_is_skipped_and_reported(
+    tmp_path: Path, file: str, line: bytes, message: str
+) -> None:
+    catalogue = invented()
+    catalogue.save(tmp_path)
+    before = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(before.rstrip(b"\n") + b"\n" + line + b"\n\n" + before)
+    number = len(before.splitlines()) + 1
+    place = f"{tmp_path / file}, line {number}: "
+    with pytest.warns(CatalogueWarning, match=re.escape(place)) as caught:
+        loaded = Catalogue.load(tmp_path)
+    assert message in str(caught[0].message)
+    (skipped,) = loaded.skipped
+    assert skipped.startswith(place)
+    lists = ("data_assets", "computations", "docdb_v1", "docdb_v2", "objects")
+    twice = {name: len(getattr(loaded, name)) - len(getattr(catalogue, name)) for name in lists}
+    assert sorted(twice.values()) == [0, 0, 0, 0, len(before.splitlines())]
+
+
+def test_load_file_with_byte_order_mark_is_read(tmp_path: Path) -> None:
     invented().save(tmp_path)
-    with (tmp_path / file).open("a") as stream:
-        stream.write("\n" + line + "\n")
-    number = len((tmp_path / file).read_text().splitlines())
-    with pytest.raises(CatalogueFormatError, match=message) as caught:
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert Catalogue.load(tmp_path) == invented()
+
+
+def test_load_header_nested_deeply_raises_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "catalogue.json").write_text('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(CatalogueFormatError, match=r"catalogue\.json: nested too deeply"):
         Catalogue.load(tmp_path)
-    assert f"{tmp_path / file}, line {number}: " in str(caught.value)
 
 
 def test_what_is_added_is_filled_in_and_can_be_changed() -> None:

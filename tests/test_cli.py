@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import aind_session
-from aind_session.catalogue import Catalogue, Sandbox
+from aind_session.sandbox import Catalogue, Sandbox
 from cli_calls import COMMAND, RAW_ID, SESSION, Here, call, environment, error_of, running_here
 from rows import shortest_row
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import aind_session
-from aind_session.catalogue import Sandbox
+from aind_session.sandbox import Sandbox
 from cli_calls import call, error_of
 
 ID = "ecephys_676909_2023-12-13_13-43-40"

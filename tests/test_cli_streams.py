@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import aind_session
-from aind_session.catalogue import Sandbox
+from aind_session.sandbox import Sandbox
 from cli_calls import (
     ANSI,
     COMMAND,

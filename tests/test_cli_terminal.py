@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 import aind_session
-from aind_session.catalogue import Sandbox
+from aind_session.sandbox import Sandbox
 from cli_calls import ANSI, COMMAND, RAW_ID, SESSION, environment
 
 if sys.platform == "win32":

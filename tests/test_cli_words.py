@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.catalogue import Sandbox
 from aind_session.cli import options, output
 from aind_session.cli.verbs import MODULES, list_sessions
+from aind_session.sandbox import Sandbox
 from aind_session.settings import CATALOGUE_HEADER
 from aind_session.table import COLUMNS
 from cli_calls import RAW_ID, SESSION, Here, error_of, running_here
@@ -104,7 +104,7 @@ def test_the_verbs_modules() -> None:
         ("list 676909 --columns id,plattform", "did you mean 'platform'", "list --help"),
         ("list 676909 --date someday", "someday", "list --help"),
         ("list 676909 --json --csv", "exclude each other", "list --help"),
-        ("show nonsense", "'nonsense' is no subject ID", "show --help"),
+        ("show nonsense", "'nonsense' is not a valid subject ID", "show --help"),
         ("explain 676909", "'676909' can be a subject's ID", "list 676909"),
         ("open nonsense", "No session ID in 'nonsense'", "open --help"),
         ("show ID --sandbox=nowhere", "'nowhere' is no folder of a catalogue", "snapshot --help"),
@@ -250,7 +250,7 @@ def test_json_where_the_output_is_no_utf8(capsys: pytest.CaptureFixture[str]) ->
         ("676909_2023-12-13", "the time is missing.", "list 676909 --date 2023-12-13"),
         ("676909_20231213_001", "the time is missing.", "list 676909 --date 2023-12-13"),
         (RAW_ID, "is the ID of a data asset", "show --help"),
-        ("hello world", "is no subject ID", "show --help"),
+        ("hello world", "is not a valid subject ID", "show --help"),
     ],
 )
 def test_show_tells_what_is_missing_in_a_name(

@@ -14,8 +14,8 @@ import pytest
 
 import aind_session
 from aind_session import display
-from aind_session.catalogue import Sandbox
 from aind_session.cli import main
+from aind_session.sandbox import Sandbox
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 RAW_ID = "16d46411-540a-4122-b47f-8cb2a15d593a"

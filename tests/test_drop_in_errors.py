@@ -12,8 +12,8 @@ import pytest
 import requests
 
 import aind_session
-from aind_session.catalogue import Sandbox
 from aind_session.errors import NotReadyError
+from aind_session.sandbox import Sandbox
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
 

@@ -23,7 +23,7 @@ from codeocean.data_asset import (
 from upath import UPath
 
 import aind_session
-from aind_session.catalogue import Catalogue, Sandbox
+from aind_session.sandbox import Catalogue, Sandbox
 
 ID = "ecephys_676909_2023-12-13_13-43-40"
 RAW, SORTED = "16d46411-540a-4122-b47f-8cb2a15d593a", "1e11bdf5-b452-4fd9-bbb1-48383a9b0842"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import pytest
 
 import aind_session
 from aind_session import AindSessionError, NotFoundError, PartialAnswerWarning, Sandbox, Session
-from aind_session.catalogue.gate import Fault, Request, make_fault
-from aind_session.catalogue.invent import Truth, invent_world
+from aind_session.sandbox.faults import Fault, Request
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
 from truths import LOOKS, is_partial, is_right
+from worlds import Truth, invent_world
 
 
 def _question(request: Request) -> tuple[object, ...]:
@@ -27,13 +27,12 @@ class _ThisOne(Fault):
 
     question: tuple[object, ...] = ()
 
-    def takes(self, request: Request) -> bool:
+    def matches(self, request: Request) -> bool:
         return _question(request) == self.question
 
 
 def _fault(question: tuple[object, ...]) -> Fault:
-    usual = make_fault(status=503, times=None)
-    return _ThisOne(**{f.name: getattr(usual, f.name) for f in fields(Fault)}, question=question)
+    return _ThisOne(status=503, times=None, question=question)
 
 
 def _outcome(box: Sandbox, what: str, session_id: str, world: Truth) -> str:
@@ -67,11 +66,11 @@ def test_no_request_that_fails_makes_an_answer_wrong(n_sessions: int) -> None:
                 assert _outcome(box, what, session_id, world) == "right"
                 for question in dict.fromkeys(map(_question, box.requests)):
                     fault = _fault(question)
-                    box._gate.fail(fault)
+                    box.middleware.add(fault)
                     outcome = _outcome(box, what, session_id, world)
                     count[outcome if outcome in ("right", "told", "error") else "wrong"] += 1
                     assert outcome in ("right", "told", "error"), question
-                    box._gate.remove(fault)
+                    box.middleware.remove(fault)
     print(f"\n{n_sessions} sessions: {dict(count)}")
     # The faults were met: else all would be right.
     assert count["error"] > n_sessions

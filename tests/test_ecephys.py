@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.catalogue.invent import invent_session
-from aind_session.catalogue.invent_assets import RESULTS_BUCKET
-from aind_session.catalogue.invent_files import sorting_files
-from aind_session.catalogue.serving import Sandbox
+from worlds import invent_session
+from aind_session.sandbox.shapes import RESULTS_BUCKET
+from aind_session.sandbox.session_files import sorting_files
+from aind_session.sandbox import Sandbox
 from aind_session.errors import MissingAttributeError, MissingFileError
-from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
-from aind_session.lookup import sorted_probes, sorter_names
+from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset, probes, sorting
+from aind_session.lookup import by_id, results
 from rows import shortest_row
 from sortings import (
     DOCUMENTED,
@@ -34,7 +34,7 @@ from sortings import (
 # -- the documented session ------------------------------------------------------------------------
 
 
-def test_documented_session_is_sorted_by_one_sorter(sandbox: Sandbox) -> None:
+def test_ecephys_documented_session_is_sorted_by_one_sorter(sandbox: Sandbox) -> None:
     session = aind_session.Session(DOCUMENTED)
     assert session.ecephys.is_sorted is True
     assert [a.id for a in session.ecephys.sorted_data_assets] == [FIRST, LATEST]
@@ -43,7 +43,7 @@ def test_documented_session_is_sorted_by_one_sorter(sandbox: Sandbox) -> None:
     assert latest.name == f"{DOCUMENTED}_sorted_2024-03-01_16-02-45"
 
 
-def test_readme_examples_cost_four_requests_more(sandbox: Sandbox) -> None:
+def test_is_sorted_after_modalities_costs_four_requests(sandbox: Sandbox) -> None:
     def known() -> None:
         sandbox.reset()
         assert aind_session.Session(DOCUMENTED).modalities
@@ -58,7 +58,7 @@ def test_readme_examples_cost_four_requests_more(sandbox: Sandbox) -> None:
     assert row <= 2
 
 
-def test_sorted_data_assets_are_true_models(sandbox: Sandbox) -> None:
+def test_sorted_data_assets_equal_and_pickle_as_sdk_models(sandbox: Sandbox) -> None:
     session = aind_session.Session(DOCUMENTED)
     asset = session.ecephys.sorted_data_assets[0]
     assert isinstance(asset, DataAsset)
@@ -79,7 +79,7 @@ def test_sorted_data_assets_are_true_models(sandbox: Sandbox) -> None:
         assert other.sorted_probes == PROBES
 
 
-def test_properties_of_a_sorted_data_asset(sandbox: Sandbox) -> None:
+def test_sorted_data_asset_documented_returns_its_properties(sandbox: Sandbox) -> None:
     asset = ecephys().sorted_data_assets[0]
     assert asset.path.as_posix() == f"s3://{RESULTS_BUCKET}/{FIRST}"
     assert str(asset.path).startswith("s3://")
@@ -90,7 +90,7 @@ def test_properties_of_a_sorted_data_asset(sandbox: Sandbox) -> None:
     assert asset.is_sorting_analyzer is False
 
 
-def test_a_property_of_one_asset_asks_nothing_about_the_others(sandbox: Sandbox) -> None:
+def test_sorted_data_asset_single_property_reads_only_that_asset(sandbox: Sandbox) -> None:
     asset = ecephys().sorted_data_assets[-1]
     sandbox.requests.clear()
     assert asset.sorted_probes == PROBES
@@ -100,7 +100,7 @@ def test_a_property_of_one_asset_asks_nothing_about_the_others(sandbox: Sandbox)
     assert all(FIRST not in place for _, place in asked(sandbox))
 
 
-def test_functions_take_an_id_or_a_model_on_class_and_instance(sandbox: Sandbox) -> None:
+def test_ecephys_functions_on_class_and_instance_accept_id_or_model(sandbox: Sandbox) -> None:
     extension = ecephys()
     plain = next(a for a in aind_session.Session(DOCUMENTED).data_assets if a.id == FIRST)
     for place in (aind_session.ecephys, EcephysExtension, extension):
@@ -115,19 +115,19 @@ def test_functions_take_an_id_or_a_model_on_class_and_instance(sandbox: Sandbox)
         assert place.is_sorted_data_asset(RAW) is False
 
 
-def test_raw_data_holds_no_analyzer_though_its_streams_are_zarr(sandbox: Sandbox) -> None:
+def test_is_sorting_analyzer_raw_data_is_false(sandbox: Sandbox) -> None:
     (stream, *_) = ecephys().compressed_dir.iterdir()
     assert stream.name.endswith(".zarr")
     assert EcephysExtension.is_sorting_analyzer_asset(RAW) is False
 
 
-def test_by_id_costs_one_request_for_the_asset(sandbox: Sandbox) -> None:
+def test_get_sorter_name_by_id_costs_two_requests(sandbox: Sandbox) -> None:
     assert aind_session.ecephys.get_sorter_name(FIRST) == "kilosort2_5"
     assert [service for service, _ in asked(sandbox)] == ["codeocean", "s3"]
 
 
-def test_what_is_no_sorting_or_no_asset_is_a_value_error(sandbox: Sandbox) -> None:
-    with pytest.raises(ValueError, match="no spike sorting"):
+def test_get_sorted_data_asset_model_other_asset_raises_value_error(sandbox: Sandbox) -> None:
+    with pytest.raises(ValueError, match="not a spike sorting"):
         aind_session.ecephys.get_sorted_data_asset_model(RAW)
     with pytest.raises(ValueError, match="404"):
         aind_session.ecephys.get_sorter_name("00000000-0000-4000-8000-000000000000")
@@ -136,7 +136,7 @@ def test_what_is_no_sorting_or_no_asset_is_a_value_error(sandbox: Sandbox) -> No
 # -- invented sessions -----------------------------------------------------------------------------
 
 
-def test_the_newest_failed_and_an_older_one_did_not(box: Sandbox) -> None:
+def test_ecephys_newest_failed_uses_older_sorting(box: Sandbox) -> None:
     made = invent_session(
         box.catalogue, INVENTED, sorted_by=["kilosort2_5", "kilosort4"], failed="memory"
     )
@@ -157,41 +157,97 @@ def test_the_newest_failed_and_an_older_one_did_not(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     "failure", ["traceback", "memory", "command", "killed", "docker", "container"]
 )
-def test_only_a_failed_sorting_is_not_sorted(box: Sandbox, failure: str) -> None:
+def test_is_sorted_only_failed_sorting_is_false(box: Sandbox, failure: str) -> None:
     invent_session(box.catalogue, INVENTED, sorted_by="kilosort4", failed=failure)
     assert ecephys(INVENTED).is_sorted is False
     assert ecephys(INVENTED).sorter.names == ()
 
 
-def test_nothing_sorted(box: Sandbox) -> None:
+def test_ecephys_without_sortings_is_empty(box: Sandbox) -> None:
     invent_session(box.catalogue, INVENTED)
     extension = ecephys(INVENTED)
     assert extension.is_sorted is False
     assert extension.sorted_data_assets == ()
     assert extension.sorter.names == ()
+    # An attribute of any name has no assets; only the subscript is an error.
+    assert extension.sorter.kilosort4.sorted_data_assets == ()
     with pytest.raises(AttributeError, match="no sorting by 'kilosort4'"):
-        _ = extension.sorter.kilosort4
-    assert getattr(extension.sorter, "kilosort4", None) is None
+        _ = extension.sorter["kilosort4"]
 
 
-def test_a_sorting_without_nwb_or_output_failed(box: Sandbox) -> None:
-    files = sorting_files(INVENTED, "kilosort4")
-    no_nwb = {k: v for k, v in files.items() if not k.startswith("nwb/")}
-    no_output = {k: v for k, v in files.items() if k != "output"}
-    cuda = files | {"output": files["output"] + "\nThe CUDA error was: 2"}
-    for created, found in ((1714600000, no_nwb), (1714700000, no_output)):
-        add_sorting(box.catalogue, INVENTED, created, found)
-    assert ecephys(INVENTED).is_sorted is False
-    add_sorting(box.catalogue, INVENTED, 1714800000, cuda)
-    aind_session.Session(INVENTED).refresh()
+CAPSULE = "33333333-0000-4000-8000-000000000001"
+FILES_2024 = sorting_files(INVENTED, "kilosort4")
+NO_STREAMS = {
+    "output": "N E X T F L O W  ~ sorting kilosort4\ncompleted",
+    "nwb/x_experiment1_recording1.nwb/.zgroup": "{}",
+    "preprocessed/a.json": "{}",
+    "nextflow/trace.txt": "",
+    "processing.json": "{}",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "why", "is_data_asset_error"),
+    [
+        (FILES_2024, None, False),
+        # The results of 2023 have no `nwb` folder.
+        (
+            {"output": "FULL PIPELINE time:  161658.77s", "sorting_precurated/a#ProbeA-AP/x": ""},
+            None,
+            False,
+        ),
+        ({k: v for k, v in FILES_2024.items() if not k.startswith("nwb/")}, None, True),
+        ({"output": "done", "spikesorted/a/x": ""}, None, False),
+        # The pipeline ended, but every sorting job failed.
+        (NO_STREAMS, "no sorted streams", False),
+        ({"output": "done"}, "no sorted streams", False),
+        ({k: v for k, v in FILES_2024.items() if k != "output"}, "no file 'output'", True),
+        (FILES_2024 | {"output": "Out of memory."}, "an error in its 'output'", True),
+        (FILES_2024 | {"output": FILES_2024["output"] + "\nThe CUDA error was: 2"}, None, False),
+    ],
+)
+def test_failure_of_a_sorting_is_the_same_everywhere(
+    box: Sandbox,
+    files: dict[str, str],
+    why: str | None,
+    is_data_asset_error: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asset_id = add_sorting(box.catalogue, INVENTED, 1714600000, files)
+    session = aind_session.Session(INVENTED)
+    good = why is None
+    assert session.ecephys.is_sorted is good
+    assert session.ecephys.sorted_data_assets[0].is_sorting_error is not good
+    assert session.get_derived_data_assets("sorted")[0].is_error is not good
+    sessions = aind_session.get_sessions("999997")
+    table = sessions.to_pandas(["sorted", "result:sorted"])
+    assert table["sorted"].tolist() == [good]
+    assert table["result:sorted"].tolist() == ["good" if good else "failed"]
+    raw = {"id": RAW, "name": INVENTED, "tags": ["raw"], "created": 1714500000}
+    box.catalogue.add_asset({**raw, "state": "ready", "type": "dataset", "owner": "o"})
+    box.catalogue.capsules[CAPSULE] = {"name": "Sort"}
+    plan = sessions.run(CAPSULE, label="sorted", dry_run=True)
+    assert [one.action for one in plan.sessions] == ["good" if good else "start"]
+    assert results.failure(by_id.get_asset(asset_id)) == why
+    assert aind_session.is_data_asset_error(asset_id) is is_data_asset_error
+    session.explain()
+    expected = "sorted: yes: " if good else f"sorted: failed: {why}"
+    assert expected in capsys.readouterr().out
+
+
+def test_is_sorted_newest_failed_and_older_good_is_true(
+    box: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = add_sorting(box.catalogue, INVENTED, 1714600000, FILES_2024)
+    add_sorting(box.catalogue, INVENTED, 1714700000, NO_STREAMS)
     assert ecephys(INVENTED).is_sorted is True
-    failed = [asset.is_sorting_error for asset in ecephys(INVENTED).sorted_data_assets]
-    assert failed == [True, True, False]
+    aind_session.Session(INVENTED).explain()
+    assert f"({good})" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError):
-        _ = ecephys(INVENTED).sorted_data_assets[1].output
+        _ = ecephys(INVENTED).sorted_data_assets[1].sorter_name
 
 
-def test_what_is_still_captured_does_not_make_it_sorted(box: Sandbox) -> None:
+def test_is_sorted_draft_asset_is_false(box: Sandbox) -> None:
     asset_id = add_sorting(box.catalogue, INVENTED, 1714600000, {})
     (asset,) = (a for a in box.catalogue.data_assets if a["id"] == asset_id)
     asset["state"] = "draft"
@@ -199,7 +255,7 @@ def test_what_is_still_captured_does_not_make_it_sorted(box: Sandbox) -> None:
     assert [a.id for a in ecephys(INVENTED).sorted_data_assets] == [asset_id]
 
 
-def test_sorted_assets_by_every_spelling_of_their_label(box: Sandbox) -> None:
+def test_sorted_data_assets_every_spelling_of_label_found(box: Sandbox) -> None:
     labels = ["sorted", "sorted-ks2.5", "sorted-opto", "sortedKS4", "sorted_curated"]
     for number, label in enumerate([*labels, "curated", "nwb", "unsorted", "curated-sorted"]):
         add_sorting(box.catalogue, INVENTED, 1714600000 + number, {}, label)
@@ -207,7 +263,7 @@ def test_sorted_assets_by_every_spelling_of_their_label(box: Sandbox) -> None:
     assert [a.name.removeprefix(INVENTED).split("_2024")[0][1:] for a in found] == labels
 
 
-def test_sorted_on_any_platform_and_under_either_spelling(box: Sandbox) -> None:
+def test_is_sorted_any_platform_or_spelling_is_true(box: Sandbox) -> None:
     session_id = "behavior_999997_2024-05-01_10-00-00"
     add_sorting(box.catalogue, session_id, 1714600000, sorting_files(session_id, "kilosort4"))
     assert ecephys(session_id).is_sorted
@@ -215,7 +271,7 @@ def test_sorted_on_any_platform_and_under_either_spelling(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("era", ["old", "v1", "nested", "v2", "none"])
-def test_sorter_name_in_every_nesting(box: Sandbox, era: str) -> None:
+def test_sorter_name_every_nesting_of_processing_found(box: Sandbox, era: str) -> None:
     files = sorting_files(INVENTED, "kilosort4", era=era, analyzer=True)
     add_sorting(box.catalogue, INVENTED, 1714600000, files)
     (asset,) = ecephys(INVENTED).sorted_data_assets
@@ -245,7 +301,9 @@ WRAPPED = '{"processing": {"data_processes": [{"parameters": {"sorter_name": "sp
         {"processing.json": "[" * 100_000, "spikesorted/a/si_folder.json": f"\ufeff{NAMED}"},
     ],
 )
-def test_sorter_name_in_other_files(box: Sandbox, files: dict[str, str]) -> None:
+def test_sorter_name_without_processing_read_from_other_files(
+    box: Sandbox, files: dict[str, str]
+) -> None:
     add_sorting(box.catalogue, INVENTED, 1714600000, files)
     (asset,) = ecephys(INVENTED).sorted_data_assets
     assert asset.sorter_name == "spykingcircus2"
@@ -253,7 +311,7 @@ def test_sorter_name_in_other_files(box: Sandbox, files: dict[str, str]) -> None
         assert ecephys(INVENTED).sorted_data_assets[0].sorter_name == "spykingcircus2"
 
 
-def test_sorter_names_are_matched_across_spellings(box: Sandbox) -> None:
+def test_sorter_names_spellings_are_joined(box: Sandbox) -> None:
     for number, name in enumerate(("kilosort2.5", "kilosort2_5", "kilosort4")):
         files = sorting_files(INVENTED, name)
         add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
@@ -268,10 +326,11 @@ def test_sorter_names_are_matched_across_spellings(box: Sandbox) -> None:
     assert [sorter[name].name for name in sorter] == list(sorter.names)
     assert {"kilosort2_5", "kilosort4", "names"} <= set(dir(sorter))
     with pytest.raises(MissingAttributeError, match="kilosort2_5, kilosort4"):
-        _ = sorter.kilosort3
+        _ = sorter["kilosort3"]
+    assert sorter.kilosort3.sorted_data_assets == ()
 
 
-def test_repr_and_special_names_ask_nothing(sandbox: Sandbox) -> None:
+def test_sorter_repr_and_dir_send_no_request(sandbox: Sandbox) -> None:
     extension = ecephys()
     sorter = extension.sorter
     assert DOCUMENTED in repr(sorter)
@@ -281,7 +340,7 @@ def test_repr_and_special_names_ask_nothing(sandbox: Sandbox) -> None:
     assert sandbox.count() == 0
 
 
-def test_probes_with_groups_serials_and_older_folders(box: Sandbox) -> None:
+def test_get_sorted_probes_groups_serials_older_folders_read(box: Sandbox) -> None:
     probes = ["ProbeB_group0", "ProbeB_group1", "50213-1", "ProbeA"]
     for created, precurated in ((1700000000, True), (1714600000, False), (1714600001, True)):
         files = sorting_files(INVENTED, "kilosort4", probes=probes, precurated=precurated)
@@ -307,13 +366,13 @@ def test_probes_with_groups_serials_and_older_folders(box: Sandbox) -> None:
     st.none() | st.integers(1, 12),
     st.none() | st.integers(0, 3),
 )
-def test_names_of_sorted_streams(
+def test_parse_any_stream_returns_its_parts(
     experiment: int, node: int, probe: str, band: str, recording: int | None, group: int | None
 ) -> None:
     stream = f"experiment{experiment}_Record Node {node}#Neuropix-PXI-100.{probe}{band}"
     stream += "" if recording is None else f"_recording{recording}"
     stream += "" if group is None else f"_group{group}"
-    found = sorted_probes.parse(stream)
+    found = probes.parse(stream)
     serial = probe if probe[0].isdigit() else None
     assert found == (probe, serial, group, recording, stream)
 
@@ -329,13 +388,13 @@ def test_names_of_sorted_streams(
         ("", None),
     ],
 )
-def test_other_names_of_streams(stream: str, name: str | None) -> None:
-    found = sorted_probes.parse(stream)
+def test_parse_unusual_streams_returns_name_or_none(stream: str, name: str | None) -> None:
+    found = probes.parse(stream)
     assert (found and found.name) == name
 
 
 @given(st.text())
-def test_no_text_breaks_the_reading_of_streams_and_sorters(text: str) -> None:
-    found = sorted_probes.parse(text)
+def test_parse_any_text_does_not_raise(text: str) -> None:
+    found = probes.parse(text)
     assert found is None or found.stream == text
-    assert sorter_names.as_attribute(text).isidentifier() or not text.strip()
+    assert sorting.as_attribute(text).isidentifier() or not text.strip()

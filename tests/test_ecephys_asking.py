@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session.catalogue.invent import invent_session, invent_world
-from aind_session.catalogue.invent_assets import RESULTS_BUCKET, result_asset
-from aind_session.catalogue.invent_files import sorting_files
-from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import NotFoundError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
+from aind_session.sandbox import Sandbox
+from aind_session.sandbox.session_files import sorting_files
+from aind_session.sandbox.shapes import RESULTS_BUCKET, result_asset
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
 from rows import shortest_row
@@ -25,6 +24,7 @@ from sortings import (
     asked,
     ecephys,
 )
+from worlds import invent_session, invent_world
 
 # -- what is asked ---------------------------------------------------------------------------------
 
@@ -33,7 +33,7 @@ from sortings import (
     ("era", "per_asset", "precurated", "failed"),
     [("v1", 4, False, 0), ("old", 4, True, 1), ("none", 6, False, 0), ("none", 6, True, 3)],
 )
-def test_twenty_sortings_in_few_requests(
+def test_ecephys_twenty_sortings_within_request_budget(
     box: Sandbox, era: str, per_asset: int, precurated: bool, failed: int
 ) -> None:
     start = 1690000000 if precurated else 1714600000
@@ -57,7 +57,7 @@ def test_twenty_sortings_in_few_requests(
     assert box.count() <= 4 + 20 * per_asset
 
 
-def test_a_loop_over_some_sortings_asks_for_all_at_once(box: Sandbox) -> None:
+def test_sorted_data_assets_loop_reads_all_at_once(box: Sandbox) -> None:
     for number in range(6):
         files = sorting_files(INVENTED, "kilosort4")
         add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
@@ -75,7 +75,7 @@ def test_a_loop_over_some_sortings_asks_for_all_at_once(box: Sandbox) -> None:
     assert row == 2
 
 
-def test_the_newest_is_asked_first_and_alone_where_it_did_not_fail(box: Sandbox) -> None:
+def test_is_sorted_newest_good_reads_only_the_newest(box: Sandbox) -> None:
     for number in range(5):
         files = sorting_files(INVENTED, "kilosort4")
         newest = add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
@@ -85,7 +85,7 @@ def test_the_newest_is_asked_first_and_alone_where_it_did_not_fail(box: Sandbox)
     assert all(newest in place for place in places)
 
 
-def test_an_answer_is_not_asked_for_again(sandbox: Sandbox) -> None:
+def test_ecephys_second_look_sends_no_request(sandbox: Sandbox) -> None:
     def look() -> tuple[Any, ...]:
         extension = ecephys()
         return extension.is_sorted, extension.sorter.names, extension.sorted_data_assets
@@ -96,7 +96,7 @@ def test_an_answer_is_not_asked_for_again(sandbox: Sandbox) -> None:
     assert sandbox.count() == 0
 
 
-def test_refresh_forgets_what_the_files_told(box: Sandbox) -> None:
+def test_refresh_after_changed_files_reads_them_again(box: Sandbox) -> None:
     files = sorting_files(INVENTED, "kilosort4")
     first = {key: text for key, text in files.items() if key in ("output", "subject.json")}
     asset_id = add_sorting(box.catalogue, INVENTED, 1714600000, first)
@@ -114,7 +114,7 @@ def test_refresh_forgets_what_the_files_told(box: Sandbox) -> None:
 # -- services that do not answer -------------------------------------------------------------------
 
 
-def test_without_aws_code_ocean_shows_the_files(sandbox: Sandbox) -> None:
+def test_ecephys_without_aws_reads_through_code_ocean(sandbox: Sandbox) -> None:
     with sandbox.without_aws():
         sandbox.requests.clear()
         extension = ecephys()
@@ -126,7 +126,7 @@ def test_without_aws_code_ocean_shows_the_files(sandbox: Sandbox) -> None:
         assert not any(service == "s3" for service, _ in asked(sandbox))
 
 
-def test_a_closed_bucket_is_asked_once(sandbox: Sandbox) -> None:
+def test_ecephys_closed_bucket_is_requested_once(sandbox: Sandbox) -> None:
     sandbox.fail("s3", path=RESULTS_BUCKET, status=403, times=None)
     extension = ecephys()
     assert extension.is_sorted
@@ -136,7 +136,7 @@ def test_a_closed_bucket_is_asked_once(sandbox: Sandbox) -> None:
     assert sum(service == "s3" for service, _ in asked(sandbox)) == closed
 
 
-def test_files_that_s3_does_not_show_yet(sandbox: Sandbox) -> None:
+def test_ecephys_files_hidden_from_s3_read_through_code_ocean(sandbox: Sandbox) -> None:
     name = f"{INVENTED}_sorted_2024-05-03_10-00-00"
     files = sorting_files(INVENTED, "kilosort4")
     run = "11111111-0000-4000-8000-000000000000"
@@ -155,7 +155,9 @@ def test_files_that_s3_does_not_show_yet(sandbox: Sandbox) -> None:
     assert ecephys(INVENTED).sorter.names == ("kilosort4",)
 
 
-def test_s3_down_is_no_answer_of_not_sorted(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_sorted_s3_down_raises_service_error(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
     files = sorting_files(INVENTED, "kilosort4")
     add_sorting(box.catalogue, INVENTED, 1714600000, files, bucket="aind-open-data")
@@ -167,7 +169,7 @@ def test_s3_down_is_no_answer_of_not_sorted(box: Sandbox, monkeypatch: pytest.Mo
     assert not isinstance(told.value, NotFoundError)
 
 
-def test_one_unreadable_sorting_sinks_nothing(box: Sandbox) -> None:
+def test_ecephys_one_unreadable_sorting_warns(box: Sandbox) -> None:
     files = sorting_files(INVENTED, "kilosort4")
     add_sorting(box.catalogue, INVENTED, 1714600000, files)
     add_sorting(box.catalogue, INVENTED, 1714600001, files, bucket="aind-open-data")
@@ -179,7 +181,7 @@ def test_one_unreadable_sorting_sinks_nothing(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("bucket", [None, "aind-open-data"])
-def test_keys_that_could_not_be_listed_are_not_none(box: Sandbox, bucket: str | None) -> None:
+def test_sorter_name_listing_fails_raises_service_error(box: Sandbox, bucket: str | None) -> None:
     # Nothing but a file deep below names the sorter, and the search for it is what fails.
     files = sorting_files(INVENTED, "kilosort4", era="none")
     add_sorting(box.catalogue, INVENTED, 1714600000, files, bucket=bucket)
@@ -193,7 +195,7 @@ def test_keys_that_could_not_be_listed_are_not_none(box: Sandbox, bucket: str | 
             assert ecephys(INVENTED).sorter.names == ("kilosort4",)
 
 
-def test_without_a_token_docdb_and_s3_tell_that_it_is_sorted(box: Sandbox) -> None:
+def test_is_sorted_without_token_answers_from_docdb_and_s3(box: Sandbox) -> None:
     invent_session(box.catalogue, INVENTED, sorted_by="kilosort4")
     with box.without_token():
         with pytest.warns(aind_session.PartialAnswerWarning, match="Code Ocean"):
@@ -207,7 +209,7 @@ def test_without_a_token_docdb_and_s3_tell_that_it_is_sorted(box: Sandbox) -> No
 # -- the recording ---------------------------------------------------------------------------------
 
 
-def test_older_recordings_are_in_the_root(sandbox: Sandbox) -> None:
+def test_compressed_dir_older_recording_is_in_root(sandbox: Sandbox) -> None:
     root = f"s3://aind-ephys-data/{DOCUMENTED}"
     assert ecephys().clipped_dir.as_posix() == f"{root}/ecephys_clipped"
     assert ecephys().compressed_dir.as_posix() == f"{root}/ecephys_compressed"
@@ -218,7 +220,7 @@ def test_older_recordings_are_in_the_root(sandbox: Sandbox) -> None:
             assert both == (ecephys().clipped_dir, ecephys().compressed_dir)
 
 
-def test_newer_recordings_are_in_the_modality_and_win(box: Sandbox) -> None:
+def test_compressed_dir_newer_recording_is_in_modality_folder(box: Sandbox) -> None:
     made = invent_session(box.catalogue, INVENTED)
     assert made.raw_asset_id is not None
     for name in ("ecephys_clipped", "ecephys_compressed"):
@@ -233,7 +235,7 @@ def test_newer_recordings_are_in_the_modality_and_win(box: Sandbox) -> None:
     ]
 
 
-def test_recording_folders_that_are_not_there(box: Sandbox) -> None:
+def test_compressed_dir_missing_raises_attribute_error(box: Sandbox) -> None:
     made = invent_session(box.catalogue, INVENTED, modalities=["behavior"])
     assert made.raw_asset_id is not None
     box.catalogue.add_object("aind-open-data", f"{INVENTED}/ecephys/ecephys_clipped/x", "")
@@ -250,7 +252,7 @@ def test_recording_folders_that_are_not_there(box: Sandbox) -> None:
 # -- older spellings -------------------------------------------------------------------------------
 
 
-def test_older_spellings_work_and_warn(sandbox: Sandbox) -> None:
+def test_ecephys_older_spellings_work_and_warn(sandbox: Sandbox) -> None:
     extension = ecephys()
     latest = extension.sorted_data_assets[-1]
     for name, value in (
@@ -267,7 +269,7 @@ def test_older_spellings_work_and_warn(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_an_invented_world_is_told_as_it_is(seed: int) -> None:
+def test_ecephys_generated_world_matches_its_truth(seed: int) -> None:
     catalogue, truth = invent_world(seed=seed, n_sessions=90)
     names = {a["id"]: a["name"] for a in catalogue.data_assets}
     checked = 0

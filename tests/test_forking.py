@@ -32,7 +32,7 @@ child = os.fork()
 if child == 0:
     signal.alarm(30)
     from aind_session.lookup import facts
-    from aind_session.services import storage
+    from aind_session.services import s3
     os._exit(0)
 _, status = os.waitpid(child, 0)
 looking.join()
@@ -44,7 +44,7 @@ print("ended with", os.waitstatus_to_exitcode(status))
     ("first", "slow"),
     [
         ("aind_session.lookup.facts", "aind_session.lookup.assets"),
-        ("aind_session.services.storage", "botocore.session"),
+        ("aind_session.services.s3", "aind_session.services.s3_client"),
         ("requests", "requests.adapters"),
     ],
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 import aind_session
-from aind_session.catalogue import Sandbox
-from aind_session.catalogue.invent import invent_session
 from aind_session.lookup import freshness
+from aind_session.sandbox import Sandbox
 from aind_session.services import pool
 from aind_session.services.cache import Cache, answers, newer_than
+from worlds import invent_session
 
 ID, RAW = "ecephys_676909_2023-12-13_13-43-40", "16d46411-540a-4122-b47f-8cb2a15d593a"
 ONLY_DOCDB = "999301_2026-02-01_10-00-00"

@@ -10,7 +10,7 @@ import pytest
 import requests
 import urllib3
 
-from aind_session.catalogue import Sandbox
+from aind_session.sandbox import Sandbox
 
 # An address that is set apart for documentation: nobody's.
 ELSEWHERE = "192.0.2.1"

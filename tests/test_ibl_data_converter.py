@@ -13,8 +13,6 @@ from codeocean.computation import Computation, RunParams
 from codeocean.data_asset import DataAsset
 
 import aind_session
-from aind_session.catalogue.invent import invent_session
-from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import (
     InvalidIdentifierError,
     MissingAttributeError,
@@ -26,10 +24,12 @@ from aind_session.errors import (
 from aind_session.extensions.ecephys import SortedDataAsset
 from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
 from aind_session.lookup import ibl_inputs
+from aind_session.sandbox import Sandbox
 from aind_session.services.clock import use_clock
 from ibl_world import world
 from loopback import FakeClock
 from rows import shortest_row
+from worlds import invent_session
 
 SUBJECT = "717381"
 DAYS = (

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import (
     InvalidContentError,
     InvalidFilterError,
@@ -17,6 +16,7 @@ from aind_session.errors import (
 )
 from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
 from aind_session.lookup import manifests
+from aind_session.sandbox import Sandbox
 from ibl_world import add_state, world
 from rows import shortest_row
 

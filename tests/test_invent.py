@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session.catalogue import Catalogue, Sandbox
-from aind_session.catalogue.invent import (
+from aind_session.sandbox import Catalogue, Sandbox
+from aind_session.sandbox.session_files import FAILURES, sorted_stream, stream
+from aind_session.sandbox.shapes import SessionName, invented_id, pacific, processing
+from worlds import (
     InventedSession,
     Truth,
     invent_cohort,
     invent_session,
     invent_world,
 )
-from aind_session.catalogue.invent_assets import SessionName, invented_id
-from aind_session.catalogue.invent_cores import pacific, processing
-from aind_session.catalogue.invent_files import FAILURES, sorted_stream, stream
 
 ID = "ecephys_999999_2024-01-01_10-00-00"
 RESULTS = "codeocean-s3datasetsbucket-1u41qdg42ur9"

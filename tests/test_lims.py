@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.invent import invent_session
-from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import MissingLimsError
+from aind_session.sandbox import Catalogue, Sandbox
 from rows import shortest_row
+from worlds import invent_session
 
 KNOWN, KNOWN_ID = "ecephys_747816_2024-08-14_13-57-37", 1386750279
 INVENTED = "ecephys_999997_2024-05-01_10-00-00"

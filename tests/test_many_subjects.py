@@ -8,12 +8,12 @@ import pytest
 
 import aind_session
 from aind_session import PartialAnswerWarning, Session, Sessions
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.front import Answer, Asked
-from aind_session.catalogue.invent import invent_cohort, invent_world
 from aind_session.lookup.assets import MANY
+from aind_session.sandbox import Catalogue
+from aind_session.sandbox.server import Request, Response
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
+from worlds import invent_cohort, invent_world
 
 
 def _subjects(cohort: Catalogue) -> list[str]:
@@ -74,18 +74,18 @@ def test_a_service_that_does_not_search_together_is_asked_one_by_one(kept: int) 
     """The service finds nothing for several names, or what the first of them has."""
     cohort = invent_cohort(n_subjects=40, sessions_per_subject=2, assets_per_session=2)
     with aind_session.sandbox(cohort) as box:
-        stand_in = box._gate.services["codeocean"]
+        stand_in = box.middleware.services["codeocean"]
 
-        def literal(asked: Asked) -> Answer:
+        def literal(asked: Request) -> Response:
             body = json.loads(asked.body or b"{}")
             names = body.get("query", "").split("name:")
             if len(names) > 2:
                 if not kept:
-                    return Answer(200, b'{"results": [], "has_more": false}', {})
+                    return Response(200, b'{"results": [], "has_more": false}', {})
                 asked.body = json.dumps({**body, "query": f"name:{names[1].strip()}"}).encode()
             return stand_in(asked)
 
-        box._gate.services = {**box._gate.services, "codeocean": literal}
+        box.middleware.services = {**box.middleware.services, "codeocean": literal}
         sessions = aind_session.get_sessions(_subjects(cohort))
         assert len(sessions) == 80
         assert [len(s.data_assets) for s in sessions] == [2] * 80

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from upath import UPath
 
 import aind_session
-from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import (
     AccessDeniedError,
     BadAnswerError,
@@ -28,6 +27,7 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.extensions.neuroglancer import NeuroglancerExtension, NeuroglancerState
+from aind_session.sandbox import Sandbox
 from aind_session.services.clock import use_clock
 from loopback import Answer, FakeClock, Loopback
 from rows import shortest_row

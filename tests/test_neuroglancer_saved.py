@@ -12,9 +12,6 @@ import pytest
 from upath import UPath
 
 import aind_session
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.invent import invent_session
-from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import (
     InvalidContentError,
     MissingAttributeError,
@@ -22,8 +19,10 @@ from aind_session.errors import (
     ServiceTimeoutError,
 )
 from aind_session.extensions.neuroglancer import NeuroglancerExtension, NeuroglancerState
+from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
+from worlds import invent_session
 
 SESSION = "SmartSPIM_717381_2024-07-03_10-49-01"
 STITCHED = f"{SESSION}_stitched_2024-08-10_12-00-00"

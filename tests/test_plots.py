@@ -12,8 +12,8 @@ import pytest
 
 import aind_session
 from aind_session import plots
-from aind_session.catalogue import Sandbox
 from aind_session.errors import MissingExtraError, PartialAnswerWarning
+from aind_session.sandbox import Sandbox
 
 matplotlib: Any = pytest.importorskip("matplotlib")
 

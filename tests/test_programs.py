@@ -15,10 +15,10 @@ import codeocean.computation
 import pytest
 
 import aind_session
-from aind_session.catalogue import Sandbox
-from aind_session.catalogue.invent import invent_session
+from aind_session.sandbox import Sandbox
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
+from worlds import invent_session
 
 PROGRAMS = Path(__file__).parent / "programs"
 ID = "ecephys_676909_2023-12-13_13-43-40"

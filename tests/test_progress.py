@@ -12,9 +12,9 @@ import pytest
 import aind_session
 from aind_session import Sandbox
 from aind_session import progress as module
-from aind_session.catalogue.invent import invent_cohort
 from aind_session.lookup import assets
 from aind_session.progress import progress
+from worlds import invent_cohort
 
 
 class Terminal(io.StringIO):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import aind_session
-from aind_session.catalogue import Sandbox
+from aind_session.sandbox import Sandbox
 from rows import shortest_row
 from test_house import FLOORS
 

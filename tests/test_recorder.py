@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session.catalogue import Catalogue, Sandbox, record
-from aind_session.catalogue.invent import invent_world
 from aind_session.errors import (
     IncompleteAnswerError,
     InvalidFilterError,
@@ -20,6 +18,8 @@ from aind_session.errors import (
     SandboxWarning,
 )
 from aind_session.identifiers import find_session_id
+from aind_session.sandbox import Catalogue, Sandbox, record
+from worlds import invent_world
 
 LISTS = ("data_assets", "computations", "docdb_v1", "docdb_v2", "objects")
 
@@ -203,7 +203,7 @@ def test_folders_are_named_to_the_depth(box: Sandbox, tmp_path: Path) -> None:
 def test_only_small_files_that_lookups_read_have_their_content(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aind_session.catalogue.recorder_files.MAX_BYTES", 100)
+    monkeypatch.setattr("aind_session.sandbox.recorder_files.MAX_BYTES", 100)
     for name, text in {
         "subject.json": '{"a": 1}',
         "session.json": "x" * 101,

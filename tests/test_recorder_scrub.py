@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.catalogue import Catalogue, record
-from aind_session.catalogue.recorder_scrub import Scrubber, placeholder
+from aind_session.sandbox import Catalogue, record
+from aind_session.sandbox.scrub import Scrubber, placeholder
 
 CANARY = "cop_Canary0Canary1Canary2Canary3"
 AWS_KEY, AWS_SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session.catalogue import Catalogue
 from aind_session.errors import (
     CredentialsError,
     InvalidFilterError,
@@ -20,6 +19,7 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.runs import Mount, Parameter, RunReport
+from aind_session.sandbox import Catalogue
 from aind_session.services.clock import use_clock
 from aind_session.services.codeocean import CodeOceanNotFoundError
 from conducted import CAPSULE, LABEL, World, add_result, add_running, cohort, ids, raw_id
@@ -225,7 +225,7 @@ def test_an_unknown_capsule(world: World, sessions: aind_session.Sessions, state
         sessions.run("nothing-of-this-id", dry_run=True)
     odd: Any
     for odd in (None, "", "a/../b"):
-        with pytest.raises(InvalidIdentifierError, match="no ID of a capsule"):
+        with pytest.raises(InvalidIdentifierError, match="not a valid ID of a capsule"):
             sessions.run(odd, dry_run=True)
     with pytest.raises(CodeOceanNotFoundError):
         sessions.run("nothing-of-this-id", state=state)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from typing import Any
 
 import codeocean
 import pytest
 import requests
 from codeocean.computation import Computation, RunParams
-from codeocean.data_asset import DataAsset, DataAssetParams
+from codeocean.data_asset import DataAsset, DataAssetParams, DataAssetSearchParams
 
 from aind_session.errors import (
     IncompleteAnswerError,
@@ -67,19 +68,19 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 # --- the client ---------------------------------------------------------------------------------
 
 
-def test_the_client_is_the_true_one_and_shows_no_token(serve: Serve) -> None:
+def test_client_is_the_sdks_and_shows_no_token(serve: Serve) -> None:
     server = serve([Answer(200, asset())])
     client = service.get_client()
     assert isinstance(client, codeocean.CodeOcean)
     assert client.domain == server.url
     assert client.data_assets.get_data_asset(ID) == DataAsset.from_dict(asset())
-    assert client.session.headers["Min-Server-Version"]
+    assert "Min-Server-Version" not in server.requests[0].headers
     assert server.requests[0].headers["Authorization"] == f"Basic {BASIC}"
     for shown in (repr(client), str(client), f"{client}", repr(vars(client.data_assets))):
         assert CANARY not in shown
 
 
-def test_the_client_is_made_once_for_each_identity(
+def test_client_is_made_once_for_each_identity(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve([Answer(200, asset())])
@@ -91,7 +92,7 @@ def test_the_client_is_made_once_for_each_identity(
     assert service.get_client() != first
 
 
-def test_a_pickled_client_carries_no_token(serve: Serve) -> None:
+def test_client_pickled_holds_no_token(serve: Serve) -> None:
     serve([Answer(200, asset())])
     client = service.get_client()
     for data in (pickle.dumps(client), pickle.dumps({"client": client})):
@@ -102,25 +103,27 @@ def test_a_pickled_client_carries_no_token(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(("retries", "requests_sent"), [(0, 1), (2, 3)])
-def test_retries_of_the_client_are_counted(serve: Serve, retries: int, requests_sent: int) -> None:
+def test_client_with_retries_sends_that_many_requests(
+    serve: Serve, retries: int, requests_sent: int
+) -> None:
     from urllib3.util import Retry
 
     server = serve([Answer(503)])
-    for client in (service.get_client(retries=retries), service.get_client(retries=Retry(retries))):
+    for given, asset_id in ((retries, "one"), (Retry(retries), "another")):
         server.requests.clear()
         with pytest.raises(CodeOceanError) as caught:
-            client.data_assets.get_data_asset(ID)
+            service.get_client(retries=given).data_assets.get_data_asset(asset_id)
         assert caught.value.attempts == len(server.requests) == requests_sent
 
 
-def test_without_a_token_there_is_no_client(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_without_token_is_an_error(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     serve([Answer(200)])
     monkeypatch.delenv("CODE_OCEAN_API_TOKEN")
     with pytest.raises(MissingTokenError):
         service.get_client()
 
 
-def test_the_client_sends_the_token_nowhere_else(serve: Serve) -> None:
+def test_client_sends_the_token_to_no_other_host(serve: Serve) -> None:
     serve([Answer(200, asset())])
     client = service.get_client()
     with Loopback([Answer(200, {})]) as other:
@@ -128,7 +131,7 @@ def test_the_client_sends_the_token_nowhere_else(serve: Serve) -> None:
     assert "Authorization" not in other.requests[0].headers
 
 
-def test_credentials_are_checked_once(serve: Serve) -> None:
+def test_client_checks_credentials_once(serve: Serve) -> None:
     server = serve([page(1)])
     service.get_client(check_credentials=True)
     service.get_client(check_credentials=True)
@@ -139,7 +142,7 @@ def test_credentials_are_checked_once(serve: Serve) -> None:
 # --- searches -----------------------------------------------------------------------------------
 
 
-def test_a_search_asks_for_big_pages_and_says_archived(serve: Serve) -> None:
+def test_search_requests_large_pages_without_archived(serve: Serve) -> None:
     server = serve([page(1)])
     found = service.search_assets(query="676909", type=None)
     assert [summary.id for summary in found] == ["asset-1"]
@@ -148,25 +151,25 @@ def test_a_search_asks_for_big_pages_and_says_archived(serve: Serve) -> None:
     assert server.requests[1].json == {"limit": 10, "archived": True}
 
 
-def test_a_search_gives_all_pages_and_each_asset_once(serve: Serve) -> None:
+def test_search_returns_all_pages_and_each_asset_once(serve: Serve) -> None:
     server = serve([page(1, 2, token="a"), page(2, 3, token="b"), page(3, 4)])
     found = service.search_assets(query="676909")
     assert [summary.id for summary in found] == ["asset-1", "asset-2", "asset-3", "asset-4"]
     assert [seen.json.get("next_token") for seen in server.requests] == [None, "a", "b"]
 
 
-def test_an_empty_page_with_a_next_link_ends(serve: Serve) -> None:
+def test_search_with_an_empty_page_ends(serve: Serve) -> None:
     server = serve([page(1, token="a"), page(token="b", more=True)])
     assert len(service.search_assets()) == 1
     assert len(server.requests) == 2
 
 
-def test_nothing_found_is_no_error(serve: Serve) -> None:
+def test_search_without_results_is_empty(serve: Serve) -> None:
     serve([page()])
-    assert service.search_assets(query="nobody") == ()
+    assert service.search_assets(query="missing") == ()
 
 
-def test_a_search_outlives_passing_faults(serve: Serve) -> None:
+def test_search_with_passing_faults_succeeds(serve: Serve) -> None:
     server = serve([Answer(503), page(1, token="a"), Answer(kind="reset"), page(2)])
     assert len(service.search_assets()) == 2
     assert len(server.requests) == 4
@@ -185,10 +188,12 @@ def failing_on(number: int, failure: Answer) -> Script:
 
 @pytest.mark.parametrize(
     ("failure", "attempts"),
-    [(Answer(500), 4), (Answer(400), 1), (Answer(kind="reset"), 4), (Answer(200, b"<html>"), 1)],
+    [(Answer(500), 4), (Answer(400), 1), (Answer(kind="reset"), 4), (Answer(200, b"<html>"), 4)],
     ids=["500", "400", "reset", "html"],
 )
-def test_a_fault_on_page_3_of_5_is_told(serve: Serve, failure: Answer, attempts: int) -> None:
+def test_search_that_fails_on_page_3_of_5_is_incomplete(
+    serve: Serve, failure: Answer, attempts: int
+) -> None:
     serve(failing_on(3, failure))
     with pytest.raises(IncompleteAnswerError, match="Page 3") as caught:
         service.search_assets()
@@ -200,7 +205,7 @@ def test_a_fault_on_page_3_of_5_is_told(serve: Serve, failure: Answer, attempts:
     assert isinstance(caught.value.__cause__, ServiceError)
 
 
-def test_a_fault_on_the_first_page_is_itself(serve: Serve) -> None:
+def test_search_that_fails_on_page_1_raises_its_error(serve: Serve) -> None:
     serve(failing_on(1, Answer(500)))
     with pytest.raises(CodeOceanError) as caught:
         service.search_assets()
@@ -208,14 +213,14 @@ def test_a_fault_on_the_first_page_is_itself(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("token", ["a", None])
-def test_a_cursor_that_repeats_or_is_missing_stops(serve: Serve, token: str | None) -> None:
+def test_search_with_a_bad_cursor_stops(serve: Serve, token: str | None) -> None:
     server = serve([page(1, token="a"), page(2, token=token, more=True)])
     with pytest.raises(IncompleteAnswerError, match="not where"):
         service.search_assets()
     assert len(server.requests) == 2
 
 
-def test_a_limit_that_is_reached_is_an_error(serve: Serve) -> None:
+def test_page_limit_that_is_reached_is_an_error(serve: Serve) -> None:
     def script(seen: Seen) -> Answer:
         number = int(seen.json.get("next_token") or 0)
         return page(number, token=str(number + 1))
@@ -227,7 +232,9 @@ def test_a_limit_that_is_reached_is_an_error(serve: Serve) -> None:
     assert len(service.search_assets(max_pages=3, raise_on_page_limit=False)) == 3
 
 
-def test_one_bad_asset_sinks_no_search(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_search_with_an_invalid_asset_returns_the_others(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     odd = [asset(1), {"name": "no id"}, asset(2, state="new"), {"id": "bare"}]
     serve([Answer(200, {"results": odd, "has_more": False})])
     found = service.search_assets()
@@ -238,7 +245,7 @@ def test_one_bad_asset_sinks_no_search(serve: Serve, caplog: pytest.LogCaptureFi
 # --- single things ------------------------------------------------------------------------------
 
 
-def test_an_asset_by_id(serve: Serve) -> None:
+def test_get_asset_by_id_returns_it(serve: Serve) -> None:
     server = serve([Answer(200, asset(7))])
     assert service.get_asset("asset-7").created == 1702500007
     assert server.paths == ["/api/v1/data_assets/asset-7"]
@@ -247,7 +254,7 @@ def test_an_asset_by_id(serve: Serve) -> None:
 @pytest.mark.parametrize(
     "text", ["", " ", "../computations", "a/b", "a?b=c", "a#b", "..", "%2e%2e"]
 )
-def test_what_could_be_no_id_is_not_asked_for(serve: Serve, text: str) -> None:
+def test_invalid_id_sends_no_request(serve: Serve, text: str) -> None:
     server = serve([Answer(200, asset())])
     for ask in (service.get_asset, service.get_computation, service.list_computations):
         with pytest.raises(InvalidIdentifierError):
@@ -255,7 +262,7 @@ def test_what_could_be_no_id_is_not_asked_for(serve: Serve, text: str) -> None:
     assert server.requests == []
 
 
-def test_computations_of_a_capsule_or_a_pipeline(serve: Serve) -> None:
+def test_list_computations_of_capsule_or_pipeline_returns_them(serve: Serve) -> None:
     def script(seen: Seen) -> Answer:
         if seen.path == "/api/v1/capsules/pipe/computations":
             return Answer(404, {"message": "no capsule"})
@@ -267,7 +274,7 @@ def test_computations_of_a_capsule_or_a_pipeline(serve: Serve) -> None:
     assert server.paths[-1] == "/api/v1/pipelines/pipe/computations"
 
 
-def test_what_starts_something_is_sent_once(serve: Serve) -> None:
+def test_run_and_create_that_fail_are_sent_once(serve: Serve) -> None:
     run = {"id": "run", "created": 1, "name": "n", "state": "new state"}
     server = serve([Answer(200, run)])
     assert type(service.run_capsule(RunParams(capsule_id=ID))) is Computation
@@ -299,8 +306,57 @@ def test_what_starts_something_is_sent_once(serve: Serve) -> None:
         lambda: service.run_capsule(RunParams(capsule_id=ID)),
     ],
 )
-def test_a_service_that_never_answers_ends_in_time(serve: Serve, ask: Callable[[], Any]) -> None:
+def test_service_without_response_ends_in_time(serve: Serve, ask: Callable[[], Any]) -> None:
     serve([Answer(kind="hang")], AIND_SESSION_TIMEOUT="0.1", AIND_SESSION_ATTEMPTS="1")
     with pytest.raises(TimeoutError) as caught:
         ask()
     assert isinstance(caught.value, ServiceError)
+
+
+# --- the version of the server ---
+
+
+def older_server(message: str) -> Script:
+    """Refuse requests that demand a newer server, as servers do."""
+
+    def script(seen: Seen) -> Answer:
+        if "Min-Server-Version" in seen.headers:
+            return Answer(400, {"message": message})
+        return page(1)
+
+    return script
+
+
+def test_requests_demand_no_version_of_the_server(serve: Serve) -> None:
+    server = serve(older_server("too old"))
+    assert len(service.search_assets()) == 1
+    service.get_client().data_assets.search_data_assets(DataAssetSearchParams())
+    assert not any("Min-Server-Version" in seen.headers for seen in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Min-Server-Version {sdk} is newer than server version 4.2.1", "codeocean==0.14.*"),
+        ("server version 4.0.0 is older than the minimum, {sdk}", "codeocean==0.12.*"),
+        ("unsupported min server version", "codeocean==0.12.*"),
+    ],
+)
+def test_server_that_still_refuses_names_versions_and_what_to_install(
+    serve: Serve, message: str, expected: str
+) -> None:
+    message = message.format(sdk=codeocean.CodeOcean.MIN_SERVER_VERSION)
+    serve([Answer(400, {"message": message})])
+    with pytest.raises(CodeOceanError) as caught:
+        service.search_assets()
+    text = str(caught.value)
+    assert f'pip install "{expected}"' in text
+    assert f"codeocean {metadata.version('codeocean')}" in text
+    assert message in text
+
+
+def test_bad_request_for_another_reason_names_no_version(serve: Serve) -> None:
+    serve([Answer(400, {"message": "unknown field 'quer', version 1.2.3"})])
+    with pytest.raises(CodeOceanError) as caught:
+        service.search_assets()
+    assert "pip install" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Code Ocean: what its errors are, and answers that are none."""
+"""Code Ocean: errors of each status, and responses that are not JSON."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 
 def refusing(status: int, body: Any = None, token_is_good: bool = True) -> Callable[[Seen], Answer]:
-    """Refuse everything; the search, which tells whether the token is good, as said."""
+    """Refuse everything; the search, which shows whether the token is good, as given."""
     said = {"message": "because"} if body is None else body
 
     def script(seen: Seen) -> Answer:
@@ -84,7 +84,7 @@ WAYS: list[Callable[[], Any]] = [
         (503, CodeOceanError),
     ],
 )
-def test_every_error_is_ours_the_sdks_and_that_of_requests(
+def test_error_of_each_status_has_all_base_classes(
     serve: Serve, ask: Callable[[], Any], status: int, kind: type[CodeOceanError]
 ) -> None:
     serve(refusing(status))
@@ -120,14 +120,14 @@ def test_every_error_is_ours_the_sdks_and_that_of_requests(
         (b"\xff\xfe", "��"),
     ],
 )
-def test_errors_of_any_body_are_read(serve: Serve, body: Any, message: str) -> None:
+def test_error_with_any_body_has_a_message(serve: Serve, body: Any, message: str) -> None:
     serve(refusing(400, body))
     with pytest.raises(CodeOceanError) as caught:
         service.get_asset(ID)
     assert caught.value.message == message
 
 
-def test_a_refused_token_is_told_from_a_closed_asset(serve: Serve) -> None:
+def test_refused_token_differs_from_closed_asset(serve: Serve) -> None:
     server = serve(refusing(401, token_is_good=False))
     with pytest.raises(RefusedTokenError) as caught:
         service.get_asset(ID)
@@ -143,7 +143,7 @@ def test_a_refused_token_is_told_from_a_closed_asset(serve: Serve) -> None:
     assert server.paths == ["/api/v1/data_assets/another"]
 
 
-def test_many_closed_assets_cost_one_probe(serve: Serve) -> None:
+def test_closed_assets_cost_one_probe(serve: Serve) -> None:
     server = serve(refusing(401))
     for number in range(5):
         with pytest.raises(ClosedAssetError, match="token is good"):
@@ -151,7 +151,7 @@ def test_many_closed_assets_cost_one_probe(serve: Serve) -> None:
     assert server.paths.count("/api/v1/data_assets/search") == 1
 
 
-def test_a_search_that_is_refused_needs_no_probe(serve: Serve) -> None:
+def test_search_that_is_refused_needs_no_probe(serve: Serve) -> None:
     server = serve([Answer(401, {"message": "bad token"})])
     with pytest.raises(RefusedTokenError):
         service.search_assets(query="676909")
@@ -160,7 +160,7 @@ def test_a_search_that_is_refused_needs_no_probe(serve: Serve) -> None:
         service.get_client(check_credentials=True)
 
 
-def test_where_the_probe_fails_nothing_is_claimed(serve: Serve) -> None:
+def test_refusal_with_failing_probe_blames_no_token(serve: Serve) -> None:
     serve(lambda seen: Answer(503 if seen.path.endswith("/search") else 401))
     with pytest.raises(CodeOceanError, match="not known") as caught:
         service.get_asset(ID)
@@ -169,7 +169,7 @@ def test_where_the_probe_fails_nothing_is_claimed(serve: Serve) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 404, 503])
 @pytest.mark.parametrize("token_is_good", [True, False])
-def test_errors_pickle_and_copy(serve: Serve, status: int, token_is_good: bool) -> None:
+def test_error_pickles_and_copies(serve: Serve, status: int, token_is_good: bool) -> None:
     serve(refusing(status, token_is_good=token_is_good))
     with pytest.raises(CodeOceanError) as caught:
         service.get_asset(ID)
@@ -184,7 +184,7 @@ def test_errors_pickle_and_copy(serve: Serve, status: int, token_is_good: bool) 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500, 200])
 @pytest.mark.parametrize("ask", WAYS, ids=["ours", "client", "client's computations"])
-def test_the_token_is_nowhere_even_where_the_service_repeats_it(
+def test_error_that_repeats_the_token_holds_no_token(
     serve: Serve, ask: Callable[[], Any], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     echo = f"you sent {CANARY}, that is Basic {BASIC}"
@@ -197,9 +197,9 @@ def test_the_token_is_nowhere_even_where_the_service_repeats_it(
     serve(script)
     with caplog.at_level(logging.DEBUG), pytest.raises(ServiceError) as caught:
         ask()
-    told = everything_told_of(caught.value) + caplog.text
-    assert CANARY not in told
-    assert BASIC not in told
+    text = everything_told_of(caught.value) + caplog.text
+    assert CANARY not in text
+    assert BASIC not in text
 
 
 # --- answers that are none ----------------------------------------------------------------------
@@ -228,13 +228,13 @@ NO_JSON = [
         lambda: service.create_asset(DataAssetParams(name="n", tags=[], mount="m")),
     ],
 )
-def test_what_is_no_json_is_a_typed_error(
+def test_response_without_json_is_a_typed_error(
     serve: Serve, ask: Callable[[], Any], body: bytes
 ) -> None:
     serve([Answer(200, body)])
     with pytest.raises(BadAnswerError) as caught:
         ask()
-    assert body.decode("utf-8", "replace")[:200] in str(caught.value)
+    assert body.decode("utf-8", "replace")[:200].replace("\0", "\\x00") in str(caught.value)
     # The first of it only.
     assert "." * 200 not in str(caught.value)
 
@@ -244,7 +244,7 @@ PAGE = Answer(404, b"<!DOCTYPE html><html>Not Found</html>")
 
 @pytest.mark.parametrize("status", [403, 404])
 @pytest.mark.parametrize("ask", [*WAYS, lambda: service.list_computations(ID)])
-def test_what_a_gateway_says_is_not_said_of_an_asset(
+def test_page_of_a_gateway_is_not_a_missing_asset(
     serve: Serve, ask: Callable[[], Any], status: int
 ) -> None:
     serve([replace(PAGE, status=status)])
@@ -254,14 +254,14 @@ def test_what_a_gateway_says_is_not_said_of_an_asset(
 
 
 @pytest.mark.parametrize("answer", [Answer(404, {"message": "no route"}), PAGE])
-def test_a_search_that_is_not_there_has_not_found_nothing(serve: Serve, answer: Answer) -> None:
+def test_search_with_404_is_an_error(serve: Serve, answer: Answer) -> None:
     serve([answer])
     with pytest.raises(CodeOceanError) as caught:
         service.search_assets(query="x")
     assert not isinstance(caught.value, ValueError)
 
 
-def test_a_refusal_that_passes_is_not_kept_for_long(
+def test_refusal_of_the_token_is_cached_briefly(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good: list[str] = []
@@ -275,7 +275,7 @@ def test_a_refusal_that_passes_is_not_kept_for_long(
 
 
 @pytest.mark.parametrize("results", [[1, None, "x"], [{}], [{"name": "no id"}], [[]]])
-def test_a_page_without_any_asset_is_no_empty_answer(serve: Serve, results: list[Any]) -> None:
+def test_search_page_without_any_asset_is_an_error(serve: Serve, results: list[Any]) -> None:
     server = serve([Answer(200, {"results": results, "has_more": False})])
     with pytest.raises(BadAnswerError, match="holds no data asset"):
         service.search_assets(query="x")
@@ -295,19 +295,19 @@ def test_a_page_without_any_asset_is_no_empty_answer(serve: Serve, results: list
         lambda: docdb.find_one("v1", {}),
     ],
 )
-def test_an_echo_that_is_no_json_tells_no_token(
+def test_response_without_json_that_repeats_the_token_holds_none(
     serve: Serve, ask: Callable[[], Any], end: bytes
 ) -> None:
     serve([Answer(200, f"you sent {CANARY}, {BASIC}".encode() + end)])
     with pytest.raises(BadAnswerError) as caught:
         ask()
-    told = everything_told_of(caught.value)
+    text = everything_told_of(caught.value)
     links: list[BaseException | None] = [caught.value]
     while (link := links[-1]) is not None:
-        told += repr([getattr(link, name, "") for name in ("doc", "object")])
+        text += repr([getattr(link, name, "") for name in ("doc", "object")])
         links.append(link.__cause__ or link.__context__)
-    assert CANARY not in told
-    assert BASIC not in told
+    assert CANARY not in text
+    assert BASIC not in text
 
 
 @pytest.mark.parametrize("body", [[], "text", None, 3, {"no": "id"}])
@@ -322,7 +322,7 @@ def test_json_of_another_shape_is_a_typed_error(serve: Serve, body: Any) -> None
             service.list_computations(ID)
 
 
-def test_a_page_elsewhere_is_no_answer(serve: Serve) -> None:
+def test_redirect_to_a_login_page_is_a_typed_error(serve: Serve) -> None:
     with Loopback([Answer(200, b"<html>Log in</html>")]) as login:
         serve([Answer(302, headers={"Location": f"{login.url}/login"})])
         with pytest.raises(BadAnswerError, match="Log in"):

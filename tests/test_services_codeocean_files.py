@@ -60,7 +60,7 @@ def linking(answer: Answer, route: str = "urls") -> Script:
 
 
 @pytest.mark.parametrize("ask", [service.list_asset_files, service.list_result_files])
-def test_files_are_listed(serve: Serve, ask: Callable[..., Any]) -> None:
+def test_list_files_returns_names_kinds_and_sizes(serve: Serve, ask: Callable[..., Any]) -> None:
     server = serve(linking(Answer()))
     assert ask(ID, "a") == (
         ("nwb", True, None),
@@ -71,14 +71,14 @@ def test_files_are_listed(serve: Serve, ask: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("items", [None, []])
-def test_an_empty_folder_is_empty(serve: Serve, items: Any) -> None:
+def test_list_files_of_an_empty_folder_is_empty(serve: Serve, items: Any) -> None:
     serve([Answer(200, {"items": items})])
     assert service.list_asset_files(ID) == ()
 
 
 @pytest.mark.parametrize("route", ["urls", "download_url"])
 @pytest.mark.parametrize("ask", [service.read_asset_file, service.read_result_file])
-def test_files_are_read_through_links_without_credentials(
+def test_read_file_follows_its_link_without_credentials(
     serve: Serve, ask: Callable[..., bytes], route: str
 ) -> None:
     server = serve(linking(Answer(200, b"N E X T F L O W\n"), route))
@@ -88,7 +88,7 @@ def test_files_are_read_through_links_without_credentials(
     assert "path=a%2Foutput" in server.requests[0].path
 
 
-def test_a_server_that_knows_the_new_route_is_not_asked_by_the_old_one(serve: Serve) -> None:
+def test_read_file_on_a_newer_server_uses_one_route(serve: Serve) -> None:
     server = serve(linking(Answer(200, b"text")))
     service.read_asset_file(ID, "output")
     server._function = lambda seen: Answer(404, {"message": "no file"})
@@ -115,7 +115,7 @@ S3_ERROR = b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code></Error>'
         (Answer(200, b"half of it", kind="truncated"), ServiceError),
     ],
 )
-def test_an_error_page_is_never_taken_for_a_file(
+def test_error_page_is_not_returned_as_a_file(
     serve: Serve, answer: Answer, kind: type[Exception]
 ) -> None:
     serve(linking(answer))
@@ -125,7 +125,7 @@ def test_an_error_page_is_never_taken_for_a_file(
     assert "Signature" not in everything_told_of(caught.value)
 
 
-def test_an_empty_file_is_a_file(serve: Serve) -> None:
+def test_read_file_that_is_empty_returns_nothing(serve: Serve) -> None:
     serve(linking(Answer(200, b"")))
     assert service.read_asset_file(ID, "output") == b""
 
@@ -134,7 +134,7 @@ def test_an_empty_file_is_a_file(serve: Serve) -> None:
     "link",
     ["", "zzz", "ftp://a/b", "https://", "http://[", "https://a b/", "https://*.a/", "//a/b"],
 )
-def test_no_link_is_no_file(serve: Serve, link: str) -> None:
+def test_read_file_with_an_invalid_link_is_an_error(serve: Serve, link: str) -> None:
     serve([Answer(200, {"download_url": link})])
     with pytest.raises(BadAnswerError, match="no link"):
         service.read_asset_file(ID, "output")

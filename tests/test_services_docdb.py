@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, urlsplit
@@ -14,8 +15,13 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aind_session.errors import BadAnswerError, IncompleteAnswerError, ServiceError
-from aind_session.services import docdb, docdb_filters
+from aind_session.errors import (
+    BadAnswerError,
+    IncompleteAnswerError,
+    MissingExtraError,
+    ServiceError,
+)
+from aind_session.services import docdb
 from aind_session.services.docdb import DocDBError
 from loopback import (
     Answer,
@@ -34,7 +40,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         yield start
 
 
-def asked(seen: Seen) -> dict[str, Any]:
+def parameters_of(seen: Seen) -> dict[str, Any]:
     """Decode the parameters of a `find`."""
     query = parse_qs(urlsplit(seen.path).query)
     return {name: json.loads(values[0]) for name, values in query.items()}
@@ -46,9 +52,9 @@ def keeping(records: list[Any], most: int = 10**9) -> Script:
     def script(seen: Seen) -> Answer:
         if seen.path.endswith("/aggregate"):
             return Answer(413, b"too large")
-        question = asked(seen)
-        skip, limit = question["skip"], question["limit"] or 10**9
-        wanted = question["filter"].get("name", {}).get("$in")
+        query = parameters_of(seen)
+        skip, limit = query["skip"], query["limit"] or 10**9
+        wanted = query["filter"].get("name", {}).get("$in")
         chosen = [one for one in records if wanted is None or one["name"] in wanted]
         return Answer(200, chosen[skip : skip + min(limit, most)])
 
@@ -59,37 +65,35 @@ def keeping(records: list[Any], most: int = 10**9) -> Script:
 
 
 @pytest.mark.parametrize(("version", "created"), [("v1", "created"), ("v2", "_created")])
-def test_one_record_is_one_request_the_newest_first(
-    serve: Serve, version: str, created: str
-) -> None:
+def test_find_one_sends_one_request_newest_first(serve: Serve, version: str, created: str) -> None:
     server = serve([Answer(200, b'[{"_id": "a",  "name": "x"}]')])
     assert docdb.find_one(version, FILTER) == b'{"_id": "a",  "name": "x"}'
     (seen,) = server.requests
     assert seen.method == "GET"
     assert seen.path.startswith(f"/{version}/metadata_index/data_assets/find?")
-    assert asked(seen) == {"limit": 1, "skip": 0, "filter": FILTER, "sort": {created: -1}}
+    assert parameters_of(seen) == {"limit": 1, "skip": 0, "filter": FILTER, "sort": {created: -1}}
     assert "Authorization" not in seen.headers
 
 
-def test_no_record_is_none(serve: Serve) -> None:
+def test_find_one_without_record_is_none(serve: Serve) -> None:
     serve([Answer(200, [])])
     assert docdb.find_one("v2", FILTER) is None
 
 
-def test_another_order_may_be_asked_for(serve: Serve) -> None:
+def test_find_one_with_sort_uses_it(serve: Serve) -> None:
     server = serve([Answer(200, [])])
     docdb.find_one("v2", FILTER, {"location": 1})
-    assert asked(server.requests[0])["sort"] == {"location": 1}
+    assert parameters_of(server.requests[0])["sort"] == {"location": 1}
 
 
 @pytest.mark.parametrize("body", [b"[null]", b'["text"]', b"[3]", b"[[]]"])
-def test_a_record_that_is_none_is_told(serve: Serve, body: bytes) -> None:
+def test_find_one_with_an_invalid_record_is_an_error(serve: Serve, body: bytes) -> None:
     serve([Answer(200, body)])
     with pytest.raises(BadAnswerError):
         docdb.find_one("v1", FILTER)
 
 
-def test_numbers_that_are_none_do_not_sink_a_record(serve: Serve) -> None:
+def test_find_one_with_nan_returns_null(serve: Serve) -> None:
     serve([Answer(200, b'[{"_id": "a", "value": NaN, "most": Infinity}]')])
     record = docdb.find_one("v1", FILTER)
     assert record is not None
@@ -99,52 +103,54 @@ def test_numbers_that_are_none_do_not_sink_a_record(serve: Serve) -> None:
 # --- many records -------------------------------------------------------------------------------
 
 
-def test_projected_records_of_one_page_are_one_request(serve: Serve) -> None:
+def test_find_of_one_projected_page_sends_one_request(serve: Serve) -> None:
     server = serve(keeping([{"_id": str(n), "name": f"n{n}"} for n in range(20)]))
     found = docdb.find("v1", FILTER, {"name": 1})
     assert [record["_id"] for record in found] == [str(n) for n in range(20)]
-    question = asked(server.requests[0])
-    assert question["projection"] == {"name": 1}
-    assert question["sort"] == {"_id": 1}
+    query = parameters_of(server.requests[0])
+    assert query["projection"] == {"name": 1}
+    assert query["sort"] == {"_id": 1}
     assert len(server.requests) == 1
 
 
-def test_pages_that_the_gateway_cuts_are_all_asked_for(serve: Serve) -> None:
+def test_find_of_shortened_pages_reads_all(serve: Serve) -> None:
     records = [{"_id": str(n)} for n in range(7)]
     server = serve(keeping(records, most=3))
     assert docdb.find("v2", FILTER) == records
-    assert [asked(seen)["skip"] for seen in server.requests] == [0, 3, 6, 7]
+    assert [parameters_of(seen)["skip"] for seen in server.requests] == [0, 3, 6, 7]
 
 
-def test_full_pages_are_followed_even_where_projected(
+def test_find_of_full_projected_pages_reads_all(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docdb, "PAGE_SIZE", 4)
     records = [{"_id": str(n)} for n in range(10)]
     server = serve(keeping(records))
     assert docdb.find("v2", FILTER, {"_id": 1}) == records
-    assert [asked(seen)["skip"] for seen in server.requests] == [0, 4, 8]
+    assert [parameters_of(seen)["skip"] for seen in server.requests] == [0, 4, 8]
 
 
-def test_records_that_come_twice_are_given_once(serve: Serve) -> None:
+def test_find_of_repeated_records_returns_each_once(serve: Serve) -> None:
     pages = [[{"_id": "a"}, {"_id": "b"}], [{"_id": "b"}, {"_id": "c"}], []]
     serve([Answer(200, page) for page in pages])
     assert docdb.find("v1", FILTER) == [{"_id": "a"}, {"_id": "b"}, {"_id": "c"}]
 
 
-def test_records_without_ids_are_all_given(serve: Serve) -> None:
+def test_find_of_records_without_id_returns_all(serve: Serve) -> None:
     serve([Answer(200, [{"name": "a"}, {"name": "a"}])])
     assert docdb.find("v1", FILTER, {"_id": 0, "name": 1}) == [{"name": "a"}, {"name": "a"}]
 
 
-def test_a_bad_record_sinks_no_answer(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_find_with_invalid_records_returns_the_others(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     serve([Answer(200, [{"_id": "a"}, None, "text", 3, {"_id": "b"}])])
     assert docdb.find("v1", FILTER, {"name": 1}) == [{"_id": "a"}, {"_id": "b"}]
     assert caplog.text.count("Left out") == 3
 
 
 @pytest.mark.parametrize("body", [[None], [1, 2, 3], [{}], [[]], ["text"]])
-def test_an_answer_without_any_record_is_no_empty_answer(serve: Serve, body: list[Any]) -> None:
+def test_response_without_valid_record_is_an_error(serve: Serve, body: list[Any]) -> None:
     serve([Answer(200, body)])
     for ask in (
         lambda: docdb.find("v1", {}, {"name": 1}),
@@ -155,7 +161,7 @@ def test_an_answer_without_any_record_is_no_empty_answer(serve: Serve, body: lis
             ask()
 
 
-def test_a_fault_on_page_3_is_told(serve: Serve) -> None:
+def test_find_that_fails_on_page_3_is_incomplete(serve: Serve) -> None:
     pages = [[{"_id": "a"}], [{"_id": "b"}]]
     serve([*(Answer(200, page) for page in pages), Answer(400, b"no")])
     with pytest.raises(IncompleteAnswerError, match="Page 3") as caught:
@@ -164,14 +170,16 @@ def test_a_fault_on_page_3_is_told(serve: Serve) -> None:
     assert isinstance(caught.value.__cause__, DocDBError)
 
 
-def test_a_page_that_repeats_stops(serve: Serve) -> None:
+def test_find_with_a_repeated_page_stops(serve: Serve) -> None:
     server = serve([Answer(200, [{"_id": "a"}])])
     with pytest.raises(IncompleteAnswerError, match="again"):
         docdb.find("v1", FILTER)
     assert len(server.requests) == 2
 
 
-def test_a_limit_that_is_reached_is_an_error(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_limit_that_is_reached_is_an_error(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(docdb, "MAX_PAGES", 3)
     server = serve(keeping([{"_id": str(n)} for n in range(9)], most=1))
     with pytest.raises(IncompleteAnswerError, match="more than 3 pages"):
@@ -182,7 +190,7 @@ def test_a_limit_that_is_reached_is_an_error(serve: Serve, monkeypatch: pytest.M
 # --- aggregate ----------------------------------------------------------------------------------
 
 
-def test_an_aggregation_is_one_post(serve: Serve) -> None:
+def test_aggregate_sends_one_post(serve: Serve) -> None:
     server = serve([Answer(200, [{"_id": "a"}])])
     pipeline: list[dict[str, Any]] = [{"$match": FILTER}, {"$group": {"_id": "$name"}}]
     assert docdb.aggregate("v2", pipeline) == [{"_id": "a"}]
@@ -191,7 +199,7 @@ def test_an_aggregation_is_one_post(serve: Serve) -> None:
     assert seen.json == pipeline
 
 
-def test_an_aggregation_is_a_read(serve: Serve) -> None:
+def test_aggregate_that_fails_is_repeated(serve: Serve) -> None:
     server = serve([Answer(503), Answer(kind="reset"), Answer(200, [])])
     assert docdb.aggregate("v1", [{"$match": FILTER}]) == []
     assert len(server.requests) == 3
@@ -200,7 +208,7 @@ def test_an_aggregation_is_a_read(serve: Serve) -> None:
 @pytest.mark.parametrize(
     "failure", [Answer(413), Answer(400), Answer(500), Answer(200, b"<html>"), Answer(200, {})]
 )
-def test_where_it_fails_the_same_is_asked_page_by_page(serve: Serve, failure: Answer) -> None:
+def test_aggregate_that_fails_is_read_page_by_page(serve: Serve, failure: Answer) -> None:
     records = [{"_id": "a", "name": "x"}]
 
     def script(seen: Seen) -> Answer:
@@ -213,10 +221,10 @@ def test_where_it_fails_the_same_is_asked_page_by_page(serve: Serve, failure: An
         {"$project": {"name": 1}},
     ]
     assert docdb.aggregate("v1", pipeline) == records
-    question = asked(server.requests[-1])
-    assert question["filter"] == FILTER
-    assert question["projection"] == {"name": 1}
-    assert question["sort"] == {"created": -1}
+    query = parameters_of(server.requests[-1])
+    assert query["filter"] == FILTER
+    assert query["projection"] == {"name": 1}
+    assert query["sort"] == {"created": -1}
 
 
 @pytest.mark.parametrize(
@@ -231,7 +239,7 @@ def test_where_it_fails_the_same_is_asked_page_by_page(serve: Serve, failure: An
         [{"$match": FILTER}, {"$limit": 3}],
     ],
 )
-def test_what_is_more_than_a_filter_is_not_asked_otherwise(
+def test_aggregate_that_computes_is_not_read_page_by_page(
     serve: Serve, pipeline: list[dict[str, Any]]
 ) -> None:
     server = serve(keeping([{"_id": "a"}]))
@@ -240,7 +248,7 @@ def test_what_is_more_than_a_filter_is_not_asked_otherwise(
     assert {seen.method for seen in server.requests} == {"POST"}
 
 
-def test_where_both_ways_fail_the_error_tells_both(serve: Serve) -> None:
+def test_aggregate_that_fails_both_ways_names_both(serve: Serve) -> None:
     serve([Answer(400, b"neither")])
     with pytest.raises(DocDBError) as caught:
         docdb.aggregate("v1", [{"$match": FILTER}])
@@ -248,7 +256,7 @@ def test_where_both_ways_fail_the_error_tells_both(serve: Serve) -> None:
     assert "/aggregate" in str(caught.value.__cause__)
 
 
-def test_many_names_are_asked_for_in_parts(serve: Serve) -> None:
+def test_aggregate_with_many_names_is_sent_in_parts(serve: Serve) -> None:
     names = [f"ecephys_{n}_2023-12-13_13-43-40" for n in range(100_000, 100_500)]
     records = [{"_id": name, "name": name} for name in names]
     server = serve(keeping(records))
@@ -256,11 +264,11 @@ def test_many_names_are_asked_for_in_parts(serve: Serve) -> None:
     assert sorted(record["name"] for record in found) == names
     urls = [seen.path for seen in server.requests if seen.method == "GET"]
     assert len(urls) > 2
-    assert max(map(len, urls)) < docdb_filters.URL_LIMIT
+    assert max(map(len, urls)) < docdb.URL_LIMIT
 
 
 @given(st.lists(st.text(max_size=50), max_size=60), st.integers(20, 500))
-def test_parts_hold_all_values_in_order(values: list[str], limit: int) -> None:
+def test_chunks_hold_all_values_in_order(values: list[str], limit: int) -> None:
     parts = list(docdb.chunks_for_in(values, limit))
     assert [value for part in parts for value in part] == values
     for part in parts:
@@ -281,7 +289,7 @@ WAYS: list[Callable[[], Any]] = [
 
 @pytest.mark.parametrize("ask", WAYS)
 @pytest.mark.parametrize("status", [400, 403, 413, 500, 504])
-def test_errors_are_ours_and_those_of_requests(
+def test_docdb_error_has_all_base_classes(
     serve: Serve, ask: Callable[[], Any], status: int
 ) -> None:
     server = serve([Answer(status, {"message": "because"}, {"apigw-requestid": "r-17"})])
@@ -299,7 +307,7 @@ def test_errors_are_ours_and_those_of_requests(
 
 
 @pytest.mark.parametrize("ask", WAYS)
-def test_a_service_that_never_answers_ends_in_time(serve: Serve, ask: Callable[[], Any]) -> None:
+def test_service_without_response_ends_in_time(serve: Serve, ask: Callable[[], Any]) -> None:
     serve([Answer(kind="hang")], AIND_SESSION_TIMEOUT="0.1", AIND_SESSION_ATTEMPTS="1")
     with pytest.raises(TimeoutError) as caught:
         ask()
@@ -313,7 +321,7 @@ def test_a_service_that_never_answers_ends_in_time(serve: Serve, ask: Callable[[
     [b"<html>504</html>", b"", b'[{"a": "\xff"}]', b"[{", b'{"message": "no"}', b'"x"'],
     ids=repr,
 )
-def test_what_is_no_list_of_records_is_a_typed_error(
+def test_response_without_list_is_a_typed_error(
     serve: Serve, ask: Callable[[], Any], body: bytes
 ) -> None:
     serve([Answer(200, body)])
@@ -323,14 +331,16 @@ def test_what_is_no_list_of_records_is_a_typed_error(
     assert body.decode("utf-8", "replace")[:200] in str(caught.value)
 
 
-def test_a_plain_host_elsewhere_is_refused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_host_beyond_loopback_is_refused(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     serve([Answer(200, [])])
     monkeypatch.setenv("AIND_SESSION_DOCDB_HOST", "http://example.org")
     with pytest.raises(ServiceError, match="https only"):
         docdb.find_one("v1", FILTER)
 
 
-def test_the_client_is_the_true_one(serve: Serve) -> None:
+def test_client_is_the_real_one(serve: Serve) -> None:
     from aind_data_access_api.document_db import MetadataDbClient
 
     server = serve([Answer(200, [{"_id": "a"}])])
@@ -340,9 +350,108 @@ def test_the_client_is_the_true_one(serve: Serve) -> None:
     assert server.requests[0].path.startswith("/v2/metadata_index/data_assets/find?")
 
 
-def test_what_the_client_writes_is_sent_once(serve: Serve) -> None:
+def test_client_write_that_fails_is_sent_once(serve: Serve) -> None:
     server = serve([Answer(503)])
     client = docdb.get_client("v1")
     with pytest.raises(DocDBError):
         client.session.post(f"{client._base_url}/insert_one", data="{}")
     assert len(server.requests) == 1
+
+
+# --- a schema whose endpoint was switched off ---
+
+GONE = [
+    Answer(404, {"message": "Not Found"}),
+    Answer(410),
+    Answer(403, {"message": "Missing Authentication Token"}),
+]
+CALLS: list[tuple[Callable[[str], Any], Any]] = [
+    (lambda version: docdb.find_one(version, FILTER), None),
+    (lambda version: docdb.find(version, FILTER), []),
+    (lambda version: docdb.aggregate(version, [{"$match": FILTER}]), []),
+]
+
+
+def retiring(version: str, answer: Answer) -> Script:
+    return lambda seen: answer if seen.path.startswith(f"/{version}/") else Answer(200, [])
+
+
+@pytest.mark.parametrize("answer", GONE, ids=["404", "410", "403"])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize(("call", "nothing"), CALLS, ids=["find_one", "find", "aggregate"])
+def test_retired_schema_is_remembered_and_logged_once(
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    answer: Answer,
+    version: str,
+    call: Callable[[str], Any],
+    nothing: Any,
+) -> None:
+    server = serve(retiring(version, answer))
+    for _ in range(3):
+        assert call(version) == nothing
+    assert len(server.requests) == 1
+    assert docdb.retired_schemas() == (version,)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"/{version}/ is retired" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(403, {"message": "Forbidden"}),
+        Answer(404, b"<html>gateway</html>"),
+        Answer(400),
+        Answer(503),
+    ],
+)
+def test_schema_that_fails_otherwise_is_not_retired(serve: Serve, answer: Answer) -> None:
+    serve(retiring("v1", answer))
+    with pytest.raises(DocDBError):
+        docdb.find_one("v1", FILTER)
+    assert docdb.retired_schemas() == ()
+
+
+def test_schemas_that_are_both_missing_are_an_error(serve: Serve) -> None:
+    serve([GONE[0]])
+    assert docdb.find_one("v1", FILTER) is None
+    for call, _ in CALLS:
+        with pytest.raises(DocDBError, match="404"):
+            call("v2")
+
+
+def test_client_without_its_package_names_what_to_install(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve([Answer(200, [{"_id": "a"}])])
+    monkeypatch.setitem(sys.modules, "aind_data_access_api.document_db", None)
+    with pytest.raises(ImportError, match="pip install") as caught:
+        docdb.get_client("v2")
+    assert isinstance(caught.value, MissingExtraError)
+    # Nothing else needs it.
+    assert docdb.find_one("v1", FILTER) == b'{"_id": "a"}'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"a": 1e999}',
+        b'{"a": "\\ud800"}',
+        b'{"a,]": "},{", "b": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+    ],
+)
+def test_record_that_cannot_be_decoded_is_left_out(
+    serve: Serve, caplog: pytest.LogCaptureFixture, odd: bytes
+) -> None:
+    serve([Answer(200, b'[{"_id": "a"}, ' + odd + b', {"_id": "b"}]')])
+    assert docdb.find("v1", FILTER, {"name": 1}) == [{"_id": "a"}, {"_id": "b"}]
+    assert caplog.text.count("Left out") == 1
+
+
+def test_lookups_do_not_load_the_client(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("aind_data_access_api")]:
+        monkeypatch.delitem(sys.modules, name)
+    serve([Answer(200, [])])
+    for call, nothing in CALLS:
+        assert call("v1") == nothing
+    assert not any(name.startswith("aind_data_access_api") for name in sys.modules)

@@ -16,9 +16,9 @@ import pytest
 
 import aind_session
 from aind_session import AindSessionError, PartialAnswerWarning, Sandbox, Session
-from aind_session.catalogue.invent import invent_world
 from aind_session.services import pool
 from truths import LOOKS, Look, is_partial, is_right
+from worlds import invent_world
 
 SECONDS = 60.0
 THREADS = 16
@@ -133,7 +133,7 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(SECONDS / 12)
             requests += len(box.requests)
             # The sandbox's own memory, of what it was asked and what hangs, is none of the library.
-            del box._gate.requests[:]
+            del box.requests[:]
             box.heal()
             _break_by_chance(box)
             memory.append(_megabytes())

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.catalogue import Catalogue
-from aind_session.catalogue.invent import invent_session
-from aind_session.catalogue.serving import Sandbox
+from aind_session.sandbox import Catalogue
+from worlds import invent_session
+from aind_session.sandbox import Sandbox
 from aind_session.errors import MissingFileError
-from aind_session.extensions.ecephys import EcephysExtension
-from aind_session.lookup import computations, outputs
+from aind_session.extensions.ecephys import EcephysExtension, pipeline
+from aind_session.lookup import by_id, computations, results
 from aind_session.services.models import decode_computation
 from aind_session.services.storage import Listing
 
@@ -45,19 +45,19 @@ harmless = st.text("abcdefghij \n:.", max_size=60)
 
 
 @given(harmless, st.sampled_from(ERRORS), harmless, st.booleans())
-def test_a_log_with_an_error_is_that_of_a_failed_run(
+def test_is_output_error_log_with_error_is_true(
     before: str, error: str, after: str, of_sorting: bool
 ) -> None:
     start = SORTING_LOG if of_sorting else ""
-    assert outputs.is_output_error(start + before + error + after)
-    assert outputs.is_output_error(start + CUDA + before + error + after)
+    assert results.is_output_error(start + before + error + after)
+    assert results.is_output_error(start + CUDA + before + error + after)
 
 
 @given(harmless, harmless)
-def test_a_cuda_error_alone_is_a_warning_in_a_sorting(before: str, after: str) -> None:
-    assert outputs.is_output_error(before + CUDA + after)
-    assert not outputs.is_output_error(SORTING_LOG + before + CUDA + after)
-    assert not outputs.is_output_error(before + after)
+def test_is_output_error_cuda_alone_in_sorting_is_false(before: str, after: str) -> None:
+    assert results.is_output_error(before + CUDA + after)
+    assert not results.is_output_error(SORTING_LOG + before + CUDA + after)
+    assert not results.is_output_error(before + after)
 
 
 @pytest.mark.parametrize(
@@ -70,48 +70,47 @@ def test_a_cuda_error_alone_is_a_warning_in_a_sorting(before: str, after: str) -
         ("", False),
     ],
 )
-def test_logs_of_sorting_pipelines(log: str, is_sorting: bool) -> None:
-    assert outputs.is_output_file_from_sorting_pipeline(log) is is_sorting
+def test_is_output_file_from_sorting_pipeline_needs_all_words(log: str, is_sorting: bool) -> None:
+    assert results.is_output_file_from_sorting_pipeline(log) is is_sorting
 
 
 @pytest.mark.parametrize(
-    ("root", "log", "is_sorting", "failed"),
+    ("root", "log", "is_sorting", "why"),
     [
-        (Listing(("nwb", "curated"), ("output",), True), SORTING_LOG, True, False),
-        (Listing(("curated",), ("output",), True), SORTING_LOG, True, True),
-        (Listing(("curated",), ("output",), True), SORTING_LOG, False, True),
-        (Listing(("curated",), ("output",), True), "done", True, True),
-        (Listing(("tracks",), ("output",), True), "done", False, False),
-        (Listing((), ("output", "ecephys.nwb.zarr"), True), SORTING_LOG, True, False),
-        (Listing(("nwb",), (), True), None, True, True),
-        (Listing(), None, False, True),
+        (Listing(("nwb", "curated"), ("output",), True), SORTING_LOG, True, None),
+        (Listing(("sorting_precurated",), ("output",), True), "done", True, None),
+        (Listing(("nwb", "preprocessed"), ("output",), True), SORTING_LOG, True, "no sorted"),
+        (Listing(("tracks",), ("output",), True), SORTING_LOG, False, None),
+        (Listing(("curated",), ("output",), True), ERRORS[0], True, "an error"),
+        (Listing(("nwb",), (), True), None, True, "no file"),
+        (Listing(), None, False, "no file"),
     ],
 )
-def test_why_a_result_failed(
-    root: Listing, log: str | None, is_sorting: bool, failed: bool
+def test_why_failed_by_log_and_folders(
+    root: Listing, log: str | None, is_sorting: bool, why: str | None
 ) -> None:
     content = None if log is None else log.encode()
-    assert (outputs.why_failed(root, content, is_sorting=is_sorting) is not None) is failed
+    found = results.why_failed(root, content, is_sorting=is_sorting)
+    assert (found is None) if why is None else (found or "").startswith(why)
 
 
-def test_a_large_log_is_judged_without_a_copy() -> None:
+def test_why_failed_large_log_is_not_copied() -> None:
     log = b"\xff" + SORTING_LOG.encode() + 2**22 * b"..."
-    root = Listing(("nwb",), ("output",), True)
+    root = Listing(("curated",), ("output",), True)
     tracemalloc.start()
     try:
-        assert outputs.why_failed(root, log, is_sorting=True) is None
+        assert results.why_failed(root, log, is_sorting=True) is None
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
-    assert outputs.why_failed(root, log + b"Out of memory.", is_sorting=True)
+    assert results.why_failed(root, log + b"Out of memory.", is_sorting=True)
 
 
-def test_raw_data_never_failed_for_want_of_a_log(sandbox: Sandbox) -> None:
-    from aind_session.lookup import by_id
+def test_failure_raw_data_is_none(sandbox: Sandbox) -> None:
 
-    assert outputs.is_asset_error(by_id.asset(RAW)) is False
+    assert results.failure(by_id.get_asset(RAW)) is None
     with pytest.raises(MissingFileError, match="no file 'output'"):
-        outputs.output_of_asset(by_id.asset(RAW))
+        results.output_of_asset(by_id.get_asset(RAW))
 
 
 def run(**changes: Any) -> dict[str, Any]:
@@ -151,29 +150,31 @@ def run(**changes: Any) -> dict[str, Any]:
         ({"state": "thawing", "end_status": None, "exit_code": None, "has_results": None}, False),
     ],
 )
-def test_failed_computations(sandbox: Sandbox, changes: dict[str, Any], failed: bool) -> None:
+def test_is_failed_computation_by_state_and_results(
+    sandbox: Sandbox, changes: dict[str, Any], failed: bool
+) -> None:
     from aind_session.services import codeocean
 
     known = run(**changes)
     sandbox.catalogue.add_computation(known)
     computation = decode_computation(codeocean.get_computation(known["id"]))
-    assert outputs.is_computation_error(computation) is failed
+    assert computations.is_failed(computation) is failed
 
 
-def test_log_of_a_computation(sandbox: Sandbox) -> None:
+def test_output_of_computation_missing_raises(sandbox: Sandbox) -> None:
     sandbox.catalogue.add_computation(run())
     sandbox.catalogue.add_computation(run(id="11111111-0000-4000-8000-000000000002", _files={}))
-    assert outputs.output_of_computation("11111111-0000-4000-8000-000000000001") == "done"
+    assert computations.output("11111111-0000-4000-8000-000000000001") == "done"
     with pytest.raises(FileNotFoundError, match="no file 'output'"):
-        outputs.output_of_computation("11111111-0000-4000-8000-000000000002")
+        computations.output("11111111-0000-4000-8000-000000000002")
     with pytest.raises(ValueError, match="404"):
-        outputs.output_of_computation("11111111-0000-4000-8000-000000000003")
+        computations.output("11111111-0000-4000-8000-000000000003")
 
 
 # -- under way -------------------------------------------------------------------------------------
 
 
-def test_identifiers_of_capsule_and_pipeline_and_their_older_names() -> None:
+def test_pipeline_ids_older_names_warn() -> None:
     assert EcephysExtension.DEFAULT_TRIGGER_CAPSULE_ID == TRIGGER
     assert EcephysExtension.DEFAULT_SORTING_PIPELINE_ID == PIPELINE
     instance = aind_session.Session(DOCUMENTED).ecephys
@@ -185,7 +186,7 @@ def test_identifiers_of_capsule_and_pipeline_and_their_older_names() -> None:
         assert told[0].filename == __file__
 
 
-def test_what_is_being_sorted(sandbox: Sandbox) -> None:
+def test_current_sorting_computations_are_those_of_the_session(sandbox: Sandbox) -> None:
     extension = aind_session.Session(RUNNING).ecephys
     (current,) = extension.current_sorting_pipeline_computations
     assert isinstance(current, Computation)
@@ -215,7 +216,7 @@ def launched(box: Sandbox, capsule: str = TRIGGER) -> list[dict[str, Any]]:
     return [one for one in box.launched if one["_capsule"] == capsule]
 
 
-def test_runs_are_ascending_and_end(box: Sandbox) -> None:
+def test_current_sorting_computations_ascend_and_end(box: Sandbox) -> None:
     extension = aind_session.Session(INVENTED).ecephys
     for _ in range(3):
         extension.run_sorting(skip_already_sorting=False)
@@ -228,7 +229,7 @@ def test_runs_are_ascending_and_end(box: Sandbox) -> None:
     assert not extension.current_sorting_pipeline_computations
 
 
-def test_a_sorting_is_started(box: Sandbox) -> None:
+def test_run_sorting_starts_the_trigger_capsule(box: Sandbox) -> None:
     session = aind_session.Session(INVENTED)
     started = session.ecephys.run_sorting()
     assert isinstance(started, Computation)
@@ -238,13 +239,13 @@ def test_a_sorting_is_started(box: Sandbox) -> None:
     assert values == ["ecephys_ks25", session.raw_data_asset.id]
 
 
-@pytest.mark.parametrize("pipeline_type", computations.PIPELINE_TYPES)
-def test_kinds_of_sorting(box: Sandbox, pipeline_type: str) -> None:
+@pytest.mark.parametrize("pipeline_type", pipeline.PIPELINE_TYPES)
+def test_run_sorting_pipeline_type_is_passed(box: Sandbox, pipeline_type: str) -> None:
     aind_session.Session(INVENTED).ecephys.run_sorting(pipeline_type=pipeline_type)
     assert launched(box)[0]["parameters"][0]["value"] == pipeline_type
 
 
-def test_parameters_and_capsule_can_be_others(box: Sandbox) -> None:
+def test_run_sorting_other_capsule_and_parameters_are_used(box: Sandbox) -> None:
     other = "9fe42995-ffff-40ff-9c4c-c8206b8aacb5"
     extension = aind_session.Session(INVENTED).ecephys
     extension.run_sorting(trigger_capsule_id=other, override_parameters=["a", "b", "c"])
@@ -253,7 +254,7 @@ def test_parameters_and_capsule_can_be_others(box: Sandbox) -> None:
     assert not launched(box)
 
 
-def test_capsule_and_pipeline_can_be_patched(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_sorting_patched_ids_are_used(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     capsule, pipeline = (f"{n}fe42995-ffff-40ff-9c4c-c8206b8aacb5" for n in (8, 9))
     monkeypatch.setattr(aind_session.ecephys, "DEFAULT_TRIGGER_CAPSULE_ID", capsule)
     monkeypatch.setattr(aind_session.ecephys, "DEFAULT_SORTING_PIPELINE_ID", pipeline)
@@ -270,7 +271,7 @@ def test_capsule_and_pipeline_can_be_patched(box: Sandbox, monkeypatch: pytest.M
     assert not launched(box)
 
 
-def test_a_sorting_is_not_started_twice(box: Sandbox) -> None:
+def test_run_sorting_in_progress_returns_it(box: Sandbox) -> None:
     extension = aind_session.Session(INVENTED).ecephys
     extension.run_sorting()
     (running,) = extension.current_sorting_pipeline_computations
@@ -284,7 +285,7 @@ def test_a_sorting_is_not_started_twice(box: Sandbox) -> None:
     assert len(launched(box)) == 3
 
 
-def test_nor_while_the_capsule_has_not_launched_the_pipeline(box: Sandbox) -> None:
+def test_run_sorting_capsule_about_to_launch_returns_it(box: Sandbox) -> None:
     extension = aind_session.Session(INVENTED).ecephys
     first = extension.run_sorting()
     for computation in launched(box, PIPELINE):
@@ -294,7 +295,7 @@ def test_nor_while_the_capsule_has_not_launched_the_pipeline(box: Sandbox) -> No
     assert len(launched(box)) == 1
 
 
-def test_nor_by_threads_at_the_same_time(box: Sandbox) -> None:
+def test_run_sorting_concurrent_threads_start_one(box: Sandbox) -> None:
     session = aind_session.Session(INVENTED)
     assert session.raw_data_asset
     box.latency = 0.01
@@ -306,7 +307,7 @@ def test_nor_by_threads_at_the_same_time(box: Sandbox) -> None:
     assert len(launched(box)) == 1
 
 
-def test_a_start_that_fails_is_not_sent_again(box: Sandbox) -> None:
+def test_run_sorting_failed_start_is_sent_once(box: Sandbox) -> None:
     fault = box.fail("codeocean", path="/computations$", method="POST", status=503, times=None)
     with pytest.raises(aind_session.ServiceError):
         aind_session.Session(INVENTED).ecephys.run_sorting()
@@ -316,7 +317,7 @@ def test_a_start_that_fails_is_not_sent_again(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("whose", [PIPELINE, TRIGGER])
-def test_nothing_is_started_where_it_is_not_known_what_runs(
+def test_run_sorting_runs_not_listed_starts_nothing(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch, whose: str
 ) -> None:
     monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
@@ -326,13 +327,13 @@ def test_nothing_is_started_where_it_is_not_known_what_runs(
     assert launched(box) == []
 
 
-def test_a_capsule_whose_runs_are_not_shown_is_started(box: Sandbox) -> None:
+def test_run_sorting_hidden_runs_starts(box: Sandbox) -> None:
     box.fail("codeocean", path=f"{TRIGGER}/computations", method="GET", status=403, times=None)
     assert aind_session.Session(INVENTED).ecephys.run_sorting()
     assert len(launched(box)) == 1
 
 
-def test_nothing_is_started_without_raw_data(box: Sandbox) -> None:
+def test_run_sorting_without_raw_asset_raises(box: Sandbox) -> None:
     with pytest.raises(AttributeError, match="no raw data asset"):
         aind_session.Session("ecephys_999997_2024-05-02_10-00-00").ecephys.run_sorting()
     assert box.launched == []

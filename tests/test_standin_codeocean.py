@@ -20,7 +20,7 @@ from codeocean.error import Error
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aind_session.catalogue import Catalogue, Sandbox, asset_search, sandbox
+from aind_session.sandbox import Catalogue, Sandbox, asset_search, sandbox
 from aind_session.settings import RESULTS_BUCKET
 
 RAW = "ecephys_000001_2024-01-01_12-00-00"

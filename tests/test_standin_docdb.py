@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.adapters import HTTPAdapter
 
-from aind_session.catalogue import Catalogue, Sandbox, mongo, sandbox
+from aind_session.sandbox import Catalogue, Sandbox, sandbox
+from aind_session.sandbox import fake_docdb as mongo
 
 NAME = "ecephys_{:06d}_2024-01-01_12-00-00"
 

@@ -7,7 +7,7 @@ import sys
 
 FIRST_QUESTIONS = """
 import threading
-from aind_session.catalogue import mongo
+from aind_session.sandbox import fake_docdb as mongo
 
 records = [{"name": "a", "at": {"b": 1}}, {"name": "b", "at": {"b": 2}}]
 start = threading.Barrier(8)

@@ -30,8 +30,8 @@ from codeocean.data_asset import (
 )
 from codeocean.error import Error
 
-from aind_session.catalogue import Catalogue, Sandbox, sandbox
-from aind_session.catalogue.launching import SORTING_CAPSULE, SORTING_PIPELINE
+from aind_session.sandbox import Catalogue, Sandbox, sandbox
+from aind_session.sandbox.launches import SORTING_CAPSULE, SORTING_PIPELINE
 from aind_session.settings import RESULTS_BUCKET
 from conducted import CAPSULE as CAPSULE_OF_RUNS
 from conducted import cohort

@@ -18,8 +18,8 @@ import s3fs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aind_session.catalogue import Catalogue, Sandbox, sandbox
-from aind_session.catalogue.s3_index import Index
+from aind_session.sandbox import Catalogue, Sandbox, sandbox
+from aind_session.sandbox.fake_s3 import Index
 
 OPEN, PRIVATE, DENIED = "aind-open-data", "aind-private", "aind-denied"
 FOLDER = "ecephys_000001_2024-01-01_12-00-00"
@@ -359,4 +359,4 @@ def test_moto_keeps_nothing_of_a_request(box: Sandbox) -> None:
 
     kept = [kind for kinds in model_data.values() for kind in kinds.values()]
     assert [kind for kind in kept if getattr(kind, "instances_tracked", ())] == []
-    assert [len(bucket.keys) for bucket in box.s3._buckets.values()] == [0, 0, 0]
+    assert [len(bucket.keys) for bucket in box.s3._store._buckets.values()] == [0, 0, 0]

@@ -15,7 +15,7 @@ import pytest
 
 import aind_session
 from aind_session import testing
-from aind_session.catalogue import Catalogue
+from aind_session.sandbox import Catalogue
 
 pytest_plugins = ["pytester"]
 
@@ -73,7 +73,7 @@ def test_launched(aind_sandbox):
     asset = aind_session.Session(ID).raw_data_asset
     capsule = "eb5a26e4-a391-4d79-9da5-1ab65b71253f"
     codeocean.run_capsule(RunParams(capsule_id=capsule, parameters=["ecephys_ks4", asset.id]))
-    trigger, pipeline = aind_sandbox.launched
+    (trigger,), (pipeline,) = aind_sandbox.launched, aind_sandbox.launched_by_capsules
     assert [p["value"] for p in trigger["parameters"]] == ["ecephys_ks4", asset.id]
     assert pipeline["data_assets"][0]["id"] == asset.id
 """

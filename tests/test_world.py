@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 import aind_session
-from aind_session.catalogue.invent import Truth, invent_world
 from truths import BASIC, is_right
+from worlds import Truth, invent_world
 
 N_SESSIONS = 200
 

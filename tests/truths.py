@@ -7,7 +7,7 @@ from typing import Any
 
 import aind_session
 from aind_session import Session
-from aind_session.catalogue.invent import SessionTruth, Truth
+from worlds import SessionTruth, Truth
 
 Look = Callable[[Session], Any]
 

@@ -1,6 +1,6 @@
-"""Write the bundled catalogue anew: `python tools/make_bundled_catalogue.py`.
+"""Write the bundled catalogue anew: `python -m tools.make_bundled_catalogue`.
 
-What it holds is told by `bundled_sessions.json`.
+Its content is defined by `bundled_sessions.json`.
 The result is the same each time, so that a change of the table is what a diff shows.
 """
 
@@ -11,31 +11,33 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aind_session.catalogue.format import Catalogue
-from aind_session.catalogue.invent_assets import (
+from tests.worlds.alignments import alignment, evaluation, quality_control
+
+from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.factory import invent_session
+from aind_session.sandbox.session_files import core_files, sorting_files
+from aind_session.sandbox.shapes import (
     RESULTS_BUCKET,
-    Json,
+    Mouse,
     SessionName,
     epoch,
     invented_id,
+    processing,
     raw_asset,
     result_asset,
+    session_record,
     sorting_computation,
     stamp,
     tables,
 )
-from aind_session.catalogue.invent_builder import invent_session
-from aind_session.catalogue.invent_cores import Mouse, evaluation, processing, quality_control
-from aind_session.catalogue.invent_files import alignment, sorting_files
-from aind_session.catalogue.invent_records import session_record
 
 TABLE: Json = json.loads(Path(__file__).with_name("bundled_sessions.json").read_text("utf-8"))
-TARGET = Path(__file__).parents[1] / "src" / "aind_session" / "catalogue" / "bundled"
+TARGET = Path(__file__).parents[1] / "src" / "aind_session" / "sandbox" / "bundled"
 _DAY = 86_400
 
 
 def mouse_of(subject: str) -> Mouse:
-    """Give the subject as its records tell it."""
+    """Return the subject as in its records."""
     return Mouse.invent(subject, genotype=TABLE["genotypes"].get(subject))
 
 
@@ -48,7 +50,7 @@ def split(name: str) -> tuple[str, str, int]:
 
 
 def add_result(folder: Catalogue, raw_ids: dict[str, str], known: Json, **core: Any) -> str:
-    """Add a known result: asset, 1.x record (2.x for names of today's kind), files, computation."""
+    """Add a known result: asset, 1.x record (2.x for current names), files, computation."""
     name = known["name"]
     session_id, label, own = split(name)
     parts = SessionName.read(session_id)
@@ -73,11 +75,12 @@ def add_result(folder: Catalogue, raw_ids: dict[str, str], known: Json, **core: 
     location = f"s3://{bucket}/{name}" if bucket else f"s3://{RESULTS_BUCKET}/{asset_id}"
     prefix = location.partition("//")[2].partition("/")[2]
     platform = tables()["platforms"].get(parts.platform, {"modalities": ["behavior"]})
-    folder.add_record(
-        "v1" if parts.platform else "v2",
+    generation = "v1" if parts.platform else "v2"
+    record = folder.add_record(
+        generation,
         session_record(
             name,
-            "v1" if parts.platform else "v2",
+            generation,
             mouse_of(parts.subject),
             platform["modalities"],
             location=location,
@@ -89,16 +92,20 @@ def add_result(folder: Catalogue, raw_ids: dict[str, str], known: Json, **core: 
         ),
     )
     if sorter is None:
-        for key in ("data_description.json", "processing.json", "subject.json", f"{label}/.zgroup"):
-            folder.add_object(bucket or RESULTS_BUCKET, f"{prefix}/{key}")
+        done = processing([(label, {})], generation, created)
+        texts = core_files(
+            ("data_description", "processing", "subject"), {**record, "processing": done}
+        )
         # Every run leaves its log: a result without one counts as failed.
-        folder.add_object(bucket or RESULTS_BUCKET, f"{prefix}/output", "Done.\n")
+        for key, text in {**texts, f"{label}/.zgroup": "", "output": "Done.\n"}.items():
+            folder.add_object(bucket or RESULTS_BUCKET, f"{prefix}/{key}", text)
         return asset_id
     options = ("era", "precurated", "ending", "probes", "analyzer")
     files = sorting_files(
         session_id,
         sorter,
         created=created,
+        cores=record,
         **{key: known[key] for key in options if key in known},
     )
     for key, text in files.items():
@@ -116,7 +123,7 @@ def add_result(folder: Catalogue, raw_ids: dict[str, str], known: Json, **core: 
 
 
 def add_known(folder: Catalogue) -> dict[str, str]:
-    """Add the known sessions; give the raw asset of each."""
+    """Add the known sessions; return the raw asset of each."""
     raw_ids = {}
     for known in TABLE["known"]:
         subject = SessionName.read(known["session_id"]).subject
@@ -303,8 +310,23 @@ def add_invented(folder: Catalogue) -> None:
             capsule=tables()["sorting"]["pipeline"],
         )
     )
+    # It has no record; its files describe it all the same.
+    cores = session_record(
+        name,
+        "v1",
+        mouse_of("999999"),
+        ("ecephys", "behavior", "behavior-videos"),
+        location=f"s3://{RESULTS_BUCKET}/{asset_id}",
+        created=split(name)[2],
+        source=odd.id,
+        process="sorted-opto",
+    )
     files = sorting_files(
-        odd.id, "kilosort2_5", probes=["ProbeA_group0", "ProbeA_group1", "50213-1"], era="none"
+        odd.id,
+        "kilosort2_5",
+        probes=["ProbeA_group0", "ProbeA_group1", "50213-1"],
+        era="none",
+        cores=cores,
     )
     for key, text in files.items():
         folder.add_object(RESULTS_BUCKET, f"{asset_id}/{key}", text)

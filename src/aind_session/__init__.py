@@ -12,9 +12,9 @@ from aind_session.utils import HOME as _UTILITIES
 if TYPE_CHECKING:
     from aind_session.capsule import attached as attached
     from aind_session.capsule import get_asset_dir as get_asset_dir
-    from aind_session.catalogue import Catalogue as Catalogue
-    from aind_session.catalogue import Sandbox as Sandbox
-    from aind_session.catalogue import sandbox as sandbox
+    from aind_session.sandbox import Catalogue as Catalogue
+    from aind_session.sandbox import Sandbox as Sandbox
+    from aind_session.sandbox import sandbox as sandbox
     from aind_session.errors import AindSessionError as AindSessionError
     from aind_session.errors import NotFoundError as NotFoundError
     from aind_session.errors import PartialAnswerWarning as PartialAnswerWarning
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 # Where each public name lives.
 _HOME = {name: f"utils.{module}" for name, module in _UTILITIES.items()} | {
     "AindSessionError": "errors",
-    "Catalogue": "catalogue",
+    "Catalogue": "sandbox.catalogue",
     "ExtensionBaseClass": "extension",
     "NotFoundError": "errors",
     "PartialAnswerWarning": "errors",
     "RunPlan": "runs",
     "RunReport": "runs",
-    "Sandbox": "catalogue",
+    "Sandbox": "sandbox",
     "ServiceError": "errors",
     "Session": "session",
     "Sessions": "sessions",
@@ -68,7 +68,7 @@ _HOME = {name: f"utils.{module}" for name, module in _UTILITIES.items()} | {
     "read_run": "runs",
     "register_namespace": "extension",
     "resume_run": "runs",
-    "sandbox": "catalogue",
+    "sandbox": "sandbox:",
 }
 
 # Modules that are there after `import aind_session` alone, though not offered by completion.
@@ -88,14 +88,22 @@ def __getattr__(name: str) -> Any:
 
         value: Any = version("aind-session")
     elif name in _HOME:
-        module, _, attribute = _HOME[name].partition(":")
-        value = getattr(importlib.import_module(f"aind_session.{module}"), attribute or name)
+        module, whole, attribute = _HOME[name].partition(":")
+        found = importlib.import_module(f"aind_session.{module}")
+        value = found if whole and not attribute else getattr(found, attribute or name)
     elif name in _MODULES:
         value = importlib.import_module(f"aind_session.{name}")
     else:
         raise AttributeError(f"module 'aind_session' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _start_sandbox(wanted: str) -> None:
+    """Start the sandbox that the environment or a `.env` file requests."""
+    from aind_session.sandbox import autostart
+
+    autostart(wanted)
 
 
 def __dir__() -> list[str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from aind_session.clock import NOTICE_SECONDS
+from aind_session.threads import is_abandoned
 
 T = TypeVar("T")
 Key = tuple[Any, ...]
@@ -64,6 +65,7 @@ class _Flight:
     """A request under way: concurrent callers of the same key wait for it."""
 
     landed: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread = field(default_factory=threading.current_thread)
     value: Any = None
     error: BaseException | None = None
     stale: bool = False
@@ -126,6 +128,9 @@ class Cache:
                     if entry is not None:
                         break
                     under_way = self._flights.setdefault(key, flight)
+                    if under_way is not flight and is_abandoned(under_way.thread):
+                        # Who wanted it was interrupted, and it may hang: it is sent anew.
+                        under_way = self._flights[key] = flight
                 if under_way is flight:
                     flight.value = value = fetch()
                     if not flight.stale:

@@ -1,51 +1,81 @@
-"""Data attached to this capsule, workstation or pipeline step, and where any asset's files are.
+"""Data attached to this capsule, workstation or pipeline step.
 
-What is attached is known to Code Ocean, and shows in the folder of mounts. Code Ocean's list has
-the assets' IDs and names; without it (no token, no computation) the folders are told apart by
-their names and by the metadata files in them.
+Code Ocean's list of attached data has IDs and names. Without it (no token, no computation), folders
+are identified by their names and by the metadata files in them. Mounts can hold hundreds of
+thousands of files behind a slow connection: each folder is listed once, one level deep.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aind_session.errors import MissingFileError
+from aind_session import settings
+from aind_session.errors import (
+    CredentialsError,
+    InvalidIdentifierError,
+    MissingFileError,
+    ServiceError,
+)
+from aind_session.identifiers import find_session_id, is_uuid, session_of_description
+from aind_session.lookup import belonging, folders, metadata, trail
+from aind_session.lookup.folders import Folder
+from aind_session.lookup.partial import Gaps
+from aind_session.lookup.questions import CODE_OCEAN
+from aind_session.records import Record
+from aind_session.records.shape import at, mappings
+from aind_session.services import codeocean, pool, storage
 from aind_session.session import Session
 
 if TYPE_CHECKING:
     from upath import UPath
 
-    from aind_session.lookup.attachments import Listed
-    from aind_session.lookup.mounts import Folder
+    from aind_session.services.models import AssetSummary
 
 #: Where Code Ocean mounts data: in capsules and pipelines, and in some workstations.
 ROOTS = ("/data", "/root/capsule/data")
 ROOT_NAME = "AIND_SESSION_DATA_DIR"
+COMPUTATION_NAME = "CO_COMPUTATION_ID"
+
+#: Most entries that are read of the root folder, which is local, and of one mount.
+MAX_ROOT_ENTRIES, MAX_MOUNT_ENTRIES = 100_000, 1_000
+#: Files that name the asset they belong to, the most reliable first.
+DESCRIPTIONS = ("data_description.json", "metadata.nd.json")
+#: A file that mentions the session in the paths of its inputs and outputs.
+PROCESSING = "processing.json"
+#: Files in the root of an asset, but not in a folder of mounts.
+ASSET_FILES = (
+    *DESCRIPTIONS,
+    *("subject.json", "session.json", "acquisition.json", "procedures.json"),
+)
+_MAX_BYTES = 16_000_000
 
 __all__ = ["Attached", "attached", "get_asset_dir"]
 
 
 @dataclass(frozen=True)
 class Attached:
-    """A data asset that is attached here.
+    """A data asset that is attached to this computation.
 
     Attributes
     ----------
     path : pathlib.Path
         Its folder.
     name : str
-        The asset's name, as Code Ocean or the files in the folder tell it; else the folder's.
+        The asset's name, from Code Ocean or the metadata files; else the name of the folder.
     mount : str
         First folder below the root of all mounts: for an asset in a combined one, that of the
         combined asset; "" for an asset that is mounted as the root itself.
     session : Session or None
-        The session in the name; None for data of no one session.
+        The session that the data belongs to; None for data that does not belong to one session.
     asset_id : str or None
-        ID of the data asset; None where Code Ocean did not tell.
+        ID of the data asset; None if Code Ocean did not list it.
     """
 
     path: Path
@@ -59,19 +89,17 @@ class Attached:
 
     @property
     def is_raw(self) -> bool:
-        """Whether the name is that of a session and nothing more."""
-        from aind_session.lookup import belonging
-
+        """Whether the name is a session ID without a label."""
         return belonging.named(self.name).is_session_name
 
 
 def attached(root: str | os.PathLike[str] | None = None) -> tuple[Attached, ...]:
     """List the data that is attached to this capsule, workstation or pipeline step.
 
-    By Code Ocean's own list, where a token allows and `CO_COMPUTATION_ID` is set; what it does not
-    tell, by the names of the folders, and by `data_description.json`, `metadata.nd.json` or
-    `processing.json` in them where a folder's name tells no session. Each folder is listed once,
-    nothing is walked through.
+    Uses Code Ocean's own list if there is a token and `CO_COMPUTATION_ID` is set. Other folders are
+    identified by their names, and if a name has no session, by `data_description.json` (its `name`,
+    `input_data_name` or `source_data`), `metadata.nd.json` or `processing.json` in the folder. Each
+    folder is listed once, one level deep.
 
     Parameters
     ----------
@@ -82,19 +110,18 @@ def attached(root: str | os.PathLike[str] | None = None) -> tuple[Attached, ...]
     Returns
     -------
     tuple of Attached
-        Ascending by path; empty where nothing is attached. A combined asset comes with one entry
-        for itself and one for each session's folder in it.
+        Ascending by path; empty if nothing is attached. A combined asset has one entry for itself
+        and one for each session's folder in it.
 
     Raises
     ------
     MissingFileError
-        The root that was named is no folder (a `FileNotFoundError`).
+        `root` or the variable is not an existing folder (a `FileNotFoundError`).
 
     Warns
     -----
     PartialAnswerWarning
-        Code Ocean should have told, and did not answer: IDs are missing, and names of mounts that
-        tell nothing of themselves.
+        Code Ocean did not answer: IDs are missing, and names of mounts without metadata files.
 
     Examples
     --------
@@ -105,8 +132,6 @@ def attached(root: str | os.PathLike[str] | None = None) -> tuple[Attached, ...]
     ...     [one.session for one in aind_session.attached(data)]
     [Session('ecephys_676909_2023-12-13_13-43-40')]
     """
-    from aind_session.lookup import trail
-
     folder = _root(root)
     if folder is None:
         return ()
@@ -114,67 +139,8 @@ def attached(root: str | os.PathLike[str] | None = None) -> tuple[Attached, ...]
         return tuple(sorted(_find(folder), key=lambda one: str(one.path)))
 
 
-def _root(given: str | os.PathLike[str] | None) -> str | None:
-    named = os.fspath(given) if given is not None else os.environ.get(ROOT_NAME, "")
-    if named:
-        if not os.path.isdir(named):
-            source = "" if given is not None else f" ({ROOT_NAME} in the environment)"
-            raise MissingFileError(f"The folder of attached data {named!r}{source} is not there.")
-        return os.path.abspath(named)
-    return next((path for path in ROOTS if os.path.isdir(path)), None)
-
-
-def _find(root: str) -> Iterator[Attached]:
-    from aind_session.lookup import attachments, mounts, trail
-
-    folders = mounts.subfolders(root, mounts.IN_ROOT)
-    listed = attachments.of_computation()
-    is_asset = mounts.is_asset_root(root)
-    placed: set[str] = set()
-    lost: list[Listed] = []
-    for one in listed:
-        path = os.path.join(root, one.mount)
-        if one.mount and os.path.isdir(path):
-            placed.add(one.mount.partition("/")[0])
-            yield from _listed_at(one, path, one.mount)
-        else:
-            lost.append(one)
-    if len(listed) == len(lost) == 1 and not mounts.is_empty(root):
-        # Pipelines can map one asset to the root itself.
-        yield from _listed_at(lost[0], root, "")
-        return
-    for one in lost:
-        trail.tell("Data asset %s is attached to this computation, but not here", one.id)
-    whole = mounts.read(root, "") if is_asset else None
-    if whole is not None:
-        yield _attached(whole)
-    others = [name for name in folders if name not in placed]
-    for folder in mounts.find(root, others, is_asset):
-        yield _attached(folder)
-
-
-def _listed_at(one: Listed, path: str, mount: str) -> Iterator[Attached]:
-    """Give a listed asset at its place, and those that it combines."""
-    from aind_session.lookup import mounts
-
-    if one.asset is not None:
-        folder = mounts.by_name(path, one.asset.name, mount)
-    else:
-        by_name = mounts.by_name(path, os.path.basename(path), mount)
-        folder = by_name if by_name.session else mounts.read(path, mount) or by_name
-    yield _attached(folder, one.id)
-    if folder.session is None:
-        for inner in mounts.within(path, mount):
-            yield _attached(inner, one.contained.get(os.path.basename(inner.path)))
-
-
-def _attached(folder: Folder, asset_id: str | None = None) -> Attached:
-    session = Session(folder.session.id) if folder.session is not None else None
-    return Attached(Path(folder.path), folder.name, folder.mount, session, asset_id)
-
-
 def dirs_of(session: Session) -> tuple[Path, ...]:
-    """Give the attached folders of a session, under either spelling of its ID."""
+    """Return the attached folders of a session, with or without platform in the ID."""
     wanted = session._id
     return tuple(
         one.path
@@ -186,7 +152,7 @@ def dirs_of(session: Session) -> tuple[Path, ...]:
 
 
 def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) -> UPath:
-    """Give the folder of a data asset's files: the attached copy, where there is one, else in S3.
+    """Return the folder of a data asset's files: the attached copy if there is one, else in S3.
 
     Parameters
     ----------
@@ -203,11 +169,11 @@ def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) 
     Raises
     ------
     MissingFileError
-        It is not attached, and nothing tells where its files are (a `FileNotFoundError`).
+        It is not attached, and no service has its location (a `FileNotFoundError`).
     CodeOceanNotFoundError
-        There is no asset of this ID (a `ValueError`).
+        There is no asset with this ID (a `ValueError`).
     ServiceError, CredentialsError
-        It is not attached, and no service could be asked where its files are.
+        It is not attached, and its location could not be requested from any service.
 
     Examples
     --------
@@ -218,34 +184,301 @@ def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) 
     """
     from upath import UPath
 
-    from aind_session.identifiers import is_uuid
-    from aind_session.lookup import attachments
-    from aind_session.services import storage
-
     text = str(getattr(asset, "id", None) or asset).strip()
     asset_id = text if is_uuid(text) else ""
     name = str(getattr(asset, "name", "") or ("" if asset_id else text))
-    here = attached(root)
-    copy = _copy(here, asset_id, name)
+    found = attached(root)
+    copy = _copy_of(found, asset_id, name)
     if copy is None:
-        name, place = attachments.place(asset_id, name)
-        copy = _copy(here, asset_id, name)
+        name, folder = _location(asset_id, name)
+        copy = _copy_of(found, asset_id, name)
     if copy is not None:
         return UPath(str(copy.path))
-    if place is None:
+    if folder is None:
         raise MissingFileError(
             f"Data asset {' '.join(dict.fromkeys(filter(None, (text, name))))} is not attached, "
-            "and neither Code Ocean nor DocDB tells where its files are."
+            "and neither Code Ocean nor DocDB has the location of its files."
         )
-    return storage.path(place.bucket, place.prefix)
+    return storage.path(folder.bucket, folder.prefix)
 
 
-def _copy(here: Iterable[Attached], asset_id: str, name: str) -> Attached | None:
-    """Choose the attached copy of an asset: by its ID, and by name where an ID is not known."""
+def _copy_of(found: Iterable[Attached], asset_id: str, name: str) -> Attached | None:
+    """Choose the attached copy of an asset: by its ID, else by name among those without ID."""
     by_name = None
-    for one in here:
+    for one in found:
         if asset_id and one.asset_id == asset_id:
             return one
         if name and one.name == name and not (asset_id and one.asset_id):
             by_name = by_name or one
     return by_name
+
+
+# -- folders ---------------------------------------------------------------------------------------
+
+
+def _root(given: str | os.PathLike[str] | None) -> str | None:
+    named = os.fspath(given) if given is not None else os.environ.get(ROOT_NAME, "")
+    if named:
+        if not os.path.isdir(named):
+            source = "" if given is not None else f" ({ROOT_NAME} in the environment)"
+            raise MissingFileError(f"The folder of attached data {named!r}{source} does not exist.")
+        return os.path.abspath(named)
+    return next((path for path in ROOTS if os.path.isdir(path)), None)
+
+
+def _find(root: str) -> Iterator[Attached]:
+    mounts = _subfolders(root, MAX_ROOT_ENTRIES)
+    listed = _listed_by_code_ocean()
+    is_asset = any(_is_file(os.path.join(root, file)) for file in ASSET_FILES)
+    placed: set[str] = set()
+    missing: list[_Listed] = []
+    for one in listed:
+        path = os.path.join(root, one.mount)
+        if one.mount and os.path.isdir(path):
+            placed.add(one.mount.partition("/")[0])
+            yield from _listed_at(one, path, one.mount)
+        else:
+            missing.append(one)
+    if len(listed) == len(missing) == 1 and not _is_empty(root):
+        # Pipelines can map one asset to the root itself.
+        yield from _listed_at(missing[0], root, "")
+        return
+    for one in missing:
+        trail.tell("Data asset %s is attached to this computation, but has no folder", one.id)
+    whole = _by_metadata(root, "") if is_asset else None
+    if whole is not None:
+        yield whole
+    for mount in mounts:
+        if mount not in placed:
+            yield from _unlisted(os.path.join(root, mount), mount, is_asset)
+
+
+def _unlisted(path: str, mount: str, in_asset: bool) -> Iterator[Attached]:
+    """Yield what a mount is that Code Ocean did not list, and the sessions' folders in it."""
+    found = _by_name(path, mount, mount)
+    if found.session is None:
+        found = _by_metadata(path, mount) or found
+    if found.session is not None or found.name != mount:
+        yield found
+        return
+    within = _sessions_within(path, mount)
+    # If the root is an asset's folder, its subfolders are parts of it, not mounts.
+    if within or not in_asset:
+        yield from (found, *within)
+
+
+def _listed_at(one: _Listed, path: str, mount: str) -> Iterator[Attached]:
+    """Yield a listed asset at its folder, and those that it combines."""
+    if one.asset is not None:
+        found = _by_name(path, one.asset.name, mount, one.id)
+        if found.session is None:
+            described = _by_metadata(path, mount)
+            session = described.session if described is not None else None
+            found = Attached(found.path, found.name, mount, session, one.id)
+    else:
+        found = _by_name(path, os.path.basename(path), mount, one.id)
+        if found.session is None:
+            found = _by_metadata(path, mount, one.id) or found
+    yield found
+    if found.session is None:
+        yield from _sessions_within(path, mount, one.contained)
+
+
+def _by_name(path: str, name: str, mount: str, asset_id: str | None = None) -> Attached:
+    """Return what a folder is according to the name of its asset."""
+    session = belonging.session_of(name)
+    return Attached(Path(path), name, mount, Session(session.id) if session else None, asset_id)
+
+
+def _sessions_within(path: str, mount: str, ids: Mapping[str, str] = {}) -> list[Attached]:
+    """Return the folders named after sessions in one mount: those of a combined asset."""
+    inside = (
+        _by_name(os.path.join(path, name), name, mount, ids.get(name))
+        for name in _subfolders(path, MAX_MOUNT_ENTRIES)
+    )
+    return [one for one in inside if one.session is not None]
+
+
+def _by_metadata(path: str, mount: str, asset_id: str | None = None) -> Attached | None:
+    """Return what a folder is according to its metadata files; None if they do not say."""
+    for file in DESCRIPTIONS:
+        parts = _descriptions(_content(os.path.join(path, file)))
+        session = next(filter(None, map(session_of_description, parts)), None)
+        names = (part.get("name") for part in parts)
+        name = next((n.strip() for n in names if isinstance(n, str) and n.strip()), None)
+        if session is not None or name is not None:
+            trail.tell("%s is %s, according to %s", path, name or session, file)
+            own = Session(session.id) if session is not None else None
+            return Attached(Path(path), name or os.path.basename(path), mount, own, asset_id)
+    content = _content(os.path.join(path, PROCESSING))
+    session = find_session_id(content.decode("utf-8", "replace")) if content else None
+    if session is None:
+        return None
+    # Only the session: the file does not say which of its results the folder is.
+    trail.tell("%s belongs to %s, which is mentioned in %s", path, session, PROCESSING)
+    return Attached(Path(path), os.path.basename(path), mount, Session(session.id), asset_id)
+
+
+def _descriptions(content: bytes | None) -> list[Mapping[str, Any]]:
+    """Return the parts of a metadata file that can name the asset or its inputs."""
+    try:
+        core: Any = json.loads(content) if content is not None else None
+    except (ValueError, RecursionError):
+        return []
+    inner = core.get("data_description") if isinstance(core, dict) else None
+    return [part for part in (core, inner) if isinstance(part, dict)]
+
+
+def _subfolders(path: str, limit: int) -> list[str]:
+    """Return the names of the folders in a folder, links included; none if it is not readable."""
+    found: list[str] = []
+    try:
+        with os.scandir(path) as entries:
+            for number, entry in enumerate(entries):
+                if number >= limit:
+                    trail.tell("%s has more than %d entries: the rest is left out", path, limit)
+                    break
+                if not entry.name.startswith(".") and _is_folder(entry):
+                    found.append(entry.name)
+    except OSError as error:
+        trail.tell("%s is not readable: %s", path, error.strerror or error)
+    return sorted(found)
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return next(iter(entries), None) is None
+    except OSError:
+        return True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A circular link, or one to a place that is not readable.
+        return False
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _content(path: str) -> bytes | None:
+    """Return the content of a regular file that is not too large; opening a pipe would block."""
+    if not _is_file(path):
+        return None
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        trail.tell("%s is not readable: %s", path, error.strerror or error)
+        return None
+    return content if len(content) <= _MAX_BYTES else None
+
+
+# -- services --------------------------------------------------------------------------------------
+
+
+class _Listed(NamedTuple):
+    """An attached asset in Code Ocean's list; `mount` is its folder below the root."""
+
+    id: str
+    mount: str
+    asset: AssetSummary | None
+
+    @property
+    def contained(self) -> dict[str, str]:
+        """IDs of the assets that it combines, by their folders in it."""
+        raw: Any = json.loads(self.asset.raw) if self.asset is not None else {}
+        return {
+            str(part.get("mount")): part["id"] for part in _with_ids(raw, "contained_data_assets")
+        }
+
+
+def _with_ids(answer: Any, key: str) -> list[Mapping[str, Any]]:
+    """Return the usable entries of a list in an answer."""
+    return [
+        one for one in mappings(at(answer, key)) if isinstance(one.get("id"), str) and one["id"]
+    ]
+
+
+def _listed_by_code_ocean() -> list[_Listed]:
+    """Return what this computation has attached; nothing if Code Ocean cannot be used."""
+    computation = os.environ.get(COMPUTATION_NAME, "").strip()
+    if not computation or not settings.current().has_token:
+        return []
+    gaps = Gaps("IDs of attached data assets, and names of renamed mounts")
+    (outcome,) = pool.outcomes(lambda: _mounts_of(computation))
+    if isinstance(outcome.error, InvalidIdentifierError):
+        trail.tell("%s is not a computation: %s", COMPUTATION_NAME, outcome.error)
+        return []
+    mounts = gaps.fill(CODE_OCEAN, outcome, ())
+    outcomes = pool.outcomes(*(partial(_asset, asset_id) for asset_id, _ in mounts))
+    found = []
+    for (asset_id, mount), outcome in zip(mounts, outcomes, strict=True):
+        asset: AssetSummary | None = outcome.value
+        if outcome.error is not None:
+            trail.tell("Attached data asset %s is not available: %s", asset_id, outcome.error)
+        folder = mount or (asset.name if asset is not None else "")
+        found.append(_Listed(asset_id, folder.strip("/"), asset))
+    gaps.warn()
+    return found
+
+
+def _mounts_of(computation: str) -> tuple[tuple[str, str], ...]:
+    """Request the IDs and mounts of the data assets attached to a computation."""
+
+    def call() -> tuple[tuple[str, str], ...]:
+        answer = json.loads(codeocean.get_computation(computation))
+        assets = _with_ids(answer, "data_assets")
+        return tuple((one["id"], str(one.get("mount") or "")) for one in assets)
+
+    return trail.ask(
+        CODE_OCEAN,
+        f"data assets attached to computation {computation}",
+        ("attached to", computation),
+        call,
+        lambda found: f"{len(found)} data assets",
+    )
+
+
+def _asset(asset_id: str) -> AssetSummary:
+    """Request a data asset by its ID; raises CodeOceanNotFoundError if there is none."""
+    return trail.ask(
+        CODE_OCEAN,
+        f"data asset {asset_id}",
+        ("asset by ID", asset_id),
+        lambda: (codeocean.get_asset(asset_id),),
+        lambda found: found[0].name,
+    )[0]
+
+
+def _location(asset_id: str, name: str) -> tuple[str, Folder | None]:
+    """Return an asset's name, and its folder in S3 if Code Ocean or DocDB has it."""
+    if not asset_id:
+        return name, _recorded(name)[1]
+    try:
+        found = _asset(asset_id)
+    except codeocean.CodeOceanNotFoundError:
+        raise
+    except (ServiceError, CredentialsError):
+        # DocDB needs no token, and has the locations of most assets.
+        recorded, folder = _recorded(asset_id)
+        if folder is None:
+            raise
+        return name or recorded, folder
+    return found.name, folders.of_asset(found)
+
+
+def _recorded(name_or_id: str) -> tuple[str, Folder | None]:
+    """Return the name and location in an asset's metadata record."""
+    for raw in metadata.record_of(name_or_id).values():
+        record = Record(json.loads(raw))
+        if record.location and record.location.startswith("s3://"):
+            return record.name or "", Folder(*storage.split(record.location), "DocDB")
+    return "", None

@@ -20,6 +20,7 @@ already::
     │   ├── ServiceConnectionError  (ConnectionError)
     │   ├── BadAnswerError          (ValueError)         no JSON, HTML, cut short
     │   ├── IncompleteAnswerError                        a page is missing
+    │   ├── SettingsError           (ValueError)         a setting that cannot be right
     │   └── AccessDeniedError       (PermissionError)
     ├── NotReadyError               (TimeoutError)       a data asset, when the wait for it was over
     ├── FailedAssetError            (RuntimeError)       a data asset that will never be ready
@@ -213,6 +214,20 @@ class AccessDeniedError(ServiceError, PermissionError):
     """It is there, but not for these credentials."""
 
 
+class SettingsError(ServiceError, ValueError):
+    """A setting has a value that cannot be right; its service is not used.
+
+    Attributes
+    ----------
+    variable : str
+        Name of the environment variable. Its value is not shown: it may be a secret in the wrong
+        place.
+    """
+
+    attempts: int = 0
+    variable: str = ""
+
+
 class NotReadyError(AindSessionError, TimeoutError):
     """A data asset was not ready, or its files not visible, when the wait for it was over."""
 
@@ -264,6 +279,10 @@ class MissingExtraError(AindSessionError, ImportError):
         return cls(f'{what} needs the extra "{extra}": pip install "aind-session[{extra}]"')
 
 
+class SettingsWarning(UserWarning):
+    """A file with settings could not be read."""
+
+
 class SandboxWarning(UserWarning):
     """Nothing was found in a sandbox of a snapshot, and what was asked for was not recorded."""
 
@@ -293,3 +312,10 @@ class PartialAnswerWarning(UserWarning):
     def __str__(self) -> str:
         because = f" ({self.why})" if self.why else ""
         return f"{self.service} did not answer{because}: {self.missing} may be missing"
+
+
+class UnresolvedInputsWarning(PartialAnswerWarning):
+    """Inputs that a data asset names could not be found: its provenance is incomplete."""
+
+    def __str__(self) -> str:
+        return f"{self.missing} are incomplete: {self.why}"

@@ -1,52 +1,75 @@
-"""Settings, each with the place that it came from.
+"""Settings of this process, each with the place that it came from.
 
-Read when a service is first asked, never at import. The real environment comes first, then a
+They are read when a service is first used, never at import. The environment comes first, then a
 `.env` file in the working directory or a parent of it up to the project's root, then one in the
-home directory, then the defaults.
+home directory, then the defaults. Spaces and quotes around a value are removed.
 
-==============================  ======================================================  =======
-variable                        what it sets                                            default
-==============================  ======================================================  =======
-``CODE_OCEAN_API_TOKEN``        access token, scope `Datasets: Read`                    none
-``CODE_OCEAN_DOMAIN``           Code Ocean                                              AIND's
-``AIND_SESSION_DOCDB_HOST``     host of the metadata database's gateway                 AIND's
-``AIND_SESSION_BUCKETS``        buckets searched by name, separated by commas           eight
-``AIND_SESSION_CACHE_SECONDS``  how long an answer that can change is kept              600
-``AIND_SESSION_TIMEOUT``        seconds for any question, retries included              30
-``AIND_SESSION_ATTEMPTS``       how often a question is put at most                     4
-``AIND_SESSION_SANDBOX``        ``1`` or a catalogue's folder: ask no live service      none
-==============================  ======================================================  =======
+variable                          what it sets                                            default
+================================  ======================================================  =======
+``CODE_OCEAN_API_TOKEN``          access token, scope `Datasets: Read`                    none
+``CODE_OCEAN_DOMAIN``             Code Ocean                                              AIND's
+``AIND_SESSION_DOCDB_HOST``       host of the metadata database's gateway                 AIND's
+``AIND_SESSION_BUCKETS``          buckets searched by name, separated by commas           eight
+``AIND_SESSION_CACHE_SECONDS``    how long an answer that can change is kept              600
+``AIND_SESSION_TIMEOUT``          seconds for any question, retries included              30
+``AIND_SESSION_ATTEMPTS``         how often a question is put at most                     4
+``AIND_SESSION_MAX_RESPONSE_MB``  most MB of a response, decompressed                     1024
+``AIND_SESSION_SANDBOX``          ``1`` or a catalogue's folder: ask no live service      none
+================================  ======================================================  =======
+=======
+====================================  ==================================================  =========
+variable                              meaning                                             default
+====================================  ==================================================  =========
+``CODE_OCEAN_API_TOKEN``              access token, scope `Datasets: Read`                none
+``CODE_OCEAN_DOMAIN``                 URL of Code Ocean                                   AIND's
+``AIND_SESSION_DOCDB_HOST``           host of the metadata database (DocDB)               AIND's
+``AIND_SESSION_BUCKETS``              buckets searched by name, separated by commas       eight
+``AIND_SESSION_CACHE_SECONDS``        seconds for which results that can change are kept  600
+``AIND_SESSION_TIMEOUT``              seconds per request, repeated attempts included     30
+``AIND_SESSION_ATTEMPTS``             largest number of attempts per request              4
+``AIND_SESSION_MAX_RESPONSE_BYTES``   largest body of a response, decompressed            512 MiB
+``AIND_SESSION_RIG_TIME_ZONE``        time zone of acquisition times without an offset    Pacific
+``AIND_SESSION_UNCONFIRMED_SECONDS``  wait before an unconfirmed run is started again     600
+``AIND_SESSION_SANDBOX``              ``1`` or a catalogue folder: use no live service    none
+====================================  ==================================================  =========
 
-Read from the environment alone: ``AIND_SESSION_PROGRESS=0`` shows no progress bar, and
-``AIND_SESSION_DATA_DIR`` is the folder in which attached data are looked for.
+These are read from the environment only: ``AIND_SESSION_PROGRESS=0`` turns progress bars off, and
+``AIND_SESSION_DATA_DIR`` is the folder that attached data assets are searched in.
 
-Without ``CODE_OCEAN_API_TOKEN``, the names that people use in capsules are tried, then the first
-variable whose value looks like a token.
+If ``CODE_OCEAN_API_TOKEN`` is not set, a variable whose value begins with `cop_` is used instead,
+preferably one with 20 or more letters and digits after it.
+
+A value that cannot be right raises `SettingsError` when its service is used. Other services are not
+affected.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import math
 import os
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from aind_session.errors import MissingTokenError, UnsafeDomainError
+from aind_session import env_files
+from aind_session import setting_values as parse
+from aind_session.errors import (
+    CredentialsError,
+    MissingTokenError,
+    SettingsError,
+    SettingsWarning,
+    UnsafeDomainError,
+)
 
 T = TypeVar("T")
 
 DEFAULT_DOMAIN = "https://codeocean.allenneuraldynamics.org"
 DEFAULT_DOCDB_HOST = "api.allenneuraldynamics.org"
-#: Where Code Ocean keeps the files of internal results, one folder an asset ID.
+#: Bucket with the files of Code Ocean's internal results, one folder per asset ID.
 RESULTS_BUCKET = "codeocean-s3datasetsbucket-1u41qdg42ur9"
-#: Buckets that hold, or held, folders named after a session. Results are not among them: their
-#: folders are named by asset ID.
+#: Buckets with folders named after sessions, now or formerly. `RESULTS_BUCKET` is not one of them.
 DEFAULT_BUCKETS: tuple[str, ...] = (
     "aind-ephys-data",
     "aind-ophys-data",
@@ -59,17 +82,19 @@ DEFAULT_BUCKETS: tuple[str, ...] = (
 )
 SCRATCH_BUCKET = "aind-scratch-data"
 
-#: Asks for a sandbox: `1`, or the folder of a catalogue.
+#: Requests a sandbox: `1`, or a catalogue folder.
 SANDBOX = "AIND_SESSION_SANDBOX"
-#: Set while one serves.
+#: Set while a sandbox is active.
 SANDBOX_ACTIVE = "AIND_SESSION_SANDBOX_ACTIVE"
-#: Set with it: the folder of its catalogue, empty where it has none.
+#: Set with it: the catalogue folder, empty if it has none.
 SANDBOX_CATALOGUE = "AIND_SESSION_SANDBOX_CATALOGUE"
-#: What makes a folder a catalogue.
+#: File that makes a folder a catalogue.
 CATALOGUE_HEADER = "catalogue.json"
 
 TOKEN_NAME = "CODE_OCEAN_API_TOKEN"
-# Names under which people attach the token's secret to a capsule.
+DOMAIN_NAME = "CODE_OCEAN_DOMAIN"
+DOCDB_NAME = "AIND_SESSION_DOCDB_HOST"
+# Names that people give to the token's secret in a capsule.
 OTHER_TOKEN_NAMES = (
     "CODEOCEAN_API_TOKEN",
     "CODEOCEAN_TOKEN",
@@ -78,43 +103,121 @@ OTHER_TOKEN_NAMES = (
     "API_SECRET",
     "CUSTOM_KEY",
 )
-# `cop_` and then token characters only: a sentence or a word such as `cop_police_department`,
-# with underscores or without a digit, is no token.
-_TOKEN = re.compile(r"cop_(?=[A-Za-z0-9]*[0-9])[A-Za-z0-9]{8,}", re.IGNORECASE)
-_LONG_TOKEN = re.compile(r"cop_[A-Za-z0-9]{24,}", re.IGNORECASE)
 
 DEFAULT = "default"
 ENVIRONMENT = "environment"
+DAY, YEAR = 86_400.0, 366 * 86_400.0
+
+_AWS_NAMES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_DEFAULT_REGION",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+)
+_TIME_ZONE = parse.Kind(parse.time_zone, "a time zone such as America/Los_Angeles")
+_URL = parse.Kind(parse.clean_url, f"a URL such as {DEFAULT_DOMAIN}")
+_HOST = parse.Kind(parse.clean_host, f"a host such as {DEFAULT_DOCDB_HOST}")
+_BUCKETS = parse.Kind(parse.bucket_names, "names of buckets separated by commas")
+# Field: variable, default, kind of value, service. A shorter wait than 600 s for an unconfirmed run
+# could start it twice.
+_FIELDS: dict[str, tuple[str, object, parse.Kind[Any], str]] = {
+    "domain": (DOMAIN_NAME, DEFAULT_DOMAIN, _URL, "Code Ocean"),
+    "docdb_host": (DOCDB_NAME, DEFAULT_DOCDB_HOST, _HOST, "DocDB"),
+    "buckets": ("AIND_SESSION_BUCKETS", DEFAULT_BUCKETS, _BUCKETS, "S3"),
+    "cache_seconds": ("AIND_SESSION_CACHE_SECONDS", 600.0, parse.number(0, YEAR), ""),
+    "timeout": ("AIND_SESSION_TIMEOUT", 30.0, parse.number(0.001, DAY), ""),
+    "attempts": ("AIND_SESSION_ATTEMPTS", 4, parse.count(1, 100), ""),
+    "max_response_bytes": (
+        *("AIND_SESSION_MAX_RESPONSE_BYTES", 512 * 2**20),
+        *(parse.count(1, 2**40), ""),
+    ),
+    "rig_time_zone": ("AIND_SESSION_RIG_TIME_ZONE", "America/Los_Angeles", _TIME_ZONE, ""),
+    "unconfirmed_seconds": (
+        *("AIND_SESSION_UNCONFIRMED_SECONDS", 600.0),
+        *(parse.number(600, YEAR), ""),
+    ),
+}
+_READ_NAMES = frozenset(
+    {TOKEN_NAME, SANDBOX, "AIND_SESSION_PROGRESS", "AIND_SESSION_DATA_DIR", *_AWS_NAMES}
+    | {variable for variable, *_ in _FIELDS.values()}
+)
+
+Sources = list[tuple[str, Mapping[str, str]]]
+
+
+def _place(name: str, source: str) -> str:
+    return f"{name} in {'the environment' if source == ENVIRONMENT else source}"
 
 
 @dataclass(frozen=True)
 class Setting(Generic[T]):
-    """A value and the place that it came from."""
+    """A value and the place that it came from.
 
-    value: T
+    Attributes
+    ----------
+    value
+        The value. Reading it raises `SettingsError` if it cannot be right.
+    source : str
+        "environment", the path of a `.env` file, or "default".
+    name : str
+        Name of the variable.
+    problem : str
+        What is wrong with the value; empty if it is valid.
+
+    Examples
+    --------
+    >>> Setting(30.0, "environment", "AIND_SESSION_TIMEOUT").place
+    'AIND_SESSION_TIMEOUT in the environment'
+    """
+
+    _value: T
     source: str
     name: str = ""
+    problem: str = ""
+    service: str = ""
 
     def __str__(self) -> str:
-        return f"{self.value} (from {self.place})"
+        return self.problem or f"{self._value} (from {self.place})"
+
+    @property
+    def value(self) -> T:
+        """The value; raises `SettingsError` if it cannot be right."""
+        if self.problem:
+            raise SettingsError(self.problem, service=self.service, variable=self.name)
+        return self._value
+
+    @property
+    def shown(self) -> str:
+        """The value as text, or what is wrong with it."""
+        return self.problem or str(self._value)
 
     @property
     def place(self) -> str:
-        """The source, with the variable's name: "CODE_OCEAN_DOMAIN in the environment"."""
-        if self.source == DEFAULT:
-            return "the default"
-        where = "the environment" if self.source == ENVIRONMENT else self.source
-        return f"{self.name} in {where}"
+        """The source with the variable's name, such as "CODE_OCEAN_DOMAIN in the environment"."""
+        return "the default" if self.source == DEFAULT else _place(self.name, self.source)
 
 
 @dataclass(frozen=True)
 class SecretSetting(Setting[str]):
-    """A secret value: shown by its source only, never pickled."""
+    """A secret value: only its source is shown, and it is never pickled."""
 
-    value: str = field(repr=False)
+    _value: str = field(repr=False)
 
     def __str__(self) -> str:
         return f"*** (from {self.place})"
+
+    @property
+    def value(self) -> str:
+        """The secret; raises `CredentialsError` if it cannot be sent."""
+        if self.problem:
+            raise CredentialsError(self.problem, service=self.service)
+        return self._value
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a secret is not pickled: each process reads its own settings")
@@ -122,7 +225,26 @@ class SecretSetting(Setting[str]):
 
 @dataclass(frozen=True)
 class Settings:
-    """What this process uses, read from its environment.
+    """The settings of this process, read from its environment and `.env` files.
+
+    Attributes
+    ----------
+    token : SecretSetting or None
+        Code Ocean's access token.
+    domain, docdb_host : Setting of str
+        URL of Code Ocean; host of DocDB (a URL only if it is plain http on this machine).
+    buckets : Setting of tuple of str
+        Buckets that are searched by name.
+    cache_seconds, timeout : Setting of float
+        Seconds for which results are kept; seconds per request, repeated attempts included.
+    attempts : Setting of int
+        Largest number of attempts per request.
+    max_response_bytes : Setting of int
+        Largest body of a response after decompression, in bytes.
+    rig_time_zone : Setting of str
+        IANA name of the time zone of acquisition times without an offset.
+    unconfirmed_seconds : Setting of float
+        Seconds to wait before a run whose start was not confirmed may be started again.
 
     Examples
     --------
@@ -138,23 +260,39 @@ class Settings:
     cache_seconds: Setting[float]
     timeout: Setting[float]
     attempts: Setting[int]
+    max_response_bytes: Setting[int]
+    rig_time_zone: Setting[str]
+    unconfirmed_seconds: Setting[float]
     identities: Mapping[str, str] = field(repr=False, default_factory=dict)
+    #: Places of variables whose names differ from a setting's in upper and lower case only.
+    misspelled: tuple[str, ...] = ()
+    #: `.env` files that cannot be read, each with the reason.
+    unreadable: tuple[str, ...] = ()
 
     def require_token(self) -> str:
-        """Give the token, if it may be sent to the domain.
+        """Return the token if it may be sent to the domain.
+
+        Returns
+        -------
+        str
+            The Code Ocean token.
 
         Raises
         ------
         MissingTokenError
-            There is none (a `KeyError`).
+            No token is set (a `KeyError`).
+        CredentialsError
+            The token contains characters that cannot be sent.
         UnsafeDomainError
             The domain is neither the default nor from the token's own source (a `ValueError`).
         """
         if self.token is None:
+            similar = [place for place in self.misspelled if TOKEN_NAME in place.upper()]
+            hint = f" {similar[0]} is ignored: write {TOKEN_NAME} in capitals." if similar else ""
             raise MissingTokenError(
                 f"No Code Ocean token: set {TOKEN_NAME} in the environment or a .env file (scope "
-                "`Datasets: Read`; in a capsule attach the `API credentials` secret). "
-                "`aind-session doctor` shows what was looked at."
+                f"`Datasets: Read`; in a capsule attach the `API credentials` secret).{hint} "
+                "`aind-session doctor` shows which places were searched."
             )
         if self.domain.source not in (DEFAULT, self.token.source):
             raise UnsafeDomainError(
@@ -166,15 +304,19 @@ class Settings:
 
     @property
     def has_token(self) -> bool:
-        """Whether a token was found that may be sent to the domain."""
+        """Whether there is a token that may be sent to the domain."""
         try:
             self.require_token()
-        except (MissingTokenError, UnsafeDomainError):
+        except CredentialsError:
             return False
         return True
 
+    def all(self) -> tuple[Setting[object], ...]:
+        """Return every setting except the token."""
+        return tuple(value for value in vars(self).values() if type(value) is Setting)
+
     def identity(self, service: str) -> str:
-        """Name who asks: answers to one are never given to another.
+        """Return a digest of the service's address and credentials, to keep its results apart.
 
         Parameters
         ----------
@@ -184,211 +326,144 @@ class Settings:
         return self.identities[service]
 
 
-_AWS_IDENTITY = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SESSION_TOKEN",
-    "AWS_PROFILE",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_ENDPOINT_URL",
-)
-
-
-#: Seconds for which the `.env` files are taken to be as they were.
+#: Seconds for which the `.env` files are assumed to be unchanged.
 FILES_FRESH = 1.0
 
-_last: tuple[object, float, Settings] | None = None
+_last: tuple[dict[str, str], float, Settings] | None = None
 
 
 def current() -> Settings:
-    """Read the settings as they are now.
+    """Return the current settings.
 
     Returns
     -------
     Settings
-        Cheap, since it is asked for with every question: read again where the environment has
-        changed, and where a second has passed, in which a `.env` file could have.
+        Read again if a variable has changed, and once per second because a `.env` file may have.
+
+    Warns
+    -----
+    SettingsWarning
+        A `.env` file cannot be read.
+
+    Examples
+    --------
+    >>> from aind_session import settings
+    >>> settings.current().attempts.value
+    4
     """
     global _last
     if os.environ.get(SANDBOX) and not os.environ.get(SANDBOX_ACTIVE):
-        _start_sandbox(os.environ[SANDBOX])
-    # The environment as the interpreter holds it: a copy through its public face decodes each
-    # value anew, and costs twenty times as much.
-    environment = getattr(os.environ, "_data", os.environ)
+        _autostart(os.environ[SANDBOX])
     last = _last
-    if last is not None and last[0] == environment and time.monotonic() - last[1] < FILES_FRESH:
+    environment = dict(os.environ)
+    if last and last[0] == environment and time.monotonic() - last[1] < FILES_FRESH:
         return last[2]
     settings = _read()
-    _last = (dict(environment), time.monotonic(), settings)
+    _last = (environment, time.monotonic(), settings)
+    for text in settings.unreadable:
+        if last is None or text not in last[2].unreadable:
+            warnings.warn(SettingsWarning(text), stacklevel=2)
     return settings
 
 
 def forget() -> None:
-    """Read everything again when next asked: for who changes a `.env` file or the folder."""
+    """Read everything again at the next use, after a change of a `.env` file or the folder."""
     global _last
     _last = None
-    _parsed.clear()
 
 
 def _read() -> Settings:
-    sources = list(_sources())
-    sandbox = _find(sources, SANDBOX, "", str)
-    is_active = bool(os.environ.get(SANDBOX_ACTIVE))
-    if sandbox.source not in (DEFAULT, ENVIRONMENT) and not is_active:
-        # A folder in a file is seen from there, wherever below it the program was started.
-        beside = os.path.join(os.path.dirname(sandbox.source), sandbox.value)
-        _start_sandbox(beside if os.path.isdir(beside) else sandbox.value)
+    files = env_files.read_all()
+    sources: Sources = [(ENVIRONMENT, os.environ), *((file.path, file.values) for file in files)]
+    wanted, place = _first(sources, SANDBOX)
+    if place not in (DEFAULT, ENVIRONMENT) and not os.environ.get(SANDBOX_ACTIVE):
+        # A relative path in a file is relative to that file.
+        beside = os.path.join(os.path.dirname(place), wanted)
+        _autostart(beside if os.path.isdir(beside) else wanted)
     token = _find_token(sources)
-    domain = _find(sources, "CODE_OCEAN_DOMAIN", DEFAULT_DOMAIN, _clean_domain)
-    docdb_host = _find(sources, "AIND_SESSION_DOCDB_HOST", DEFAULT_DOCDB_HOST, _clean_host)
+    fields: dict[str, Any] = {name: _find(sources, *row) for name, row in _FIELDS.items()}
+    named, domain, docdb = (_first(sources, n)[0] for n in (TOKEN_NAME, DOMAIN_NAME, DOCDB_NAME))
     return Settings(
         token=token,
-        domain=domain,
-        docdb_host=docdb_host,
-        buckets=_find(sources, "AIND_SESSION_BUCKETS", DEFAULT_BUCKETS, _names),
-        cache_seconds=_find(sources, "AIND_SESSION_CACHE_SECONDS", 600.0, _number),
-        timeout=_find(sources, "AIND_SESSION_TIMEOUT", 30.0, _number),
-        attempts=_find(sources, "AIND_SESSION_ATTEMPTS", 4, _count),
+        **fields,
         identities={
-            "Code Ocean": _digest(domain.value, token.value if token else ""),
-            "DocDB": _digest(docdb_host.value),
-            "S3": _digest(*(os.environ.get(name, "") for name in _AWS_IDENTITY)),
+            "Code Ocean": _digest(domain, token._value if token else "", named),
+            "DocDB": _digest(docdb),
+            "S3": _digest(*(os.environ.get(name, "") for name in _AWS_NAMES)),
         },
+        misspelled=tuple(
+            _place(name, source)
+            for source, found in sources
+            for name in found
+            if name.upper() in _READ_NAMES and name not in _READ_NAMES
+        ),
+        unreadable=tuple(
+            f"The settings file {file.path} cannot be read ({file.problem}); it is ignored."
+            for file in files
+            if file.problem
+        ),
     )
 
 
 def _digest(*parts: str) -> str:
-    """Name who asks, without telling: a secret cannot be read out of it."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    """Return a short hash from which no secret can be recovered."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def _start_sandbox(wanted: str) -> None:
-    # A dotted path, as for namespaces: the sandbox stands on a higher floor, and only the
-    # environment can ask for it from down here.
-    import importlib
+def _autostart(wanted: str) -> None:
+    # The package's `__init__` is the one place that may load the sandbox.
+    from aind_session import _start_sandbox
 
-    importlib.import_module("aind_session.catalogue.serving").autostart(wanted)
-
-
-def _sources() -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield the places where settings stand, the most binding first."""
-    yield ENVIRONMENT, os.environ
-    for path in _env_files():
-        yield str(path), _read_env_file(path)
+    _start_sandbox(wanted)
 
 
-def _env_files() -> Iterator[Path]:
-    """Yield the `.env` files: working directory, its parents to the project's root, home."""
-    here, home = _path_of(Path.cwd), _path_of(Path.home)
-    seen: set[Path] = set()
-    for folder in (here, *here.parents) if here is not None else ():
-        # The project's root is the first folder with one of these; a file above it belongs to
-        # somebody else. Without a root only the working directory itself is looked at.
-        candidate = folder / ".env"
-        if candidate not in seen and os.path.isfile(candidate):
-            seen.add(candidate)
-            yield candidate
-        if folder == home or _is_root(folder):
-            break
-        if folder == here and not any(map(_is_root, here.parents)):
-            break
-    if home is not None and (home / ".env") not in seen and os.path.isfile(home / ".env"):
-        yield home / ".env"
-
-
-def _path_of(find: Callable[[], Path]) -> Path | None:
-    """Give a folder; None where it was deleted, or where a container's user has none."""
-    try:
-        return find()
-    except (OSError, RuntimeError):
-        return None
-
-
-def _is_root(folder: Path) -> bool:
-    # `os.path`, which a folder that may not be read does not stop: `Path.exists` raises.
-    return any(os.path.exists(folder / name) for name in (".git", "pyproject.toml"))
-
-
-_parsed: dict[Path, tuple[tuple[int, int], dict[str, str]]] = {}
-
-
-def _read_env_file(path: Path) -> dict[str, str]:
-    try:
-        stat = path.stat()
-        stamp = (stat.st_mtime_ns, stat.st_size)
-        known = _parsed.get(path)
-        if known is None or known[0] != stamp:
-            from dotenv import dotenv_values
-
-            # No interpolation: a file cannot draw a secret of the environment into its own values.
-            values = dotenv_values(path, interpolate=False)
-            known = (stamp, {k: v for k, v in values.items() if v})
-            _parsed[path] = known
-        return known[1]
-    except (OSError, UnicodeDecodeError):
-        return {}
-
-
-def looks_like_token(value: str) -> bool:
-    """Tell whether a value has the form of a Code Ocean token.
-
-    Examples
-    --------
-    >>> looks_like_token("cop_7fq2Xk0aB3dZ9LmN")
-    True
-    >>> looks_like_token("cop_police_department")
-    False
-    """
-    text = value.strip()
-    return bool(_TOKEN.fullmatch(text) or _LONG_TOKEN.fullmatch(text))
-
-
-def _find_token(sources: list[tuple[str, Mapping[str, str]]]) -> SecretSetting | None:
+def _first(sources: Sources, name: str) -> tuple[str, str]:
+    """Return the value and source of a variable; empty if it is not set."""
     for source, values in sources:
-        value = values.get(TOKEN_NAME, "").strip()
-        if value:
-            return SecretSetting(value, source, TOKEN_NAME)
-    for source, values in sources:
-        for name in (*OTHER_TOKEN_NAMES, *values):
-            value = values.get(name, "")
-            if value[:4].lower() == "cop_" and looks_like_token(value):
-                return SecretSetting(value.strip(), source, name)
-    return None
+        if text := parse.bare(values.get(name, "")):
+            return text, source
+    return "", DEFAULT
 
 
-def _find(
-    sources: list[tuple[str, Mapping[str, str]]], name: str, default: T, clean: Callable[[str], T]
-) -> Setting[T]:
-    for source, values in sources:
-        text = values.get(name, "").strip()
-        with contextlib.suppress(ValueError):
-            if text:
-                return Setting(clean(text), source, name)
-    return Setting(default, DEFAULT, name)
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return max(0.0, number)
-
-
-def _count(text: str) -> int:
-    return max(1, int(_number(text)))
-
-
-def _clean_domain(text: str) -> str:
-    text = text.rstrip("/")
-    return text if "://" in text else f"https://{text}"
-
-
-def _clean_host(text: str) -> str:
-    return text.rstrip("/").removeprefix("https://")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = (name.strip().removeprefix("s3://").rstrip("/") for name in text.split(","))
-    found = tuple(dict.fromkeys(filter(None, names)))
+def _find_token(sources: Sources) -> SecretSetting | None:
+    text, source = _first(sources, TOKEN_NAME)
+    found = [(TOKEN_NAME, text, source)] if text else []
     if not found:
-        raise ValueError(text)
-    return found
+        found = [
+            (name, parse.bare(value), source)
+            for source, values in sources
+            for name, value in values.items()
+            if parse.may_be_token(value)
+        ]
+        # The sort is stable: without a value in the form of a token, the first one is used.
+        found.sort(
+            key=lambda one: (
+                (0, one[0] not in OTHER_TOKEN_NAMES)
+                if parse.looks_like_token(one[1])
+                else (1, False)
+            )
+        )
+    if not found:
+        return None
+    name, text, source = found[0]
+    kind = parse.unsendable(text)
+    problem = (
+        f"The Code Ocean token {_place(name, source)} contains {kind}, which cannot be part of a "
+        "token. Copy the token again and set it anew."
+    )
+    if kind:
+        return SecretSetting("", source, name, problem, "Code Ocean")
+    return SecretSetting(text, source, name, service="Code Ocean")
+
+
+def _find(sources: Sources, name: str, default: T, kind: parse.Kind[T], service: str) -> Setting[T]:
+    text, source = _first(sources, name)
+    if not text:
+        return Setting(default, DEFAULT, name, service=service)
+    try:
+        return Setting(kind.read(text), source, name, service=service)
+    except parse.InvalidValueError as error:
+        reason = f": {error}" if str(error) else ""
+    # The value itself is never shown: it may be a secret that was set under the wrong name.
+    problem = f"{_place(name, source)} is not valid{reason}. Expected: {kind.expected}."
+    return Setting(default, source, name, problem, service)

@@ -50,9 +50,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from aind_session import derived
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import SessionID, split_asset_name
-from aind_session.lookup import batch, derived, folders, rules
+from aind_session.lookup import batch, folders, results, rules
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.failures import Failures
 from aind_session.progress import progress as showing
@@ -316,9 +317,7 @@ def _of_each(
 
 
 def _fill_sorted(rows: list[Row], progress: bool) -> None:
-    from aind_session.lookup import sorting
-
-    answers = _of_each(rows, lambda row: sorting.is_sorted(row.session), "sorted", progress)
+    answers = _of_each(rows, lambda row: results.why_sorted(row.session)[0], "sorted", progress)
     failures = Failures("values of the column `sorted`")
     for row, answer in zip(rows, answers, strict=True):
         row.is_sorted = failures.value_or(None, answer)

@@ -33,7 +33,7 @@ except ImportError:  # the context manager alone needs no pytest
     pytest = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from aind_session.catalogue import Catalogue, Sandbox
+    from aind_session.sandbox import Catalogue, Sandbox
 
 MARK = "aind_sandbox"
 OPTION = "aind_sandbox_catalogue"
@@ -77,7 +77,7 @@ def sandbox(
     """
     import copy
 
-    from aind_session.catalogue import Catalogue, Sandbox
+    from aind_session.sandbox import Catalogue, Sandbox
 
     if catalogue is None or catalogue == BUNDLED:
         chosen = Catalogue.bundled()

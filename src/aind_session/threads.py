@@ -1,18 +1,20 @@
 """Concurrent calls in one bounded pool of daemon threads.
 
 A call that waits for a free thread is run by the caller instead, so that calls that make further
-concurrent calls never block each other. Daemon threads: a process that is interrupted, or that
-ends, does not wait for a service.
+concurrent calls never block each other. A script that is interrupted, or ends, does not wait for a
+service that hangs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
-import queue
+import functools
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from aind_session.clock import NOTICE_SECONDS
@@ -21,62 +23,86 @@ T = TypeVar("T")
 
 #: Concurrent calls at most, beside those that run in the callers' own threads.
 WORKERS = 32
-#: Seconds after which an idle thread ends.
-IDLE_SECONDS = 30.0
+
+
+class _Worker(threading.Thread):
+    """A thread of the pool; abandoned once the caller that it works for was interrupted."""
+
+    def __init__(self, pool: Threads) -> None:
+        super().__init__(daemon=True, name="aind_session")
+        self.pool = pool
+        self.caller: threading.Thread | None = None
+        self.abandoned = False
+
+    def run(self) -> None:
+        while not self.abandoned and (job := self._next()) is not None:
+            future, self.caller, call = job
+            if future.set_running_or_notify_cancel():
+                self.pool.running[future] = self
+                try:
+                    future.set_result(call())
+                except BaseException as error:
+                    future.set_exception(error)
+                finally:
+                    self.pool.running.pop(future, None)
+            self.caller = None
+
+    def _next(self) -> Any:
+        with contextlib.suppress(Empty):
+            return self.pool.jobs.get_nowait()
+        self.pool.idle.release()
+        return self.pool.jobs.get()
+
+
+def is_abandoned(thread: threading.Thread | None) -> bool:
+    """Return True if no caller waits for a thread any more, because of an interrupt."""
+    while isinstance(thread, _Worker):
+        if thread.abandoned:
+            return True
+        thread = thread.caller
+    return False
 
 
 class Threads:
-    """A pool of daemon threads, started when needed."""
+    """A bounded pool of daemon threads.
 
-    def __init__(self, size: int = WORKERS) -> None:
-        self.size = size
-        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = (
-            queue.SimpleQueue()
-        )
-        self._lock = threading.Lock()
-        self._alive = self._idle = 0
+    `ThreadPoolExecutor` joins its threads when the interpreter exits, however long they take.
+    """
+
+    def __init__(self, workers: int = WORKERS) -> None:
+        self.jobs: SimpleQueue[Any] = SimpleQueue()
+        self.idle = threading.Semaphore(0)
+        self.running: dict[Future[Any], _Worker] = {}
+        self.threads: list[_Worker] = []
+        self.workers = workers
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Run a call in a thread; return its future."""
+        """Run a call in a thread of the pool."""
         future: Future[T] = Future()
-        self._calls.put((future, call))
-        with self._lock:
-            if self._calls.qsize() <= self._idle or self._alive >= self.size:
-                return future
-            self._alive += 1
-        threading.Thread(target=self._work, daemon=True, name="aind_session").start()
+        self.jobs.put((future, threading.current_thread(), call))
+        if not self.idle.acquire(blocking=False) and len(self.threads) < self.workers:
+            thread = _Worker(self)
+            # While the interpreter exits, no thread can be started: the caller runs the call.
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                self.threads.append(thread)
         return future
 
+    def abandon(self, futures: Iterable[Future[Any]]) -> None:
+        """Cancel futures, and give up the threads that run them."""
+        for future in futures:
+            if not future.cancel() and (worker := self.running.get(future)) is not None:
+                worker.abandoned = True
+                with contextlib.suppress(ValueError):
+                    self.threads.remove(worker)
+
     def close(self) -> None:
-        """Let each thread end once it is idle; the pool stays usable."""
-        for _ in range(self._alive):
-            self._calls.put(None)
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                self._idle += 1
-            try:
-                item = self._calls.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
-                item = None
-            with self._lock:
-                self._idle -= 1
-                if item is None:
-                    self._alive -= 1
-                    return
-            _complete(*item)
-            # Else an idle thread would keep the last answer, and its caller's frames, alive.
-            del item
-
-
-def _complete(future: Future[T], call: Callable[[], T]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(call())
-    except BaseException as error:
-        future.set_exception(error)
+        """End the threads once they are idle, and wait for that."""
+        threads = list(self.threads)
+        for _ in threads:
+            self.jobs.put(None)
+        for thread in threads:
+            thread.join()
 
 
 @dataclass(frozen=True)
@@ -108,19 +134,18 @@ def outcomes(*calls: Callable[[], Any]) -> list[Outcome[Any]]:
     pool = context.current().threads
     futures: list[Future[Outcome[Any]]] = []
     try:
+        # Each runs with the caller's context variables: the trace of the lookup, its deadline.
         for call in calls[1:]:
-            # Each runs in the caller's context variables: the trace of the lookup, its deadline.
             variables = contextvars.copy_context()
-            futures.append(pool.submit(lambda v=variables, c=call: v.run(_run, c)))  # type: ignore[misc]
+            futures.append(pool.submit(functools.partial(variables.run, _run, call)))
         first = _run(calls[0])
         rest = [
             _run(call) if future.cancel() else wait_for(future)
             for call, future in zip(calls[1:], futures, strict=True)
         ]
     except BaseException:
-        # Interrupted: calls that have not begun are withdrawn.
-        for future in futures:
-            future.cancel()
+        # Interrupted: calls that have not begun are withdrawn, the others run on unattended.
+        pool.abandon(futures)
         raise
     return [first, *rest]
 

@@ -43,6 +43,21 @@ def ask_a_session() -> None:
     assert_type(result.path, UPath | None)
 
 
+def create_sessions() -> None:
+    name = "ecephys_676909_2023-12-13_13-43-40"
+    session = Session(name)
+    record = aind_session.get_record(name)
+    for same in (
+        Session(Path("/data", name)),
+        Session(session.raw_data_dir),
+        Session(session.raw_data_asset),
+        Session(record),
+        Session({"name": name}),
+        Session(session),
+    ):
+        assert same == session
+
+
 def ask_its_metadata() -> None:
     session = Session("ecephys_676909_2023-12-13_13-43-40")
     assert_type(session.docdb, SessionDocDB)
@@ -111,16 +126,24 @@ def use_the_rest() -> None:
         def number(self) -> int:
             return 1
 
-    # A decorated class stays what it is; what others attach is not known to a checker.
-    assert_type(Example("a session").number(), int)
-    assert_type(Session("ecephys_676909_2023-12-13_13-43-40").typed_example, Any)
-    del Session.typed_example  # type: ignore[attr-defined]
+    # A decorated class keeps its type. Its attribute is not part of `Session` for a checker:
+    # call the class, or annotate a subclass.
+    session = Session("ecephys_676909_2023-12-13_13-43-40")
+    assert_type(Example(session).number(), int)
+
+    class TypedSession(Session):
+        typed_example: Example
+
+    assert_type(TypedSession(session).typed_example.number(), int)
+    delattr(Session, "typed_example")
 
 
 def make_mistakes(session: Session) -> None:
     """Not run: what checkers find."""
     session.docdb.genotype.upper()  # type: ignore[union-attr]
     session.id = "other"  # type: ignore[misc]
+    print(session.raw_data_dirr)  # type: ignore[attr-defined]
+    print(Subject("676909").ecephys)  # type: ignore[attr-defined]
     get_sessions(676909)[0].dt + 1  # type: ignore[operator]
     get_sessions(676909, plattform="ecephys")  # type: ignore[call-arg]
     get_sessions(676909).map(repr, errors="ignore")  # type: ignore[call-overload]

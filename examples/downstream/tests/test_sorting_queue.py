@@ -11,7 +11,7 @@ import aind_session
 import sorting_queue
 
 if TYPE_CHECKING:
-    from aind_session.catalogue import Sandbox
+    from aind_session.sandbox import Sandbox
 
 SORTED = "ecephys_999901_2024-01-01_10-00-00"
 RUNNING = "ecephys_999901_2024-01-02_10-00-00"

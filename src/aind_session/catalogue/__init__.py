@@ -1,34 +1,35 @@
-"""Catalogues and the sandbox: sessions as a folder of files, served to the real clients.
-
-A *catalogue* is a folder: the Code Ocean assets, DocDB records and S3 listings of some sessions.
-The *sandbox* serves one over HTTP on loopback, in place of the three services.
-"""
+"""Deprecated: the old import path of `aind_session.sandbox`, kept for one release."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import Any
 
-if TYPE_CHECKING:
-    from aind_session.catalogue.format import Catalogue
-    from aind_session.catalogue.recorder import record
-    from aind_session.catalogue.serving import Sandbox, sandbox
-
-_WHERE = {
-    "Catalogue": "format",
-    "Sandbox": "serving",
+#: Where each name that was public or documented lives now, below `aind_session.sandbox`.
+_MOVED = {
+    "Catalogue": "catalogue",
+    "CatalogueFormatError": "catalogue",
+    "Sandbox": "",
+    "invent": "factory:",
+    "invent_session": "factory",
     "record": "recorder",
-    "sandbox": "serving",
+    "sandbox": "",
 }
 
 __all__ = ["Catalogue", "Sandbox", "record", "sandbox"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MOVED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+    module, whole, _ = _MOVED[name].partition(":")
+    where = f"aind_session.sandbox.{module}".rstrip(".")
+    new = where if whole else f"{where}.{name}"
+    warnings.warn(f"{__name__}.{name} has moved to {new}", DeprecationWarning, stacklevel=2)
+    found = importlib.import_module(where)
+    return found if whole else getattr(found, name)
 
 
 def __dir__() -> list[str]:

@@ -342,7 +342,7 @@ def _is_subject(text: str) -> bool:
 
 def _sessions_of_day(text: str) -> tuple[str, ...] | None:
     """Return the words that list the sessions of a subject and a day, if a text names these."""
-    from aind_session.identifiers.session_ids import SHORT_ID
+    from aind_session.identifiers import short_id
 
-    short = re.search(SHORT_ID, text)
-    return ("list", short[1], "--date", "-".join(short.group(2, 3, 4))) if short else None
+    found = short_id(text)
+    return ("list", found[0], "--date", found[1]) if found else None

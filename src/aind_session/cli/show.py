@@ -134,7 +134,7 @@ def _show_one(word: str, as_json: bool, as_csv: bool, is_first: bool) -> dict[st
 
 
 def _session_or_subject(word: str) -> Any:
-    from aind_session.identifiers import find_session_id, parse_session_id
+    from aind_session.identifiers import find_session_id, parse_session_id, parse_subject_id
     from aind_session.session import Session
     from aind_session.subject import Subject
 
@@ -142,7 +142,7 @@ def _session_or_subject(word: str) -> Any:
         return Session(word)
     try:
         # Not Subject(word), which takes the subject out of any text.
-        return Subject(word)
+        return Subject(parse_subject_id(word))
     except InvalidIdentifierError as no_subject:
         # A subject with a day, or an asset ID, is reported as such; else it is not a subject.
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aind_session.errors import MissingAttributeError
 from aind_session.extension import ExtensionBaseClass
-from aind_session.extensions.sorted_data_assets import SortedDataAsset, decode_sorted
+from aind_session.extensions.ecephys.sorting import SortedDataAsset
 from aind_session.identifiers import is_uuid, parse_session_id
 from aind_session.lookup import (
     by_id,
@@ -108,7 +108,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         `use_data_assets_with_sorting_analyzer` to say.
         """
         with ibl_inputs.looking(self._base.id, "sorted data assets") as stock:
-            return tuple(decode_sorted(asset) for asset in stock.sorted(**self._options()))
+            return SortedDataAsset.of_summaries(stock.sorted(**self._options()))
 
     @property
     def smartspim_sessions(self) -> Sessions:
@@ -159,7 +159,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         'SmartSPIM_717381_2024-05-20_15-19-15_stitched_2024-06-23_02-34-02'
         """
         if isinstance(id, str) and is_uuid(id.strip()):
-            session = parse_session_id(by_id.asset(by_id.normalised(id)).name)
+            session = parse_session_id(by_id.summary_of(id).name)
         else:
             session = parse_session_id(id)
         return _decoded(ibl_inputs.stitched_of(session))
@@ -368,7 +368,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         attached = {asset.id: asset.name for asset in inputs.attached}
         for extra in additional_assets:
             if isinstance(extra, str):
-                found = by_id.asset(by_id.normalised(extra))
+                found = by_id.summary_of(extra)
                 attached.setdefault(found.id, found.name)
             else:
                 attached.setdefault(extra.id, extra.name)

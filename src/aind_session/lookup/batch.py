@@ -103,7 +103,7 @@ def _split(
         own = groups.get(other or session, nothing)
         # Assets that its records link are its own, whatever their name.
         linked = (by_id[i] for record in own.records for i in record.linked if i in by_id)
-        assets = ascending((*own.assets, *linked))
+        assets = ascending((*evidence.without_others(session, own.assets), *linked))
         yield session, replace(own, assets=assets, of_subject=of_subject.records)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aind_session.identifiers import SessionID, session_in_name
 from aind_session.lookup import folders
 from aind_session.lookup.evidence import Evidence
-from aind_session.lookup.rules import ascending, choose_raw
+from aind_session.lookup.rules import ascending, choose_raw, sessions_of_assets
 from aind_session.services.assets import (
     NAME_QUERY_LENGTH,
     Assets,
@@ -15,7 +15,7 @@ from aind_session.services.assets import (
     assets_named,
     assets_of_subject,
     cached_linked_asset,
-    subject_of,
+    subjects_of,
 )
 from aind_session.services.files import cached_listing
 from aind_session.services.metadata import SCHEMAS, Records, records_named, records_of_subject
@@ -70,7 +70,8 @@ def _assets(session: SessionID, records: Records) -> Assets | None:
         searched = assets_named.cached(session.id[:NAME_QUERY_LENGTH])
     if searched is None:
         return None
-    own = [asset for asset in searched if _is_of(session, asset.name)]
+    owners = sessions_of_assets(searched)
+    own = [asset for asset in searched if owners.get(asset.id) == session]
     for asset_id in {i for record in records for i in record.linked} - {a.id for a in own}:
         linked = cached_linked_asset(asset_id)
         if linked is None:
@@ -101,4 +102,4 @@ def of_subject(subject_id: str) -> Assets | None:
     if all(found is None for found in searches):
         return None
     every = (asset for found in searches for asset in found or ())
-    return ascending(asset for asset in every if subject_of(asset) == subject_id)
+    return ascending(asset for asset in every if subject_id in subjects_of(asset))

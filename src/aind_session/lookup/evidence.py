@@ -14,7 +14,13 @@ from aind_session import context
 from aind_session.identifiers import SessionID, session_in_name
 from aind_session.lookup import hints
 from aind_session.lookup.failures import Failures
-from aind_session.lookup.rules import ascending, other_spelling
+from aind_session.lookup.rules import (
+    ascending,
+    input_ids,
+    is_raw,
+    other_spelling,
+    sessions_of_assets,
+)
 from aind_session.query import CODE_OCEAN, DOCDB
 from aind_session.services.assets import (
     NAME_QUERY_LENGTH,
@@ -25,7 +31,7 @@ from aind_session.services.assets import (
     assets_of_subject,
     assets_of_subjects,
     linked_asset,
-    subject_of,
+    subjects_of,
 )
 from aind_session.services.metadata import (
     SCHEMAS,
@@ -92,11 +98,34 @@ def of(session: SessionID, missing: str) -> Evidence:
         lambda: _assets_of(session), *(lambda s=s: _records_of(s, session) for s in SCHEMAS)
     )
     found = Evidence(
-        ascending(failures.value_or((), assets, CODE_OCEAN)),
+        without_others(session, ascending(failures.value_or((), assets, CODE_OCEAN))),
         tuple(record for some in records for record in failures.value_or((), some, DOCDB)),
         failures,
     )
     return found or _under_other_spelling(session, missing) or found
+
+
+def without_others(session: SessionID, assets: Assets) -> Assets:
+    """Leave out assets without a session in their name that another session's raw data went into.
+
+    Costs one request for each of their inputs that no search returned; there are hardly any.
+    """
+    have = {asset.id for asset in assets}
+    missing = {
+        asset.id: [i for i in input_ids(asset) if i not in have]
+        for asset in assets
+        if session_in_name(asset.name) is None
+    }
+    wanted = sorted({i for ids in missing.values() for i in ids})
+    inputs = zip(wanted, outcomes(*(lambda i=i: linked_asset(i) for i in wanted)), strict=True)
+    others = {
+        asset_id
+        for asset_id, found in inputs
+        if found.value is not None
+        and is_raw(found.value)
+        and session_in_name(found.value.name) not in (None, session)
+    }
+    return tuple(a for a in assets if others.isdisjoint(missing.get(a.id, ())))
 
 
 def _assets_of(session: SessionID) -> Assets:
@@ -128,8 +157,11 @@ class _BySession(Generic[Named]):
     def __init__(self, answer: tuple[Named, ...]) -> None:
         self.answer: tuple[Named, ...] = answer
         groups: dict[str, list[Named]] = {}
+        every: tuple[object, ...] = answer
+        owners = sessions_of_assets(a for a in every if isinstance(a, AssetSummary))
         for one in answer:
-            session = session_in_name(one.name)
+            is_asset = isinstance(one, AssetSummary)
+            session = owners.get(one.id) if is_asset else session_in_name(one.name)
             if session is not None:
                 groups.setdefault(session.id, []).append(one)
         self.groups = {session_id: tuple(some) for session_id, some in groups.items()}
@@ -196,7 +228,8 @@ def of_subjects(
     assets_of: dict[str, list[AssetSummary]] = {s: [] for s in subject_ids}
     records_by: dict[str, list[RecordSummary]] = {s: [] for s in subject_ids}
     for asset in assets:
-        assets_of.get(subject_of(asset), []).append(asset)
+        for subject_id in subjects_of(asset):
+            assets_of.get(subject_id, []).append(asset)
     for record in found:
         records_by.get(record.subject_id, []).append(record)
     return {
@@ -241,10 +274,10 @@ def _prefetch_by_names(subject_ids: Sequence[str], progress: Callable[[float], o
 def by_session(found: Evidence) -> dict[SessionID, Evidence]:
     """Split the evidence of a subject by the session in each name."""
     groups: dict[SessionID, tuple[list[AssetSummary], list[RecordSummary]]] = {}
+    owners = sessions_of_assets(found.assets)
     for asset in found.assets:
-        session = session_in_name(asset.name)
-        if session is not None:
-            groups.setdefault(session, ([], []))[0].append(asset)
+        if asset.id in owners:
+            groups.setdefault(owners[asset.id], ([], []))[0].append(asset)
     for record in found.records:
         session = session_in_name(record.name)
         if session is not None:

@@ -9,15 +9,12 @@ from dataclasses import replace
 from aind_session import settings, trace
 from aind_session.errors import AindSessionError, PartialAnswerWarning, first_line
 from aind_session.identifiers import SessionID
-from aind_session.lookup import evidence, folders, metadata
+from aind_session.lookup import evidence, folders, metadata, results
 from aind_session.trace import Request, Trace
 
 
-def of_session(session: SessionID, more: dict[str, Callable[[], str]] | None = None) -> str:
-    """Look up the common attributes of a session, and describe how each answer was obtained.
-
-    `more` maps the titles of further answers to functions that return them.
-    """
+def of_session(session: SessionID) -> str:
+    """Look up the common attributes of a session, and describe how each answer was obtained."""
     lookups: dict[str, Callable[[], str]] = {
         "data assets": lambda: f"{len(_assets(session))}",
         "raw data asset": lambda: folders.raw_asset(session).id,
@@ -25,7 +22,7 @@ def of_session(session: SessionID, more: dict[str, Callable[[], str]] | None = N
         "uploaded": lambda: "yes" if folders.is_uploaded(session) else "no",
         "modalities": lambda: ", ".join(folders.modalities(session)) or "none",
         "metadata records": lambda: ", ".join(metadata.records(session)) or "none",
-        **(more or {}),
+        "sorted": lambda: results.why_sorted(session)[1],
     }
     answers = {what: _answer(look_up) for what, look_up in lookups.items()}
     traces = {one.what: one for one in trace.kept(session.id)}
@@ -65,7 +62,7 @@ def _requests(one: Trace, shown: set[Request]) -> list[str]:
 def _services() -> str:
     now = settings.current()
     token = f"token from {now.token.place}" if now.token else "no token"
-    return f"services: {now.domain.value} ({token}), {now.docdb_host.value}"
+    return f"services: {now.domain.shown} ({token}), {now.docdb_host.shown}"
 
 
 def _answer(look_up: Callable[[], str]) -> str:

@@ -17,7 +17,7 @@ from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.failures import Failures
 from aind_session.lookup.rules import choose_raw
 from aind_session.query import S3, count
-from aind_session.services import storage
+from aind_session.services import s3
 from aind_session.services.files import listing
 from aind_session.services.metadata import Records
 from aind_session.services.models import AssetSummary
@@ -59,7 +59,7 @@ def location(records: Records) -> Folder | None:
     for record in sorted(records, key=lambda r: r.created, reverse=True):
         if record.location.startswith("s3://") and split_asset_name(record.name).is_raw:
             # The 1.x and the 2.x record of an asset have the same location.
-            bucket, prefix = storage.split(record.location)
+            bucket, prefix = s3.split(record.location)
             if prefix.strip("/"):
                 return Folder(bucket, prefix.strip("/"), "DocDB")
     return None
@@ -232,7 +232,7 @@ def modalities(session: SessionID) -> tuple[str, ...]:
         return modality_names(found)
 
 
-def modality_names(found: storage.Listing) -> tuple[str, ...]:
+def modality_names(found: s3.Listing) -> tuple[str, ...]:
     """Return the modalities among the sub-folders of a raw folder, sorted."""
     names = {
         MODALITY_OF_FOLDER.get(name, name)

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from aind_session import derived
 from aind_session.errors import AccessDeniedError, MissingFileError
 from aind_session.identifiers import SessionID
 from aind_session.lookup import (
     assets,
     belonging,
-    derived,
     filters,
     finding,
     manifests,
@@ -19,11 +19,11 @@ from aind_session.lookup import (
     platform,
     publishing,
     questions,
-    sorting,
+    results,
     trail,
     waiting,
 )
-from aind_session.lookup.assets import Known
+from aind_session.lookup.assets import Known, ascending
 from aind_session.lookup.finding import Found
 from aind_session.lookup.manifests import Day
 from aind_session.lookup.questions import CODE_OCEAN, Assets
@@ -134,11 +134,13 @@ class Stock:
 
     def sorted(self, *, with_errors: bool, with_analyzer: bool) -> Assets:
         """Give the sorted data assets, ascending; all are asked at the same time."""
-        found = sorting.sorted_assets(self.assets)
-        sorting.remember(found)
+        # Here until this module is part of the extension: a layer above.
+        from aind_session.extensions.ecephys import sorting
+
+        found = ascending(a for a in self.assets if belonging.is_sorted(a.name))
 
         def is_wanted(asset: AssetSummary) -> bool:
-            return (with_errors or not sorting.is_failed(asset)) and (
+            return (with_errors or results.failure(asset) is None) and (
                 with_analyzer or not sorting.is_analyzer(asset)
             )
 

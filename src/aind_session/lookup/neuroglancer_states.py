@@ -24,10 +24,10 @@ from aind_session.identifiers import SessionID, find_session_id, is_uuid
 from aind_session.lookup import assets, belonging, publishing, questions, trail
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import CODE_OCEAN, S3, Assets
-from aind_session.services import codeocean, pool, storage, web
+from aind_session.services import codeocean, http, pool, storage
 from aind_session.services.models import AssetSummary
 from aind_session.services.pool import Outcome
-from aind_session.services.scrubbing import excerpt, without_text
+from aind_session.services.redact import excerpt, without_text
 
 BUCKET = publishing.BUCKET
 FOLDER = f"{publishing.ROOT}/neuroglancer_states"
@@ -103,7 +103,7 @@ def _read_place(source: object, text: str) -> bytes:
             raise MissingFileError(f"There is no {text}.", trail=trail.lines())
         return found
     if scheme in ("https", "http"):
-        return web.read(text)
+        return http.read_document(text)
     if scheme not in ("", "file") and isinstance(source, str):
         raise InvalidContentError(f"{text[:120]}: {scheme}:// is no place that can be read here")
     path: Any = source

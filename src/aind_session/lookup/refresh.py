@@ -9,7 +9,7 @@ from typing import Any
 from aind_session import context, trace
 from aind_session.cache import newer_than
 from aind_session.identifiers import SessionID
-from aind_session.services import storage_client
+from aind_session.services import s3
 from aind_session.services.assets import (
     NAME_QUERY_LENGTH,
     assets_mentioning,
@@ -43,7 +43,7 @@ def subject(subject_id: str, asset_ids: Iterable[str] = ()) -> None:
         return any(subject_id in part or part.partition("/")[0] in ids for part in _texts(key))
 
     context.current().cache.forget(concerns)
-    storage_client.forget_listings()
+    s3.forget_listings()
 
 
 def asset(asset_id: str) -> None:

@@ -6,8 +6,11 @@ checked again here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from aind_session.identifiers import SessionID, session_in_name, split_asset_name
 from aind_session.trace import note
@@ -36,7 +39,7 @@ class HasNameAndTags(Protocol):
 def is_raw(asset: HasNameAndTags) -> bool:
     """Return True if an asset is raw data.
 
-    The custom field `data level` or a tag decides, or the name is a session ID and nothing more. A
+    The custom field `data level` or a tag is `raw`, or the name is a session ID and nothing more. A
     `raw` tag on a name with a derived label is a copy error.
     """
     parts = split_asset_name(asset.name)
@@ -51,6 +54,30 @@ def is_raw(asset: HasNameAndTags) -> bool:
     return "raw" in {str(tag).strip().lower() for tag in asset.tags or ()}
 
 
+_DATE = r"\d{4}-\d{2}-\d{2}"
+_DATE_TIME = rf"{_DATE}_\d{{2}}-\d{{2}}-\d{{2}}"
+#: `ecephys_791094_2025-10-09_sorted_2026-04-23_14-11-00`: captured without the session's time.
+_INCOMPLETE = re.compile(
+    r"(?:[A-Za-z][A-Za-z-]*_)?[A-Za-z.]*\d[A-Za-z0-9.]*"
+    rf"(?:_{_DATE})?_(?P<label>[A-Za-z].*?)(?:_{_DATE_TIME})?"
+)
+
+
+def label_of(name: str) -> str | None:
+    """Return the last label in an asset's name, also if the name has no complete session ID.
+
+    Examples
+    --------
+    >>> label_of("ecephys_791094_2025-10-09_sorted_2026-04-23_14-11-00")
+    'sorted'
+    """
+    parts = split_asset_name(name)
+    if parts.session is not None:
+        return parts.label
+    incomplete = _INCOMPLETE.fullmatch(name)
+    return incomplete["label"] if incomplete else None
+
+
 def is_sorted(name: str) -> bool:
     """Return True if an asset's name is that of a spike sorting, on any platform.
 
@@ -60,8 +87,62 @@ def is_sorted(name: str) -> bool:
     >>> is_sorted(f"{session}_sorted-ks2.5_2024-03-01_16-02-45"), is_sorted(f"{session}_nwb")
     (True, False)
     """
-    steps = split_asset_name(name).steps
-    return bool(steps) and (steps[0].label or "").lower().startswith("sorted")
+    parts = split_asset_name(name)
+    label = label_of(name) if parts.session is None else None
+    if parts.steps:
+        label = parts.steps[0].label
+    return (label or "").lower().startswith("sorted")
+
+
+class _Inputs(msgspec.Struct):
+    data_assets: list[str] | None = None
+
+
+class _Provenance(msgspec.Struct):
+    provenance: _Inputs | None = None
+    results_info: _Inputs | None = None
+
+
+_provenance = msgspec.json.Decoder(_Provenance)
+
+
+def input_ids(asset: AssetSummary) -> tuple[str, ...]:
+    """Return the IDs of the data assets attached to the run that made an asset."""
+    try:
+        own = _provenance.decode(asset.raw)
+    except msgspec.MsgspecError:
+        return ()
+    holders = (own.provenance, own.results_info)
+    return tuple(dict.fromkeys(i for h in holders if h for i in h.data_assets or ()))
+
+
+def sessions_of_assets(assets: Iterable[AssetSummary]) -> dict[str, SessionID]:
+    """Return the session of each asset that has one, by the asset's ID.
+
+    By its name; a derived asset without a session in its name belongs to the one session whose raw
+    asset it was made of.
+    """
+    found: dict[str, SessionID] = {}
+    raw: dict[str, SessionID] = {}
+    nameless: list[AssetSummary] = []
+    for asset in assets:
+        session = session_in_name(asset.name)
+        if session is None:
+            nameless.append(asset)
+            continue
+        found[asset.id] = session
+        if is_raw(asset):
+            raw[asset.id] = session
+    for asset in nameless:
+        made_of = {raw[i] for i in input_ids(asset) if i in raw} if raw else set()
+        if len(made_of) == 1 and not is_raw(asset):
+            found[asset.id] = made_of.pop()
+    return found
+
+
+def is_usable(asset: AssetSummary) -> bool:
+    """Return True unless an asset is a draft or failed: an unknown state may be fine."""
+    return asset.state.lower() not in ("draft", "failed")
 
 
 def newest(assets: Iterable[AssetSummary]) -> AssetSummary | None:
@@ -70,13 +151,19 @@ def newest(assets: Iterable[AssetSummary]) -> AssetSummary | None:
 
 
 def choose_raw(assets: Iterable[AssetSummary]) -> AssetSummary | None:
-    """Return the raw asset among a session's: the newest that is ready, else the newest."""
+    """Return the raw asset of a session: the newest that can be used, else the newest."""
     raw = [asset for asset in assets if is_raw(asset)]
-    chosen = newest(asset for asset in raw if asset.is_ready) or newest(raw)
+    chosen = newest_usable(raw)
     if chosen is not None and len(raw) > 1:
-        which = "the newest that is ready" if chosen.is_ready else "none is ready: the newest"
-        note("%d raw data assets: %s, %s, is used", len(raw), which, chosen.id)
+        state = "that can be used" if is_usable(chosen) else f"({chosen.state})"
+        note("%d raw data assets: the newest %s, %s, is used", len(raw), state, chosen.id)
     return chosen
+
+
+def newest_usable(assets: Iterable[AssetSummary]) -> AssetSummary | None:
+    """Return the newest asset that can be used; if none can, the newest."""
+    every = list(assets)
+    return newest(filter(is_usable, every)) or newest(every)
 
 
 def ascending(assets: Iterable[AssetSummary]) -> tuple[AssetSummary, ...]:

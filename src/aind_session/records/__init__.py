@@ -17,6 +17,7 @@ from aind_session.records.quality_control import (
     StatusChange,
 )
 from aind_session.records.record import QUESTIONS, Record
+from aind_session.records.sources import input_names, session_of_description
 from aind_session.records.times import parse_date, parse_time
 
 __all__ = [
@@ -31,7 +32,9 @@ __all__ = [
     "QualityControl",
     "Record",
     "StatusChange",
+    "input_names",
     "modality_abbreviation",
     "parse_date",
     "parse_time",
+    "session_of_description",
 ]

@@ -17,8 +17,8 @@ from aind_session.runs.conducting import Conductor
 from aind_session.runs.state import ENDED, Item, Options, RunState, RunStateError
 from aind_session.runs.values import RunPlan, RunReport
 from aind_session.services import codeocean
-from aind_session.services.addresses import is_loopback
 from aind_session.services.clock import CLOCK
+from aind_session.services.redact import is_loopback
 
 if TYPE_CHECKING:
     from aind_session.session import Session

@@ -1,4 +1,4 @@
-"""What is asked of each service, in its own client's terms. Nothing here knows of sessions."""
+"""Requests to each service, in its own client's terms; independent of sessions."""
 
 from __future__ import annotations
 

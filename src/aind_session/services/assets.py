@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from aind_session.services.models import AssetSummary, NoRecordError
 from aind_session.trace import note
 
 Assets = tuple[AssetSummary, ...]
+
+_DATES = re.compile(r"\d{4}-\d{2}-\d{2}(?:_\d{2}-\d{2}-\d{2})?")
+_SEPARATORS = re.compile(r"[_\-]+")
 
 #: Longer `name:` queries were seen to find nothing (Code Ocean, October 2024).
 NAME_QUERY_LENGTH = 20
@@ -77,7 +81,8 @@ def assets_of_subjects(subject_ids: Sequence[str]) -> Assets:
         # One request for all; each subject's part is cached.
         found: dict[str, list[AssetSummary]] = {s: [] for s in missing}
         for asset in _assets_of_subjects(tuple(sorted(missing))):
-            found.get(subject_field(asset), found.get(subject_of(asset), [])).append(asset)
+            owners = (subject_field(asset), *subjects_of(asset))
+            found[next((s for s in owners if s in found), missing[0])].append(asset)
         for subject_id, some in found.items():
             assets_of_subject.store(tuple(some), subject_id)
     return tuple(asset for s in subject_ids for asset in assets_of_subject(s))
@@ -88,10 +93,18 @@ def subject_field(asset: AssetSummary) -> str:
     return str(asset.custom_metadata.get("subject id") or "").strip()
 
 
-def subject_of(asset: AssetSummary) -> str:
-    """Return an asset's subject: by the session in its name, else by its own custom field."""
+def subjects_of(asset: AssetSummary) -> tuple[str, ...]:
+    """Return the subjects of an asset: by the session in its name, else its field, else its tags.
+
+    A tag counts if it is also a part of the name of its own, between separators.
+    """
     session = session_in_name(asset.name)
-    return session.subject_id if session else subject_field(asset)
+    owner = session.subject_id if session else subject_field(asset)
+    if owner:
+        return (owner,)
+    parts = _SEPARATORS.split(_DATES.sub("_", asset.name)) if asset.tags else ()
+    tagged = (tag.strip() for tag in asset.tags if any(c.isdigit() for c in tag))
+    return tuple(dict.fromkeys(tag for tag in tagged if tag in parts))
 
 
 @query(

@@ -1,7 +1,8 @@
-"""What is asked of Code Ocean: searches, assets, computations, files.
+"""Requests to Code Ocean: searches, assets, computations, files.
 
-Answers are bytes or frozen summaries, safe to keep; the models are made of them where they are
-handed out.
+Results are bytes or frozen summaries, safe to cache; the models are made of them where they are
+handed out. Code Ocean shows the files of internal assets only, through presigned links; those of
+external ones are in their bucket.
 """
 
 from __future__ import annotations
@@ -10,28 +11,28 @@ import weakref
 from collections.abc import Mapping
 from typing import Any, cast
 
-from aind_session.errors import IncompleteAnswerError, ServiceError
+import msgspec
+import requests
+
+from aind_session import settings
+from aind_session.errors import BadAnswerError, IncompleteAnswerError, ServiceError
 from aind_session.services.codeocean_client import (
-    Client,
-    ask,
-    ask_of_runnable,
-    checked_id,
-    get_client,
-)
-from aind_session.services.codeocean_errors import (
     SERVICE,
+    Client,
     ClosedAssetError,
     CodeOceanError,
     CodeOceanNotFoundError,
     IncompleteSearchError,
     RefusedTokenError,
+    checked_id,
+    error_of,
+    get_client,
+    request,
+    request_runnable,
 )
-from aind_session.services.codeocean_files import (
-    list_asset_files,
-    list_result_files,
-    read_asset_file,
-    read_result_file,
-)
+from aind_session.services.exchange import exchange_of
+from aind_session.services.http import link_session
+from aind_session.services.keeping import Kept
 from aind_session.services.models import (
     AssetSummary,
     Computation,
@@ -42,6 +43,7 @@ from aind_session.services.models import (
     split_results,
     summarise,
 )
+from aind_session.services.redact import excerpt, is_no_file, is_url, is_web_page
 from aind_session.services.sdk import DataAssetParams, RunParams
 
 __all__ = [
@@ -71,15 +73,7 @@ MAX_PAGES = 100
 
 
 def probe_token() -> bool:
-    """Tell whether Code Ocean accepts the token; asked once for each token.
-
-    Raises
-    ------
-    MissingTokenError, UnsafeDomainError
-        There is no token that may be sent.
-    ServiceError
-        Code Ocean did not answer.
-    """
+    """Whether Code Ocean accepts the token; cached for each token."""
     return cast("Client", get_client()).accepts_token()
 
 
@@ -90,32 +84,7 @@ def search_assets(
     raise_on_page_limit: bool = True,
     **body: Any,
 ) -> tuple[AssetSummary, ...]:
-    """Search data assets, all pages of the answer.
-
-    Parameters
-    ----------
-    page_size
-        Assets a request; the service gives at most 1000.
-    max_pages
-        Requests at most.
-    raise_on_page_limit
-        Whether more than `max_pages` is an error; else the pages that came are the answer.
-    **body
-        The search as the API takes it: `query`, `filters`, `type`, ... `archived` is False unless
-        said otherwise.
-
-    Returns
-    -------
-    tuple of AssetSummary
-        Each asset once, in the order of the answer.
-
-    Raises
-    ------
-    IncompleteAnswerError
-        Some pages did not come: fewer than all are never told as all.
-    CodeOceanError, ServiceError
-        The search failed.
-    """
+    """Search data assets, and return all pages."""
     search = {"limit": page_size, "archived": False, **body}
     search = {key: value for key, value in search.items() if value is not None}
     found: dict[str, AssetSummary] = {}
@@ -128,8 +97,8 @@ def search_assets(
             return tuple(found.values())
         if token is None or token in tokens:
             raise IncompleteAnswerError(
-                f"{SERVICE} says that there is more after page {number} of the search, but not "
-                f"where: {len(found)} assets came.",
+                f"{SERVICE} announces more after page {number} of the search, but not "
+                f"where: {len(found)} assets were received.",
                 service=SERVICE,
             )
         tokens.add(token)
@@ -142,120 +111,173 @@ def search_assets(
     )
 
 
-#: Each asset as it was last told, for as long as an answer that is kept holds it.
-_told: weakref.WeakValueDictionary[str, AssetSummary] = weakref.WeakValueDictionary()
+#: The last summary of each asset, for as long as a cached result holds it.
+_summaries: weakref.WeakValueDictionary[str, AssetSummary] = weakref.WeakValueDictionary()
 
 
 def _kept_once(summary: AssetSummary) -> AssetSummary:
-    """Give an asset that another search has told in the same words as the one that is kept."""
-    known = _told.get(summary.id)
-    if known is not None and known.raw == summary.raw:
-        return known
-    _told[summary.id] = summary
+    """Return the summary that another search has made of the same JSON, to save memory."""
+    cached = _summaries.get(summary.id)
+    if cached is not None and cached.raw == summary.raw:
+        return cached
+    _summaries[summary.id] = summary
     return summary
 
 
 def _page(search: dict[str, Any], number: int) -> tuple[list[AssetSummary], bool, str | None]:
     try:
-        content = ask("POST", "data_assets/search", json=search).content
+        content = request("POST", "data_assets/search", json=search).content
         return split_results(content, further=number > 1)
     except ServiceError as error:
         if number == 1 or isinstance(error, RefusedTokenError):
             raise
-        text = f"Page {number} of the search did not come, after {number - 1} that did"
+        text = f"Page {number} of the search failed, after {number - 1} without error"
         if isinstance(error, CodeOceanError):
-            raise error.retold(IncompleteSearchError, text) from error
+            raise error.as_kind(IncompleteSearchError, text) from error
         facts = {k: getattr(error, k) for k in ("status", "attempts", "seconds", "request_id")}
         raise IncompleteAnswerError(f"{text}: {error}", service=SERVICE, **facts) from error
 
 
 def get_asset(asset_id: str) -> AssetSummary:
-    """Give a data asset by its ID.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is none (a `ValueError`).
-    ClosedAssetError
-        It is not open to this token (a `PermissionError`).
-    """
-    return summarise(ask("GET", f"data_assets/{checked_id(asset_id, 'data asset')}").content)
+    """Return a data asset by its ID."""
+    return summarise(request("GET", f"data_assets/{checked_id(asset_id, 'data asset')}").content)
 
 
 def get_computation(computation_id: str) -> bytes:
-    """Give a computation by its ID, as JSON.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is none (a `ValueError`).
-    """
-    return ask("GET", f"computations/{checked_id(computation_id, 'computation')}").content
+    """Return a computation by its ID, as JSON."""
+    return request("GET", f"computations/{checked_id(computation_id, 'computation')}").content
 
 
 def list_computations(capsule_or_pipeline_id: str) -> tuple[bytes, ...]:
-    """Give all computations of a capsule or pipeline, as JSON each.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is no capsule or pipeline of this ID (a `ValueError`).
-    """
-    response, _ = ask_of_runnable(capsule_or_pipeline_id, "/computations")
+    """Return all computations of a capsule or pipeline, as JSON each."""
+    response, _ = request_runnable(capsule_or_pipeline_id, "/computations")
     return split_list(response.content, "computations")
 
 
 def run_capsule(params: RunParams) -> Computation:
-    """Start a capsule or a pipeline. Sent once, however it fails.
-
-    Parameters
-    ----------
-    params
-        As the SDK's `client.computations.run_capsule` takes them.
-
-    Returns
-    -------
-    codeocean.computation.Computation
-        The run that has begun.
-    """
-    return decode_computation(ask("POST", "computations", json=params.to_dict()).content)
+    """Start a capsule or a pipeline. Sent once, however it fails."""
+    return decode_computation(request("POST", "computations", json=params.to_dict()).content)
 
 
 def create_asset(params: DataAssetParams) -> DataAsset:
-    """Create a data asset. Sent once, however it fails.
-
-    Parameters
-    ----------
-    params
-        As the SDK's `client.data_assets.create_data_asset` takes them.
-
-    Returns
-    -------
-    codeocean.data_asset.DataAsset
-        The asset, not ready yet.
-    """
-    return decode_asset(ask("POST", "data_assets", json=params.to_dict()).content)
+    """Create a data asset. Sent once, however it fails."""
+    return decode_asset(request("POST", "data_assets", json=params.to_dict()).content)
 
 
 def is_pipeline(capsule_or_pipeline_id: str) -> bool:
-    """Tell whether an ID is that of a pipeline, not of a capsule.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        It is neither (a `ValueError`).
-    """
-    return ask_of_runnable(capsule_or_pipeline_id)[1]
+    """Whether an ID is that of a pipeline, not of a capsule."""
+    return request_runnable(capsule_or_pipeline_id)[1]
 
 
 def share_asset(asset_id: str, permissions: Mapping[str, Any]) -> None:
-    """Set who may see a data asset. Sent once; to send it again does no harm.
+    """Set who may see a data asset. Sent once; to send it again does no harm."""
+    route = f"data_assets/{checked_id(asset_id, 'data asset')}/permissions"
+    request("POST", route, json=permissions)
 
-    Parameters
-    ----------
-    asset_id
-        The data asset.
-    permissions
-        As the API takes them: `{"everyone": "viewer"}`.
-    """
-    ask("POST", f"data_assets/{checked_id(asset_id, 'data asset')}/permissions", json=permissions)
+
+#: Name, whether it is a folder, size in bytes (None for folders).
+Item = tuple[str, bool, "int | None"]
+
+
+class _Item(msgspec.Struct):
+    name: str = ""
+    path: str = ""
+    type: str = ""
+    size: int | None = None
+
+
+class _Folder(msgspec.Struct):
+    items: list[_Item] | None = None
+
+
+class _Link(msgspec.Struct):
+    download_url: str = ""
+    url: str = ""
+
+
+def list_asset_files(asset_id: str, path: str = "") -> tuple[Item, ...]:
+    """List a folder of an internal data asset."""
+    return _list(f"data_assets/{checked_id(asset_id, 'data asset')}/files", path)
+
+
+def list_result_files(computation_id: str, path: str = "") -> tuple[Item, ...]:
+    """List a folder of a computation's results; as `list_asset_files`."""
+    return _list(f"computations/{checked_id(computation_id, 'computation')}/results", path)
+
+
+def read_asset_file(asset_id: str, path: str) -> bytes:
+    """Read a file of an internal data asset."""
+    return _read(f"data_assets/{checked_id(asset_id, 'data asset')}/files", path)
+
+
+def read_result_file(computation_id: str, path: str) -> bytes:
+    """Read a file of a computation's results; as `read_asset_file`."""
+    return _read(f"computations/{checked_id(computation_id, 'computation')}/results", path)
+
+
+def _list(route: str, path: str) -> tuple[Item, ...]:
+    folder = _decode(request("POST", route, json={"path": path}), _Folder)
+    items = (item for item in folder.items or () if item.name or item.path)
+    return tuple(
+        (item.name or item.path.rstrip("/").rpartition("/")[2], item.type == "folder", item.size)
+        for item in items
+    )
+
+
+def _decode(response: requests.Response, model: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(response.content, type=model)
+    except msgspec.MsgspecError as error:
+        raise BadAnswerError(
+            f"{SERVICE} sent an unexpected response: {excerpt(response.content)}",
+            service=SERVICE,
+            status=response.status_code,
+        ) from error
+
+
+#: Domains whose servers know the newer route to a file's links.
+_new_routes: Kept[bool] = Kept(most=64)
+
+
+def _read(route: str, path: str) -> bytes:
+    link = _link(route, path)
+    url = link.download_url or link.url
+    if not is_url(url):
+        raise BadAnswerError(f"{SERVICE} sent no link to {path} of {route}", service=SERVICE)
+    response = link_session(SERVICE).get(url)
+    _check_file(response, path)
+    return response.content
+
+
+def _link(route: str, path: str) -> _Link:
+    domain = settings.current().domain.value
+    known = domain in _new_routes
+    try:
+        link: _Link = _decode(request("GET", f"{route}/urls", params={"path": path}), _Link)
+    except CodeOceanNotFoundError as error:
+        if known:
+            raise
+        # Servers before 3.9 have one link only, at another place; their 404 means the route.
+        try:
+            link = _decode(request("GET", f"{route}/download_url", params={"path": path}), _Link)
+        except CodeOceanNotFoundError:
+            raise error from None
+    else:
+        _new_routes.get(domain, lambda: True)
+    return link
+
+
+def _check_file(response: requests.Response, path: str) -> None:
+    """Refuse an error page that came in place of a file."""
+    is_html = is_web_page(response)
+    if response.status_code == 404 and not is_html:
+        raise error_of(CodeOceanNotFoundError, response, f"There is no file {path}.")
+    if response.status_code in (401, 403) and not is_html:
+        raise error_of(ClosedAssetError, response, f"The link to {path} is refused.")
+    if response.status_code >= 300:
+        raise error_of(CodeOceanError, response)
+    if is_no_file(response, path):
+        raise BadAnswerError(
+            f"An error page came in place of {path}: {excerpt(response.content)}",
+            **exchange_of(response).facts(response.status_code),
+        )

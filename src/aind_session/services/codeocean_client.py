@@ -1,48 +1,192 @@
-"""The Code Ocean SDK's client, with a token that does not show and errors that are ours."""
+"""The Code Ocean SDK's client, with a token that does not show, and errors that are ours.
+
+Code that catches `codeocean.error.Error` or `requests.HTTPError`, and looks at `status_code` or
+`response.status_code`, works with these errors. They hold facts only: no request header, no token.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
-import logging
+import json
 import re
+from collections.abc import Mapping
+from importlib import metadata
 from typing import Any, cast
 from urllib.parse import quote
 
-import msgspec
 import requests
+from requests import HTTPError, Response
 from urllib3.util import Retry
 
 from aind_session import settings
-from aind_session.errors import BadAnswerError, InvalidIdentifierError, ServiceError
-from aind_session.services.addresses import origin_of
-from aind_session.services.asked import asked_of
-from aind_session.services.cache import answers
-from aind_session.services.codeocean_errors import (
-    SERVICE,
-    ClosedAssetError,
-    CodeOceanError,
-    CodeOceanNotFoundError,
-    RefusedTokenError,
-    error_of,
+from aind_session.errors import (
+    AccessDeniedError,
+    BadAnswerError,
+    CredentialsError,
+    IncompleteAnswerError,
+    InvalidIdentifierError,
+    ServiceError,
 )
+from aind_session.services import redact
+from aind_session.services.cache import answers
+from aind_session.services.exchange import Exchange, exchange_of
+from aind_session.services.http import Transport, guard_session
 from aind_session.services.keeping import Kept
-from aind_session.services.pages import is_web_page
-from aind_session.services.retrying import is_read
-from aind_session.services.scrubbing import excerpt, without_text
-from aind_session.services.sdk import CodeOcean
-from aind_session.services.transport import Transport, guard_session
+from aind_session.services.sdk import CodeOcean, Error
 
-log = logging.getLogger("aind_session.services")
-
-_json = msgspec.json.Decoder(msgspec.Raw)
-#: What tells whether a token is good.
+SERVICE = "Code Ocean"
+LONGEST_MESSAGE = 1000
+#: The route that shows whether a token is good.
 PROBE = "data_assets/search"
 #: How long a token that was refused is not tried again.
 REFUSED_SECONDS = 10.0
+#: A header of the SDK; an older server answers 400 to every request that has it.
+SERVER_HEADER = "Min-Server-Version"
+#: The oldest server that each version of the SDK is made for.
+OLDEST_SERVERS: Mapping[str, tuple[int, ...]] = {
+    "0.17": (4, 8, 0),
+    "0.16": (4, 6, 0),
+    "0.15": (4, 3, 0),
+    "0.14": (4, 2, 0),
+    "0.13": (4, 1, 0),
+    "0.12": (4, 0, 0),
+}
+_VERSION_MESSAGE = re.compile(r"min(imum)?[-_ ]?server[-_ ]?version|server version", re.IGNORECASE)
+_VERSION = re.compile(r"\b\d+\.\d+(?:\.\d+)?\b")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
+    """Code Ocean answered with an error.
+
+    Parameters
+    ----------
+    text
+        The request, the response, the next step.
+    answer
+        Facts of the response: `status`, `body`, `url`, `method`, `headers`, `reason`.
+
+    Attributes
+    ----------
+    response : requests.Response
+        Status, body, few headers; nothing of the request but its URL.
+    message : str
+        The service's own message.
+    data : object
+        The response's JSON; None if it was not JSON.
+    http_err : requests.HTTPError
+        What `requests` would have raised.
+    """
+
+    response: Response
+    status_code: int
+    data: Any
+    http_err: HTTPError
+
+    def __init__(self, text: str, answer: dict[str, Any], **facts: Any) -> None:
+        # Not through `super()`: the SDK's own constructor takes a `requests` error.
+        Exception.__init__(self, text)
+        self.__dict__.update(facts)
+        self.service = SERVICE
+        self._text, self._answer = text, answer
+        self.response = redact.bare_response(**answer)
+        self.request = self.response.request
+        self.status = self.status_code = answer["status"]
+        self.http_err = HTTPError(
+            f"{self.status_code} {self.response.reason} for url: {self.response.url}",
+            response=self.response,
+        )
+        self.data, message = None, "An error occurred."
+        try:
+            self.data = json.loads(answer["body"])
+        except (ValueError, RecursionError):
+            message = answer["body"].decode("utf-8", "replace")
+        if isinstance(self.data, dict):
+            message = str(self.data.get("message", message))
+        self.message = redact.escape(message)
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), **self._facts()), (self._text, self._answer)
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("attempts", "seconds", "request_id")}
+
+    def as_kind(self, cls: type[CodeOceanError], text: str) -> CodeOceanError:
+        """Return the same response as an error of another class, with text before the message."""
+        return cls(f"{text}: {self._text}", self._answer, **self._facts())
+
+
+class CodeOceanNotFoundError(CodeOceanError, ValueError):
+    """There is no asset, computation or file of this ID or name."""
+
+
+class ClosedAssetError(CodeOceanError, AccessDeniedError):
+    """It exists, and the token is good, but has no access to it."""
+
+
+class RefusedTokenError(CredentialsError, CodeOceanError, ValueError):
+    """The token itself is not accepted: expired, revoked, mistyped, or without the scope."""
+
+
+class IncompleteSearchError(CodeOceanError, IncompleteAnswerError):
+    """A later page of a search failed: the pages before it are not the whole result."""
+
+
+def error_of(cls: type[CodeOceanError], response: Response, advice: str = "") -> CodeOceanError:
+    """Make an error of a response of the transport."""
+    exchange: Exchange = getattr(response, "exchange", None) or Exchange(
+        SERVICE, response.request.method or "GET", str(response.url), 0.0, 1
+    )
+    answer = redact.facts_of(response, exchange.secrets)
+    said = f" Its message: {_message(answer['body'])}" if answer["body"].strip() else ""
+    advice = f" {advice}" if advice else ""
+    text = f"{SERVICE} answered {response.status_code} to {exchange.summary()}.{advice}{said}"
+    error = cls(text, answer, **exchange.facts(response.status_code))
+    error.__cause__ = error.http_err
+    return error
+
+
+def _message(body: bytes) -> str:
+    """Return the service's own message, or the start of what came in its place."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        return redact.excerpt(str(json.loads(body)["message"]), limit=LONGEST_MESSAGE)
+    return redact.excerpt(body)
+
+
+def version_advice(message: str) -> str:
+    """Return what to install if a server refuses this version of the SDK; else an empty string.
+
+    Examples
+    --------
+    >>> print(version_advice("Min-Server-Version 4.8.0 is newer than this server, 4.2.1"))
+    ... # doctest: +ELLIPSIS
+    The server (4.2.1) refuses the installed SDK, codeocean ...: pip install "codeocean==0.14.*"
+    """
+    if not _VERSION_MESSAGE.search(message):
+        return ""
+    demanded = CodeOcean.MIN_SERVER_VERSION
+    versions = [text for text in _VERSION.findall(message) if text != demanded]
+    server = min(map(_numbers, versions), default=None)
+    fitting = [sdk for sdk, oldest in OLDEST_SERVERS.items() if server and oldest <= server]
+    named = f" ({'.'.join(map(str, server))})" if server else f", older than {demanded},"
+    return (
+        f"The server{named} refuses the installed SDK, codeocean {metadata.version('codeocean')}, "
+        f"which demands {demanded}: "
+        f'pip install "codeocean=={fitting[0] if fitting else min(OLDEST_SERVERS)}.*"'
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 class Client(CodeOcean):  # type: ignore[misc]
-    """The true SDK client; everything it asks goes through the house's transport.
+    """The real SDK client; everything it sends goes through the package's transport.
 
     Its `repr` shows no token. A pickle holds none either: where it is loaded it becomes the client
     of that process, made of its own settings.
@@ -55,10 +199,14 @@ class Client(CodeOcean):  # type: ignore[misc]
     def __post_init__(self) -> None:
         super().__post_init__()
         timeout, attempts = self._limits
+        self.transport = Transport(
+            SERVICE, home=self.domain, timeout=timeout, attempts=attempts, json=True
+        )
         # Mounted at the domain too: the SDK's own adapter there would be the nearer match.
-        self.transport = Transport(SERVICE, home=self.domain, timeout=timeout, attempts=attempts)
         guard_session(self.session, self.transport, self.domain)
         self.session.hooks["response"] = [self._error_handler]
+        # Nothing that is read here needs a newer server than 4.0.
+        self.session.headers.pop(SERVER_HEADER, None)
 
     def __repr__(self) -> str:
         return f"CodeOcean(domain={self.domain!r}, token=***)"
@@ -72,57 +220,61 @@ class Client(CodeOcean):  # type: ignore[misc]
         return get_client, ()
 
     def _error_handler(self, response: requests.Response, *_: Any, **__: Any) -> None:
-        """Raise what an answer means; called by `requests` for each answer."""
+        """Raise the error that a response stands for; called by `requests` for each response."""
         if response.status_code >= 400:
-            raise self._meaning(response)
-        if asked_of(response).origin == origin_of(self.domain):
-            check_json(response)
+            raise self._error(response)
+        exchange = exchange_of(response)
+        if exchange.is_garbled:
+            shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
+            raise BadAnswerError(
+                f"{SERVICE} answered {response.status_code} with no JSON to "
+                f"{exchange.summary()}: {shown}",
+                **exchange.facts(response.status_code),
+            )
 
-    def _meaning(self, response: requests.Response) -> CodeOceanError:
+    def _error(self, response: requests.Response) -> CodeOceanError:
         status = response.status_code
-        if origin_of(str(response.url)) != origin_of(self.domain):
-            # An answer from elsewhere says nothing about the token.
+        if redact.origin_of(str(response.url)) != redact.origin_of(self.domain):
+            # A response from elsewhere says nothing about the token.
             return error_of(CodeOceanError, response)
-        if status in (403, 404) and is_web_page(response):
+        if status == 400:
+            text = response.content[:10_000].decode("utf-8", "replace")
+            return error_of(CodeOceanError, response, version_advice(text))
+        if status in (403, 404) and redact.is_web_page(response):
             return error_of(
                 CodeOceanError,
                 response,
-                "A gateway said so, not Code Ocean: it tells nothing of what was asked for.",
+                "This is a page of a gateway: it does not show whether the item exists.",
             )
-        # A search has a place of its own: it finds nothing, but is always there.
+        # A search has a route of its own: it may find nothing, but always exists.
         is_search = str(response.url).endswith(PROBE)
         if status == 404 and not is_search:
             return error_of(CodeOceanNotFoundError, response)
         if status == 403:
-            return error_of(ClosedAssetError, response, "The token is not allowed to see it.")
+            return error_of(ClosedAssetError, response, "The token has no access to it.")
         if status != 401:
             return error_of(CodeOceanError, response)
+        return self._refusal(response, is_search)
+
+    def _refusal(self, response: requests.Response, is_search: bool) -> CodeOceanError:
+        """Return the error of a 401: whether the token, or only this asset, is refused."""
         try:
-            # A search is closed to no good token: it is its own probe.
+            # Every good token may search: a search is its own probe.
             accepted = not is_search and self.accepts_token()
         except ServiceError as problem:
-            return error_of(
-                CodeOceanError, response, f"Whether the token is good is not known ({problem})."
-            )
+            advice = f"Whether the token is good is not known ({problem})."
+            return error_of(CodeOceanError, response, advice)
         if accepted:
-            return error_of(
-                ClosedAssetError, response, "The token is good: it is this that is closed to it."
-            )
-        return error_of(
-            RefusedTokenError,
-            response,
-            f"The token is refused: make a new one (scope `Datasets: Read`) and set "
-            f"{settings.TOKEN_NAME}.",
+            advice = "The token is good, but has no access to this."
+            return error_of(ClosedAssetError, response, advice)
+        advice = (
+            "The token is refused: make a new one (scope `Datasets: Read`) and set "
+            f"{settings.TOKEN_NAME}."
         )
+        return error_of(RefusedTokenError, response, advice)
 
     def accepts_token(self) -> bool:
-        """Tell whether the token is good; asked once, and again when the answer has aged.
-
-        Raises
-        ------
-        ServiceError
-            There was no answer.
-        """
+        """Whether the token is good; cached for a time."""
         who = hashlib.sha256(f"{self.domain}\0{self.token}".encode()).hexdigest()[:16]
         key = ("token", who)
         try:
@@ -138,59 +290,15 @@ class Client(CodeOcean):  # type: ignore[misc]
         return True
 
     def probe(self) -> None:
-        """Put the question that any good token may ask; raises what comes of it."""
-        # The least that the scope allows.
+        """Send the smallest request that every good token may send; raise its error."""
         self.session.post(PROBE, json={"limit": 1, "archived": False})
-
-
-def check_json(response: requests.Response) -> None:
-    """Refuse an answer to a question that is no JSON.
-
-    Raises
-    ------
-    BadAnswerError
-        It is HTML, nothing, half of something, or no UTF-8.
-    """
-    if not is_read(response.request.method, response.url):
-        return
-    try:
-        response.content.decode()
-        _json.decode(response.content)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        asked = asked_of(response)
-        shown = excerpt(response.content, asked.secrets) or "(nothing)"
-        raise BadAnswerError(
-            f"{SERVICE} answered {response.status_code} with no JSON to {asked.told()}: {shown}",
-            **asked.facts(response.status_code),
-        ) from without_text(error)
 
 
 _clients: Kept[Client] = Kept(close=lambda client: client.session.close())
 
 
 def get_client(check_credentials: bool = False, retries: int | Retry | None = None) -> CodeOcean:
-    """Give the Code Ocean client of these settings.
-
-    Parameters
-    ----------
-    check_credentials
-        Ask Code Ocean whether the token is good (once; the answer is kept).
-    retries
-        How often a failed question is put again; by default as the settings say. What changes
-        something is sent once, whatever this is.
-
-    Returns
-    -------
-    codeocean.CodeOcean
-        The true SDK client.
-
-    Raises
-    ------
-    MissingTokenError, UnsafeDomainError
-        There is no token that may be sent.
-    RefusedTokenError
-        The token is not accepted (with `check_credentials`).
-    """
+    """Return the Code Ocean client of the current settings."""
     current = settings.current()
     token = current.require_token()
     attempts = current.attempts.value if retries is None else 1 + _times(retries)
@@ -201,7 +309,7 @@ def get_client(check_credentials: bool = False, retries: int | Retry | None = No
 
     client = _clients.get(key, make)
     if check_credentials and not client.accepts_token():
-        # Asked once more, so that the error tells the service's own words.
+        # Sent once more, so that the error has the service's own message.
         client.probe()
     return client
 
@@ -212,45 +320,30 @@ def _times(retries: int | Retry) -> int:
     return max(0, int(retries))
 
 
-def ask(method: str, path: str, **options: Any) -> requests.Response:
-    """Send a request with the client's credentials; errors are raised by the client's hook."""
+def request(method: str, path: str, **options: Any) -> requests.Response:
+    """Send a request with the client's credentials; its hook raises the errors."""
     client = cast("Client", get_client())
     response: requests.Response = client.session.request(method, path, **options)
     return response
 
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
 def checked_id(text: str, what: str) -> str:
-    """Give an ID that is safe in a URL.
-
-    Raises
-    ------
-    InvalidIdentifierError
-        It could be none (a `ValueError`).
-    """
+    """Return an ID that is safe in a URL."""
     if not isinstance(text, str) or not _ID.fullmatch(text):
-        raise InvalidIdentifierError(f"{text!r:.80} is no ID of a {what}")
+        raise InvalidIdentifierError(f"{text!r:.80} is not a valid ID of a {what}")
     return quote(text)
 
 
-def ask_of_runnable(capsule_or_pipeline_id: str, rest: str = "") -> tuple[requests.Response, bool]:
-    """Ask about what is a capsule or a pipeline; gives the answer, and whether it is a pipeline.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        It is neither (a `ValueError`).
-    """
+def request_runnable(capsule_or_pipeline_id: str, rest: str = "") -> tuple[requests.Response, bool]:
+    """Send a request about a capsule or pipeline; return the response and if it is a pipeline."""
     owner = checked_id(capsule_or_pipeline_id, "capsule or pipeline")
     try:
-        return ask("GET", f"capsules/{owner}{rest}"), False
+        return request("GET", f"capsules/{owner}{rest}"), False
     except CodeOceanNotFoundError:
         # Pipelines have a route of their own since server 4.1; before, they were capsules here.
         pass
     try:
-        return ask("GET", f"pipelines/{owner}{rest}"), True
+        return request("GET", f"pipelines/{owner}{rest}"), True
     except CodeOceanNotFoundError as error:
         text = f"There is no capsule or pipeline {owner!r} that this token may see"
-        raise error.retold(CodeOceanNotFoundError, text) from error
+        raise error.as_kind(CodeOceanNotFoundError, text) from error

@@ -1,122 +1,193 @@
-"""What is asked of DocDB, the metadata database, in both of its generations ("v1" and "v2").
+"""Requests to DocDB, the metadata database, in both of its schemas ("v1" and "v2").
 
-Its gateway is public to readers: nothing here has credentials. Answers are the records' own JSON.
+Its gateway is public to readers: nothing here has credentials. Results are the records' own JSON.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 import requests
+from requests import Response
 
 from aind_session import settings
 from aind_session.errors import (
     BadAnswerError,
     IncompleteAnswerError,
+    MissingExtraError,
     ServiceConnectionError,
     ServiceError,
     ServiceTimeoutError,
 )
-from aind_session.services.addresses import is_loopback
-from aind_session.services.asked import asked_of
-from aind_session.services.docdb_errors import SERVICE, DocDBError, error_of
-from aind_session.services.docdb_filters import Filter, as_find, chunks_for_in, parts_of
+from aind_session.services import redact
+from aind_session.services.exchange import exchange_of
+from aind_session.services.http import Transport, bare_session
 from aind_session.services.keeping import Kept
-from aind_session.services.scrubbing import excerpt, without_text
-from aind_session.services.transport import Transport, bare_session
 
 if TYPE_CHECKING:
     from aind_data_access_api.document_db import MetadataDbClient
 
-__all__ = [
-    "DocDBError",
-    "aggregate",
-    "chunks_for_in",
-    "find",
-    "find_one",
-    "get_client",
-]
-
 log = logging.getLogger("aind_session.services")
 
 Record = dict[str, Any]
+Filter = Mapping[str, Any]
 
+SERVICE = "DocDB"
 DATABASE, COLLECTION = "metadata_index", "data_assets"
-#: Key that tells when a record was written.
+#: Key of the time at which a record was written.
 CREATED = {"v1": "created", "v2": "_created"}
 PAGE_SIZE = 500
 MAX_PAGES = 400
-# Of an answer smaller than this the gateway, whose limit is 10 MB, has cut nothing off, as long
-# as records are projected to a few keys.
+#: Characters of a URL that are known to pass the gateway.
+URL_LIMIT = 6000
+# The gateway, whose limit is 10 MB, has not shortened a response smaller than this, as long as
+# records are projected to a few keys.
 _SURELY_WHOLE = 2**20
 
+# A string as a whole, or what structures JSON.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]')
 _records = msgspec.json.Decoder(list[msgspec.Raw])
 
 
+class DocDBError(ServiceError, requests.HTTPError):
+    """DocDB answered with an error.
+
+    Attributes
+    ----------
+    response : requests.Response
+        Status, body, few headers; nothing of the request but its URL.
+    """
+
+    def __init__(self, text: str, answer: dict[str, Any], **facts: Any) -> None:
+        super().__init__(text, **facts)
+        self.service = SERVICE
+        self._answer = answer
+        self.response: Response = redact.bare_response(**answer)
+        self.request = self.response.request
+        self.status = self.status_code = answer["status"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = ("attempts", "seconds", "request_id")
+        facts = {name: getattr(self, name) for name in names}
+        return functools.partial(type(self), **facts), (self.message, self._answer)
+
+
+def error_of(response: Response) -> DocDBError:
+    """Make an error of a response of the transport."""
+    exchange = exchange_of(response)
+    answer = redact.facts_of(response, exchange.secrets)
+    message = redact.excerpt(answer["body"].strip(), limit=1000)
+    said = f" Its message: {message}" if message else ""
+    error = DocDBError(
+        f"{SERVICE} answered {response.status_code} to {exchange.summary()}.{said}",
+        answer,
+        **exchange.facts(response.status_code),
+    )
+    error.__cause__ = requests.HTTPError(
+        f"{response.status_code} {response.reason} for url: {error.response.url}",
+        response=error.response,
+    )
+    return error
+
+
+class _Gateway:
+    """The session for the gateway's URL, and the schemas that it no longer has."""
+
+    def __init__(self, origin: str, timeout: float, attempts: int, plain: bool) -> None:
+        # Credentials of a signed request, which a user may send through the client, stay here.
+        transport = Transport(
+            SERVICE, home=origin, timeout=timeout, attempts=attempts, plain=plain, json=True
+        )
+        self.session = bare_session(transport)
+        self.session.hooks["response"] = [_raise_error]
+        self.retired: set[str] = set()
+
+    def request(self, version: str, method: str, url: str, **options: Any) -> Response | None:
+        """Send a request; None if this schema is retired, and the other one is not."""
+        if version in self.retired:
+            return None
+        try:
+            return self.session.request(method, url, **options)
+        except DocDBError as error:
+            if self.retired or not _says_retired(error):
+                raise
+            self.retired.add(version)
+            log.warning(
+                "DocDB's endpoint /%s/ is retired (%d): records come from the other schema only",
+                version,
+                error.status,
+            )
+            return None
+
+
+def _says_retired(error: DocDBError) -> bool:
+    """Whether a well-formed request failed because its endpoint does not exist any more."""
+    if redact.is_web_page(error.response):
+        # A gateway or a login page in between.
+        return False
+    missing = error.status == 403 and b"Missing Authentication Token" in error.response.content
+    return missing or error.status in (404, 410)
+
+
+_gateways: Kept[_Gateway] = Kept(close=lambda gateway: gateway.session.close())
+
+
 def _origin() -> str:
-    """Give the gateway's URL; https, which the transport turns to http on loopback."""
+    """Return the gateway's URL; https, which the transport turns to http on loopback."""
     host = settings.current().docdb_host.value
-    if host.startswith("http://") and is_loopback(host):
+    if host.startswith("http://") and redact.is_loopback(host):
         host = host.removeprefix("http://")
     return host if "://" in host else f"https://{host}"
 
 
-_sessions: Kept[requests.Session] = Kept(close=lambda session: session.close())
-
-
-def _session(retries: int | None = None) -> requests.Session:
+def _gateway(retries: int | None = None) -> _Gateway:
     current = settings.current()
     attempts = current.attempts.value if retries is None else 1 + max(0, retries)
-    key = (_origin(), current.timeout.value, attempts)
-
-    def make() -> requests.Session:
-        # Credentials of a signed request, which a user may send through the client, stay here.
-        transport = Transport(
-            SERVICE,
-            home=key[0],
-            timeout=key[1],
-            attempts=key[2],
-            plain=current.docdb_host.value.startswith("http://"),
-        )
-        session = bare_session(transport)
-        session.hooks["response"] = [_raise_error]
-        return session
-
-    return _sessions.get(key, make)
+    plain = current.docdb_host.value.startswith("http://")
+    key = (_origin(), current.timeout.value, attempts, plain)
+    return _gateways.get(key, lambda: _Gateway(*key))
 
 
-def _raise_error(response: requests.Response, *_: Any, **__: Any) -> None:
+def retired_schemas() -> tuple[str, ...]:
+    """Return the schemas ("v1", "v2") whose endpoint was found to be switched off."""
+    return tuple(sorted(_gateway().retired))
+
+
+def _raise_error(response: Response, *_: Any, **__: Any) -> None:
     if response.status_code >= 400:
         raise error_of(response)
+    if exchange_of(response).is_garbled:
+        raise _no_records(response)
+
+
+def _no_records(response: Response) -> BadAnswerError:
+    exchange, status = exchange_of(response), response.status_code
+    shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
+    text = f"{SERVICE} answered {status} with no list of records to {exchange.summary()}: {shown}"
+    return BadAnswerError(text, **exchange.facts(status))
 
 
 def get_client(version: str = "v1", retries: int | None = None, **options: Any) -> MetadataDbClient:
-    """Give the client of one generation of the database.
-
-    Parameters
-    ----------
-    version
-        "v1" or "v2".
-    retries
-        How often a failed question is put again; by default as the settings say.
-    **options
-        Of the client's own: `database`, `collection`, `host`, ...
-
-    Returns
-    -------
-    aind_data_access_api.document_db.MetadataDbClient
-        The true client; what it asks is limited in time, repeated where that is safe, and its
-        errors are `DocDBError`.
-    """
-    from aind_data_access_api.document_db import MetadataDbClient
+    """Return the client of one schema of the database."""
+    try:
+        from aind_data_access_api.document_db import MetadataDbClient
+    except ImportError as error:
+        raise MissingExtraError(
+            "The DocDB client needs aind-data-access-api, which cannot be imported: "
+            'pip install "aind-data-access-api[docdb]" (not yet possible on Python 3.14). '
+            "Sessions, records and searches work without it."
+        ) from error
 
     options.setdefault("host", _origin().removeprefix("https://"))
-    options.setdefault("session", _session(retries))
+    options.setdefault("session", _gateway(retries).session)
     return MetadataDbClient(version=version, **options)
 
 
@@ -131,76 +202,82 @@ def _get(
     sort: Mapping[str, int] | None,
     limit: int,
     skip: int,
-) -> requests.Response:
+) -> Response | None:
     parameters = {"limit": str(limit), "skip": str(skip), "filter": json.dumps(filter)}
     if projection is not None:
         parameters["projection"] = json.dumps(projection)
     if sort is not None:
         parameters["sort"] = json.dumps(sort)
-    return _session().get(_url(version, "find"), params=parameters)
+    return _gateway().request(version, "GET", _url(version, "find"), params=parameters)
 
 
-def _split(response: requests.Response) -> list[bytes]:
-    """Take a list of records apart."""
-    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-        # What is left undecoded for now is not looked at by the decoder.
-        response.content.decode()
+def _split(response: Response | None) -> list[bytes]:
+    """Return the JSON of each record of a list."""
+    if response is None:
+        return []
+    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+        # Each record stays undecoded for now.
         return [bytes(raw) for raw in _records.decode(response.content)]
+    records = None
     try:
-        # Python's own JSON, which the gateway speaks, has words for what is no number.
+        # Python's own JSON, which the gateway writes, has NaN and Infinity.
         records = json.loads(response.content)
-        if isinstance(records, list):
-            return [msgspec.json.encode(record) for record in records]
-        problem = None
-    except ValueError as error:
-        problem = without_text(error)
-    asked = asked_of(response)
-    raise BadAnswerError(
-        f"{SERVICE} answered {response.status_code} with no list of records to "
-        f"{asked.told()}: {excerpt(response.content) or '(nothing)'}",
-        **asked.facts(response.status_code),
-    ) from problem
+    except RecursionError:
+        # One record is too deep: the others are not.
+        return list(_items(response.content))
+    except ValueError:
+        pass
+    if not isinstance(records, list):
+        raise _no_records(response)
+    return [_encoded(record) for record in records]
+
+
+def _items(body: bytes) -> Iterator[bytes]:
+    """Yield the JSON of each item of a list, however deep, without decoding it."""
+    depth = start = 0
+    for match in _TOKEN.finditer(body):
+        token = match[0]
+        depth += (token in b"[{") - (token in b"]}")
+        if token == b"[" and depth == 1:
+            start = match.end()
+        elif (token == b"," and depth == 1) or depth == 0:
+            yield body[start : match.start()].strip()
+            start = match.end()
+
+
+def _encoded(record: Any) -> bytes:
+    try:
+        return msgspec.json.encode(record)
+    except (ValueError, RecursionError):
+        # Half of a surrogate pair, a huge number: the record is left out when it is decoded.
+        return json.dumps(record).encode()
+
+
+def _left_out(raw: bytes) -> None:
+    log.warning("Left out of DocDB's answer, not a valid record: %s", redact.excerpt(raw))
 
 
 def _decoded(raws: list[bytes], *, further: bool = False) -> list[Record]:
-    """Decode records; one that is none is left out and told.
-
-    Raises
-    ------
-    BadAnswerError
-        None of them is one, and no page came before.
-    """
+    """Decode records; an invalid one is left out and logged."""
     records = []
     for raw in raws:
-        record = msgspec.json.decode(raw)
+        try:
+            record = msgspec.json.decode(raw)
+        except (msgspec.MsgspecError, RecursionError):
+            record = None
         if isinstance(record, dict) and record:
             records.append(record)
         else:
-            log.warning("Left out of DocDB's answer, no record: %s", excerpt(raw))
+            _left_out(raw)
     if raws and not records and not further:
         raise BadAnswerError(
-            f"{SERVICE}'s answer holds no record: {excerpt(raws[0])}", service=SERVICE
+            f"{SERVICE}'s answer holds no record: {redact.excerpt(raws[0])}", service=SERVICE
         )
     return records
 
 
 def find_one(version: str, filter: Filter, sort: Mapping[str, int] | None = None) -> bytes | None:
-    """Give one record, by exactly one request.
-
-    Parameters
-    ----------
-    version
-        "v1" or "v2".
-    filter
-        A Mongo filter.
-    sort
-        Which comes first; by default the newest.
-
-    Returns
-    -------
-    bytes or None
-        The record's JSON; None if there is none.
-    """
+    """Return one record, by exactly one request."""
     raws = _split(_get(version, filter, None, sort or {CREATED[version]: -1}, limit=1, skip=0))
     if not raws:
         return None
@@ -214,29 +291,7 @@ def find(
     projection: Filter | None = None,
     sort: Mapping[str, int] | None = None,
 ) -> list[Record]:
-    """Give all records that a filter matches, page by page.
-
-    Parameters
-    ----------
-    version
-        "v1" or "v2".
-    filter
-        A Mongo filter. A long `$in` is asked in parts, where no order is asked for.
-    projection
-        Which keys to give; by default all.
-    sort
-        The order; by default by `_id`, so that pages do not overlap.
-
-    Returns
-    -------
-    list of dict
-        Each record once.
-
-    Raises
-    ------
-    IncompleteAnswerError
-        Some pages did not come.
-    """
+    """Return all records that a filter matches, page by page."""
     found: dict[Any, Record] = {}
     for part in parts_of(filter, sort):
         for record in _pages(version, part, projection, sort):
@@ -257,15 +312,15 @@ def _pages(
                 raise
             raise _missing_page(error, number + 1) from error
         raws = _split(response)
-        if not raws:
+        if response is None or not raws:
             return
         if response.content == before:
             raise IncompleteAnswerError(
-                f"{SERVICE} gave the same {len(raws)} records again for page {number + 1}",
+                f"{SERVICE} sent the same {len(raws)} records again for page {number + 1}",
                 service=SERVICE,
             )
         yield from _decoded(raws, further=number > 0)
-        # The gateway gives fewer records than asked where they would be too much for it.
+        # The gateway sends fewer records than the limit if they would be too large.
         small = projection is not None and len(response.content) < _SURELY_WHOLE
         if small and len(raws) < PAGE_SIZE:
             return
@@ -279,40 +334,82 @@ def _pages(
 def _missing_page(error: ServiceError, number: int) -> IncompleteAnswerError:
     facts = {name: getattr(error, name) for name in ("status", "attempts", "seconds", "request_id")}
     return IncompleteAnswerError(
-        f"Page {number} of the records did not come, after {number - 1} that did: {error}",
+        f"Page {number} of the records failed, after {number - 1} without error: {error}",
         service=SERVICE,
         **facts,
     )
 
 
 def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
-    """Give what a pipeline makes of the records.
+    """Return what a pipeline makes of the records.
 
-    One request; where it fails, though the service answers, and the pipeline only filters,
-    projects and sorts, the same is asked page by page.
-
-    Parameters
-    ----------
-    version
-        "v1" or "v2".
-    pipeline
-        Mongo stages. Answers over 10 MB do not pass the gateway: project what is needed.
-
-    Returns
-    -------
-    list of dict
-        The records.
+    One request; if it fails, though the service answers, and the pipeline only filters, projects
+    and sorts, the records are read page by page.
     """
     try:
-        return _decoded(_split(_session().post(_url(version, "aggregate"), json=list(pipeline))))
+        url = _url(version, "aggregate")
+        return _decoded(_split(_gateway().request(version, "POST", url, json=list(pipeline))))
     except (ServiceTimeoutError, ServiceConnectionError):
         raise
     except (DocDBError, BadAnswerError) as error:
-        question = as_find(pipeline)
-        if question is None:
+        find_arguments = as_find(pipeline)
+        if find_arguments is None:
             raise
-        log.info("DocDB's /aggregate failed (%s): asked page by page", error)
+        log.info("DocDB's /aggregate failed (%s): reading page by page", error)
         try:
-            return find(version, *question)
+            return find(version, *find_arguments)
         except ServiceError as second:
             raise second from error
+
+
+def as_find(
+    pipeline: Sequence[Filter],
+) -> tuple[Filter, Filter | None, Mapping[str, int] | None] | None:
+    """Return a pipeline as filter, projection and sort; None if that is not possible."""
+    stages = [(name, stage[name]) for stage in pipeline for name in stage]
+    names = [name for name, _ in stages]
+    if names != [name for name in ("$match", "$sort", "$project") if name in names]:
+        return None
+    parts = dict(stages)
+    projection = parts.get("$project")
+    if projection is not None and not _is_plain(projection):
+        return None
+    return parts.get("$match", {}), projection, parts.get("$sort")
+
+
+def _is_plain(projection: Filter) -> bool:
+    """Whether a projection names keys only, and computes none."""
+    return all(isinstance(value, int) and value in (0, 1) for value in projection.values())
+
+
+def chunks_for_in(values: Sequence[str], limit: int = URL_LIMIT - 1500) -> Iterator[list[str]]:
+    """Split values so that each part, in an `$in` of a URL, stays below the gateway's limit.
+
+    Examples
+    --------
+    >>> [len(part) for part in chunks_for_in(["676909"] * 1000)]
+    [281, 281, 281, 157]
+    """
+    part: list[str] = []
+    size = 0
+    for value in values:
+        length = len(quote(json.dumps(value), safe="")) + len("%2C+")
+        if part and size + length > limit:
+            yield part
+            part, size = [], 0
+        part.append(value)
+        size += length
+    if part:
+        yield part
+
+
+def parts_of(filter: Filter, sort: Mapping[str, int] | None) -> Iterator[Filter]:
+    """Split a filter whose `$in` is too long for a URL."""
+    for key, condition in filter.items():
+        values = condition.get("$in") if isinstance(condition, dict) else None
+        if isinstance(values, list) and len(condition) == 1 and sort is None:
+            chunks = list(chunks_for_in(values)) or [[]]
+            if len(chunks) > 1:
+                yield from ({**filter, key: {"$in": chunk}} for chunk in chunks)
+                return
+    yield filter

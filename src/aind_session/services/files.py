@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from aind_session.query import S3, query
-from aind_session.services import storage
+from aind_session.services import s3
 
 
-def _contents(found: storage.Listing) -> str:
+def _contents(found: s3.Listing) -> str:
     if not found.exists:
         return "not found"
     return f"{len(found.folders)} folders, {len(found.files)} files"
 
 
 @query(S3, "list s3://{0}/{1}", _contents)
-def _list(bucket: str, prefix: str) -> storage.Listing:
-    return storage.list_folder(bucket, prefix)
+def _list(bucket: str, prefix: str) -> s3.Listing:
+    return s3.list_folder(bucket, prefix)
 
 
-def listing(bucket: str, prefix: str) -> storage.Listing:
+def listing(bucket: str, prefix: str) -> s3.Listing:
     """List a folder, one level deep; to S3 an empty folder does not exist."""
     return _list(bucket, _key(prefix))
 
 
-def cached_listing(bucket: str, prefix: str) -> storage.Listing | None:
+def cached_listing(bucket: str, prefix: str) -> s3.Listing | None:
     """Return the cached listing of a folder, else None."""
     return _list.cached(bucket, _key(prefix))
 
@@ -34,8 +34,8 @@ def _key(prefix: str) -> str:
 @query(S3, "read s3://{0}/{1}", lambda found: f"{len(found[0])} bytes" if found else "not found")
 def _read(bucket: str, key: str) -> tuple[bytes, ...]:
     try:
-        return (storage.read(bucket, key),)
-    except storage.StorageNotFoundError:
+        return (s3.read(bucket, key),)
+    except s3.StorageNotFoundError:
         return ()
 
 

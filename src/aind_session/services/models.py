@@ -19,7 +19,7 @@ import msgspec
 
 from aind_session.errors import BadAnswerError
 from aind_session.services.lenient import build
-from aind_session.services.scrubbing import excerpt, without_text
+from aind_session.services.redact import excerpt, without_text
 from aind_session.services.sdk import Computation, DataAsset
 
 __all__ = [

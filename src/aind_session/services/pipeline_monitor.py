@@ -1,4 +1,4 @@
-"""What a monitor capsule is told: a run to start, to wait for, and to capture as a data asset."""
+"""Settings of a monitor capsule: a run to start, wait for, and capture as a data asset."""
 
 from __future__ import annotations
 
@@ -14,18 +14,7 @@ _NO_ENVIRONMENT = "_AIND_SESSION_MONITOR_READS_NO_ENVIRONMENT_"
 
 
 def load(what: str) -> Any:
-    """Import the models of the monitor's settings.
-
-    Parameters
-    ----------
-    what
-        What needs them, for the error.
-
-    Raises
-    ------
-    MissingExtraError
-        The extra `monitor` is not installed (an `ImportError`).
-    """
+    """Import the models of the monitor's settings."""
     try:
         return importlib.import_module("aind_codeocean_pipeline_monitor.models")
     except ImportError as error:
@@ -43,17 +32,7 @@ def settings_of(
     tags: Sequence[str],
     custom_metadata: dict[str, str],
 ) -> str:
-    """Write the monitor's settings as JSON: its one parameter.
-
-    Parameters
-    ----------
-    models
-        As `load` gives them.
-    run_params
-        The run.
-    name, tags, custom_metadata
-        Those of the data asset that its results become.
-    """
+    """Return the monitor's settings as JSON: its one parameter."""
     capture = models.CaptureSettings(
         _env_prefix=_NO_ENVIRONMENT,
         name=name,
@@ -64,6 +43,6 @@ def settings_of(
     settings = models.PipelineMonitorSettings(
         _env_prefix=_NO_ENVIRONMENT, run_params=run_params, capture_settings=capture
     )
-    # What is not set is left to the monitor, whose SDK may be older and not know the field.
-    told: str = settings.model_dump_json(exclude_none=True)
-    return told
+    # Without unset fields, which the monitor's SDK, if it is older, may not know.
+    text: str = settings.model_dump_json(exclude_none=True)
+    return text

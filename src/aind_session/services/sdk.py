@@ -1,4 +1,4 @@
-"""The Code Ocean SDK: everything that is used of it, loaded in one go.
+"""The Code Ocean SDK: all names that are used of it, imported at once.
 
 Its modules import each other in circles. Threads that begin with different ones of them at the same
 time meet halves, and fail; the lock of this one module lets the first do it and the others wait.

@@ -213,7 +213,7 @@ def get_subject_data_assets(
             lambda: _search({**body, "query": f"{subject} {query}".strip()}, ttl_hash),
             lambda: _search({**by_field, "query": query} if query else by_field, ttl_hash),
         )
-        own = (a for some in found for a in some if belonging.subject_of_asset(a) == subject)
+        own = (a for some in found for a in some if subject in belonging.subjects_of_asset(a))
         return _ascending(own)
 
 

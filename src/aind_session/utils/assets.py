@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from aind_session.errors import InvalidFilterError, MissingFileError
-from aind_session.lookup import belonging, by_id, folders, freshness, outputs, trail, waiting
+from aind_session.lookup import belonging, by_id, folders, freshness, results, trail, waiting
 from aind_session.services import pool, storage
 from aind_session.services.models import Computation, DataAsset, decode_asset
 from aind_session.utils import s3_utils
@@ -101,7 +101,7 @@ def get_data_asset_source_dir(asset_id: Asset, ttl_hash: int | None = None) -> U
     >>> get_data_asset_source_dir("16d46411-540a-4122-b47f-8cb2a15d593a").as_posix()
     's3://aind-ephys-data/ecephys_676909_2023-12-13_13-43-40'
     """
-    with freshness.at_hash(ttl_hash, "source folder", by_id.as_written(asset_id)):
+    with freshness.at_hash(ttl_hash, "source folder", by_id.asset_key(asset_id)):
         asset = by_id.summary_of(asset_id)
         folder = folders.of_asset(asset)
         if folder is not None:
@@ -148,7 +148,7 @@ def is_data_asset_error(asset_id_or_model: Asset) -> bool:
     >>> is_data_asset_error("1e11bdf5-b452-4fd9-bbb1-48383a9b0842")
     False
     """
-    return outputs.is_asset_error(by_id.summary_of(asset_id_or_model))
+    return results.is_data_asset_error(by_id.summary_of(asset_id_or_model))
 
 
 def wait_until_ready(
@@ -199,7 +199,7 @@ def wait_until_ready(
     for name, seconds in (("timeout", timeout), ("polling_interval", interval)):
         if seconds is not None and not (seconds > 0 and not math.isnan(seconds)):
             raise InvalidFilterError(f"{name}: {seconds!r} is no number of seconds to wait")
-    asset_id = by_id.as_written(data_asset)
+    asset_id = by_id.asset_id(data_asset)
     with trail.following(asset_id, "wait"):
         found = waiting.until_ready(
             asset_id,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from aind_session.lookup import by_id, computation_search, outputs
-from aind_session.lookup.outputs import is_output_error, is_output_file_from_sorting_pipeline
+from aind_session.lookup import by_id, computations, results
+from aind_session.lookup.results import is_output_error, is_output_file_from_sorting_pipeline
 from aind_session.services import codeocean
 from aind_session.services.models import Computation, DataAsset
 
@@ -86,17 +86,17 @@ def search_computations(
     >>> len(search_computations(pipeline, in_progress=True))
     1
     """
-    return computation_search.find(
+    return computations.find(
         by_id.as_written(capsule_or_pipeline_id),
         name=name or None,
         attached_data_asset_id=(
-            by_id.as_written(attached_data_asset_id) if attached_data_asset_id else None
+            by_id.asset_id(attached_data_asset_id) if attached_data_asset_id else None
         ),
         has_results=has_results,
         in_progress=in_progress,
         computation_state=computation_state or None,
         ttl_hash=ttl_hash,
-        dates=computation_search.local_dates(date, start_date, end_date),
+        dates=computations.local_dates(date, start_date, end_date),
     )
 
 
@@ -125,12 +125,12 @@ def get_output_text(asset_or_computation_id: DataAsset | Computation | str | UUI
     """
     wanted = asset_or_computation_id
     if isinstance(wanted, Computation):
-        return outputs.output_of_computation(wanted.id)
+        return computations.output(wanted.id)
     try:
         asset = by_id.summary_of(wanted)
     except codeocean.CodeOceanNotFoundError:
-        return outputs.output_of_computation(by_id.as_written(wanted))
-    return outputs.output_of_asset(asset)
+        return computations.output(by_id.as_written(wanted))
+    return results.output_of_asset(asset)
 
 
 def is_computation_error(computation_id_or_model: Computation | str | UUID) -> bool:
@@ -154,4 +154,4 @@ def is_computation_error(computation_id_or_model: Computation | str | UUID) -> b
     computation = computation_id_or_model
     if not isinstance(computation, Computation):
         computation = by_id.computation(by_id.as_written(computation))
-    return outputs.is_computation_error(computation)
+    return computations.is_failed(computation)

@@ -85,7 +85,7 @@ def testmod(**kwargs: Any) -> doctest.TestResults:
         return doctest.testmod(**options)
     # `doctest` keeps failures and attempts; more fields in later Pythons.
     failed = attempted = 0
-    sandbox = importlib.import_module("aind_session.catalogue").sandbox
+    sandbox = importlib.import_module("aind_session.sandbox").sandbox
     for module in _modules_with_examples():
         # A sandbox each: what the examples of one module start is not there for the next.
         with sandbox():

@@ -1,0 +1,384 @@
+"""The catalogue folder: assets, records and listings of some sessions, as files that diff well.
+
+=====================  ========================================================================
+file                   one JSON object per line
+=====================  ========================================================================
+``catalogue.json``     (one object) format, version, description, buckets, capsules; of a
+                       recording also what was ``recorded`` (`aind_session.sandbox.recorder`)
+``data_assets.jsonl``  Code Ocean data assets as the API returns them; ``_access`` is "closed"
+                       (401), "forbidden" (403) or "gone" (404) for an asset that searches list
+                       and that cannot be read
+``computations.jsonl`` computations as the API returns them; ``_capsule`` is the capsule or
+                       pipeline they belong to, ``_files`` the text of each result file by path
+                       (null: known, not recorded; a path ends in a slash: a folder)
+``docdb_v1.jsonl``     records of schema 1.x
+``docdb_v2.jsonl``     records of schema 2.x
+``s3.jsonl``           ``{"bucket", "key"}`` with the content as ``text`` or ``base64``, or only
+                       its ``size``; with none of them the object is empty. A key that ends in a
+                       slash is a folder whose content is not recorded
+=====================  ========================================================================
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aind_session.errors import SandboxError
+from aind_session.settings import CATALOGUE_HEADER
+
+Json = dict[str, Any]
+
+FORMAT = "aind-session catalogue"
+VERSION = 1
+#: Public buckets; others are private unless a catalogue says otherwise.
+PUBLIC_BUCKETS = ("aind-open-data", "aind-ephys-data")
+
+
+class CatalogueFormatError(SandboxError, ValueError):
+    """A catalogue's folder cannot be read; the message contains the file."""
+
+
+class CatalogueWarning(UserWarning):
+    """Malformed lines of a catalogue were skipped; the message contains files and lines."""
+
+
+@dataclass
+class Catalogue:
+    """The assets, records and listings of some sessions.
+
+    Attributes
+    ----------
+    description : str
+        What the catalogue contains, for people.
+    buckets : dict
+        S3 buckets by name, ``{"public": bool}`` each.
+    capsules : dict
+        Code Ocean capsules and pipelines by ID, as the API returns them, or ``{}``.
+    data_assets, computations, docdb_v1, docdb_v2, objects : list of dict
+        One entry per line of the files. A running sandbox serves additions at once.
+    source : str
+        Where the catalogue was loaded from.
+    skipped : tuple of str
+        The malformed lines that `load` skipped: file, line and reason.
+    extra : dict
+        Further keys of ``catalogue.json``, kept as they are.
+
+    Examples
+    --------
+    >>> from aind_session.sandbox import Catalogue
+    >>> catalogue = Catalogue(description="one invented session")
+    >>> asset = catalogue.add_asset({"name": "ecephys_000001_2024-01-01_12-00-00"})
+    >>> asset["state"], asset["type"]
+    ('ready', 'dataset')
+    """
+
+    description: str = ""
+    buckets: dict[str, Json] = field(default_factory=dict)
+    capsules: dict[str, Json] = field(default_factory=dict)
+    data_assets: list[Json] = field(default_factory=list, repr=False)
+    computations: list[Json] = field(default_factory=list, repr=False)
+    docdb_v1: list[Json] = field(default_factory=list, repr=False)
+    docdb_v2: list[Json] = field(default_factory=list, repr=False)
+    objects: list[Json] = field(default_factory=list, repr=False)
+    source: str = field(default="", compare=False)
+    extra: Json = field(default_factory=dict)
+    skipped: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def title(self) -> str:
+        """The name in messages: the first sentence of the description, or the source."""
+        return self.description.partition(". ")[0] or self.source or "without a description"
+
+    @classmethod
+    def load(cls, path: str | Path) -> Catalogue:
+        """Read a catalogue's folder.
+
+        Parameters
+        ----------
+        path
+            The folder that holds ``catalogue.json``.
+
+        Raises
+        ------
+        CatalogueFormatError
+            There is no catalogue, or its header cannot be read or has an unknown version (a
+            `ValueError`).
+
+        Warns
+        -----
+        CatalogueWarning
+            Malformed lines are skipped: undecodable, nested too deeply, or without an ID.
+        """
+        folder = Path(path)
+        header = _read_header(folder)
+        skipped: list[str] = []
+        lists = {n: list(_read_lines(folder / n, _NEEDED[n], skipped)) for n in _NEEDED}
+        if skipped:
+            message = f"{len(skipped)} malformed lines of a catalogue are skipped: "
+            warnings.warn(message + "; ".join(skipped[:5]), CatalogueWarning, stacklevel=2)
+        known = ("format", "version", "description", "buckets", "capsules")
+        return cls(
+            description=str(header.get("description") or ""),
+            buckets=dict(header.get("buckets") or {}),
+            capsules=dict(header.get("capsules") or {}),
+            source=str(folder),
+            skipped=tuple(skipped),
+            extra={k: v for k, v in header.items() if k not in known},
+            **{attribute: lists[name] for name, (attribute, _) in _FILES.items()},
+        )
+
+    @classmethod
+    def bundled(cls) -> Catalogue:
+        """Read the catalogue that comes with the package: the sessions of its documentation.
+
+        Examples
+        --------
+        >>> from aind_session.sandbox import Catalogue
+        >>> Catalogue.bundled().extra is not None
+        True
+        """
+        return cls.load(Path(__file__).parent / "bundled")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the catalogue as a folder, sorted, so that two of them can be compared.
+
+        Parameters
+        ----------
+        path
+            The folder; created if it does not exist. Files of an older catalogue are replaced.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        header: Json = {
+            "format": FORMAT,
+            "version": VERSION,
+            "description": self.description,
+            "buckets": dict(sorted(self.buckets.items())),
+        }
+        if self.capsules:
+            header["capsules"] = dict(sorted(self.capsules.items()))
+        header.update(sorted(self.extra.items()))
+        for name, (attribute, order) in _FILES.items():
+            lines = [_dumps(entry) for entry in sorted(getattr(self, attribute), key=order)]
+            if lines:
+                _write(folder / name, "\n".join(lines) + "\n")
+            else:
+                (folder / name).unlink(missing_ok=True)
+        # Last, so that a folder is not a catalogue if writing was interrupted.
+        _write(folder / CATALOGUE_HEADER, json.dumps(header, indent=1, ensure_ascii=False) + "\n")
+        return folder
+
+    def add_asset(self, asset: Json) -> Json:
+        """Add a Code Ocean data asset; what the API always returns is filled in if absent.
+
+        Returns
+        -------
+        dict
+            The asset as added; it may be changed.
+        """
+        name = asset.get("name") or "asset"
+        filled = {
+            "id": asset.get("id") or made_up_id(f"asset {name} {len(self.data_assets)}"),
+            "created": 1_700_000_000 + len(self.data_assets),
+            "name": name,
+            "mount": name,
+            "last_used": 0,
+            "owner": made_up_id("owner"),
+            "state": "ready",
+            "type": "dataset",
+            **asset,
+        }
+        self.data_assets.append(filled)
+        return filled
+
+    def add_computation(self, computation: Json) -> Json:
+        """Add a computation, filled in as `add_asset` does."""
+        filled = {
+            "id": made_up_id(f"computation {len(self.computations)}"),
+            "created": 1_700_000_000 + len(self.computations),
+            "name": "Run",
+            "owner": made_up_id("owner"),
+            "run_time": 60,
+            "state": "completed",
+            "end_status": "succeeded",
+            "exit_code": 0,
+            "has_results": True,
+            **computation,
+        }
+        if filled["state"] != "completed":
+            for key in ("end_status", "exit_code", "has_results"):
+                if key not in computation:
+                    del filled[key]
+        self.computations.append(filled)
+        return filled
+
+    def add_record(self, generation: int | str, record: Json) -> Json:
+        """Add a DocDB record.
+
+        Parameters
+        ----------
+        generation
+            1 or 2 ("v1", "v2").
+        record
+            The record; an ``_id`` is made if it has none.
+        """
+        number = int(str(generation).lstrip("v"))
+        records = {1: self.docdb_v1, 2: self.docdb_v2}[number]
+        filled = {"_id": made_up_id(f"record {number} {len(records)}"), **record}
+        records.append(filled)
+        return filled
+
+    def add_object(self, bucket: str, key: str, text: str = "", size: int | None = None) -> Json:
+        """Add an S3 object; its bucket is declared if it is new.
+
+        Parameters
+        ----------
+        bucket, key
+            Its location. A new bucket is public if AIND's bucket of that name is.
+        text
+            Its content.
+        size
+            Its size, for an object whose content is not recorded.
+        """
+        self.buckets.setdefault(bucket, {"public": bucket in PUBLIC_BUCKETS})
+        entry: Json = {"bucket": bucket, "key": key}
+        if size is not None:
+            entry["size"] = size
+        elif text:
+            entry["text"] = text
+        self.objects.append(entry)
+        return entry
+
+
+def made_up_id(text: str) -> str:
+    """Return a UUID that is always the same for a text."""
+    import uuid
+
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, text))
+
+
+def number_of(entry: Json, key: str = "created") -> float:
+    """Return a number of an entry to sort by; 0 if it is not a number, as services may return."""
+    number = entry.get(key)
+    return number if isinstance(number, int | float) and number == number else 0
+
+
+def _by_name(entry: Json) -> tuple[str, ...]:
+    return tuple(str(entry.get(key) or "") for key in ("name", "location", "id", "_id"))
+
+
+def _by_created(entry: Json) -> tuple[str, float, str]:
+    return str(entry.get("_capsule") or ""), number_of(entry), str(entry.get("id"))
+
+
+def _by_key(entry: Json) -> tuple[str, str]:
+    return entry["bucket"], entry["key"]
+
+
+_FILES: dict[str, tuple[str, Callable[[Json], Any]]] = {
+    "data_assets.jsonl": ("data_assets", _by_name),
+    "computations.jsonl": ("computations", _by_created),
+    "docdb_v1.jsonl": ("docdb_v1", _by_name),
+    "docdb_v2.jsonl": ("docdb_v2", _by_name),
+    "s3.jsonl": ("objects", _by_key),
+}
+_NEEDED = {
+    "data_assets.jsonl": ("id",),
+    "computations.jsonl": ("id",),
+    "docdb_v1.jsonl": ("_id",),
+    "docdb_v2.jsonl": ("_id",),
+    "s3.jsonl": ("bucket", "key"),
+}
+
+
+def _read_header(folder: Path) -> Json:
+    path = folder / CATALOGUE_HEADER
+    if not path.is_file():
+        raise CatalogueFormatError(
+            f"no catalogue in {folder}: {CATALOGUE_HEADER} does not exist (make one with "
+            "`aind-session snapshot`)"
+        )
+    try:
+        header = json.loads(path.read_text("utf-8-sig"))
+    except RecursionError:
+        raise CatalogueFormatError(f"{path}: nested too deeply") from None
+    except ValueError as error:
+        raise CatalogueFormatError(f"{path}: not JSON: {error}") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise CatalogueFormatError(f'{path}: not a catalogue: "format" is not "{FORMAT}"')
+    version = header.get("version")
+    if version != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        advice = "made by a newer aind-session: update it" if newer else "unknown"
+        raise CatalogueFormatError(
+            f"{path}: format version {version!r} is {advice} (this one reads version {VERSION})"
+        )
+    for key in ("buckets", "capsules"):
+        if not isinstance(header.get(key) or {}, dict):
+            raise CatalogueFormatError(f'{path}: "{key}" is not an object')
+    return header
+
+
+def _read_lines(path: Path, needed: tuple[str, ...], skipped: list[str]) -> Iterator[Json]:
+    """Yield the entries of a file; add the place of each malformed line, and the reason."""
+    if not path.is_file():
+        return
+    import msgspec
+
+    decode = msgspec.json.Decoder(Json).decode
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            # NaN and Infinity are not JSON; services return them, and `save` writes them.
+            has_nan = b"NaN" in line or b"Infinity" in line
+            entry = _decode_nan(line) if has_nan else decode(line)
+            for key in needed:
+                if not isinstance(entry.get(key), str):
+                    raise ValueError(f'"{key}" is missing or not text')
+        except RecursionError:
+            skipped.append(f"{path}, line {number}: nested too deeply")
+        except ValueError as error:
+            skipped.append(f"{path}, line {number}: {error}")
+        else:
+            yield entry
+
+
+def _decode_nan(line: bytes) -> Json:
+    entry = json.loads(line, parse_float=_finite)
+    if not isinstance(entry, dict):
+        raise ValueError("not an object")
+    # A lone surrogate could not be served.
+    json.dumps(entry, ensure_ascii=False).encode()
+    return entry
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"number out of range: {text}")
+    return number
+
+
+def _dumps(entry: Json) -> str:
+    # Keys keep their order: a record is served as the service returned it.
+    return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, "utf-8", newline="\n")
+    part.replace(path)

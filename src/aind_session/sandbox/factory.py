@@ -1,0 +1,405 @@
+"""Invent a session: its assets, records, files and computations, written to a catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from aind_session.sandbox import shapes
+from aind_session.sandbox.catalogue import Json
+from aind_session.sandbox.session_files import (
+    FAILURES,
+    NO_STREAMS,
+    raw_keys,
+    sorting_files,
+)
+from aind_session.sandbox.shapes import RESULTS_BUCKET, Mouse, SessionName, invented_id, tables
+
+_DAY = 86_400
+
+
+class CatalogueLike(Protocol):
+    """What an invented session is written to; `Catalogue` is one."""
+
+    def add_asset(self, asset: Json, /) -> Any:
+        """Add a Code Ocean data asset."""
+
+    def add_record(self, generation: Any, record: Json, /) -> Any:
+        """Add a DocDB record of schema "v1" or "v2"."""
+
+    def add_object(self, bucket: str, key: str, text: str = "", /) -> Any:
+        """Add an S3 object."""
+
+    def add_computation(self, computation: Json, /) -> Any:
+        """Add a Code Ocean computation."""
+
+
+@dataclass(frozen=True)
+class InventedSession:
+    """What was written of an invented session.
+
+    Attributes
+    ----------
+    id
+        The session's ID.
+    raw_asset_id
+        Its raw asset, None if Code Ocean has none.
+    location
+        `s3://` address of its raw folder, None if nothing was uploaded.
+    asset_ids
+        All its assets, in order of creation.
+    sorted_asset_ids
+        Its sorted assets.
+    derived_asset_ids
+        Its other derived assets, by label.
+    computation_ids
+        Runs of the sorting pipeline.
+    """
+
+    id: str
+    raw_asset_id: str | None
+    location: str | None
+    asset_ids: tuple[str, ...]
+    sorted_asset_ids: tuple[str, ...]
+    derived_asset_ids: dict[str, str]
+    computation_ids: tuple[str, ...]
+
+
+def invent_session(
+    catalogue: CatalogueLike,
+    session_id: str,
+    *,
+    modalities: Sequence[str] = ("ecephys", "behavior", "behavior-videos"),
+    sorted_by: str | Sequence[str] | None = None,
+    generation: str | None = "v1",
+    uploaded: bool = True,
+    in_codeocean: bool = True,
+    linked_in_codeocean: bool = True,
+    bucket: str = "aind-open-data",
+    labels: Sequence[str] = (),
+    probes: Sequence[str] = ("ProbeA", "ProbeB"),
+    analyzer: bool | None = None,
+    failed: bool | str = False,
+    sorting_now: bool = False,
+    old_layout: bool = False,
+    project: str | None = None,
+    genotype: str | None = None,
+    created: int | None = None,
+    raw_asset_id: str | None = None,
+    files: Sequence[str] | Mapping[str, str] = (),
+    metadata: bool = True,
+) -> InventedSession:
+    """Add a session to a catalogue: data assets, records, S3 objects and sortings.
+
+    The same arguments always result in the same IDs, times and names.
+
+    Parameters
+    ----------
+    catalogue
+        Any object with `add_asset`, `add_record`, `add_object` and `add_computation`.
+    session_id
+        The session; its name contains platform, subject and start.
+    modalities
+        Abbreviations of what was recorded; each is a folder.
+    sorted_by
+        Sorters, one sorted asset each, oldest first: `kilosort2_5`, `kilosort4`.
+    generation
+        Which DocDB schema has its records: "v1", "v2", "both", or None for neither.
+    uploaded
+        Whether S3 has its raw folder.
+    in_codeocean
+        Whether Code Ocean has its assets.
+    linked_in_codeocean
+        Whether its records contain the IDs of these assets.
+    bucket
+        The bucket of the raw folder.
+    labels
+        Further derived assets, one per label: `processed`, `dlc-eye`.
+    probes
+        Probes of an ecephys session, all of which a sorting finishes.
+    analyzer
+        Whether the sorted assets contain a SortingAnalyzer; None: all but those of kilosort2_5.
+    failed
+        Whether the newest sorting failed, or how: `traceback`, `memory`, `command`, `killed`,
+        `docker`, `container`, or `no streams` (it has an NWB file, but no sorted stream).
+    sorting_now
+        Whether the sorting pipeline is running on it.
+    old_layout
+        Folders as in 2023: `ecephys_compressed` in the root, `behavior_videos`; sorted assets
+        with `sorting_precurated` and without `nwb`.
+    project, genotype
+        Of the records; invented from the subject if None.
+    created
+        When the raw asset was registered (epoch seconds); a day after the start if None.
+    raw_asset_id
+        The raw asset's UUID; invented from the name if None.
+    files
+        Further keys of the raw folder, or a mapping of keys to their text.
+    metadata
+        Whether the assets carry custom metadata.
+
+    Returns
+    -------
+    InventedSession
+        What was written.
+
+    Raises
+    ------
+    ValueError
+        The text is not a session ID, or not only one, or the generation is none of the four.
+
+    Examples
+    --------
+    >>> class Printer:
+    ...     def add_asset(self, asset):
+    ...         print(asset["name"])
+    ...
+    ...     def add_record(self, generation, record):
+    ...         print(generation, record["location"])
+    ...
+    ...     def add_object(self, bucket, key, text=""):
+    ...         pass
+    ...
+    ...     def add_computation(self, computation):
+    ...         pass
+    >>> made = invent_session(Printer(), "ecephys_999999_2024-01-01_10-00-00")
+    ecephys_999999_2024-01-01_10-00-00
+    v1 s3://aind-open-data/ecephys_999999_2024-01-01_10-00-00
+    """
+    if generation not in ("v1", "v2", "both", None):
+        raise ValueError(f"generation is 'v1', 'v2', 'both' or None, not {generation!r}")
+    if isinstance(failed, str) and failed not in (*FAILURES, NO_STREAMS):
+        raise ValueError(f"failed is one of {', '.join([*FAILURES, NO_STREAMS])}, not {failed!r}")
+    name = SessionName.read(session_id)
+    builder = _Builder(
+        catalogue,
+        session_id,
+        name,
+        Mouse.invent(name.subject, project=project, genotype=genotype),
+        tuple(modalities),
+        ("v1", "v2") if generation == "both" else (generation,) if generation else (),
+        in_codeocean=in_codeocean,
+        linked=linked_in_codeocean,
+        metadata=metadata,
+        old_layout=old_layout,
+        raw_id=raw_asset_id or invented_id("asset", session_id),
+    )
+    registered = created if created is not None else shapes.epoch(name.start) + _DAY
+    own = files if isinstance(files, Mapping) else dict.fromkeys(files, "")
+    builder.raw(bucket, registered, own, probes, uploaded=uploaded)
+    sorters = (sorted_by,) if isinstance(sorted_by, str) else tuple(sorted_by or ())
+    for number, sorter in enumerate(sorters):
+        newest = number == len(sorters) - 1
+        failure = (failed if isinstance(failed, str) else "traceback") if failed else None
+        builder.sorting(
+            sorter,
+            registered + _DAY * (number + 1),
+            probes,
+            analyzer=(sorter != "kilosort2_5") if analyzer is None else analyzer,
+            failure=failure if newest else None,
+        )
+    for number, label in enumerate(labels):
+        builder.derived(label, registered + _DAY * (number + 1) + 3600)
+    if sorting_now:
+        sorter = sorters[-1] if sorters else "kilosort2_5"
+        builder.running(sorter, registered + _DAY * (len(sorters) + 1))
+    return InventedSession(
+        id=session_id,
+        raw_asset_id=builder.raw_id if in_codeocean and uploaded else None,
+        location=f"s3://{bucket}/{session_id}" if uploaded else None,
+        asset_ids=tuple(asset_id for _, asset_id in sorted(builder.assets)),
+        sorted_asset_ids=tuple(builder.sorted),
+        derived_asset_ids=builder.labels,
+        computation_ids=tuple(builder.computations),
+    )
+
+
+@dataclass
+class _Builder:
+    catalogue: CatalogueLike
+    session_id: str
+    name: SessionName
+    mouse: Mouse
+    modalities: tuple[str, ...]
+    generations: tuple[str, ...]
+    in_codeocean: bool
+    linked: bool
+    metadata: bool
+    old_layout: bool
+    raw_id: str
+    assets: list[tuple[int, str]] = field(default_factory=list)
+    sorted: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    computations: list[str] = field(default_factory=list)
+
+    def add(self, asset: Json) -> None:
+        self.catalogue.add_asset(asset)
+        self.assets.append((asset["created"], asset["id"]))
+
+    @property
+    def era(self) -> str:
+        """The schema of the files."""
+        return "v2" if self.generations == ("v2",) else "v1"
+
+    def record(self, name: str, location: str, created: int, asset_id: str, **details: Any) -> Json:
+        """Write the records of an asset, and return its core files in the schema of the files."""
+        steps = details.pop("steps", None)
+        cores: Json = {}
+        for generation in dict.fromkeys((*self.generations, self.era)):
+            if steps is not None:
+                details["processing"] = shapes.processing(*steps[:1], generation, *steps[1:])
+            made = shapes.session_record(
+                name,
+                generation,
+                self.mouse,
+                self.modalities,
+                location=location,
+                created=created,
+                asset_ids=[asset_id] if self.linked and self.in_codeocean else [],
+                **details,
+            )
+            if generation in self.generations:
+                self.catalogue.add_record(generation, made)
+            if generation == self.era:
+                cores = {**made, "metadata.nd": made}
+        return cores
+
+    def raw(
+        self,
+        bucket: str,
+        created: int,
+        files: Mapping[str, str],
+        probes: Sequence[str],
+        *,
+        uploaded: bool,
+    ) -> None:
+        """Add the raw asset, its records and its folder."""
+        if self.in_codeocean and uploaded:
+            self.add(
+                shapes.raw_asset(
+                    self.session_id,
+                    asset_id=self.raw_id,
+                    created=created,
+                    bucket=bucket,
+                    subject=self.name.subject,
+                    platform=self.name.platform,
+                    level="raw" if self.metadata else None,
+                )
+            )
+        location = f"s3://{bucket}/{self.session_id}"
+        steps = ([("Compression", {})], created)
+        cores = self.record(self.session_id, location, created, self.raw_id, steps=steps)
+        if uploaded:
+            keys = raw_keys(
+                self.session_id,
+                self.modalities,
+                probes=probes,
+                old_layout=self.old_layout,
+                generation=self.era,
+                cores=cores,
+            )
+            for key, text in {**keys, **files}.items():
+                self.catalogue.add_object(bucket, f"{self.session_id}/{key}", text)
+
+    def result(
+        self, label: str, created: int, *, steps: Any = None, **made_by: str
+    ) -> tuple[str, Json]:
+        """Add a result with this label: the asset and its records."""
+        name = f"{self.session_id}_{label}_{shapes.stamp(created)}"
+        asset_id = invented_id("asset", name)
+        if self.in_codeocean:
+            self.add(
+                shapes.result_asset(
+                    name,
+                    asset_id=asset_id,
+                    created=created,
+                    subject=self.name.subject,
+                    platform=self.name.platform,
+                    inputs=[self.raw_id],
+                    level="derived" if self.metadata else None,
+                    **made_by,
+                )
+            )
+        location = f"s3://{RESULTS_BUCKET}/{asset_id}"
+        source = {"source": self.session_id, "process": label}
+        cores = self.record(name, location, created + 600, asset_id, steps=steps, **source)
+        return asset_id, cores
+
+    def derived(self, label: str, created: int) -> None:
+        """Add a result with the log of a successful run: without one it counts as failed."""
+        asset_id, _ = self.result(label, created)
+        if self.in_codeocean:
+            self.labels.setdefault(label, asset_id)
+        self.catalogue.add_object(RESULTS_BUCKET, f"{asset_id}/output", "Done.\n")
+
+    def sorting(
+        self,
+        sorter: str,
+        created: int,
+        probes: Sequence[str],
+        *,
+        analyzer: bool,
+        failure: str | None,
+    ) -> None:
+        """Add a sorted asset, its files, and the runs of pipeline and trigger capsule."""
+        run = invented_id("computation", self.session_id, sorter, created)
+        steps = ([("Spike sorting", {"sorter_name": sorter})] * len(probes), created)
+        asset_id, cores = self.result(
+            "sorted",
+            created,
+            steps=None if failure else steps,
+            capsule=tables()["sorting"]["pipeline"],
+            computation=run,
+        )
+        if not self.in_codeocean:
+            return
+        self.sorted.append(asset_id)
+        files = sorting_files(
+            self.session_id,
+            sorter,
+            probes=probes,
+            era=self.era,
+            analyzer=analyzer,
+            capsule=self.old_layout,
+            failure=failure,
+            created=created,
+            cores=cores,
+        )
+        for key, text in files.items():
+            self.catalogue.add_object(RESULTS_BUCKET, f"{asset_id}/{key}", text)
+        went_through = failure in (None, NO_STREAMS)
+        in_root = {key: text for key, text in files.items() if "/" not in key}
+        self.pipeline_run(run, created - 43_000, succeeded=went_through, files=in_root)
+        self.trigger_run(sorter, created - 43_060)
+
+    def running(self, sorter: str, created: int) -> None:
+        """Add a run of the pipeline that has not ended, and that of the trigger capsule."""
+        run = invented_id("computation", self.session_id, "running", created)
+        self.pipeline_run(run, created, state="running", run_time=600)
+        self.trigger_run(sorter, created - 60)
+
+    def pipeline_run(self, run: str, created: int, **known: Any) -> None:
+        self.computations.append(run)
+        self.catalogue.add_computation(
+            shapes.sorting_computation(
+                computation_id=run,
+                created=created,
+                inputs={self.raw_id: self.session_id},
+                **known,
+            )
+        )
+
+    def trigger_run(self, sorter: str, created: int) -> None:
+        kind = tables()["sorting"]["types"].get(sorter, f"ecephys_{sorter}")
+        self.catalogue.add_computation(
+            shapes.sorting_computation(
+                computation_id=invented_id("trigger", self.session_id, sorter, created),
+                created=created,
+                inputs={},
+                files={"output": f"Running {kind} on {self.raw_id}\nStarted\n"},
+                run_time=30,
+                capsule=tables()["sorting"]["trigger_capsule"],
+                parameters=[{"value": kind}, {"value": self.raw_id}],
+            )
+        )

@@ -1,0 +1,275 @@
+"""Counts every request on its way to the fake services, delays it, and makes it fail on request.
+
+A fault is selected by service, path and method, so that a test decides which request fails and how.
+Nothing depends on the time of day, and on chance only if a test requests it, with a seed.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aind_session.sandbox import server
+from aind_session.sandbox.server import ConnectionCut, Response
+
+SERVICES = ("codeocean", "docdb", "s3", "files")
+KINDS = ("status", "reset", "hang", "truncate", "slow")
+#: How often a hanging connection is checked for a client that has given up.
+POLL_SECONDS = 0.02
+
+
+@dataclass
+class Request:
+    """A request that the sandbox received.
+
+    Attributes
+    ----------
+    service : str
+        "codeocean", "docdb", "s3", or "files" (presigned links).
+    method, path, query : str
+        As received, the path decoded.
+    body : bytes
+        The request's body.
+    status : int
+        Of the response; 0 if the connection was cut.
+    started, ended : float
+        `time.perf_counter` before and after the response was made, latency included.
+    """
+
+    service: str
+    method: str
+    path: str
+    query: str
+    body: bytes = field(repr=False)
+    status: int = 0
+    started: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The query's parameters."""
+        return dict(urllib.parse.parse_qsl(self.query, keep_blank_values=True))
+
+    def json(self) -> Any:
+        """Read the body as JSON; None if it is empty."""
+        return json.loads(self.body) if self.body else None
+
+
+@dataclass
+class Fault:
+    """Which requests fail, how, and how often; see `Sandbox.fail`."""
+
+    service: str | None = None
+    path: str | None = None
+    method: str | None = None
+    status: int = 503
+    times: int | None = 1
+    after: int = 0
+    headers: Mapping[str, str] | None = None
+    body: Any = None
+    kind: str = "status"
+    seconds: float = 0.2
+    chance: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r} is none of {', '.join(KINDS)}")
+        if self.service not in (None, *SERVICES):
+            # A fault that matches nothing would make a test that cannot fail.
+            raise ValueError(f"service {self.service!r} is none of {', '.join(SERVICES)}")
+        self._pattern = re.compile(self.path) if self.path else None
+        self._random = random.Random(self.seed)
+        content, body = "application/json", self.body
+        if body is None:
+            body = {"message": f"broken on purpose: {self.status}"}
+        if isinstance(body, str):
+            content, body = "text/plain; charset=utf-8", body.encode()
+        elif not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        headers = {"Content-Type": content, **(self.headers or {})}
+        self.response = Response(self.status, body, headers)
+
+    def matches(self, request: Request) -> bool:
+        """Whether this request is to fail; counts down."""
+        if self.service not in (None, request.service):
+            return False
+        if self.method is not None and self.method.upper() != request.method:
+            return False
+        if self._pattern is not None and not self._pattern.search(request.path):
+            return False
+        if self.after > 0:
+            self.after -= 1
+            return False
+        if self.chance < 1.0 and self._random.random() >= self.chance:
+            return False
+        if self.times is None:
+            return True
+        self.times -= 1
+        return self.times >= 0
+
+
+class Middleware:
+    """Counts, delays and breaks requests on their way to the fake services.
+
+    Parameters
+    ----------
+    services
+        The fake services by name.
+    prefixes
+        The secret beginning of a service's paths, which keeps other users of this machine out.
+    latency
+        Minimum duration of each request, in seconds.
+    """
+
+    def __init__(
+        self,
+        services: Mapping[str, Callable[[server.Request], Response]],
+        prefixes: Mapping[str, str],
+        latency: float,
+    ) -> None:
+        self.services, self.prefixes = services, prefixes
+        self.requests: list[Request] = []
+        self.latency = latency
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._healed = threading.Event()
+
+    def __call__(self, service: str, raw: server.Request) -> Response:
+        """Pass a request to its service, or make it fail."""
+        prefix = self.prefixes.get(service, "")
+        if not raw.path.startswith(prefix):
+            return json_response(404, {"message": "not found"})
+        raw.path = raw.path.removeprefix(prefix)
+        path = urllib.parse.unquote(raw.path)
+        request = Request(service, raw.method, path, raw.query, raw.body)
+        request.started = time.perf_counter()
+        with self._lock:
+            self.requests.append(request)
+            fault = next((f for f in self._faults if f.matches(request)), None)
+            healed = self._healed
+        try:
+            if self.latency > 0:
+                self._closing.wait(self.latency)
+            if fault is not None:
+                return self._fail(fault, request, raw, healed)
+            return self._answer(request, raw)
+        finally:
+            # Before the response is sent: a client that has it finds the request counted.
+            request.ended = time.perf_counter()
+
+    def _answer(self, request: Request, raw: server.Request) -> Response:
+        try:
+            response = self.services[request.service](raw)
+        except Exception as error:
+            # No check foresaw this request: report it; the thread would die without a response.
+            message = f"not understood: {type(error).__name__}: {error}"
+            response = json_response(400, {"message": message})
+        request.status = response.status
+        return response
+
+    def _fail(
+        self, fault: Fault, request: Request, raw: server.Request, healed: threading.Event
+    ) -> Response:
+        if fault.kind == "reset":
+            raise ConnectionCut
+        if fault.kind == "hang":
+            while not (healed.wait(POLL_SECONDS) or self._closing.is_set() or raw.disconnected()):
+                pass
+            raise ConnectionCut
+        if fault.kind == "status":
+            request.status = fault.status
+            return fault.response
+        response = self._answer(request, raw)
+        if fault.kind == "truncate":
+            raise ConnectionCut(response)
+        self._closing.wait(fault.seconds)
+        return response
+
+    def add(self, fault: Fault) -> None:
+        """Add a fault; of several that match a request the oldest counts."""
+        with self._lock:
+            self._faults.append(fault)
+
+    def remove(self, fault: Fault) -> None:
+        """Remove a fault."""
+        with self._lock:
+            if fault in self._faults:
+                self._faults.remove(fault)
+
+    def heal(self) -> None:
+        """Remove all faults and release connections that hang."""
+        with self._lock:
+            self._faults.clear()
+            self._healed.set()
+            self._healed = threading.Event()
+
+    def close(self) -> None:
+        """Release everything that waits."""
+        self._closing.set()
+        self.heal()
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a sandbox counted since its start or the last `Sandbox.reset`.
+
+    Attributes
+    ----------
+    requests : int
+        Requests received.
+    in_sequence : int
+        The longest chain of requests of which each began after the one before had ended.
+    connections : int
+        Connections opened.
+    received, sent : int
+        Bytes of requests and of responses, headers included.
+    """
+
+    requests: int
+    in_sequence: int
+    connections: int
+    received: int
+    sent: int
+
+
+def json_response(status: int, value: Any) -> Response:
+    """Make a response of a value as JSON."""
+    import msgspec
+
+    body = msgspec.json.encode(value, enc_hook=str)
+    return Response(status, body, {"Content-Type": "application/json"})
+
+
+def longest_chain(requests: list[Request]) -> int:
+    """Count the longest chain of requests of which each began after the one before had ended.
+
+    Examples
+    --------
+    >>> from aind_session.sandbox.faults import Request, longest_chain
+    >>> def at(started, ended):
+    ...     return Request("s3", "GET", "/", "", b"", 200, started, ended)
+    >>> longest_chain([at(0, 2), at(1, 3), at(2.5, 4)])
+    2
+    """
+    length, free = 0, float("-inf")
+    for request in sorted(requests, key=lambda r: r.ended):
+        if request.started >= free:
+            length, free = length + 1, request.ended
+    return length
+
+
+class Refused(Exception):
+    """A fake service refuses a request: an HTTP status, a message, and S3's code of the error."""
+
+    def __init__(self, status: int, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code

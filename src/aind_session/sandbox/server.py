@@ -1,0 +1,308 @@
+"""An HTTP/1.1 server on loopback: one port per service, keep-alive, optional TLS.
+
+`http.server` of the standard library parses the requests. One thread accepts connections and one
+thread serves each. A web server with a thread pool (cheroot) takes half a second to stop, too long
+for hundreds of tests that start a sandbox each, and its pool starves when requests hang.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import selectors
+import socket
+import ssl
+import struct
+import threading
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+
+@dataclass
+class Request:
+    """An HTTP request as a fake service receives it."""
+
+    method: str
+    path: str
+    query: str
+    headers: Message
+    body: bytes
+    disconnected: Callable[[], bool] = field(default=lambda: False, repr=False)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The query's parameters; the last one of each name."""
+        return dict(urllib.parse.parse_qsl(self.query, keep_blank_values=True))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The decoded parts of the path."""
+        return tuple(urllib.parse.unquote(p) for p in self.path.strip("/").split("/"))
+
+
+@dataclass
+class Response:
+    """An HTTP response; `length` replaces the body's own length (HEAD)."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+
+
+class ConnectionCut(Exception):
+    """Close the connection: after half of `response`, or at once."""
+
+    def __init__(self, response: Response | None = None) -> None:
+        super().__init__("connection cut")
+        self.response = response
+
+
+@dataclass
+class Traffic:
+    """What went through the server: connections accepted, and bytes in each direction."""
+
+    connections: int = 0
+    received: int = 0
+    sent: int = 0
+
+
+class Server:
+    """The listening sockets of a sandbox, one per service.
+
+    Parameters
+    ----------
+    names
+        The services.
+    serve
+        Called in a connection's thread with the service's name and the request.
+    tls
+        Makes HTTPS of HTTP.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        serve: Callable[[str, Request], Response],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.serve, self.tls = serve, tls
+        self.traffic = {name: Traffic() for name in names}
+        self.ports: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._connections: dict[threading.Thread, socket.socket] = {}
+        self._closing = False
+        self._wake, self._woken = socket.socketpair()
+        self._listening: list[socket.socket] = []
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        for name in names:
+            listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+            listener.setblocking(False)
+            self._listening.append(listener)
+            self._selector.register(listener, selectors.EVENT_READ, name)
+            self.ports[name] = listener.getsockname()[1]
+        self._thread = threading.Thread(
+            target=self._accept, name="aind-session sandbox", daemon=True
+        )
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is None:
+                    return
+                listener = key.fileobj
+                assert isinstance(listener, socket.socket)
+                with contextlib.suppress(OSError):
+                    self._start(listener.accept()[0], key.data)
+
+    def _start(self, connection: socket.socket, name: str) -> None:
+        connection.setblocking(True)
+        if self.tls is not None:
+            # The handshake takes place in the connection's own thread.
+            connection = self.tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        thread = threading.Thread(
+            target=self._talk,
+            args=(connection, name),
+            name=f"aind-session sandbox {name}",
+            daemon=True,
+        )
+        with self._lock:
+            if self._closing:
+                connection.close()
+                return
+            self._connections[thread] = connection
+            self.traffic[name].connections += 1
+        thread.start()
+
+    def _talk(self, connection: socket.socket, name: str) -> None:
+        try:
+            if isinstance(connection, ssl.SSLSocket):
+                connection.do_handshake()
+            _Connection(connection, self, name)
+        except (OSError, ValueError):
+            # The client went away, or the sandbox is closing.
+            pass
+        finally:
+            # Removed before it is closed: `close` must not shut down a reused file descriptor.
+            with self._lock:
+                self._connections.pop(threading.current_thread(), None)
+            connection.close()
+
+    def count(self, name: str, *, received: int = 0, sent: int = 0) -> None:
+        """Add to the bytes of a service."""
+        with self._lock:
+            self.traffic[name].received += received
+            self.traffic[name].sent += sent
+
+    def reset_traffic(self) -> None:
+        """Set the counts to zero."""
+        with self._lock:
+            self.traffic = {name: Traffic() for name in self.traffic}
+
+    def close(self) -> None:
+        """Stop serving and end every thread."""
+        with self._lock:
+            self._closing = True
+            connections = list(self._connections.items())
+            for _, connection in connections:
+                with contextlib.suppress(OSError):
+                    # The plain socket's method: TLS would wait for the client.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        self._wake.send(b"x")
+        self._thread.join()
+        for listener in self._listening:
+            listener.close()
+        for thread, _ in connections:
+            if thread is not threading.current_thread():
+                thread.join(5)
+        self._close_own()
+
+    def close_in_child(self) -> None:
+        """Close this process's handles after a fork; the parent continues to serve."""
+        # Without the lock: a thread that does not exist in this process may have held it.
+        for connection in (*self._connections.values(), *self._listening):
+            # Detached: `close` would wait for files that threads of the parent have open.
+            with contextlib.suppress(OSError):
+                os.close(connection.detach())
+        self._close_own()
+
+    def _close_own(self) -> None:
+        # After a fork the epoll is shared: closing the handle leaves the parent's intact.
+        self._selector.close()
+        self._wake.close()
+        self._woken.close()
+
+
+class _Connection(BaseHTTPRequestHandler):
+    """The requests of one connection, one after the other."""
+
+    protocol_version = "HTTP/1.1"
+    # Without it the last packet of a response waits 40 ms for an acknowledgement.
+    disable_nagle_algorithm = True
+    raw_requestline: bytes
+
+    def __init__(self, connection: socket.socket, server: Server, name: str) -> None:
+        self.sandbox, self.name = server, name
+        # The handler stores its `server` argument and never uses it.
+        unused: Any = None
+        super().__init__(connection, ("127.0.0.1", 0), unused)
+
+    def version_string(self) -> str:
+        return "aind-session-sandbox"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write nothing: requests are counted instead."""
+
+    def _serve(self) -> None:
+        path, _, query = self.path.partition("?")
+        body = self._read_body()
+        size = len(self.raw_requestline) + len(body)
+        size += sum(len(name) + len(value) + 4 for name, value in self.headers.items())
+        self.sandbox.count(self.name, received=size)
+        request = Request(self.command, path, query, self.headers, body, self._disconnected)
+        try:
+            data = self._encode(self.sandbox.serve(self.name, request))
+        except ConnectionCut as cut:
+            self._cut(cut)
+            return
+        # Before it is sent: a client that has the response finds it counted.
+        self.sandbox.count(self.name, sent=len(data))
+        self.wfile.write(data)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _serve
+
+    def _encode(self, response: Response) -> bytes:
+        """Write a response as it goes over the wire."""
+        length = len(response.body) if response.length is None else response.length
+        known = {
+            "Server": self.version_string(),
+            "Date": self.date_time_string(),
+            "Content-Length": str(length),
+        }
+        own = {name.lower() for name in response.headers}
+        headers = {n: v for n, v in known.items() if n.lower() not in own}
+        headers.update(response.headers)
+        if self.close_connection:
+            headers["Connection"] = "close"
+        phrase = HTTPStatus(response.status).phrase if response.status in _STATUSES else "Unknown"
+        lines = [f"HTTP/1.1 {response.status} {phrase}", *(f"{n}: {v}" for n, v in headers.items())]
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+        has_body = self.command != "HEAD" and response.status not in (204, 304)
+        return head + response.body if has_body else head
+
+    def _cut(self, cut: ConnectionCut) -> None:
+        if cut.response is not None:
+            whole = self._encode(cut.response)
+            # The right headers, and half of the body.
+            self.wfile.write(whole[: len(whole) - (len(cut.response.body) + 1) // 2])
+        else:
+            # Zero linger: the client gets "connection reset by peer", not an orderly end.
+            linger = struct.pack("ii", 1, 0)
+            with contextlib.suppress(OSError):
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+
+    def _read_body(self) -> bytes:
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return b"".join(iter(self._read_chunk, b""))
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _read_chunk(self) -> bytes:
+        size = int(self.rfile.readline().split(b";")[0], 16)
+        data = self.rfile.read(size)
+        self.rfile.readline()
+        return data
+
+    def _disconnected(self) -> bool:
+        """Whether the client has closed the connection."""
+        try:
+            readable, _, _ = select.select([self.connection], [], [], 0)
+            # The plain socket's method: TLS sockets cannot peek.
+            return bool(readable) and socket.socket.recv(self.connection, 1, socket.MSG_PEEK) == b""
+        except (OSError, ValueError):
+            return True
+
+
+_STATUSES = frozenset(HTTPStatus)
+
+
+def make_certificate(folder: str) -> tuple[ssl.SSLContext, str]:
+    """Make a certificate of 127.0.0.1; return a server's context and the path of the CA bundle."""
+    import trustme
+
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    path = os.path.join(folder, "sandbox-ca.pem")
+    authority.cert_pem.write_to_path(path)
+    return context, path

@@ -1,0 +1,245 @@
+"""URLs, requests, responses and text without the secrets they were sent with.
+
+Errors, logs and pickles hold only what has passed through here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import ipaddress
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from requests import PreparedRequest, Response
+from requests.structures import CaseInsensitiveDict
+
+Origin = tuple[str, str, int]
+
+#: Headers that identify the sender.
+CREDENTIAL_HEADERS = ("Authorization", "Proxy-Authorization", "Cookie", "X-Amz-Security-Token")
+REQUEST_ID_HEADERS = (
+    "X-Request-Id",
+    "X-Amzn-RequestId",
+    "X-Amz-Request-Id",
+    "Apigw-Requestid",
+    "X-Amz-Apigw-Id",
+    "X-Correlation-Id",
+)
+HIDDEN = "***"
+EXCERPT = 200
+
+_KEPT_HEADERS = ("Content-Type", "Content-Length", "Date", "Retry-After", "Location")
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9._:-]*")
+# As it is, and in base64, as it goes over the wire.
+_TOKEN = re.compile(r"(?i:cop_[A-Z0-9]{8,})|Y29wX[A-Za-z0-9+/]{8,}={0,2}")
+# C0, DEL, C1, line separators, and marks that change the direction of text.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def origin_of(url: str) -> Origin:
+    """Return scheme, host and port: what credentials belong to."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+
+
+def is_url(text: str) -> bool:
+    """Whether text from a server is a URL that a request can be sent to.
+
+    Examples
+    --------
+    >>> is_url("https://example.org/a"), is_url("example.org/a"), is_url("http://[")
+    (True, False, False)
+    """
+    try:
+        scheme, host, _ = origin_of(text)
+    except ValueError:
+        return False
+    return scheme in _DEFAULT_PORTS and _HOST.fullmatch(host) is not None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine.
+
+    Examples
+    --------
+    >>> is_loopback("http://127.0.0.1:8000/api"), is_loopback("https://example.org")
+    (True, False)
+    """
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def place_of(url: str | None) -> str:
+    """Return host and path of a URL, without user and query (a presigned link's signature)."""
+    parts = urlsplit(url or "")
+    return escape(f"{parts.netloc.rpartition('@')[2]}{parts.path}")
+
+
+def without_user(url: str) -> str:
+    """Return a URL without user name and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def bare_url(url: str | None) -> str:
+    """Return a URL without user and query; an empty string for an invalid URL."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return ""
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def secrets_of(request: PreparedRequest) -> tuple[str, ...]:
+    """Return the secrets that a request carries, in every form a server could repeat them in."""
+    found: list[str] = []
+    for name in CREDENTIAL_HEADERS:
+        value = request.headers.get(name)
+        if not value:
+            continue
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        found.append(text)
+        scheme, _, credentials = text.partition(" ")
+        if scheme.lower() not in ("basic", "bearer") or not credentials:
+            continue
+        found.append(credentials)
+        try:
+            user, _, password = base64.b64decode(credentials).decode("latin-1").partition(":")
+        except (binascii.Error, ValueError):
+            continue
+        found += [part for part in (user, password) if part]
+    return tuple(sorted(set(found), key=len, reverse=True))
+
+
+def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """Hide secrets in a text, and whatever looks like a token.
+
+    Examples
+    --------
+    >>> scrub("token cop_0123456789abcdef refused")
+    'token *** refused'
+    >>> scrub("Authorization: Basic Y29wXzAxMjM0NTY3ODlhYmNkZWY6")
+    'Authorization: Basic ***'
+    """
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return _TOKEN.sub(HIDDEN, text)
+
+
+def escape(text: str) -> str:
+    r"""Escape characters that could control a terminal or forge a line of a log.
+
+    Examples
+    --------
+    >>> escape("a\x1b[31mred\u202e\n")
+    'a\\x1b[31mred\\u202e\\n'
+    """
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def excerpt(text: bytes | str, secrets: tuple[str, ...] = (), limit: int = EXCERPT) -> str:
+    """Return the first characters of text from a service, scrubbed and escaped."""
+    if isinstance(text, bytes):
+        text = text[: 8 * limit].decode("utf-8", "replace")
+    return escape(scrub(text[: 8 * limit], secrets)[:limit])
+
+
+def without_text(error: Exception) -> Exception:
+    """Remove the text that could not be decoded from a decoding error, which holds all of it."""
+    if isinstance(error, json.JSONDecodeError):
+        error.doc = ""
+    elif isinstance(error, UnicodeDecodeError):
+        error.object = b""
+        error.args = (error.encoding, b"", *error.args[2:])
+    return error
+
+
+def bare_request(method: str | None, url: str | None, content_type: Any = None) -> PreparedRequest:
+    """Make a request that holds method, URL and content type only."""
+    bare = PreparedRequest()
+    bare.method, bare.url, bare.headers = method, bare_url(url), CaseInsensitiveDict()
+    if content_type:
+        bare.headers["Content-Type"] = content_type
+    bare.hooks = {"response": []}
+    return bare
+
+
+def fill(response: Response, body: bytes) -> None:
+    """Set the body of a response that has been read already."""
+    response.raw = io.BytesIO(body)
+    # Reading it once makes the response keep it.
+    _ = response.content
+
+
+def bare_response(
+    status: int,
+    body: bytes = b"",
+    *,
+    url: str = "",
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    reason: str = "",
+) -> Response:
+    """Make a response that holds facts only: no connection, no history, no request headers."""
+    response = Response()
+    response.status_code, response.reason, response.url = status, reason, bare_url(url)
+    response.encoding = "utf-8"
+    response.headers = CaseInsensitiveDict(headers or {})
+    response.request = bare_request(method, url)
+    fill(response, body)
+    return response
+
+
+def facts_of(response: Response, secrets: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return what an error may hold of a response: the arguments of `bare_response`."""
+    headers = {
+        name: bare_url(value) if name == "Location" else scrub(value, secrets)
+        for name in (*_KEPT_HEADERS, *REQUEST_ID_HEADERS)
+        if (value := response.headers.get(name))
+    }
+    return {
+        "status": response.status_code,
+        "body": scrub(response.content.decode("utf-8", "replace"), secrets).encode(),
+        "url": scrub(bare_url(response.url), secrets),
+        "method": response.request.method or "GET",
+        "headers": headers,
+        "reason": excerpt(response.reason or "", secrets),
+    }
+
+
+def request_id_of(response: Response, secrets: tuple[str, ...] = ()) -> str | None:
+    """Return the service's own ID of a request, if there is one."""
+    ids = (response.headers.get(name) for name in REQUEST_ID_HEADERS)
+    return next((excerpt(found, secrets) for found in ids if found), None)
+
+
+def is_web_page(response: Response) -> bool:
+    """Whether a response is an HTML page; not every gateway sets the content type."""
+    kind = response.headers.get("Content-Type", "")
+    return kind.startswith("text/html") or _start(response).startswith(
+        (b"<!doctype html", b"<html")
+    )
+
+
+def is_no_file(response: Response, path: str) -> bool:
+    """Whether a page, or S3's XML of an error, came in place of a file."""
+    start = _start(response)
+    is_error = start.startswith((b"<?xml", b"<error>")) and b"<error>" in start
+    return is_error or (is_web_page(response) and not path.lower().endswith((".html", ".htm")))
+
+
+def _start(response: Response) -> bytes:
+    return response.content[:500].lstrip().lower()

@@ -1,0 +1,368 @@
+"""Options of the sandbox: TLS, old servers, retired endpoints, secrets, and every way to close."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import s3fs
+
+import aind_session
+from aind_session.sandbox import Catalogue, Sandbox, sandbox
+
+NAME = "ecephys_000001_2024-01-01_12-00-00"
+FIND = "v1/metadata_index/data_assets/find"
+
+
+def invented() -> Catalogue:
+    catalogue = Catalogue(description="one invented session")
+    source = {"bucket": "aind-open-data", "prefix": NAME, "origin": "aws", "external": True}
+    catalogue.add_asset({"id": "raw", "name": NAME, "source_bucket": source})
+    catalogue.add_record(1, {"_id": "one", "name": NAME})
+    catalogue.add_record(2, {"_id": "two", "name": NAME})
+    catalogue.add_object("aind-open-data", f"{NAME}/subject.json", "{}")
+    return catalogue
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+def get_asset(box: Sandbox, **options: Any) -> requests.Response:
+    url = f"{box.urls['codeocean']}/api/v1/data_assets/raw"
+    return requests.get(url, auth=(box.token, ""), timeout=5, **options)
+
+
+def python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+# Closing
+
+
+@pytest.fixture
+def before(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.setenv("CODE_OCEAN_API_TOKEN", "mine")
+    monkeypatch.setenv("ANY_NAME", "cop_mine0000000000000000")
+    monkeypatch.setenv("AWS_CA_BUNDLE", "mine.pem")
+    monkeypatch.setenv("NO_PROXY", "elsewhere")
+    return environment()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_close_in_any_order_restores_the_environment(
+    order: tuple[int, ...], before: dict[str, str]
+) -> None:
+    boxes = [sandbox(Catalogue(), tls=n == 1).start() for n in range(3)]
+    for number, closed in enumerate(order):
+        boxes[closed].close()
+        left = [n for n in range(3) if n not in order[: number + 1]]
+        if left:
+            # The newest that is open answers.
+            assert os.environ["CODE_OCEAN_DOMAIN"] == boxes[left[-1]].urls["codeocean"]
+            assert os.environ["CODE_OCEAN_API_TOKEN"] == boxes[left[-1]].token
+    assert environment() == before
+
+
+def test_close_in_threads_restores_the_environment(before: dict[str, str]) -> None:
+    def serve(_: int) -> int:
+        with sandbox(invented()) as box:
+            return get_asset(box).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(serve, range(24))) == [200] * 24
+    assert environment() == before
+
+
+def test_close_after_errors_restores_the_environment(
+    before: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer = sandbox(Catalogue()).start()
+
+    def use() -> None:
+        with sandbox(Catalogue()) as inner, inner.without_token():
+            outer.close()
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        use()
+    assert environment() == before
+
+    def refuse(*_: object) -> None:
+        raise OSError("no certificate")
+
+    monkeypatch.setattr("aind_session.sandbox.make_certificate", refuse)
+    box = sandbox(Catalogue(), tls=True)
+    with pytest.raises(OSError, match="no certificate"):
+        box.start()
+    assert environment() == before
+
+
+def test_start_failing_late_leaves_no_thread(
+    before: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    def refuse(*_: object) -> None:
+        raise OSError("no environment")
+
+    threads = threading.active_count()
+    monkeypatch.setattr("aind_session.sandbox.environment.sandbox_changes", refuse)
+    with pytest.raises(OSError, match="no environment"):
+        sandbox(Catalogue()).start()
+    assert threading.active_count() == threads
+    assert environment() == before
+
+
+def test_sandbox_never_started_warns() -> None:
+    def forget() -> None:
+        sandbox(Catalogue())
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="never started"):
+        forget()
+
+
+def test_sandbox_started_in_a_cell_serves_until_closed() -> None:
+    sandbox(invented()).start()
+    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [s.id for s in aind_session.get_sessions("000001")] == [NAME]
+    from aind_session.sandbox.environment import process
+
+    (box,) = process.sandboxes
+    box.close()
+    assert not process.sandboxes
+
+
+def test_sandbox_left_open_is_closed_at_exit(tmp_path: Path) -> None:
+    code = "import aind_session; aind_session.sandbox(tls=True).start()"
+    assert python(code, TMPDIR=str(tmp_path)) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+# Secrets
+
+
+@pytest.mark.parametrize("path", [FIND, f"0123456789abcdef/{FIND}", ""])
+def test_docdb_without_the_secret_answers_nothing(path: str) -> None:
+    with sandbox(invented()) as box:
+        origin = "/".join(box.urls["docdb"].split("/")[:3])
+        answer = requests.get(f"{origin}/{path}", timeout=5)
+        assert (answer.status_code, answer.json()) == (404, {"message": "not found"})
+        assert requests.get(f"{box.urls['docdb']}/{FIND}", timeout=5).json()[0]["name"] == NAME
+        assert [r.path for r in box.requests] == [f"/{FIND}"]
+
+
+def test_secrets_differ_between_sandboxes() -> None:
+    with sandbox(invented()) as outer, sandbox(invented()) as inner:
+        assert outer.token != inner.token
+        assert get_asset(outer, headers={"X": "1"}).status_code == 200
+        url = f"{outer.urls['codeocean']}/api/v1/data_assets/raw"
+        assert requests.get(url, auth=(inner.token, ""), timeout=5).status_code == 401
+        assert outer.urls["docdb"].split("/")[-1] != inner.urls["docdb"].split("/")[-1]
+
+
+def test_child_process_reads_its_parents_sandbox() -> None:
+    code = (
+        f"import aind_session; s = aind_session.Session({NAME!r});"
+        "print(s.docdb.name, s.is_uploaded, s.docdb.v2 is not None)"
+    )
+    for tls in (False, True):
+        with sandbox(invented(), tls=tls) as box:
+            assert python(code) == f"{NAME} True True\n"
+            assert box.count("docdb")
+            assert box.count("codeocean")
+
+
+# Old servers and retired endpoints
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status"),
+    [(None, 200), ("3.6.0", 200), ("4.0.0", 200), ("4.0.1", 400), ("4.8.0", 400), ("10.0", 400)],
+)
+def test_server_version_refuses_newer_clients(wanted: str | None, status: int) -> None:
+    with sandbox(invented(), server_version="4.0.0") as box:
+        answer = get_asset(box, headers={"Min-Server-Version": wanted} if wanted else {})
+        assert answer.status_code == status
+        if status == 400:
+            assert answer.json()["message"].split("version ")[1].startswith("4.0.0 ")
+            assert f"minimum version {wanted}" in answer.json()["message"]
+
+
+def test_server_version_is_checked_on_request_only() -> None:
+    with sandbox(invented()) as box:
+        assert get_asset(box, headers={"Min-Server-Version": "99.0"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("v1", 403), ("v2", 403), ("v1", 404), ("v2", 410)]
+)
+def test_retire_switches_one_version_off(version: str, status: int) -> None:
+    other = "v2" if version == "v1" else "v1"
+    with sandbox(invented()) as box:
+        options = {} if status == 403 else {"status": status}
+        box.retire("docdb", version, **options)
+        url = f"{box.urls['docdb']}/{version}/metadata_index/data_assets"
+        for answer in (
+            requests.get(f"{url}/find", timeout=5),
+            requests.post(f"{url}/aggregate", json=[], timeout=5),
+        ):
+            assert answer.status_code == status
+            assert answer.json() == {"message": "Missing Authentication Token"}
+        assert requests.get(url.replace(version, other), timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize(("service", "version"), [("codeocean", "v1"), ("docdb", "v3")])
+def test_retire_of_something_else_raises(service: str, version: str) -> None:
+    with sandbox(invented()) as box, pytest.raises(ValueError, match="only docdb v1 and v2"):
+        box.retire(service, version)
+
+
+# TLS and counts
+
+
+def test_tls_serves_all_three_clients(before: dict[str, str]) -> None:
+    with sandbox(invented(), tls=True) as box:
+        assert all(url.startswith("https://127.0.0.1:") for url in box.urls.values())
+        assert get_asset(box).json()["name"] == NAME
+        assert s3fs.S3FileSystem().cat(f"aind-open-data/{NAME}/subject.json") == b"{}"
+        bundle = os.environ["AWS_CA_BUNDLE"]
+        assert os.path.isfile(bundle)
+        session = aind_session.Session(NAME)
+        assert session.raw_data_asset.id == "raw"
+        assert session.docdb.name == NAME
+        assert session.raw_data_dir.as_posix() == f"s3://aind-open-data/{NAME}"
+        assert {r.status for r in box.requests} <= {200, 404}
+    assert environment() == before
+    assert not os.path.exists(os.path.dirname(bundle))
+
+
+def test_tls_refuses_clients_that_do_not_trust_it() -> None:
+    with sandbox(invented(), tls=True) as box:
+        session = requests.Session()
+        session.trust_env = False
+        with session, pytest.raises(requests.exceptions.SSLError):
+            session.get(f"{box.urls['docdb']}/{FIND}", timeout=5)
+        assert get_asset(box).status_code == 200
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_tls_faults_behave_as_without(tls: bool) -> None:
+    with sandbox(invented(), tls=tls) as box:
+        for kind in ("reset", "truncate"):
+            box.fail(kind=kind)
+            with pytest.raises(requests.RequestException):
+                get_asset(box)
+        box.fail(kind="hang")
+        url = f"{box.urls['codeocean']}/api/v1/data_assets/raw"
+        with pytest.raises(requests.Timeout):
+            requests.get(url, auth=(box.token, ""), timeout=0.2)
+        box.fail(kind="hang", times=None)
+        with ThreadPoolExecutor(1) as pool:
+            held = pool.submit(get_asset, box)
+            while box.count() < 4:
+                pass
+            assert not held.done()
+            box.heal()
+            assert isinstance(held.exception(5), requests.ConnectionError)
+        assert get_asset(box).status_code == 200
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_counts_connections_and_bytes(tls: bool) -> None:
+    with sandbox(invented(), tls=tls) as box:
+        with requests.Session() as session:
+            session.auth = (box.token, "")
+            url = f"{box.urls['codeocean']}/api/v1/data_assets/raw"
+            size = sum(len(session.get(url, timeout=5).content) for _ in range(3))
+        counts = box.counts
+        assert (counts.requests, counts.in_sequence, counts.connections) == (3, 3, 1)
+        assert size < counts.sent < size + 3 * 400
+        assert 300 < counts.received < 3000
+        box.reset()
+        assert box.counts == type(counts)(0, 0, 0, 0, 0)
+        get_asset(box)
+        get_asset(box)
+        assert box.counts.connections == 2
+
+
+# What capsules launch
+
+
+def launch(box: Sandbox, capsule: str, *parameters: str) -> None:
+    url = f"{box.urls['codeocean']}/api/v1/computations"
+    body = {"capsule_id": capsule, "parameters": list(parameters)}
+    requests.post(url, json=body, auth=(box.token, ""), timeout=5).raise_for_status()
+
+
+def test_launched_by_capsules_holds_the_pipelines_run() -> None:
+    from aind_session.sandbox.launches import SORTING_CAPSULE, SORTING_PIPELINE
+
+    with sandbox(invented()) as box:
+        launch(box, SORTING_CAPSULE, "ecephys_ks4", "raw")
+        assert [run["_capsule"] for run in box.launched] == [SORTING_CAPSULE]
+        assert [run["_capsule"] for run in box.launched_by_capsules] == [SORTING_PIPELINE]
+        box.advance(steps=3)
+        runs = [*box.launched, *box.launched_by_capsules]
+        assert [run["state"] for run in runs] == ["completed"] * 2
+
+
+# The name that a function and the sub-package share
+
+
+def test_sandbox_is_function_and_subpackage_in_any_order() -> None:
+    uses: list[Callable[[], str]] = [
+        lambda: "import aind_session; aind_session.sandbox().start().close()",
+        lambda: "from aind_session import sandbox; sandbox().start().close()",
+        lambda: "from aind_session.sandbox import sandbox; sandbox().start().close()",
+        lambda: "from aind_session import Catalogue; Catalogue.bundled()",
+        lambda: "import aind_session.sandbox.factory as f; f.invent_session",
+    ]
+    for order in itertools.permutations(uses, 2):
+        assert python("\n".join(use() for use in order)) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Catalogue", "aind_session.sandbox.catalogue.Catalogue"),
+        ("Sandbox", "aind_session.sandbox.Sandbox"),
+        ("sandbox", "aind_session.sandbox.sandbox"),
+        ("record", "aind_session.sandbox.recorder.record"),
+        ("invent_session", "aind_session.sandbox.factory.invent_session"),
+        ("CatalogueFormatError", "aind_session.sandbox.catalogue.CatalogueFormatError"),
+    ],
+)
+def test_catalogue_alias_warns_and_works(old: str, new: str) -> None:
+    import importlib
+
+    from aind_session import catalogue
+
+    with pytest.warns(DeprecationWarning, match=f"{old} has moved to {new}"):
+        found = getattr(catalogue, old)
+    module, _, name = new.rpartition(".")
+    assert found is getattr(importlib.import_module(module), name)
+    with pytest.raises(AttributeError, match="nothing"):
+        catalogue.nothing  # noqa: B018
