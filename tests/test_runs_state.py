@@ -16,7 +16,7 @@ import aind_session
 from aind_session.errors import MissingFileError
 from aind_session.runs import RunStateError
 from aind_session.runs import state as states
-from aind_session.runs.pace import Pace
+from aind_session.runs.conduct import Pace
 from aind_session.services.clock import use_clock
 from conducted import CAPSULE, LABEL, World, cohort
 

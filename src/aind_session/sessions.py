@@ -231,7 +231,7 @@ class Sessions(tuple[Session, ...]):
         *,
         label: str | None = None,
         dry_run: bool = False,
-        state: str | os.PathLike[str] = "runs.json",
+        state: str | os.PathLike[str] | None = None,
         at_once: int = 20,
         per_minute: int | None = 30,
         retries: int = 0,
@@ -262,14 +262,16 @@ class Sessions(tuple[Session, ...]):
             They are kept in the state's file: no secrets.
         attach
             A data asset or its ID, several of them, a mapping of mounts to them, or a function of
-            the session that gives one of these; by default the raw data asset.
+            the session that returns one of these, or None to skip the session; by default the raw
+            data asset.
         label
             What is done, in the names of the results: `<session ID>_<label>_<time>`. Without one,
             results are neither looked for nor captured.
         dry_run
             Start nothing, and give the plan.
         state
-            File of the state, there must be none yet.
+            The state file, which must not exist yet; by default `runs-<label>-<capsule>.json` in
+            the working directory.
         at_once
             Computations that run at the same time at most.
         per_minute
