@@ -27,8 +27,8 @@ T = TypeVar("T")
 MIN_UNCONFIRMED_SECONDS = 600.0
 #: Seconds without a single answer after which conducting ends with the error; `resume` continues.
 GIVE_UP_SECONDS = 3600.0
-#: The longest pause, and the pause after an error.
-MAX_ERROR_PAUSE = 60.0
+#: The pause between two searches of what is unconfirmed.
+SEARCH_SECONDS = 60.0
 #: Intents that are written at once, before their requests are sent one by one.
 REQUESTS_PER_WRITE = 16
 MINUTE = 60.0
@@ -163,11 +163,14 @@ class Conductor:
 
     def _pause(self) -> float:
         """Return the seconds until there is something to do."""
-        if self._error is not None:
-            return min(max(self.options.poll_seconds, 1.0), MAX_ERROR_PAUSE)
         now = CLOCK.time()
-        pause = self._next_look - now
-        if self.room() > 0 and any(self.those("waiting")):
+        # What is unconfirmed is searched in each round: once a minute is enough, and a poll of 0
+        # seconds must not send requests without a pause for ten minutes.
+        is_idle = not any(self.those("running", "ended", "captured"))
+        pause = SEARCH_SECONDS if is_idle else self._next_look - now
+        if self._error is not None:
+            pause = max(pause, 1.0)
+        elif self.room() > 0 and any(self.those("waiting")):
             pause = min(pause, self.pace.next_free(now) - now)
         for since in self._unconfirmed.values():
             left = since + self.delay - CLOCK.monotonic()
