@@ -91,8 +91,8 @@ def run(
     with states.locked(path):
         if path.exists():
             raise RunStateError(
-                f"{str(path)!r} already holds a run: use `resume` to continue it, or choose another "
-                "state file."
+                f"{str(path)!r} already holds a run: use `resume` to continue it, or choose "
+                "another state file."
             )
         if is_pipeline is None:
             is_pipeline = codeocean.is_pipeline(capsule_or_pipeline_id)
@@ -224,16 +224,16 @@ def resume_run(
 
 def _take_up(item: Item, retries: int) -> None:
     """Make a session wait again that failed, or that was left out for a reason that may be gone."""
+    # Without inputs it was not known what to start.
+    has_inputs = bool(item.mounts or item.parameters)
     if item.status == "failed":
         if item.attempts and item.attempts[-1].end == "succeeded":
             if item.result is not None and item.result.asset is None:
                 item.status, item.why, item.lost = "ended", "", 0
         elif item.computations and item.n_failed <= retries:
             item.status, item.lost = "waiting", 0
-    elif item.status == "skipped" and item.action in ("running", "unknown"):
-        # Without inputs it was not even known what to start.
-        if item.mounts or item.parameters:
-            item.action, item.status, item.why = "start", "waiting", ""
+    elif item.status == "skipped" and item.action in ("running", "unknown") and has_inputs:
+        item.action, item.status, item.why = "start", "waiting", ""
 
 
 def read_run(state: AnyPath | None = None) -> RunReport:
