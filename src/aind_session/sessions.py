@@ -246,12 +246,12 @@ class Sessions(tuple[Session, ...]):
         nextflow_profile: str | None = None,
         progress: bool = True,
     ) -> RunPlan | RunReport:
-        """Start one Code Ocean computation a session, wait for all, and capture their results.
+        """Start one computation per session, wait for all, and capture their results.
 
-        Left out are sessions that have a good result of the label, or whose computation runs
-        already. Code Ocean is the engine; what this process knows is in a small file, written
-        before each request: after a kill at any moment `aind_session.resume_run` goes on, and no
-        session is started twice.
+        Sessions that have a good result of the label, or whose computation is in progress, are left
+        out; this is checked again right before each start. The state of the run is written to a
+        small file before each request: after a kill at any moment `aind_session.resume_run`
+        continues, and no session is started twice.
 
         Parameters
         ----------

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from aind_session.cli import run
 from aind_session.cli.verbs import MODULES
 
 EPILOG = (
@@ -31,6 +32,8 @@ def build() -> typer.Typer:
     app.callback()(_global_options)
     for module in MODULES:
         importlib.import_module(f"aind_session.cli.verbs.{module}").register(app)
+        if module == "open_page":
+            run.register(app)
     return app
 
 

@@ -340,6 +340,8 @@ def locked(path: Path) -> Iterator[None]:
     finally:
         # While it is still held: otherwise a new lock of another process could be removed.
         with contextlib.suppress(OSError):
+            # A kill may have left the part of a state that was never completed.
+            path.with_name(f"{path.name}.part").unlink(missing_ok=True)
             if sys.platform != "win32":
                 os.unlink(lock)
         os.close(handle)

@@ -7,4 +7,4 @@ all of them.
 from __future__ import annotations
 
 #: Modules of the verbs, in the order in which `--help` lists them.
-MODULES = ("show", "list_sessions", "explain", "open_page", "run", "doctor", "snapshot")
+MODULES = ("show", "list_sessions", "explain", "open_page", "doctor", "snapshot")

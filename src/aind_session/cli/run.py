@@ -221,7 +221,7 @@ def resume(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> int:
-    """Continue a run, whatever interrupted it; no session is started twice.
+    """Continue a run; no session is started twice.
 
     Options are unchanged by default. More --retries than before start failed sessions again. The
     exit code is 1 if a session failed.
