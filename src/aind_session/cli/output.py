@@ -201,15 +201,18 @@ def write_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def _write_blocks(console: Any, names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     """Write one block per row, in a terminal that is too narrow for a table."""
+    from rich.padding import Padding
     from rich.text import Text
 
-    for row in cells:
-        for number, (name, cell) in enumerate(zip(names, row, strict=True)):
-            if number == 0:
-                console.print(Text(cell, style="bold"), overflow="fold")
-            elif cell:
-                console.print(Text(name, style="cyan"))
-                console.print(Text(cell), overflow="fold")
+    room = console.width - 2
+    for first, *rest in cells:
+        console.print(Text(first, style="bold"), overflow="fold")
+        for name, cell in zip(names[1:], rest, strict=True):
+            # A mount and its data asset are broken between the two names.
+            words = [w if len(w) <= room else w.replace("=", "=\n") for w in cell.split(" ")]
+            if cell:
+                text = Text.assemble((f"{name}: ", "cyan"), " ".join(words), overflow="fold")
+                console.print(Padding(text, (0, 0, 0, 2)))
 
 
 def write_line(text: str = "", style: str = "") -> None:
