@@ -174,11 +174,21 @@ def write_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         from rich.text import Text
 
         console = Console(highlight=False)
+        # The longest word of each column: an ID is one word, and is never broken.
+        longest = [
+            max(
+                len(word)
+                for text in (name, *(row[i] for row in cells))
+                for word in [*text.split(), ""]
+            )
+            for i, name in enumerate(names)
+        ]
+        if sum(longest) + 2 * len(names) > console.width:
+            _write_blocks(console, names, cells)
+            return
         table = Table(box=None, header_style="cyan", padding=(0, 2, 0, 0))
-        for number, name in enumerate(names):
-            # An ID that stands first is broken by no terminal that has room for one.
-            is_id = number == 0 and name in ("id", "session") and console.width > 60
-            table.add_column(name, overflow="fold", no_wrap=is_id)
+        for name, width in zip(names, longest, strict=True):
+            table.add_column(name, overflow="fold", min_width=width)
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))
         console.print(table)
@@ -187,6 +197,22 @@ def write_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
     for line in lines:
         print("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip())
+
+
+def _write_blocks(console: Any, names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Write one block per row, in a terminal that is too narrow for a table."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    room = console.width - 2
+    for first, *rest in cells:
+        console.print(Text(first, style="bold"), overflow="fold")
+        for name, cell in zip(names[1:], rest, strict=True):
+            # A mount and its data asset are broken between the two names.
+            words = [w if len(w) <= room else w.replace("=", "=\n") for w in cell.split(" ")]
+            if cell:
+                text = Text.assemble((f"{name}: ", "cyan"), " ".join(words), overflow="fold")
+                console.print(Padding(text, (0, 0, 0, 2)))
 
 
 def write_line(text: str = "", style: str = "") -> None:

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 #: Modules of the verbs, in the order in which `--help` lists them.
 MODULES = (
-    *("verbs.show", "verbs.list_sessions", "verbs.explain", "verbs.open_page", "verbs.run"),
+    *("verbs.show", "verbs.list_sessions", "verbs.explain", "verbs.open_page", "run"),
     *("doctor", "verbs.snapshot"),
 )

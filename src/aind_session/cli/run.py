@@ -13,31 +13,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aind_session.cli import output
-from aind_session.cli.exits import FOUND, NOT_FOUND, UNKNOWN, USAGE
+from aind_session.cli.exits import FOUND, NOT_FOUND, UNKNOWN
 from aind_session.cli.output import AsCsv, AsJson
+from aind_session.errors import InvalidFilterError
 
 if TYPE_CHECKING:
-    from aind_session.runs import RunReport
+    from aind_session.runs import RunPlan, RunReport
     from aind_session.session import Session
     from aind_session.sessions import Sessions
 
 PLACES = "{session_id}, {subject_id}, {raw_asset_id}, {platform}, {date}, {time}"
 
-StateFile = Annotated[str, typer.Argument(metavar="[STATE]", help="The file of the run's state.")]
+StateFile = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[STATE]", help="The state file; by default the only one in the working directory."
+    ),
+]
 AtOnce = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Computations that run at once, at most.")
+    int | None, typer.Option(min=1, metavar="N", help="Run at most N computations at once.")
 ]
 PerMinute = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Starts in any minute, at most.")
+    int | None, typer.Option(min=1, metavar="N", help="Start at most N computations per minute.")
 ]
 Retries = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="How often one that failed is started again.")
+    int | None, typer.Option(min=0, metavar="N", help="Start a failed one again up to N times.")
 ]
 Poll = Annotated[
-    float | None, typer.Option(min=0, metavar="SECONDS", help="Between two looks at what runs.")
+    float | None, typer.Option(min=0, metavar="SECONDS", help="Seconds between two checks.")
 ]
 NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Start what may be started now; `resume` goes on.")
+    bool, typer.Option("--no-wait", help="Start what may start now; `resume` continues.")
 ]
 
 
@@ -83,16 +89,22 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What is done, in the names of the results: SESSION_NAME_TIME. Without it, "
-            "results are neither looked for nor captured.",
+            help="The label in the names of the results: SESSION_NAME_TIME. Without it, results "
+            "are neither searched nor captured.",
         ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done.")
     ] = False,
     state: Annotated[
-        str, typer.Option(metavar="FILE", help="Where the run's state is kept; a new file.")
-    ] = "runs.json",
+        str | None,
+        typer.Option(
+            metavar="FILE", help="A new file for the run's state; default: runs-LABEL-CAPSULE.json."
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Start without confirmation; needed in a pipe.")
+    ] = False,
     at_once: AtOnce = 20,
     per_minute: PerMinute = 30,
     retries: Retries = 0,
@@ -109,17 +121,24 @@ def run(
 ) -> int:
     """Start a Code Ocean computation for each session.
 
-    With a label, results are captured as data assets, and sessions that have a good one are left
-    out. Those whose computation runs are left out in any case. After Ctrl-C, or a kill at any
-    moment, `aind-session resume` goes on.
+    Shows the plan and asks for confirmation, except with --yes. With a label, results are captured
+    as data assets, and sessions that have a good one are left out. Sessions whose computation is in
+    progress are left out in any case. After Ctrl-C, or a kill at any moment, `aind-session resume`
+    continues.
 
-    The exit code is 0 where all is done, 1 where a session failed or there is none, 3 where of one
-    could not be found out whether it has a result.
+    The exit code is 0 if all are done, 1 if a session failed or none matches, 3 if the result of at
+    least one session could not be checked.
     """
     output.checked(as_json, as_csv)
-    from aind_session.runs import RunPlan, RunStateError
+    from aind_session.runs import RunPlan as Plan
     from aind_session.runs import run as conduct
+    from aind_session.runs.state import default_path
 
+    if not (dry_run or yes or (sys.stdin.isatty() and sys.stdout.isatty())):
+        raise InvalidFilterError(
+            "run asks for confirmation, which needs a terminal: add --yes to start without it, or "
+            "--dry-run to show the plan."
+        )
     parameters = _filled("--parameter", parameter)
     filters = {
         "project": project,
@@ -133,89 +152,102 @@ def run(
     if not sessions:
         output.complain("no session matches.", "list", "--help")
         return NOT_FOUND
-    try:
-        with _told_how_to_go_on("" if dry_run else state):
-            done = conduct(
-                sessions,
-                capsule,
-                label=label,
-                parameters=parameters and (lambda session: _as_parameters(parameters(session))),
-                attach=_mounts(attach),
-                dry_run=dry_run,
-                state=state,
-                at_once=at_once or 1,
-                per_minute=per_minute,
-                retries=retries or 0,
-                poll_seconds=60.0 if poll is None else poll,
-                share=share,
-                wait=not no_wait,
-            )
-    except RunStateError as error:
-        return _refuse(error, state)
-    if isinstance(done, RunPlan):
+    state = state or str(default_path(label, capsule))
+    with _refusing(state), _noting_resume("" if dry_run else state):
+        done = conduct(
+            sessions,
+            capsule,
+            label=label,
+            parameters=parameters and (lambda session: _as_parameters(parameters(session))),
+            attach=_mounts(attach),
+            dry_run=dry_run,
+            confirm=None if yes else _confirmed,
+            state=state,
+            at_once=at_once or 1,
+            per_minute=per_minute,
+            retries=retries or 0,
+            poll_seconds=60.0 if poll is None else poll,
+            share=share,
+            wait=not no_wait,
+        )
+    if isinstance(done, Plan):
+        if not dry_run:
+            output.note("nothing was started.")
+            return FOUND
         _write(done.to_rows(), done.summary(), as_json, as_csv)
-        unknown = any(one.action == "unknown" for one in done.sessions)
-        return UNKNOWN if unknown else FOUND
-    code = _tell(done, as_json, as_csv)
-    unknown = any(one.action == "unknown" for one in done.happened.sessions)
-    return UNKNOWN if unknown and code == FOUND else code
+        if "error" in done.counts:
+            return NOT_FOUND
+        return UNKNOWN if "unknown" in done.counts else FOUND
+    code = _show(done, state, as_json, as_csv)
+    return UNKNOWN if "unknown" in done.happened.counts and code == FOUND else code
 
 
-def status(state: StateFile = "runs.json", as_json: AsJson = False, as_csv: AsCsv = False) -> int:
-    """Show how far a run is, without asking any service.
+def _confirmed(plan: RunPlan) -> bool:
+    """Show a plan, and ask whether to start it."""
+    _write(plan.to_rows(), plan.summary(), as_json=False, as_csv=False)
+    number = len(plan.starts)
+    question = f"Start {number} computation{'s' if number != 1 else ''}? [y/N] "
+    return input(question).strip().lower() in ("y", "yes")
 
-    The exit code is 1 where a session failed.
+
+def status(state: StateFile = None, as_json: AsJson = False, as_csv: AsCsv = False) -> int:
+    """Show the state of a run, without any request.
+
+    The exit code is 1 if a session failed.
     """
     output.checked(as_json, as_csv)
-    from aind_session.runs import RunStateError, read_run
+    from aind_session.runs import read_run
 
-    try:
-        return _tell(read_run(state), as_json, as_csv)
-    except RunStateError as error:
-        return _refuse(error, state)
+    with _refusing(state):
+        report = read_run(state)
+    return _show(report, state or report.state, as_json, as_csv)
 
 
 def resume(
-    state: StateFile = "runs.json",
+    state: StateFile = None,
     at_once: AtOnce = None,
     per_minute: PerMinute = None,
     retries: Retries = None,
     poll: Poll = None,
+    restart_unconfirmed: Annotated[
+        bool,
+        typer.Option(
+            "--restart-unconfirmed",
+            help="Start again at once what Code Ocean has not confirmed; otherwise only after it "
+            "is not listed for ten minutes.",
+        ),
+    ] = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> int:
-    """Go on with a run; no session is started twice.
+    """Continue a run; no session is started twice.
 
-    Whatever ended the run, at any moment.
-    Options are by default as they were. More --retries than before start failed ones again. The
-    exit code is 1 where a session failed.
+    Options are unchanged by default. More --retries than before start failed sessions again. The
+    exit code is 1 if a session failed.
     """
     output.checked(as_json, as_csv)
-    from aind_session.runs import RunStateError, resume_run
+    from aind_session.runs import resume_run
 
-    try:
-        with _told_how_to_go_on(state):
-            report = resume_run(
-                state,
-                at_once=at_once,
-                per_minute=per_minute,
-                retries=retries,
-                poll_seconds=poll,
-                wait=not no_wait,
-            )
-    except RunStateError as error:
-        return _refuse(error, state)
-    return _tell(report, as_json, as_csv)
+    with _refusing(state), _noting_resume(state or ""):
+        report = resume_run(
+            state,
+            at_once=at_once,
+            per_minute=per_minute,
+            retries=retries,
+            poll_seconds=poll,
+            restart_unconfirmed=restart_unconfirmed,
+            wait=not no_wait,
+        )
+    return _show(report, state or report.state, as_json, as_csv)
 
 
-# -- what is run -----------------------------------------------------------------------------------
+# -- sessions and inputs ---------------------------------------------------------------------------
 
 
 def _sessions(what: Sequence[str], filters: dict[str, Any]) -> Sessions:
     """Find the sessions that are named, and those of the subjects that are."""
     from aind_session import search
-    from aind_session.errors import InvalidFilterError
     from aind_session.identifiers import find_session_id
     from aind_session.session import Session
     from aind_session.sessions import Sessions
@@ -256,9 +288,7 @@ def _filled(
 
 
 def _split(option: str, text: str) -> tuple[str, str]:
-    """Split NAME=VALUE; what stands before `=` is no name where it could be none."""
-    from aind_session.errors import InvalidFilterError
-
+    """Split NAME=VALUE; a VALUE may contain `=` itself."""
     name, equals, value = text.partition("=")
     if not equals or "{" in name or " " in name:
         name, value = "", text
@@ -312,31 +342,32 @@ def _mounts(given: Sequence[str] | None) -> Callable[[Session], list[Any]] | Non
     return lambda session: [Mount(asset, mount or None) for mount, asset in fill(session)]
 
 
-# -- what is told ----------------------------------------------------------------------------------
+# -- output ----------------------------------------------------------------------------------------
 
 
-def _tell(report: RunReport, as_json: bool, as_csv: bool) -> int:
-
+def _show(report: RunReport, state: str, as_json: bool, as_csv: bool) -> int:
     _write(report.to_rows(), report.summary(), as_json, as_csv)
     if not report.is_complete:
-        _note_resume(report.state)
+        _note_resume(state)
     return NOT_FOUND if report.failed else FOUND
 
 
 def _write(rows: list[dict[str, Any]], summary: str, as_json: bool, as_csv: bool) -> None:
-    names = list(rows[0]) if rows else []
+    from aind_session.runs.values import columns_used
+
     if as_json:
         output.write_json(rows)
     elif as_csv:
-        output.write_csv(rows, names)
+        output.write_csv(rows, list(rows[0]) if rows else [])
     else:
-        shown = [name for name in names if any(row[name] for row in rows)]
-        output.write_table(shown, [[row[name] for name in shown] for row in rows])
+        names = columns_used(rows)
+        output.write_table(names, [[row[name] for name in names] for row in rows])
         output.write_line(summary)
 
 
 @contextlib.contextmanager
-def _told_how_to_go_on(state: str) -> Iterator[None]:
+def _noting_resume(state: str) -> Iterator[None]:
+    """After Ctrl-C, note the command that continues."""
     try:
         yield
     except KeyboardInterrupt:
@@ -346,11 +377,17 @@ def _told_how_to_go_on(state: str) -> Iterator[None]:
 
 
 def _note_resume(state: str) -> None:
-    output.note(f"not complete: {shlex.join([*output.command, 'resume', state])} goes on")
+    output.note(f"not complete: {shlex.join([*output.command, 'resume', state])} continues it")
 
 
-def _refuse(error: Exception, state: str) -> int:
+@contextlib.contextmanager
+def _refusing(state: str | None) -> Iterator[None]:
+    """Turn an error of the state file into one of usage, with the next command to try."""
+    from aind_session.runs import RunStateError
 
-    advice = ("status", state) if os.path.exists(state) else ("run", "--help")
-    output.complain(str(error), *advice)
-    return USAGE
+    try:
+        yield
+    except RunStateError as error:
+        exists = state is not None and os.path.exists(state)
+        advice = ("status", state) if exists else ("run", "--help")
+        raise InvalidFilterError(str(error), advice=advice) from error
