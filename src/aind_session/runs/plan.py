@@ -97,7 +97,7 @@ def plan(
 # -- results of a label ----------------------------------------------------------------------------
 
 
-def results(sessions: Sequence[SessionID], label: str | None) -> dict[str, Verdict]:
+def verdicts(sessions: Sequence[SessionID], label: str | None) -> dict[str, Verdict]:
     """Return for each session why its results make a computation superfluous; None: they do not.
 
     Sends one search per subject. A result that cannot be checked is "unknown".

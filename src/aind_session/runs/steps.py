@@ -365,7 +365,7 @@ def _choose(conductor: Conductor, free: list[Computation]) -> list[Item]:
     if not candidates or conductor.state.label is None:
         return candidates
     sessions = [parse_session_id(item.session) for item in candidates]
-    (results,) = conductor.ask([lambda: plan.results(sessions, conductor.state.label)])
+    (results,) = conductor.ask([lambda: plan.verdicts(sessions, conductor.state.label)])
     if results.value is None:
         # A good result may be among those that were not returned.
         return []
