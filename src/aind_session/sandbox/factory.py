@@ -17,6 +17,8 @@ from aind_session.sandbox.session_files import (
 from aind_session.sandbox.shapes import RESULTS_BUCKET, Mouse, SessionName, invented_id, tables
 
 _DAY = 86_400
+#: Name and parameters of each process.
+Steps = list[tuple[str, Json]]
 
 
 class CatalogueLike(Protocol):
@@ -242,13 +244,22 @@ class _Builder:
         """The schema of the files."""
         return "v2" if self.generations == ("v2",) else "v1"
 
-    def record(self, name: str, location: str, created: int, asset_id: str, **details: Any) -> Json:
+    def record(
+        self,
+        name: str,
+        location: str,
+        created: int,
+        asset_id: str,
+        *,
+        steps: Steps | None,
+        ended: int,
+        **details: Any,
+    ) -> Json:
         """Write the records of an asset, and return its core files in the schema of the files."""
-        steps = details.pop("steps", None)
         cores: Json = {}
         for generation in dict.fromkeys((*self.generations, self.era)):
             if steps is not None:
-                details["processing"] = shapes.processing(*steps[:1], generation, *steps[1:])
+                details["processing"] = shapes.processing(steps, generation, ended)
             made = shapes.session_record(
                 name,
                 generation,
@@ -288,8 +299,10 @@ class _Builder:
                 )
             )
         location = f"s3://{bucket}/{self.session_id}"
-        steps = ([("Compression", {})], created)
-        cores = self.record(self.session_id, location, created, self.raw_id, steps=steps)
+        steps: Steps = [("Compression", {})]
+        cores = self.record(
+            self.session_id, location, created, self.raw_id, steps=steps, ended=created
+        )
         if uploaded:
             keys = raw_keys(
                 self.session_id,
@@ -303,7 +316,7 @@ class _Builder:
                 self.catalogue.add_object(bucket, f"{self.session_id}/{key}", text)
 
     def result(
-        self, label: str, created: int, *, steps: Any = None, **made_by: str
+        self, label: str, created: int, *, steps: Steps | None = None, **made_by: str
     ) -> tuple[str, Json]:
         """Add a result with this label: the asset and its records."""
         name = f"{self.session_id}_{label}_{shapes.stamp(created)}"
@@ -322,8 +335,16 @@ class _Builder:
                 )
             )
         location = f"s3://{RESULTS_BUCKET}/{asset_id}"
-        source = {"source": self.session_id, "process": label}
-        cores = self.record(name, location, created + 600, asset_id, steps=steps, **source)
+        cores = self.record(
+            name,
+            location,
+            created + 600,
+            asset_id,
+            steps=steps,
+            ended=created,
+            source=self.session_id,
+            process=label,
+        )
         return asset_id, cores
 
     def derived(self, label: str, created: int) -> None:
@@ -344,7 +365,7 @@ class _Builder:
     ) -> None:
         """Add a sorted asset, its files, and the runs of pipeline and trigger capsule."""
         run = invented_id("computation", self.session_id, sorter, created)
-        steps = ([("Spike sorting", {"sorter_name": sorter})] * len(probes), created)
+        steps: Steps = [("Spike sorting", {"sorter_name": sorter})] * len(probes)
         asset_id, cores = self.result(
             "sorted",
             created,
