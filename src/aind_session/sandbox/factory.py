@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from aind_session.sandbox import shapes
-from aind_session.sandbox.catalogue import Json
+from aind_session.sandbox.catalogue import Catalogue, Json
 from aind_session.sandbox.session_files import (
     FAILURES,
     NO_STREAMS,
@@ -19,22 +19,6 @@ from aind_session.sandbox.shapes import RESULTS_BUCKET, Mouse, SessionName, inve
 _DAY = 86_400
 #: Name and parameters of each process.
 Steps = list[tuple[str, Json]]
-
-
-class CatalogueLike(Protocol):
-    """What an invented session is written to; `Catalogue` is one."""
-
-    def add_asset(self, asset: Json, /) -> Any:
-        """Add a Code Ocean data asset."""
-
-    def add_record(self, generation: Any, record: Json, /) -> Any:
-        """Add a DocDB record of schema "v1" or "v2"."""
-
-    def add_object(self, bucket: str, key: str, text: str = "", /) -> Any:
-        """Add an S3 object."""
-
-    def add_computation(self, computation: Json, /) -> Any:
-        """Add a Code Ocean computation."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +53,7 @@ class InventedSession:
 
 
 def invent_session(
-    catalogue: CatalogueLike,
+    catalogue: Catalogue,
     session_id: str,
     *,
     modalities: Sequence[str] = ("ecephys", "behavior", "behavior-videos"),
@@ -99,7 +83,7 @@ def invent_session(
     Parameters
     ----------
     catalogue
-        Any object with `add_asset`, `add_record`, `add_object` and `add_computation`.
+        The catalogue.
     session_id
         The session; its name contains platform, subject and start.
     modalities
@@ -153,21 +137,12 @@ def invent_session(
 
     Examples
     --------
-    >>> class Printer:
-    ...     def add_asset(self, asset):
-    ...         print(asset["name"])
-    ...
-    ...     def add_record(self, generation, record):
-    ...         print(generation, record["location"])
-    ...
-    ...     def add_object(self, bucket, key, text=""):
-    ...         pass
-    ...
-    ...     def add_computation(self, computation):
-    ...         pass
-    >>> made = invent_session(Printer(), "ecephys_999999_2024-01-01_10-00-00")
-    ecephys_999999_2024-01-01_10-00-00
-    v1 s3://aind-open-data/ecephys_999999_2024-01-01_10-00-00
+    >>> catalogue = Catalogue()
+    >>> made = invent_session(catalogue, "ecephys_999999_2024-01-01_10-00-00", labels=["nwb"])
+    >>> catalogue.data_assets[1]["name"]
+    'ecephys_999999_2024-01-01_10-00-00_nwb_2024-01-03_11-00-00'
+    >>> catalogue.docdb_v1[0]["location"]
+    's3://aind-open-data/ecephys_999999_2024-01-01_10-00-00'
     """
     if generation not in ("v1", "v2", "both", None):
         raise ValueError(f"generation is 'v1', 'v2', 'both' or None, not {generation!r}")
@@ -219,7 +194,7 @@ def invent_session(
 
 @dataclass
 class _Builder:
-    catalogue: CatalogueLike
+    catalogue: Catalogue
     session_id: str
     name: SessionName
     mouse: Mouse
