@@ -99,9 +99,7 @@ class Conductor:
             for attempt in item.attempts
         ]
         self.pace = Pace(self.options.per_minute, sent, now)
-        # Not an attribute of `Settings` until both branches are merged.
-        setting = getattr(settings.current(), "unconfirmed_seconds", None)
-        self.delay = max(float(setting.value) if setting else 0.0, MIN_UNCONFIRMED_SECONDS)
+        self.delay = max(settings.current().unconfirmed_seconds.value, MIN_UNCONFIRMED_SECONDS)
         # Since when each unconfirmed request is waited for, by the monotonic clock. It means
         # nothing to another process: a process that resumes a run waits the whole delay again.
         self._unconfirmed: dict[str, float] = {}

@@ -18,7 +18,9 @@ from aind_session.errors import (
     name_session,
 )
 from aind_session.identifiers import SessionID
-from aind_session.lookup import assets, cohort, computations, freshness, platform, results, trail
+from aind_session.lookup import assets, cohort, freshness, platform, trail
+from aind_session.lookup.computations import is_finished
+from aind_session.lookup.results import is_good as is_good_asset
 from aind_session.lookup.assets import Known
 from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.runs.values import Action, Mount, Parameter, Planned, RunPlan
@@ -64,7 +66,7 @@ def plan(
     some = list({session.id: session for session in sessions}.values())
     with trail.following(capsule, "plan of a run"):
         listed = computations_of(capsule).computations
-        in_progress = [c for c in listed if not computations.is_finished(c)]
+        in_progress = [c for c in listed if not is_finished(c)]
         known = _fetch([session._id for session in some])
         results = pool.outcomes(*(lambda s=s: _verdict(known[s.id], label) for s in some))
         wanted = pool.outcomes(
@@ -144,7 +146,7 @@ def _verdict(known: Known, label: str | None) -> Verdict:
 
 def is_good(asset: AssetSummary) -> bool:
     """Whether a data asset is a good result: the only place where runs judge one."""
-    return results.is_good(asset)
+    return is_good_asset(asset)
 
 
 def _reason(error: Exception) -> tuple[Action, str]:
@@ -367,7 +369,7 @@ def running(
     If no other session has these mounts (`alone`), any parameters count.
     """
     for one in computations:
-        if not computations.is_finished(one) and has_inputs(
+        if not is_finished(one) and has_inputs(
             one, mounts, () if alone and mounts else parameters
         ):
             return "running", f"computation {one.id} is {one.state}"
