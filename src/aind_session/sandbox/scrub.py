@@ -167,7 +167,8 @@ def _replaced(value: Any, names: set[str]) -> Any:
 def _own_secrets() -> tuple[str, ...]:
     """Return the secrets of this process, to be removed wherever they occur."""
     token = settings.current().token
-    found = [token.value if token is not None else ""]
-    found += [os.environ.get(n, "") for n in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")]
+    found = [token.value if token is not None and not token.problem else ""]
+    names = (settings.TOKEN_NAME, "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    found += [os.environ.get(name, "") for name in names]
     # A short one would hide half of the words.
     return tuple(secret for secret in found if len(secret) >= 16)
