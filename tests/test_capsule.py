@@ -33,7 +33,7 @@ def write(root: Path, path: str, content: object = "") -> Path:
     return file
 
 
-def told(root: Path) -> dict[str, tuple[str | None, str]]:
+def sessions_and_names(root: Path) -> dict[str, tuple[str | None, str]]:
     """Session and name of what is attached, by the path below the root."""
     return {
         one.path.relative_to(root).as_posix(): (one.session.id if one.session else None, one.name)
@@ -44,7 +44,9 @@ def told(root: Path) -> dict[str, tuple[str | None, str]]:
 # --- by folders -----------------------------------------------------------------------------------
 
 
-def test_nothing_is_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attached_empty_or_missing_folders_returns_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert aind_session.attached(tmp_path) == ()
     monkeypatch.setattr("aind_session.capsule.ROOTS", (str(tmp_path / "none"),))
     monkeypatch.delenv("AIND_SESSION_DATA_DIR", raising=False)
@@ -52,7 +54,7 @@ def test_nothing_is_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert aind_session.Session(RAW).attached_dirs == ()
 
 
-def test_the_first_usual_folder_that_is_there_is_looked_at(
+def test_attached_default_root_is_the_first_that_exists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "capsule" / RAW).mkdir(parents=True)
@@ -62,9 +64,7 @@ def test_the_first_usual_folder_that_is_there_is_looked_at(
     assert [one.name for one in aind_session.attached()] == [RAW]
 
 
-def test_a_root_that_is_named_must_be_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attached_missing_root_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingFileError, match="does not exist"):
         aind_session.attached(tmp_path / "none")
     monkeypatch.setenv("AIND_SESSION_DATA_DIR", str(tmp_path / "none"))
@@ -72,11 +72,11 @@ def test_a_root_that_is_named_must_be_there(
         aind_session.attached()
 
 
-def test_raw_and_derived_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attached_raw_and_derived_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (RAW, SORTED, OTHER, "atlas", ".hidden"):
         (tmp_path / name).mkdir()
     write(tmp_path, "notes.txt")
-    assert told(tmp_path) == {
+    assert sessions_and_names(tmp_path) == {
         RAW: (RAW, RAW),
         SORTED: (RAW, SORTED),
         OTHER: (OTHER, OTHER),
@@ -109,36 +109,36 @@ def test_raw_and_derived_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ),
     ],
 )
-def test_renamed_mounts_by_their_metadata(
+def test_attached_renamed_mount_by_its_metadata(
     tmp_path: Path, file: str, content: dict[str, Any], name: str
 ) -> None:
     write(tmp_path, f"renamed/{file}", content)
-    assert told(tmp_path) == {"renamed": (RAW, name)}
+    assert sessions_and_names(tmp_path) == {"renamed": (RAW, name)}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"name": 3}', '{"name": " "}', "\x00" * 50])
-def test_broken_metadata_tell_nothing(tmp_path: Path, content: str) -> None:
+def test_attached_broken_metadata_is_ignored(tmp_path: Path, content: str) -> None:
     for file in ("data_description.json", "metadata.nd.json", "processing.json"):
         write(tmp_path, f"renamed/{file}", content)
-    assert told(tmp_path) == {"renamed": (None, "renamed")}
+    assert sessions_and_names(tmp_path) == {"renamed": (None, "renamed")}
 
 
 def test_what_only_looks_like_a_metadata_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "renamed" / "data_description.json").mkdir(parents=True)
     os.mkfifo(tmp_path / "renamed" / "metadata.nd.json")
-    assert told(tmp_path) == {"renamed": (None, "renamed")}
+    assert sessions_and_names(tmp_path) == {"renamed": (None, "renamed")}
 
 
 def test_a_description_may_name_no_session(tmp_path: Path) -> None:
     write(tmp_path, "model/data_description.json", {"name": "A model"})
-    assert told(tmp_path) == {"model": (None, "A model")}
+    assert sessions_and_names(tmp_path) == {"model": (None, "A model")}
 
 
 def test_combined_assets(tmp_path: Path) -> None:
     for name in (RAW, OTHER, "notes"):
         (tmp_path / "cohort" / name).mkdir(parents=True)
     (tmp_path / "cohort" / "notes" / SORTED).mkdir()
-    assert told(tmp_path) == {
+    assert sessions_and_names(tmp_path) == {
         "cohort": (None, "cohort"),
         f"cohort/{RAW}": (RAW, RAW),
         f"cohort/{OTHER}": (OTHER, OTHER),
@@ -150,7 +150,7 @@ def test_a_single_asset_at_the_root(tmp_path: Path) -> None:
     write(tmp_path, "data_description.json", {"name": RAW})
     for folder in ("ecephys/ecephys_compressed", "behavior", "behavior-videos"):
         (tmp_path / folder).mkdir(parents=True)
-    assert told(tmp_path) == {".": (RAW, RAW)}
+    assert sessions_and_names(tmp_path) == {".": (RAW, RAW)}
     (one,) = aind_session.attached(tmp_path)
     assert (one.mount, one.path) == ("", tmp_path)
 
@@ -160,7 +160,7 @@ def test_a_description_beside_mounts(tmp_path: Path) -> None:
     write(tmp_path, "data_description.json", {"name": RAW})
     write(tmp_path, "spikes/data_description.json", {"name": SORTED})
     (tmp_path / "ecephys").mkdir()
-    assert told(tmp_path) == {".": (RAW, RAW), "spikes": (RAW, SORTED)}
+    assert sessions_and_names(tmp_path) == {".": (RAW, RAW), "spikes": (RAW, SORTED)}
 
 
 def test_links_are_followed_and_broken_ones_left_out(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_links_are_followed_and_broken_ones_left_out(tmp_path: Path) -> None:
     (data / "good").symlink_to(tmp_path / "elsewhere")
     (data / SORTED).symlink_to(tmp_path / "gone")
     (data / "circle").symlink_to(data / "circle")
-    assert told(data) == {"good": (RAW, RAW)}
+    assert sessions_and_names(data) == {"good": (RAW, RAW)}
 
 
 def test_folders_that_may_not_be_read_break_nothing(
@@ -186,7 +186,7 @@ def test_folders_that_may_not_be_read_break_nothing(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert told(tmp_path) == {RAW: (RAW, RAW), "closed": (None, "closed")}
+    assert sessions_and_names(tmp_path) == {RAW: (RAW, RAW), "closed": (None, "closed")}
 
 
 def test_each_folder_is_listed_once_and_none_is_walked_through(
@@ -204,7 +204,7 @@ def test_each_folder_is_listed_once_and_none_is_walked_through(
 
     monkeypatch.setattr(os, "scandir", listing)
     assert len(aind_session.attached(tmp_path)) == 21
-    # A name that tells the session is enough: that folder is not even opened.
+    # A name with the session is enough: that folder is not even opened.
     assert sorted(listed) == sorted(
         [str(tmp_path), *(str(tmp_path / f"mount{number}") for number in range(20))]
     )
@@ -212,7 +212,7 @@ def test_each_folder_is_listed_once_and_none_is_walked_through(
 
 def test_huge_mounts_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless:
-        """A folder of as many files as anybody looks at."""
+        """A folder of more files than are read."""
 
         seen = 0
 
@@ -232,12 +232,12 @@ def test_huge_mounts_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         os, "scandir", lambda path: Endless() if str(path).endswith("frames") else scandir(path)
     )
-    assert told(tmp_path) == {"frames": (None, "frames")}
+    assert sessions_and_names(tmp_path) == {"frames": (None, "frames")}
     # Neither a stat nor an entry more than what is looked at.
     assert Endless.seen == 1001
 
 
-def test_what_was_chosen_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_attached_logs_its_choice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, "renamed/data_description.json", {"name": RAW})
     with caplog.at_level(logging.INFO, "aind_session"):
         aind_session.attached(tmp_path)
@@ -298,9 +298,7 @@ def test_a_variable_that_names_no_computation_hides_nothing(
     assert sandbox.count() == 0
 
 
-def test_folders_that_code_ocean_does_not_list_are_told_apart_by_name(
-    sandbox: Sandbox, capsule: Path
-) -> None:
+def test_attached_unlisted_folders_are_identified_by_name(sandbox: Sandbox, capsule: Path) -> None:
     attach(sandbox, first=id_of(sandbox, RAW))
     write(capsule, "first/x")
     write(capsule, f"{OTHER}/x")
@@ -386,7 +384,7 @@ def test_an_asset_that_is_closed_is_known_by_its_folder(sandbox: Sandbox, capsul
     assert (one.name, one.asset_id) == (SORTED, closed["id"])
 
 
-def test_without_a_token_folders_tell(sandbox: Sandbox, capsule: Path) -> None:
+def test_attached_without_a_token_uses_metadata_files(sandbox: Sandbox, capsule: Path) -> None:
     attach(sandbox, renamed=id_of(sandbox, RAW))
     write(capsule, "renamed/data_description.json", {"name": RAW})
     with sandbox.without_token():
@@ -394,7 +392,9 @@ def test_without_a_token_folders_tell(sandbox: Sandbox, capsule: Path) -> None:
     assert (one.name, one.asset_id) == (RAW, None)
 
 
-def test_with_code_ocean_down_folders_tell_and_a_warning(sandbox: Sandbox, capsule: Path) -> None:
+def test_attached_with_code_ocean_down_uses_names_and_warns(
+    sandbox: Sandbox, capsule: Path
+) -> None:
     write(capsule, f"{RAW}/x")
     sandbox.fail("codeocean", status=400, times=None)
     with pytest.warns(PartialAnswerWarning, match="IDs of attached data assets"):
@@ -441,7 +441,7 @@ def test_in_s3_where_nothing_is_attached(sandbox: Sandbox, tmp_path: Path) -> No
         assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
 
 
-def test_in_s3_without_a_token_as_docdb_tells(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_get_asset_dir_without_a_token_uses_docdb(sandbox: Sandbox, tmp_path: Path) -> None:
     asset = aind_session.Session(RAW).raw_data_asset
     with sandbox.without_token():
         found = aind_session.get_asset_dir(asset.id, root=tmp_path)

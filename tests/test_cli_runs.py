@@ -39,7 +39,18 @@ def first(world: World) -> str:
 
 
 def test_a_run_of_a_subject(world: World, here: Here) -> None:
-    run = ("run", CAPSULE, "800000", "--label", LABEL, "-p", "session={session_id}", "-p", "fast")
+    run = (
+        "run",
+        "--yes",
+        CAPSULE,
+        "800000",
+        "--label",
+        LABEL,
+        "-p",
+        "session={session_id}",
+        "-p",
+        "fast",
+    )
     planned = here(*run, "--dry-run", "--json")
     assert planned.returncode == 0
     rows = json.loads(planned.stdout)
@@ -71,18 +82,19 @@ def test_a_run_of_a_subject(world: World, here: Here) -> None:
 def test_places_for_what_is_the_sessions_own(world: World, here: Here) -> None:
     name = first(world)
     raw = raw_id(world.box.catalogue, name)
+    other = str(world.box.catalogue.data_assets[1]["id"])
     places = "{{x}}/{subject_id}/{platform}/{date}/{raw_asset_id}"
     planned = here(
-        *("run", CAPSULE, name, "--dry-run", "--csv", "--parameter", places),
-        *("--attach", "raw={raw_asset_id}", "--attach", "0123"),
+        *("run", "--yes", CAPSULE, name, "--dry-run", "--csv", "--parameter", places),
+        *("--attach", "raw={raw_asset_id}", "--attach", other),
     )
     (row,) = planned.stdout.splitlines()[1:]
-    assert row == f"{name},start,raw={raw};0123,{{x}}/800000/ecephys/2024-01-02/{raw},"
+    assert row == f"{name},start,raw={raw};{other},{{x}}/800000/ecephys/2024-01-02/{raw},"
 
 
 def test_sessions_from_a_pipe(world: World, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{first(world)}\n/data/{first(world)}_x\n"))
-    planned = here("run", CAPSULE, "-", "--dry-run", "--json")
+    planned = here("run", "--yes", CAPSULE, "-", "--dry-run", "--json")
     assert [row["session"] for row in json.loads(planned.stdout)] == [first(world)]
 
 
@@ -93,14 +105,14 @@ def test_sessions_as_list_writes_them_to_a_pipe(
     listed = here("list", "800000", *form).stdout
     assert listed.startswith("id")
     monkeypatch.setattr("sys.stdin", io.StringIO(listed))
-    planned = here("run", CAPSULE, "-", "--dry-run", "--json")
+    planned = here("run", "--yes", CAPSULE, "-", "--dry-run", "--json")
     names = [session.id for session in aind_session.get_sessions(800000)]
     assert [row["session"] for row in json.loads(planned.stdout)] == names
 
 
 def test_a_session_that_failed_is_told_by_the_exit_code(world: World, here: Here) -> None:
     world.fates = {first(world): ("failed", "good")}
-    done = here("run", CAPSULE, "800000", "800001", "--label", LABEL, "--share")
+    done = here("run", "--yes", CAPSULE, "800000", "800001", "--label", LABEL, "--share")
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "3 done, 1 failed"
     assert here("status").returncode == 1
@@ -108,7 +120,9 @@ def test_a_session_that_failed_is_told_by_the_exit_code(world: World, here: Here
 
 
 def test_what_is_not_complete_is_told(world: World, here: Here) -> None:
-    done = here("run", CAPSULE, "800000", "--state", "a.json", "--no-wait", "--at-once", "1")
+    done = here(
+        "run", "--yes", CAPSULE, "800000", "--state", "a.json", "--no-wait", "--at-once", "1"
+    )
     assert done.returncode == 0
     assert "aind-session resume a.json" in done.stderr
     assert here("resume", "a.json").stdout.splitlines()[-1] == "2 done"
@@ -124,10 +138,10 @@ def test_who_interrupts_it_is_told_how_to_go_on(
     monkeypatch.setattr(running, "_WORKERS", ("nobody's",))
     with monkeypatch.context() as patch:
         patch.setattr(world, "sleep", interrupt)
-        done = here("run", CAPSULE, "800000", "--label", LABEL)
+        done = here("run", "--yes", CAPSULE, "800000", "--label", LABEL)
     assert done.returncode == 130
     assert done.stderr.splitlines() == [
-        "note: not complete: aind-session resume runs.json goes on",
+        f"note: not complete: aind-session resume runs-dlc-eye-{CAPSULE}.json continues it",
         "Interrupted.",
     ]
     assert here("resume").returncode == 0
@@ -135,7 +149,7 @@ def test_who_interrupts_it_is_told_how_to_go_on(
 
 
 def test_a_capsule_that_is_not_there(world: World, here: Here) -> None:
-    done = here("run", "nonsense", "800000", "--dry-run")
+    done = here("run", "--yes", "nonsense", "800000", "--dry-run")
     assert done.returncode == 1
     line, advice = error_of(done)
     assert line.startswith("aind-session: There is no capsule or pipeline 'nonsense'")
@@ -143,7 +157,7 @@ def test_a_capsule_that_is_not_there(world: World, here: Here) -> None:
 
 
 def test_a_folder_that_is_not_there(world: World, here: Here) -> None:
-    done = here("run", CAPSULE, "800000", "--state", "absent/runs.json")
+    done = here("run", "--yes", CAPSULE, "800000", "--state", "absent/runs.json")
     assert done.returncode == 2
     assert error_of(done)[1] == "Try: aind-session run --help"
 
@@ -152,7 +166,7 @@ def test_what_could_not_be_found_out_is_told_by_the_exit_code(world: World, here
     name = add_result(world.box.catalogue, first(world))
     asset = next(a for a in world.box.catalogue.data_assets if a["name"] == name)
     world.box.fail(path=asset["id"], times=None)
-    run = ("run", CAPSULE, "800000", "--label", LABEL)
+    run = ("run", "--yes", CAPSULE, "800000", "--label", LABEL)
     assert here(*run, "--dry-run").returncode == 3
     done = here(*run)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (3, "1 skipped, 1 done")
@@ -161,16 +175,24 @@ def test_what_could_not_be_found_out_is_told_by_the_exit_code(world: World, here
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        (("run", CAPSULE), 2, "run needs sessions, subjects, or a filter"),
-        (("run", CAPSULE, FIRST, "--platform", "ecephys"), 2, "filters are for subjects"),
-        (("run", CAPSULE, "800000", "-p", "{nonsense}"), 2, "in braces stand {session_id}"),
-        (("run", CAPSULE, "800000", "-p", "{"), 2, "in braces stand {session_id}"),
-        (("run", CAPSULE, "800000", "-p", "{session_id.x}"), 2, "in braces stand {session_id}"),
-        (("run", CAPSULE, "800000", "--at-once", "0"), 2, "--at-once"),
-        (("run", CAPSULE, "800000", "--label", "a/b"), 2, "'a/b' is no label"),
-        (("run", CAPSULE, "799999"), 1, "no session matches"),
-        (("run", "unknown-capsule", "800000"), 1, "no capsule or pipeline"),
-        (("status",), 1, "no state of a run"),
+        (("run", "--yes", CAPSULE), 2, "run needs sessions, subjects, or a filter"),
+        (("run", "--yes", CAPSULE, FIRST, "--platform", "ecephys"), 2, "filters are for subjects"),
+        (
+            ("run", "--yes", CAPSULE, "800000", "-p", "{nonsense}"),
+            2,
+            "in braces stand {session_id}",
+        ),
+        (("run", "--yes", CAPSULE, "800000", "-p", "{"), 2, "in braces stand {session_id}"),
+        (
+            ("run", "--yes", CAPSULE, "800000", "-p", "{session_id.x}"),
+            2,
+            "in braces stand {session_id}",
+        ),
+        (("run", "--yes", CAPSULE, "800000", "--at-once", "0"), 2, "--at-once"),
+        (("run", "--yes", CAPSULE, "800000", "--label", "a/b"), 2, "'a/b' is not a valid label"),
+        (("run", "--yes", CAPSULE, "799999"), 1, "no session matches"),
+        (("run", "--yes", "unknown-capsule", "800000"), 1, "no capsule or pipeline"),
+        (("status",), 1, "no state file of a run"),
         (("resume", "nothing.json"), 1, "no state of a run"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -187,9 +209,53 @@ def test_what_goes_wrong_is_a_line(
 
 
 def test_a_state_in_the_way_is_a_line(world: World, here: Here) -> None:
-    run = ("run", CAPSULE, "800000")
+    run = ("run", "--yes", CAPSULE, "800000")
     assert here(*run).returncode == 0
     done = here(*run)
     assert done.returncode == 2
-    assert "is the state of a run already" in done.stderr
-    assert done.stderr.splitlines()[1] == "Try: aind-session status runs.json"
+    assert "already holds a run" in done.stderr
+    assert done.stderr.splitlines()[1] == f"Try: aind-session status runs-{CAPSULE}.json"
+
+
+def test_run_in_a_pipe_without_yes_is_refused_before_any_request(world: World, here: Here) -> None:
+    done = here("run", CAPSULE, "800000", "--label", LABEL)
+    assert done.returncode == 2
+    assert "--yes" in done.stderr.splitlines()[0]
+    assert world.box.count() == 0
+
+
+@pytest.mark.parametrize(("answer", "started"), [("y", 2), ("", 0), ("no", 0)])
+def test_run_in_a_terminal_shows_the_plan_and_asks(
+    answer: str, started: int, world: World, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions: list[str] = []
+
+    def reply(question: str) -> str:
+        questions.append(question)
+        return answer
+
+    monkeypatch.setattr("builtins.input", reply)
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    done = here("run", CAPSULE, "800000", "--label", LABEL)
+    assert done.returncode == 0
+    assert questions == ["Start 2 computations? [y/N] "]
+    assert first(world) in done.stdout
+    assert len(world.started) == started
+
+
+class Terminal(io.StringIO):
+    """A standard input that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_resume_restart_unconfirmed_starts_again(world: World, here: Here) -> None:
+    world.box.fail("codeocean", "/computations$", "POST", kind="reset")
+    assert here("run", "--yes", CAPSULE, first(world), "--no-wait").returncode == 0
+    resumed = here("resume", "--no-wait", "--restart-unconfirmed")
+    assert resumed.stdout.splitlines()[-1] == "1 running"
+    assert len(world.started) == 1

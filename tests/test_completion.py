@@ -1,4 +1,4 @@
-"""Tab: attributes and namespaces, nothing else, and nobody is asked for it."""
+"""Tab completion: attributes and namespaces, and no requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OF_SESSIONS = {"count", "index", "map", "prefetch", "run", "to_pandas", "to_pola
 
 
 def offered(text: str, **names: object) -> set[str]:
-    """Give what plain Python offers at a Tab behind a text."""
+    """Return what plain Python offers at a Tab after a text."""
     completer = rlcompleter.Completer(names)
     with warnings.catch_warnings():
         # Constants under an older name, which it reads on the class.
@@ -29,7 +29,7 @@ def offered(text: str, **names: object) -> set[str]:
     return {one.removeprefix(text).rstrip("()") for one in found if one is not None}
 
 
-def test_plain_python_offers_what_there_is_and_asks_nobody(sandbox: Sandbox) -> None:
+def test_rlcompleter_offers_public_names_and_sends_no_request(sandbox: Sandbox) -> None:
     session = Session(SESSION)
     names = {
         "session": session,
@@ -54,7 +54,7 @@ def test_plain_python_offers_what_there_is_and_asks_nobody(sandbox: Sandbox) -> 
     assert sandbox.count("docdb") == 2
 
 
-def test_notebooks_know_one_session_from_some() -> None:
+def test_jedi_separates_a_session_from_sessions() -> None:
     jedi = pytest.importorskip("jedi")
     some = aind_session.Sessions([Session(SESSION)])
     for text, expected in (("some[0].", OF_SESSION), ("some[:1].", {"map", "to_pandas"})):

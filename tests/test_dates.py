@@ -210,7 +210,7 @@ def test_nothing_is_no_filter(value: object) -> None:
         "2023-12-13T10:00:00+99:00",
     ],
 )
-def test_what_is_no_date(value: object) -> None:
+def test_parse_dates_of_other_values_is_refused(value: object) -> None:
     for parse in (parse_date, parse_start, parse_end):
         with pytest.raises(InvalidFilterError, match="is not a valid date"):
             parse(value)

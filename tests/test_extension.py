@@ -152,8 +152,8 @@ def test_importing_the_classes_imports_no_namespace_and_looks_up_no_entry_point(
         "print([m for m in sys.modules if m.startswith('aind_session.extensions.') "
         "or m.startswith('importlib.metadata')])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_module_registers_the_class_that_is_held_as_its_path(target: type[Any]) -> None:
@@ -274,7 +274,7 @@ def test_the_same_class_again_replaces_it_for_objects_that_have_it(target: type[
     assert type(one.cell) is second
 
 
-def test_an_attribute_error_in_init_is_told_as_the_bug_it_is() -> None:
+def test_namespace_attribute_error_in_init_is_a_runtime_error() -> None:
     @register_namespace(INVENTED)
     class Buggy(ExtensionBaseClass):
         def __init__(self, base: Any) -> None:
@@ -403,14 +403,14 @@ def test_a_broken_plugin_is_one_warning_and_breaks_nothing_else(
 ) -> None:
     install("invented-broken", "broken", code, attribute=attribute)
     session: Any = Session(ID)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always")
         with pytest.raises(AttributeError, match=reason) as caught:
             _ = session.broken
         assert getattr(Session(ID), "broken", None) is None
-    assert [warning.category for warning in told] == [PluginWarning]
-    assert reason in str(told[0].message)
-    assert told[0].filename == __file__
+    assert [warning.category for warning in caught_warnings] == [PluginWarning]
+    assert reason in str(caught_warnings[0].message)
+    assert caught_warnings[0].filename == __file__
     assert "invented-broken" in str(caught.value)
     assert session.subject_id == "676909"
     assert "broken" not in dir(session)
@@ -434,7 +434,7 @@ def test_no_plugin_takes_what_the_class_has(install: Install) -> None:
     assert "invented_thief" not in sys.modules
 
 
-def test_what_nobody_has_is_an_attribute_error_of_the_usual_kind() -> None:
+def test_session_unknown_attribute_is_the_usual_attribute_error() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(AttributeError, match="'Session' object has no attribute 'nothing'"):

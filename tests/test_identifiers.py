@@ -173,7 +173,7 @@ def test_the_leftmost_true_id_counts(text: str, expected: str) -> None:
         "ecephys_٣٤٥٦٧٨_2023-12-13_13-43-40",
     ],
 )
-def test_what_is_no_id_is_refused_with_the_accepted_forms(text: str) -> None:
+def test_parse_session_id_of_other_text_lists_the_accepted_forms(text: str) -> None:
     with pytest.raises(InvalidIdentifierError, match="<platform>_<subject>_<date>_<time>"):
         parse_session_id(text)
 
@@ -219,7 +219,7 @@ def test_other_objects_are_refused(value: object) -> None:
         uuid.UUID("16d46411-540a-4122-b47f-8cb2a15d593a"),
     ],
 )
-def test_a_bare_uuid_is_told_where_to_go(value: object) -> None:
+def test_parse_session_id_of_a_uuid_names_the_function_to_call(value: object) -> None:
     with pytest.raises(ValueError, match="get_data_asset_model"):
         parse_session_id(value)
 
@@ -235,7 +235,7 @@ def test_a_bare_uuid_is_told_where_to_go(value: object) -> None:
         (676909, "get_sessions('676909')"),
     ],
 )
-def test_short_ids_are_told_what_to_call(text: object, call: str) -> None:
+def test_parse_session_id_of_a_short_id_advises_a_search(text: object, call: str) -> None:
     with pytest.raises(InvalidIdentifierError) as caught:
         parse_session_id(text)
     assert call in str(caught.value)
@@ -447,7 +447,7 @@ def test_subjects(value: object, expected: str) -> None:
         [676909],
     ],
 )
-def test_what_is_no_subject(value: object) -> None:
+def test_parse_subject_id_of_other_values_is_refused(value: object) -> None:
     with pytest.raises(InvalidIdentifierError, match="not a valid subject ID"):
         parse_subject_id(value)
 

@@ -43,7 +43,7 @@ def text(catalogue: Catalogue, key: str) -> str:
 # -- one session -----------------------------------------------------------------------------------
 
 
-def test_plain_session_is_known_everywhere() -> None:
+def test_invent_session_plain_is_in_all_services() -> None:
     catalogue, one = made()
     (asset,) = catalogue.data_assets
     assert (asset["id"], asset["name"]) == (one.raw_asset_id, ID)
@@ -61,7 +61,7 @@ def test_plain_session_is_known_everywhere() -> None:
     assert folders == {"behavior", "behavior-videos", "ecephys", "original_metadata"}
 
 
-def test_same_arguments_give_the_same_session() -> None:
+def test_invent_session_is_deterministic() -> None:
     options: Json = {"sorted_by": ["kilosort4"], "labels": ["nwb"], "generation": "both"}
     assert made(**options) == made(**options)
     assert made(**options) != made("ecephys_999999_2024-01-01_10-00-01", **options)
@@ -70,7 +70,9 @@ def test_same_arguments_give_the_same_session() -> None:
 @pytest.mark.parametrize(
     ("generation", "counts"), [("v1", (1, 0)), ("v2", (0, 1)), ("both", (1, 1)), (None, (0, 0))]
 )
-def test_generation(generation: str | None, counts: tuple[int, int]) -> None:
+def test_invent_session_generation_selects_the_records(
+    generation: str | None, counts: tuple[int, int]
+) -> None:
     catalogue, _ = made(generation=generation, genotype="wt/wt", project="P")
     assert (len(catalogue.docdb_v1), len(catalogue.docdb_v2)) == counts
     for old in catalogue.docdb_v1:
@@ -92,7 +94,7 @@ def test_both_generations_agree_but_for_their_own_ids() -> None:
     assert start == f"{old['session']['session_start_time']}-08:00"
 
 
-def test_sortings_are_results_with_files_and_runs() -> None:
+def test_invent_session_sorted_by_adds_results_files_and_runs() -> None:
     catalogue, one = made(sorted_by=["kilosort2_5", "kilosort4"], probes=["ProbeA", "50213-1"])
     assert len(one.sorted_asset_ids) == len(one.computation_ids) == 2
     assert one.asset_ids == (one.raw_asset_id, *one.sorted_asset_ids)
@@ -174,12 +176,12 @@ def test_name_without_platform() -> None:
 @pytest.mark.parametrize(
     "text", ["", "676909", f"{ID}_sorted", f"s3://b/{ID}", "raw_2024-01-01_10-00-00"]
 )
-def test_what_is_no_session_id_is_refused(text: str) -> None:
+def test_invent_session_invalid_id_raises(text: str) -> None:
     with pytest.raises(ValueError, match="is not a session ID"):
         invent_session(Catalogue(), text)
 
 
-def test_unknown_generation_is_refused() -> None:
+def test_invent_session_unknown_generation_raises() -> None:
     with pytest.raises(ValueError, match="'v3'"):
         made(generation="v3")
 
@@ -351,7 +353,7 @@ def test_one_subject_begins_another() -> None:
 # -- a cohort --------------------------------------------------------------------------------------
 
 
-def test_cohort_is_as_large_as_asked_for() -> None:
+def test_invent_cohort_has_the_requested_size() -> None:
     cohort = invent_cohort(3, 4, 5, generations=("v1", "v2"))
     assert len({a["id"] for a in cohort.data_assets}) == 3 * 4 * 5
     assert len(cohort.docdb_v1) == len(cohort.docdb_v2) == 12

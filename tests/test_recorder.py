@@ -203,7 +203,7 @@ def test_folders_are_named_to_the_depth(box: Sandbox, tmp_path: Path) -> None:
 def test_only_small_files_that_lookups_read_have_their_content(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aind_session.sandbox.recorder_files.MAX_BYTES", 100)
+    monkeypatch.setattr("aind_session.sandbox.recorder_parts.MAX_BYTES", 100)
     for name, text in {
         "subject.json": '{"a": 1}',
         "session.json": "x" * 101,
@@ -306,7 +306,7 @@ def test_a_recording_goes_on_where_it_was(box: Sandbox, tmp_path: Path) -> None:
     expected = record(999901, to=tmp_path / "at once")
     for service, path in (("docdb", "v2"), ("s3", "open-data"), ("codeocean", "results")):
         box.fail(service, path, status=400, times=None)
-        with pytest.raises(IncompleteAnswerError, match="asks only for what is missing"):
+        with pytest.raises(IncompleteAnswerError, match="requests only what is missing"):
             record(999901, to=tmp_path / "parts")
         assert not (tmp_path / "parts" / "catalogue.json").exists()
         box.heal()
@@ -340,7 +340,7 @@ def test_other_options_do_not_mix(box: Sandbox, tmp_path: Path) -> None:
     box.fail("s3", status=400, times=None)
     with pytest.raises(IncompleteAnswerError):
         record(ID, to=tmp_path / "begun")
-    with pytest.raises(InvalidFilterError, match="begun with another depth"):
+    with pytest.raises(InvalidFilterError, match="started with another depth"):
         record(ID, to=tmp_path / "begun", depth=4)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ import aind_session
 from aind_session.errors import MissingFileError
 from aind_session.runs import RunStateError
 from aind_session.runs import state as states
-from aind_session.runs.pace import Pace
+from aind_session.runs.conduct import Pace
 from aind_session.services.clock import use_clock
 from conducted import CAPSULE, LABEL, World, cohort
 
@@ -53,7 +55,7 @@ def test_a_state_is_not_written_over(state: Path) -> None:
     catalogue, sessions = cohort(1, 2)
     before = state.read_bytes()
     with aind_session.sandbox(catalogue) as box:
-        with pytest.raises(RunStateError, match="resume_run"):
+        with pytest.raises(RunStateError, match="already holds a run: use `resume`"):
             sessions.run(CAPSULE, label=LABEL, state=state)
         assert box.count() == 0
     assert state.read_bytes() == before
@@ -86,6 +88,8 @@ def test_there_is_no_state(tmp_path: Path) -> None:
         (b'{"format": "something else"}', "not the state"),
         (b'{"format": "aind-session run", "version": 2}', "another release"),
         (b'{"format": "aind-session run", "version": 1}', "not the state"),
+        (b"[" * 100_000, "not the state"),
+        (b'{"format": ' * 50_000, "not the state"),
     ],
 )
 def test_what_is_no_state_is_told(content: bytes, why: str, tmp_path: Path) -> None:
@@ -188,3 +192,93 @@ def test_a_lock_that_its_owner_took_away_is_no_lock(
     with states.locked(path):
         assert lock.exists()
     assert len(taken) == 2
+
+
+# -- paths, links, disks ---------------------------------------------------------------------------
+
+
+def test_resume_through_a_symbolic_link_keeps_the_link(tmp_path: Path) -> None:
+    catalogue, sessions = cohort(1, 2)
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "runs.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    with aind_session.sandbox(catalogue) as box, use_clock(World(box)):
+        sessions.run(CAPSULE, label=LABEL, state=link, wait=False)
+        with states.locked(states.resolve(target)), pytest.raises(RunStateError, match="Another"):
+            aind_session.resume_run(link)
+        assert aind_session.resume_run(link).counts == {"done": 2}
+    assert link.is_symlink()
+    assert aind_session.read_run(target) == aind_session.read_run(link)
+    assert sorted(os.listdir(tmp_path)) == ["disk", "link.json"]
+
+
+def test_run_relative_path_while_a_function_changes_the_directory_is_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue, sessions = cohort(1, 2)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+
+    def wander(session: aind_session.Session) -> list[str]:
+        os.chdir(there)
+        return [session.id]
+
+    with aind_session.sandbox(catalogue) as box, use_clock(World(box)):
+        report = sessions.run(CAPSULE, wander, label=LABEL, state="a.json")
+    assert report.counts == {"done": 2}
+    assert (os.listdir(here), os.listdir(there)) == (["a.json"], [])
+
+
+def test_save_does_not_follow_a_link_in_place_of_its_part(state: Path) -> None:
+    victim = state.parent / "victim"
+    victim.write_text("mine")
+    state.with_name(f"{state.name}.part").symlink_to(victim)
+    states.save(state, states.load(state))
+    assert victim.read_text() == "mine"
+    assert not state.is_symlink()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_locked_file_system_without_locks_is_reported_as_such(
+    code: int, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(states, "_take", refuse)
+    with pytest.raises(RunStateError, match=r"does not support file locks.*local disk"):
+        aind_session.resume_run(state)
+    assert os.listdir(state.parent) == [state.name]
+
+
+def test_run_full_disk_is_a_state_error_and_resume_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue, sessions = cohort(1, 3)
+    path = tmp_path / "runs.json"
+    with aind_session.sandbox(catalogue) as box:
+        world = World(box)
+        noted = box.launches.on_run
+        assert noted is not None
+
+        def fill(computation: dict[str, Any]) -> None:
+            noted(computation)
+            full.setattr(os, "fsync", refuse)
+
+        def refuse(handle: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        box.launches.on_run = fill
+        with (
+            use_clock(world),
+            monkeypatch.context() as full,
+            pytest.raises(RunStateError, match=r"runs\.json.*No space left.*`resume`"),
+        ):
+            sessions.run(CAPSULE, label=LABEL, state=path)
+        box.launches.on_run = noted
+        with use_clock(world):
+            assert aind_session.resume_run(path).counts == {"done": 3}
+        assert sorted(start.session for start in world.started) == [s.id for s in sessions]
+    assert os.listdir(tmp_path) == [path.name]

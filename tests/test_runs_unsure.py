@@ -88,34 +88,75 @@ def test_the_computation_with_more_attached_is_not_taken_for_that_with_less(
         assert report.sessions[1].computations == (kept,)
 
 
-def test_a_start_that_shows_after_another_was_refused_is_taken(
+def test_resume_start_that_shows_after_another_was_refused_is_taken(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "/computations$", "POST", kind="reset")
     report = sessions[:1].run(CAPSULE, state=state, wait=False)
     assert report.counts == {"starting": 1}
     world.box.fail("codeocean", "/computations$", "POST", status=429)
-    world.now += 100
-    assert aind_session.resume_run(state, wait=False).counts == {"waiting": 1}
+    again = aind_session.resume_run(state, wait=False, restart_unconfirmed=True)
+    assert again.counts == {"waiting": 1}
     late = add_running(world.box.catalogue, sessions[0].id)
     assert aind_session.resume_run(state, wait=False).sessions[0].computations == (late,)
     assert world.started == []
 
 
-def test_who_does_not_wait_comes_back_and_sends_again_what_shows_nowhere(
+def test_resume_unconfirmed_start_waits_by_the_clock_of_its_own_process(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "/computations$", "POST", kind="reset")
     sessions[:1].run(CAPSULE, state=state, wait=False)
-    for seconds, status in ((30, "starting"), (29, "starting"), (10, "running")):
-        world.now += seconds
-        assert aind_session.resume_run(state, wait=False).counts == {status: 1}
-    # A kill leaves no time: it begins when somebody first asks.
-    world.box.catalogue.computations.clear()
-    rewrite(state, never_answered)
-    for seconds, status in ((100, "starting"), (50, "starting"), (20, "running")):
-        world.now += seconds
-        assert aind_session.resume_run(state, wait=False).counts == {status: 1}
+    # A wall clock that jumps, and processes that do not wait, confirm nothing.
+    for _ in range(3):
+        world.now += 10_000
+        assert aind_session.resume_run(state, wait=False).counts == {"starting": 1}
+    begun = world.now
+    assert aind_session.resume_run(state).counts == {"done": 1}
+    assert world.started[0].at - begun >= 600
+
+
+def test_resume_restart_unconfirmed_starts_again_at_once(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    world.box.fail("codeocean", "/computations$", "POST", kind="reset")
+    sessions[:1].run(CAPSULE, state=state, wait=False)
+    report = aind_session.resume_run(state, wait=False, restart_unconfirmed=True)
+    assert report.counts == {"running": 1}
+    assert len(world.started) == 1
+
+
+@pytest.mark.parametrize("hidden", ["null", "missing"])
+@pytest.mark.parametrize("named", [True, False], ids=["parameters name it", "nothing names it"])
+def test_run_listed_computation_without_data_assets_is_a_candidate(
+    hidden: str,
+    named: bool,
+    world: World,
+    sessions: aind_session.Sessions,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = world.box.codeocean
+    listing: Callable[..., Any] = service._list_computations
+    single: Callable[..., Any] = service._get_computation
+
+    def without_assets(computation: dict[str, Any]) -> dict[str, Any]:
+        shown = {k: v for k, v in computation.items() if k != "data_assets"}
+        return shown | ({"data_assets": None} if hidden == "null" else {})
+
+    monkeypatch.setattr(
+        service, "_list_computations", lambda *a: list(map(without_assets, listing(*a)))
+    )
+    monkeypatch.setattr(service, "_get_computation", lambda *a: without_assets(single(*a)))
+    world.box.fail("codeocean", "/computations$", "POST", kind="truncate")
+    report = sessions[:1].run(CAPSULE, [sessions[0].id] if named else ["fast"], state=state)
+    assert world.starts_of(sessions[0].id) == 1
+    assert report.counts == ({"done": 1} if named else {"starting": 1})
+    if not named:
+        assert world.started[0].computation in report.sessions[0].why
+        again = aind_session.resume_run(state, restart_unconfirmed=True)
+        assert again.counts == {"done": 1}
+        assert world.starts_of(sessions[0].id) == 2
 
 
 def test_the_intent_to_send_again_is_written(
@@ -178,7 +219,7 @@ def test_an_asset_that_could_not_be_made_is_told_and_made_no_second_time(
     asset["state"] = "failed"
     for _ in range(2):
         report = aind_session.resume_run(state, poll_seconds=0)
-        assert "could not be made" in report.failed[0].why
+        assert "could not be created" in report.failed[0].why
     assert world.captured[sessions[0].id] == 1
 
 
@@ -201,7 +242,7 @@ def test_a_result_that_is_being_made_is_waited_for(
     next(a for a in world.box.catalogue.data_assets if a["name"] == name)["state"] = "draft"
     plan = sessions.run(CAPSULE, label=LABEL, dry_run=True)
     assert [one.action for one in plan.sessions] == ["running", "start"]
-    assert "is being made" in plan.sessions[0].why
+    assert "is being created" in plan.sessions[0].why
 
 
 def test_by_half_of_the_assets_nothing_is_started(

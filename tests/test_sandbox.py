@@ -56,7 +56,7 @@ def threads() -> set[str]:
 # Environment
 
 
-def test_no_client_outlives_its_sandbox() -> None:
+def test_close_drops_clients() -> None:
     clients = Kept[object]()
     clients.get("from before", object)
     with sandbox(invented()):
@@ -65,7 +65,7 @@ def test_no_client_outlives_its_sandbox() -> None:
     assert "its own" not in clients
 
 
-def test_the_environment_is_set_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_and_close_set_and_restore_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODE_OCEAN_API_TOKEN", "mine")
     monkeypatch.setenv("CUSTOM_KEY", "cop_mine0000000000000000")
     monkeypatch.setenv("ANY_NAME", "cop_mine0000000000000000")
@@ -85,14 +85,7 @@ def test_the_environment_is_set_and_put_back(monkeypatch: pytest.MonkeyPatch) ->
     assert dict(os.environ) == before
 
 
-def test_the_environment_is_put_back_after_an_error() -> None:
-    before = dict(os.environ)
-    with pytest.raises(RuntimeError, match="mine"), sandbox(invented()):
-        raise RuntimeError("mine")
-    assert dict(os.environ) == before
-
-
-def test_without_token_and_without_aws(box: Sandbox) -> None:
+def test_without_token_and_without_aws_remove_credentials(box: Sandbox) -> None:
     from aind_session import settings
 
     assert settings.current().has_token
@@ -106,7 +99,7 @@ def test_without_token_and_without_aws(box: Sandbox) -> None:
     assert "AWS_ACCESS_KEY_ID" in os.environ
 
 
-def test_of_nested_sandboxes_the_inner_one_answers(box: Sandbox) -> None:
+def test_nested_sandboxes_the_inner_one_answers(box: Sandbox) -> None:
     with sandbox(Catalogue()) as inner:
         assert os.environ["CODE_OCEAN_DOMAIN"] == inner.urls["codeocean"]
         answer = requests.get(
@@ -120,7 +113,7 @@ def test_of_nested_sandboxes_the_inner_one_answers(box: Sandbox) -> None:
     assert (inner.count(), box.count()) == (1, 1)
 
 
-def test_caches_are_emptied_on_entering_and_leaving() -> None:
+def test_start_reset_and_close_clear_caches() -> None:
     from aind_session.services.cache import answers
 
     def known() -> object:
@@ -137,7 +130,7 @@ def test_caches_are_emptied_on_entering_and_leaving() -> None:
     answers.clear()
 
 
-def test_instances_of_s3fs_do_not_outlive_a_sandbox() -> None:
+def test_close_drops_s3fs_instances() -> None:
     for text in ("one", "two"):
         catalogue = Catalogue()
         catalogue.add_object("aind-open-data", "key", text)
@@ -148,7 +141,7 @@ def test_instances_of_s3fs_do_not_outlive_a_sandbox() -> None:
 # Life
 
 
-def test_no_thread_and_no_socket_is_left() -> None:
+def test_close_leaves_no_thread_or_socket() -> None:
     before = threads()
     with sandbox(invented()) as box:
         with requests.Session() as session:
@@ -162,7 +155,7 @@ def test_no_thread_and_no_socket_is_left() -> None:
         requests.get(url, timeout=5)
 
 
-def test_a_sandbox_serves_once_at_a_time_and_closes_twice(box: Sandbox) -> None:
+def test_start_twice_raises_and_close_twice_does_not(box: Sandbox) -> None:
     with pytest.raises(RuntimeError, match="serving already"):
         box.__enter__()
     box.close()
@@ -170,7 +163,7 @@ def test_a_sandbox_serves_once_at_a_time_and_closes_twice(box: Sandbox) -> None:
     assert "not serving" in repr(box)
 
 
-def test_it_starts_and_ends_quickly() -> None:
+def test_start_and_close_are_fast() -> None:
     catalogue = invented()
     with sandbox(catalogue):
         pass
@@ -181,7 +174,7 @@ def test_it_starts_and_ends_quickly() -> None:
     assert time.process_time() - started < 2
 
 
-def test_a_connection_is_used_again_without_delay(box: Sandbox) -> None:
+def test_connection_is_reused_without_delay(box: Sandbox) -> None:
     with requests.Session() as session:
         session.get(asset_url(box), timeout=5)
         started = time.perf_counter()
@@ -192,7 +185,7 @@ def test_a_connection_is_used_again_without_delay(box: Sandbox) -> None:
     assert len([name for name in threads() if name.endswith("codeocean")]) <= 1
 
 
-def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sandbox_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "mongomock" else found(name)
@@ -201,7 +194,7 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch)
         sandbox(invented())
 
 
-def test_a_folder_is_served(tmp_path: Path) -> None:
+def test_sandbox_of_a_folder_serves_it(tmp_path: Path) -> None:
     invented().save(tmp_path)
     with sandbox(tmp_path) as box:
         assert get(box).json()["name"] == NAME
@@ -212,7 +205,7 @@ def test_a_folder_is_served(tmp_path: Path) -> None:
 # Counting
 
 
-def test_requests_are_counted(box: Sandbox) -> None:
+def test_count_and_requests_record_each_request(box: Sandbox) -> None:
     get(box)
     requests.get(f"{box.urls['docdb']}/v1/metadata_index/data_assets/find?limit=1", timeout=5)
     requests.get(asset_url(box), timeout=5)
@@ -233,12 +226,12 @@ def test_requests_are_counted(box: Sandbox) -> None:
     assert box.count() == 0
 
 
-def test_bodies_are_kept(box: Sandbox) -> None:
+def test_request_json_returns_the_body(box: Sandbox) -> None:
     requests.post(f"{asset_url(box, 'search')}", json={"limit": 1}, auth=(box.token, ""), timeout=5)
     assert box.requests[0].json() == {"limit": 1}
 
 
-def test_latency_is_taken_at_the_same_time_by_all(box: Sandbox) -> None:
+def test_latency_of_parallel_requests_overlaps(box: Sandbox) -> None:
     box.latency = 0.1
     with ThreadPoolExecutor(8) as pool:
         started = time.perf_counter()
@@ -253,7 +246,7 @@ def test_latency_is_taken_at_the_same_time_by_all(box: Sandbox) -> None:
     assert box.longest_chain() == 2
 
 
-def test_latency_does_not_hold_up_the_end() -> None:
+def test_close_during_latency_returns_at_once() -> None:
     with ThreadPoolExecutor(1) as pool:
         with sandbox(invented(), latency=60) as box:
             asked = pool.submit(get, box)
@@ -268,7 +261,7 @@ def test_latency_does_not_hold_up_the_end() -> None:
 # Breaking
 
 
-def test_the_next_requests_fail_and_then_no_more(box: Sandbox) -> None:
+def test_fail_times_counts_down(box: Sandbox) -> None:
     box.fail("codeocean", times=2, headers={"Retry-After": "7"})
     first = get(box)
     assert (first.status_code, first.headers["Retry-After"]) == (503, "7")
@@ -277,7 +270,7 @@ def test_the_next_requests_fail_and_then_no_more(box: Sandbox) -> None:
     assert [r.status for r in box.requests] == [503, 503, 200]
 
 
-def test_a_fault_is_chosen_by_path_method_and_number(box: Sandbox) -> None:
+def test_fail_selects_by_path_method_and_number(box: Sandbox) -> None:
     box.fail("docdb")
     box.fail(path=r"data_assets/(other|raw)$", method="post", status=500)
     box.fail("codeocean", path="raw", status=404, after=1, body="<html>")
@@ -291,12 +284,12 @@ def test_a_fault_is_chosen_by_path_method_and_number(box: Sandbox) -> None:
     ("body", "told"),
     [(None, b'{"message": "broken on purpose: 502"}'), ("<html>", b"<html>"), (b"\xff", b"\xff")],
 )
-def test_the_body_of_a_fault(box: Sandbox, body: Any, told: bytes) -> None:
+def test_fail_body_is_sent(box: Sandbox, body: Any, told: bytes) -> None:
     box.fail(status=502, body=body)
     assert get(box).content == told
 
 
-def test_a_connection_is_reset(box: Sandbox) -> None:
+def test_fail_reset_cuts_the_connection(box: Sandbox) -> None:
     box.fail(kind="reset")
     with pytest.raises(requests.ConnectionError):
         get(box)
@@ -304,7 +297,7 @@ def test_a_connection_is_reset(box: Sandbox) -> None:
     assert [r.status for r in box.requests] == [0, 200]
 
 
-def test_an_answer_is_cut_short(box: Sandbox) -> None:
+def test_fail_truncate_cuts_the_body(box: Sandbox) -> None:
     box.fail(kind="truncate")
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         get(box)
@@ -319,13 +312,13 @@ def test_an_answer_is_cut_short(box: Sandbox) -> None:
     assert get(box).json()["name"] == NAME
 
 
-def test_an_answer_comes_late(box: Sandbox) -> None:
+def test_fail_slow_delays_the_response(box: Sandbox) -> None:
     box.fail(kind="slow", seconds=0.05)
     assert get(box).json()["name"] == NAME
     assert box.requests[0].ended - box.requests[0].started >= 0.05
 
 
-def test_a_held_connection_is_let_go_by_the_client_heal_or_the_end() -> None:
+def test_fail_hang_ends_by_client_heal_or_close() -> None:
     with sandbox(invented()) as box:
         box.fail(kind="hang", times=None)
         with pytest.raises(requests.Timeout):
@@ -346,7 +339,7 @@ def test_a_held_connection_is_let_go_by_the_client_heal_or_the_end() -> None:
     assert not threads()
 
 
-def test_a_service_is_down_for_a_while(box: Sandbox) -> None:
+def test_down_fails_until_the_block_ends(box: Sandbox) -> None:
     with box.down("codeocean"):
         assert [get(box).status_code for _ in range(3)] == [503] * 3
         requests.get(f"{box.urls['docdb']}/v1/metadata_index/data_assets", timeout=5)
@@ -356,7 +349,7 @@ def test_a_service_is_down_for_a_while(box: Sandbox) -> None:
         get(box)
 
 
-def test_a_fault_that_does_not_exist(box: Sandbox) -> None:
+def test_fail_unknown_kind_or_service_raises(box: Sandbox) -> None:
     with pytest.raises(ValueError, match="status, reset, hang, truncate, slow"):
         box.fail(kind="explode")
     for breaks in (lambda: box.fail("code ocean"), lambda: box.down("code ocean").__enter__()):
@@ -364,7 +357,7 @@ def test_a_fault_that_does_not_exist(box: Sandbox) -> None:
             breaks()
 
 
-def test_a_question_that_nobody_foresaw_is_answered(box: Sandbox) -> None:
+def test_request_that_breaks_the_fake_returns_400(box: Sandbox) -> None:
     answer = requests.post(
         f"{box.urls['codeocean']}/api/v1/computations",
         json={"capsule_id": ["odd"]},
@@ -400,21 +393,21 @@ def python(code: str, **environment: str) -> str:
     return done.stdout
 
 
-def test_a_child_process_asks_its_parents_sandbox(box: Sandbox) -> None:
+def test_child_process_uses_its_parents_sandbox(box: Sandbox) -> None:
     told = python(ASK, AIND_SESSION_SANDBOX="1")
     assert told.startswith("True [")
     assert NAME in told
     assert box.count("docdb") == 1
 
 
-def test_the_environment_alone_starts_one(tmp_path: Path) -> None:
+def test_autostart_by_environment_serves_a_folder(tmp_path: Path) -> None:
     invented().save(tmp_path)
     told = python(ASK, AIND_SESSION_SANDBOX=str(tmp_path))
     assert told.startswith("False [")
     assert NAME in told
 
 
-def test_settings_start_it_once_for_threads_and_children(tmp_path: Path) -> None:
+def test_autostart_in_threads_and_children_happens_once(tmp_path: Path) -> None:
     invented().save(tmp_path)
     code = """
     import os, subprocess, sys
@@ -430,7 +423,7 @@ def test_settings_start_it_once_for_threads_and_children(tmp_path: Path) -> None
     assert python(code, AIND_SESSION_SANDBOX=str(tmp_path)) == "1 True\nTrue\n"
 
 
-def test_a_file_starts_it_unless_the_environment_says_no(tmp_path: Path) -> None:
+def test_autostart_by_env_file_unless_environment_refuses(tmp_path: Path) -> None:
     invented().save(tmp_path / "study")
     (tmp_path / ".env").write_text("AIND_SESSION_SANDBOX=study\n", encoding="utf-8")
     (tmp_path / "pyproject.toml").touch()
@@ -449,13 +442,13 @@ def test_a_file_starts_it_unless_the_environment_says_no(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("value", ["", "0", "false"])
-def test_nothing_starts_unasked(value: str) -> None:
+def test_autostart_without_request_returns_none(value: str) -> None:
     code = "from aind_session import sandbox as serving; print(serving.autostart())"
     assert python(code, AIND_SESSION_SANDBOX=value) == "None\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_asks_its_parents_sandbox(tmp_path: Path) -> None:
+def test_forked_child_uses_its_parents_sandbox(tmp_path: Path) -> None:
     invented().save(tmp_path)
     code = """
     import http.client, os, stat, sys, urllib.parse, urllib.request, warnings

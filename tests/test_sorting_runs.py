@@ -213,7 +213,8 @@ def box() -> Iterator[Sandbox]:
 
 
 def launched(box: Sandbox, capsule: str = TRIGGER) -> list[dict[str, Any]]:
-    return [one for one in box.launched if one["_capsule"] == capsule]
+    runs = [*box.launched, *box.launched_by_capsules]
+    return [one for one in runs if one["_capsule"] == capsule]
 
 
 def test_current_sorting_computations_ascend_and_end(box: Sandbox) -> None:

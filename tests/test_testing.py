@@ -182,9 +182,8 @@ class TestInUnittest(unittest.TestCase):
     """The context manager, as unittest has it."""
 
     def setUp(self) -> None:
-        self.box = testing.sandbox("empty")
+        self.box = testing.sandbox("empty").start()
         self.addCleanup(self.box.close)
-        self.box.__enter__()
 
     def test_one(self) -> None:
         self.box.add_session("ecephys_999997_2024-01-01_10-00-00")

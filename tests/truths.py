@@ -1,4 +1,4 @@
-"""What an invented session can be asked, and what is true of it."""
+"""The lookups of an invented session, and their true answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _attribute(name: str) -> Look:
     return lambda session: getattr(session, name, None)
 
 
-#: What every session can be asked for.
+#: Lookups of every session.
 BASIC: dict[str, Look] = {
     "assets": lambda session: {asset.id for asset in session.data_assets},
     "raw asset": lambda session: getattr(_attribute("raw_data_asset")(session), "id", None),
@@ -37,7 +37,7 @@ LOOKS: dict[str, Look] = {
 
 
 def truth(what: str, of: SessionTruth, world: Truth) -> Any:
-    """Give what is true."""
+    """Return the true answer."""
     return {
         "assets": of.assets,
         "raw asset": of.raw_asset,
@@ -54,15 +54,15 @@ def truth(what: str, of: SessionTruth, world: Truth) -> Any:
 
 
 def is_right(what: str, answer: Any, of: SessionTruth, world: Truth) -> bool:
-    """Tell whether an answer is the whole truth."""
+    """Whether an answer is the whole truth."""
     if what == "assets":
-        # Assets that a search lists and nobody can read: a lookup may show them or not.
+        # Assets that a search lists and that cannot be read: a lookup may show them or not.
         answer = answer - of.listed_but_closed
     return bool(answer == truth(what, of, world))
 
 
 def is_partial(what: str, answer: Any, of: SessionTruth, world: Truth) -> bool:
-    """Tell whether an answer that was told to be partial claims nothing that is not so."""
+    """Whether a partial answer claims nothing that is false."""
     expected = truth(what, of, world)
     if what == "raw asset":
         return answer is None or answer in of.assets

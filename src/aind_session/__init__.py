@@ -12,9 +12,6 @@ from aind_session.utils import HOME as _UTILITIES
 if TYPE_CHECKING:
     from aind_session.capsule import attached as attached
     from aind_session.capsule import get_asset_dir as get_asset_dir
-    from aind_session.sandbox import Catalogue as Catalogue
-    from aind_session.sandbox import Sandbox as Sandbox
-    from aind_session.sandbox import sandbox as sandbox
     from aind_session.errors import AindSessionError as AindSessionError
     from aind_session.errors import NotFoundError as NotFoundError
     from aind_session.errors import PartialAnswerWarning as PartialAnswerWarning
@@ -29,6 +26,9 @@ if TYPE_CHECKING:
     from aind_session.runs import RunReport as RunReport
     from aind_session.runs import read_run as read_run
     from aind_session.runs import resume_run as resume_run
+    from aind_session.sandbox import Catalogue as Catalogue
+    from aind_session.sandbox import Sandbox as Sandbox
+    from aind_session.sandbox import sandbox as sandbox
     from aind_session.search import get_sessions as get_sessions
     from aind_session.search import iter_sessions as iter_sessions
     from aind_session.session import Session as Session

@@ -110,6 +110,21 @@ def first_line(error: BaseException) -> str:
 _PLAIN = (str, int, float, bool, type(None), tuple)
 
 
+def name_session(error: BaseException, session_id: str) -> BaseException:
+    """Add a session's ID to an error: as a note, or before Python 3.11 to its message."""
+    note = f"session: {session_id}"
+    if hasattr(error, "add_note"):
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+    elif error.args and isinstance(error.args[0], str):
+        error.args = (f"{error.args[0]} ({note})", *error.args[1:])
+        if isinstance(error, AindSessionError):
+            error.message = error.args[0]
+    elif not error.args:
+        error.args = (note,)
+    return error
+
+
 class InvalidIdentifierError(AindSessionError, ValueError):
     """The text holds no session, subject or asset ID."""
 

@@ -1,4 +1,4 @@
-"""A session: an ID, and everything that is known of it when asked."""
+"""A session: its ID, and attributes that are looked up when they are first used."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class Session(Value):
-    """A session by its ID; whatever else is known of it is looked up when asked for.
+    """A session, identified by its ID. Creating one sends no request.
 
-    Two objects are equal when they refer to the same session ID, however they were made. They sort
-    by ID, pickle as their ID, and cannot be changed.
+    Two objects are equal if they have the same session ID. They sort by ID, and are pickled as the
+    ID and the attributes that you added; the properties below are read-only.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Session(Value):
     Raises
     ------
     InvalidIdentifierError
-        There is no session ID in it (a `ValueError`).
+        It contains no session ID (a `ValueError`).
 
     Examples
     --------
@@ -74,12 +74,12 @@ class Session(Value):
 
     @property
     def id(self) -> str:
-        """Session ID, as written, separators normalised."""
+        """Session ID, as written, with normalized separators."""
         return self._id.id
 
     @property
     def subject_id(self) -> str:
-        """Subject's ID, leading zeros kept: for a mouse mostly its LabTracks number."""
+        """Subject's ID with its leading zeros: for most mice their LabTracks number."""
         return self._id.subject_id
 
     @property
@@ -93,8 +93,8 @@ class Session(Value):
     def platform(self) -> str | None:
         """Platform: the first part of the name.
 
-        A name of today's kind has none: then what Code Ocean's custom metadata (`experiment type`)
-        or DocDB say, and None while neither says anything. Only for such a name is it looked up.
+        Current names have none: then it is looked up in Code Ocean's custom metadata (`experiment
+        type`) and in DocDB, and is None if neither has it.
         """
         if self._id.platform is not None:
             return self._id.platform
@@ -126,14 +126,14 @@ class Session(Value):
         record: DatetimeRecord | str = npc_record("DatetimeRecord", both)
         return record
 
-    # -- what the services know --------------------------------------------------------------------
+    # -- from the services -------------------------------------------------------------------------
 
     @property
     def data_assets(self) -> tuple[DataAsset, ...]:
         """All data assets of the session, raw and derived, ascending by creation.
 
-        Asked of Code Ocean and DocDB at the same time, kept for the cache's time. Archived assets
-        are left out; linked assets that are gone or closed are skipped, and told in the trail.
+        Requested from Code Ocean and DocDB at the same time, and cached. Archived assets are left
+        out; linked assets that were deleted or are not accessible are skipped and logged.
 
         Raises
         ------
@@ -150,12 +150,12 @@ class Session(Value):
     @property
     @raises_attribute_error
     def raw_data_asset(self) -> DataAsset:
-        """The raw data asset; the newest, where there are several.
+        """The raw data asset; the newest if there are several.
 
         Raises
         ------
         MissingAttributeError
-            There is none (an `AttributeError`); the message tells what there is instead.
+            There is none (an `AttributeError`); the message lists what there is instead.
         CredentialsError, ServiceError
             As for `data_assets`.
         """
@@ -169,15 +169,15 @@ class Session(Value):
     def raw_data_dir(self) -> UPath:
         """Folder of the raw files, in S3.
 
-        As DocDB and the raw data asset tell, without asking S3; the known buckets are searched by
-        name only where neither does.
+        From DocDB and the raw data asset, without a request to S3; the known buckets are searched
+        by name only if neither has it.
 
         Raises
         ------
         MissingAttributeError
-            Every service was asked and none knows a folder (an `AttributeError`).
+            All services answered, and none has a folder (an `AttributeError`).
         ServiceError, CredentialsError
-            None knows a folder, and one could not be asked.
+            No folder was found, and a service did not answer.
         """
         from aind_session.lookup import facts
         from aind_session.services import storage
@@ -187,7 +187,7 @@ class Session(Value):
 
     @property
     def is_uploaded(self) -> bool:
-        """Whether there is a raw data asset, or a folder of raw files that S3 has."""
+        """Whether there is a raw data asset, or a folder of raw files in S3."""
         from aind_session.lookup import folders
 
         return folders.is_uploaded(self._id)
@@ -198,7 +198,7 @@ class Session(Value):
         """Names of the modality folders among the raw files, sorted.
 
         `ecephys_compressed` and `ecephys_clipped`, in the root of older sessions, are `ecephys`.
-        Asked of S3 with one listing. For the abbreviations in the metadata see
+        One request to S3. For the abbreviations in the metadata see
         `session.docdb.modalities`.
 
         Raises
@@ -210,14 +210,14 @@ class Session(Value):
 
         return facts.modalities(self._id)
 
-    # -- what is attached here ---------------------------------------------------------------------
+    # -- attached data -----------------------------------------------------------------------------
 
     @property
     def attached_dirs(self) -> tuple[Path, ...]:
         """Local folders of this session's data, raw and derived, attached to this capsule.
 
-        Looked for anew each time, one level deep; empty where nothing is attached. For what each
-        is see `aind_session.attached`.
+        Searched each time, one level deep; empty if nothing is attached. See also
+        `aind_session.attached`.
         """
         # An upward import: attached data are found as sessions.
         from aind_session import capsule
@@ -232,16 +232,15 @@ class Session(Value):
         Parameters
         ----------
         label
-            `"dlc-eye"`, `"sorted"`: in any of its spellings (`sorted-ks2.5`, `sortedKS4`). None
-            for all of them.
+            `"dlc-eye"`, `"sorted"`: in any spelling (`sorted-ks2.5`, `sortedKS4`). None for all.
         modality
-            `"behavior-videos"`, `"pophys"`: only those of one modality, where several have the same
+            `"behavior-videos"`, `"pophys"`: only those of one modality, if several have the same
             label. By their own metadata records, else by their tags and custom metadata.
 
         Returns
         -------
         tuple of DerivedDataAsset
-            `()` where there is none.
+            `()` if there is none.
 
         Raises
         ------
@@ -263,7 +262,7 @@ class Session(Value):
     # -- verbs -------------------------------------------------------------------------------------
 
     def explain(self) -> None:
-        """Look up the common attributes, and print what was asked of whom, with what answer.
+        """Look up the common attributes; print which requests were made, and what was returned.
 
         Examples
         --------
@@ -278,7 +277,7 @@ class Session(Value):
         print(explanation.of_session(self._id))
 
     def refresh(self) -> None:
-        """Forget what is known of this session, and the searches for its subject."""
+        """Remove this session, and the searches for its subject, from the cache."""
         from aind_session.lookup import freshness
 
         self._namespaces.clear()

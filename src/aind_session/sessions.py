@@ -342,7 +342,7 @@ class Sessions(tuple[Session, ...]):
         *,
         label: str | None = None,
         dry_run: bool = False,
-        state: str | os.PathLike[str] = "runs.json",
+        state: str | os.PathLike[str] | None = None,
         at_once: int = 20,
         per_minute: int | None = 30,
         retries: int = 0,
@@ -357,12 +357,12 @@ class Sessions(tuple[Session, ...]):
         nextflow_profile: str | None = None,
         progress: bool = True,
     ) -> RunPlan | RunReport:
-        """Start one Code Ocean computation a session, wait for all, and capture their results.
+        """Start one computation per session, wait for all, and capture their results.
 
-        Left out are sessions that have a good result of the label, or whose computation runs
-        already. Code Ocean is the engine; what this process knows is in a small file, written
-        before each request: after a kill at any moment `aind_session.resume_run` goes on, and no
-        session is started twice.
+        Sessions that have a good result of the label, or whose computation is in progress, are left
+        out; this is checked again right before each start. The state of the run is written to a
+        small file before each request: after a kill at any moment `aind_session.resume_run`
+        continues, and no session is started twice.
 
         Parameters
         ----------
@@ -373,14 +373,16 @@ class Sessions(tuple[Session, ...]):
             They are kept in the state's file: no secrets.
         attach
             A data asset or its ID, several of them, a mapping of mounts to them, or a function of
-            the session that gives one of these; by default the raw data asset.
+            the session that returns one of these, or None to skip the session; by default the raw
+            data asset.
         label
             What is done, in the names of the results: `<session ID>_<label>_<time>`. Without one,
             results are neither looked for nor captured.
         dry_run
             Start nothing, and give the plan.
         state
-            File of the state, there must be none yet.
+            The state file, which must not exist yet; by default `runs-<label>-<capsule>.json` in
+            the working directory.
         at_once
             Computations that run at the same time at most.
         per_minute

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Subject(Value):
-    """A subject by its ID.
+    """A subject, identified by its ID. Creating one sends no request.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Subject(Value):
 
     @property
     def id(self) -> str:
-        """Subject's ID, leading zeros kept."""
+        """Subject's ID with its leading zeros."""
         return self._id
 
     @property
@@ -68,7 +68,7 @@ class Subject(Value):
     def data_assets(self) -> tuple[DataAsset, ...]:
         """All data assets of the subject, ascending by creation.
 
-        Those without a session in their name are included; those of other subjects that mention
+        Assets without a session in their name are included; assets of other subjects that mention
         this one are not.
 
         Raises
@@ -84,7 +84,7 @@ class Subject(Value):
         return decode_assets(asset.raw for asset in assets.subject_assets(self._id))
 
     def refresh(self) -> None:
-        """Forget what is known of this subject and its sessions."""
+        """Remove this subject and its sessions from the cache."""
         from aind_session.lookup import freshness
 
         self._namespaces.clear()

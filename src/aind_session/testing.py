@@ -1,23 +1,22 @@
-"""Tests of everybody's pipelines, offline: a pytest plugin, and the same for unittest.
+"""Tests of your own pipelines, offline: a pytest plugin, and the same for unittest.
 
-The plugin is there as soon as the package is installed with ``pip install
-"aind-session[sandbox]"``, and loads nothing until a test asks for its fixture::
+The plugin is active as soon as the package is installed with ``pip install
+"aind-session[sandbox]"``, and loads nothing until a test uses its fixture::
 
     def test_my_report(aind_sandbox):
         aind_sandbox.add_session("ecephys_999999_2024-01-01_10-00-00", sorted_by="kilosort4")
         assert my_package.report(999999) == ...
 
 The fixture `aind_sandbox` serves a catalogue to the real clients, in place of the live services: a
-fresh copy for each test, by default of the catalogue that comes with the package. Another one is
-chosen for all tests by the option ``aind_sandbox_catalogue`` of pytest's configuration file, and
-for some by the mark ``@pytest.mark.aind_sandbox("my_study/")``; "empty" is a catalogue with nothing
-in it, "bundled" the package's own. Relative paths begin at pytest's root folder. In unittest::
+fresh copy for each test, by default of the catalogue that comes with the package. The option
+``aind_sandbox_catalogue`` of pytest's configuration file selects another one for all tests, the
+mark ``@pytest.mark.aind_sandbox("my_study/")`` for some; "empty" is a catalogue without content,
+"bundled" the package's own. Relative paths begin at pytest's root folder. In unittest::
 
     class Test(unittest.TestCase):
         def setUp(self):
-            self.box = aind_session.testing.sandbox("empty")
+            self.box = aind_session.testing.sandbox("empty").start()
             self.addCleanup(self.box.close)
-            self.box.__enter__()
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 try:
     import pytest
-except ImportError:  # the context manager alone needs no pytest
+except ImportError:  # the context manager alone does not need pytest
     pytest = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
@@ -43,28 +42,32 @@ __all__ = ["sandbox"]
 
 
 def sandbox(
-    catalogue: Catalogue | str | os.PathLike[str] | None = None, latency: float = 0.0
+    catalogue: Catalogue | str | os.PathLike[str] | None = None,
+    latency: float = 0.0,
+    **options: Any,
 ) -> Sandbox:
     """Serve a copy of a catalogue inside of a ``with`` block, in place of the live services.
 
     Parameters
     ----------
     catalogue
-        The folder of one, a `Catalogue`, "bundled" (as None) or "empty".
+        The folder of a catalogue, a `Catalogue`, "bundled" (as None) or "empty".
     latency
-        Seconds that each request takes, at least.
+        Minimum duration of each request, in seconds.
+    **options
+        Further options of `aind_session.sandbox`: `tls`, `server_version`.
 
     Returns
     -------
     Sandbox
-        Nothing that happens in it changes what was given.
+        Changes in it do not change what was given.
 
     Raises
     ------
     MissingExtraError
-        ``pip install "aind-session[sandbox]"`` has not been done.
+        ``pip install "aind-session[sandbox]"`` has not been run.
     CatalogueFormatError
-        The folder is no catalogue.
+        The folder is not a catalogue.
 
     Examples
     --------
@@ -87,11 +90,11 @@ def sandbox(
         chosen = Catalogue(description="empty")
     else:
         chosen = Catalogue.load(os.fspath(catalogue))
-    return Sandbox(chosen, latency)
+    return Sandbox(chosen, latency, **options)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that chooses the catalogue of all tests."""
+    """Add the option that selects the catalogue of all tests."""
     parser.addini(
         OPTION,
         "catalogue of the fixture aind_sandbox: a folder, 'bundled' or 'empty'",
@@ -100,27 +103,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Register the mark."""
     config.addinivalue_line(
         "markers",
-        f"{MARK}(catalogue, latency=0.0): what the fixture aind_sandbox serves: a folder, "
-        "'bundled', 'empty' or a Catalogue; seconds for each request",
+        f"{MARK}(catalogue, latency=0.0, **options): what the fixture aind_sandbox serves: a "
+        "folder, 'bundled', 'empty' or a Catalogue; seconds per request; tls, server_version",
     )
 
 
-def _chosen(node: Any, config: pytest.Config) -> tuple[Any, float]:
-    """Give the catalogue that a test is to have, and its latency: the nearest mark counts."""
-
-    def read(catalogue: Any = None, latency: float = 0.0) -> tuple[Any, float]:
-        return catalogue, latency
-
-    mark = node.get_closest_marker(MARK)
-    catalogue, latency = read() if mark is None else read(*mark.args, **mark.kwargs)
-    if catalogue is None:
-        catalogue = config.getini(OPTION)
-    if isinstance(catalogue, str | Path) and catalogue not in (BUNDLED, EMPTY, ""):
-        catalogue = config.rootpath / catalogue
-    return catalogue or None, latency
+def _arguments(catalogue: Any = None, latency: float = 0.0, **options: Any) -> tuple[Any, ...]:
+    return catalogue, latency, options
 
 
 if pytest is not None:
@@ -129,9 +121,16 @@ if pytest is not None:
     def aind_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
         """Serve a catalogue in place of Code Ocean, DocDB and S3: a fresh copy for this test.
 
-        `add_session` invents sessions; `fail`, `down` and `latency` are for bad days; `requests`
-        and `count` tell what was asked, `launched` what was launched.
+        `add_session` invents sessions; `fail`, `down` and `latency` simulate failures; `requests`
+        and `count` show the requests, `launched` what was launched.
         """
-        catalogue, latency = _chosen(request.node, request.config)
-        with sandbox(catalogue, latency) as box:
+        # The nearest mark counts.
+        mark = request.node.get_closest_marker(MARK)
+        found = _arguments() if mark is None else _arguments(*mark.args, **mark.kwargs)
+        catalogue, latency, options = found
+        if catalogue is None:
+            catalogue = request.config.getini(OPTION)
+        if isinstance(catalogue, str | Path) and catalogue not in (BUNDLED, EMPTY, ""):
+            catalogue = request.config.rootpath / catalogue
+        with sandbox(catalogue or None, latency, **options) as box:
             yield box

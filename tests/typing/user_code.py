@@ -1,7 +1,7 @@
-"""What a user's program is told by type checkers; it runs against the sandbox, too.
+"""A user's program for type checkers; it also runs against the sandbox.
 
 Each line with `assert_type` is held by mypy and pyright to that very type, and each line with
-`type: ignore` is a mistake that they find: mypy tells of one that is needed no more.
+`type: ignore` is a mistake that they find: mypy reports unused ones.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ ODD_ASSETS: dict[str, Callable[[Json], None]] = {
     "null provenance": _put("provenance", None),
 }
 
-#: What `source_bucket` has been seen to be where it tells nothing.
+#: Values of `source_bucket` that have been seen and contain no location.
 EMPTY_BUCKETS: dict[str, Any] = {
     "source_bucket {}": {},
     "source_bucket null": None,

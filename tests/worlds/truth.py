@@ -1,4 +1,4 @@
-"""What is true of an invented world, kept while it is made; no lookup has a part in it."""
+"""What is true of an invented world, recorded while it is made; no lookup contributes to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SessionTruth:
     assets
         Its data assets: readable and not archived, those that only a record links included.
     listed_but_closed
-        Assets that a search lists and nobody can read: a lookup may show them or not.
+        Assets that a search lists and that cannot be read: a lookup may show them or not.
     skipped
         Linked or archived assets that are not its own to show, and why: `closed`, `forbidden`,
         `gone`, `archived`.
@@ -29,7 +29,7 @@ class SessionTruth:
     folder_exists
         Whether S3 has that folder.
     modalities
-        What the folder's sub-folders say, None where there is no folder.
+        As in the folder's sub-folders, None if there is no folder.
     recorded
         Whether there is a record of the raw data.
     genotype
@@ -67,7 +67,7 @@ class SessionTruth:
 
     @property
     def findable(self) -> bool:
-        """Whether a search by subject finds it: S3 alone is asked by name only."""
+        """Whether a search by subject finds it: S3 is searched by name only."""
         return bool(self.sources - {"s3"})
 
     @property

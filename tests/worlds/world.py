@@ -28,7 +28,7 @@ from .truth import SessionTruth, SubjectTruth, Truth
 
 _OLD_BUCKETS = ("aind-ephys-data", "aind-ophys-data")
 _BUCKETS = ("aind-open-data", "aind-private-data-prod-o5171v")
-# One is the beginning of another; some are no number, or begin with a zero.
+# One is the beginning of another; some are not numbers, or begin with a zero.
 _SUBJECTS = ("600001", "6000012", "M2501", "125L", "018559", "ZS061", "AK028")
 _SORTED = ("sorted", "sorted-ks2.5", "sorted-ks25", "sorted-opto", "sortedKS4", "sorted_curated")
 _LABELS = ("processed", "nwb", "dlc-eye", "dlc_face", "videoprocessed", "None", "curated-person")
@@ -39,7 +39,7 @@ _DAY = 86_400
 def invent_world(seed: int = 0, n_sessions: int = 200) -> tuple[Catalogue, Truth]:
     """Invent a world of sessions: all eras, sources and defects, and what is true of it.
 
-    The truth is told by what was decided while the world was made, so that it can judge a lookup.
+    The truth records what was decided while the world was made: no lookup contributes to it.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class _World:
 
 
 class _Session:
-    """One session of a world: every decision is taken here, and told to the truth."""
+    """One session of a world: every decision is made here, and recorded in the truth."""
 
     def __init__(self, world: _World, owner: str, other: str) -> None:
         self.world, self.owner, self.other = world, owner, other
@@ -299,7 +299,7 @@ class _Session:
         return asset, f"s3://{external}/{name}" if external else f"s3://{RESULTS_BUCKET}/{asset_id}"
 
     def _fate(self, asset: Json, fates: Sequence[str]) -> str:
-        """Decide whether a result can be had, add it, and tell the truth."""
+        """Decide whether a result can be read, add it, and record the truth."""
         fate = self.world.rng.choice(fates)
         if fate == "archived":
             asset["archived"] = True
@@ -332,7 +332,7 @@ class _Session:
             asset["description"] = f"Compared with {self.other}"
         if mistake:
             self.truth.oddities.add(f"result: {mistake}")
-        # A session that nothing else tells of needs a result that a search shows.
+        # A session that is known by nothing else needs a result that a search finds.
         only = self.source == "derived only" and not self.truth.assets
         fates = ["readable"] * (1 if only else 7)
         fates += [] if only else ["archived", "closed", "forbidden"]
@@ -451,7 +451,7 @@ class _Session:
             self.truth.sources.add(generation)
 
     def _mix(self, record: Json, generation: str) -> None:
-        """Put 2.x core files into some 1.x records, or both envelopes around one."""
+        """Add 2.x core files to some 1.x records, or both envelopes around one."""
         if generation == "v2" or not self.world.chance(0.2):
             return
         if self.world.chance(0.6):
@@ -475,7 +475,7 @@ class _Session:
         location = f"s3://{self.bucket}/{self.id}"
         self._record(self.id, location, self.registered + 900, self.linked, "", **cores)
         self.truth.recorded = True
-        # A record mixed of both generations may have got a subject after all.
+        # A record that mixes both schemas may have a subject after all.
         if cores and any(
             r["name"] == self.id and r["subject"]
             for r in (*self.world.catalogue.docdb_v1, *self.world.catalogue.docdb_v2)

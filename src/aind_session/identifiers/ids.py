@@ -12,7 +12,7 @@ from aind_session.errors import InvalidIdentifierError
 from aind_session.identifiers.dates import is_calendar_day
 
 # Separators are all written or all omitted. The groups: year, separator, month, day; hour,
-# separator, minute, second. A year stands first in `_STAMP`: separators have fixed group numbers.
+# separator, minute, second. They come first in a pattern: the conditions refer to group numbers.
 _MONTH, _DAY = "(0[1-9]|1[0-2])", "(0[1-9]|[12][0-9]|3[01])"
 _HOUR, _MINUTE = "([01][0-9]|2[0-3])", "([0-5][0-9])"
 DATE = rf"(20[0-9]{{2}})([-_/])?{_MONTH}(?(2)[-_/]){_DAY}"

@@ -30,8 +30,8 @@ from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import CODE_OCEAN, S3, Assets
 from aind_session.services import codeocean, pool, storage
 from aind_session.services.models import AssetSummary
-from aind_session.services.storage import Listing
 from aind_session.services.s3 import has_credentials
+from aind_session.services.storage import Listing
 
 T = TypeVar("T")
 

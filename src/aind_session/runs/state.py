@@ -1,12 +1,14 @@
-"""The state of a run: one small file, replaced as a whole, that one process drives at a time.
+"""The state of a run: one small file without secrets, replaced as a whole, with a lock beside it.
 
-There is no secret in it. What it says about a request was written before the request was sent.
+Everything in it about a request was written before the request was sent.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from aind_session.errors import AindSessionError, MissingFileError
+from aind_session.errors import AindSessionError, InvalidIdentifierError, MissingFileError
+from aind_session.identifiers import parse_session_id
 from aind_session.runs.values import (
     Action,
     Mount,
@@ -31,7 +34,7 @@ ENDED: frozenset[Status] = frozenset({"skipped", "done", "failed"})
 
 
 class RunStateError(AindSessionError, ValueError):
-    """The file of a run's state is in the way, in use, or cannot be gone on with."""
+    """The state file of a run exists already, is in use, or cannot be read or written."""
 
 
 class Attempt(msgspec.Struct):
@@ -42,10 +45,10 @@ class Attempt(msgspec.Struct):
     intended : float
         When the intent was written, by this machine's clock.
     seen : tuple of str
-        The computations that looked like this one before it was sent: what is new since is it.
-        By identity and not by time: two clocks never agree.
+        Computations that looked like this one before it was sent: only newer ones can be it. By
+        identity and not by time, because two clocks never agree.
     sent : float or None
-        When the answer was there: the request was sent before.
+        When the answer arrived: the request was sent before.
     """
 
     intended: float
@@ -57,7 +60,7 @@ class Attempt(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """The data asset that the results are captured as; named before it is asked for."""
+    """The data asset with the results; its name is chosen before it is requested."""
 
     name: str
     intended: float
@@ -68,7 +71,7 @@ class Result(msgspec.Struct):
 
 
 class Item(msgspec.Struct):
-    """One session: what was planned for it, and how far it is."""
+    """One session: its plan and its progress."""
 
     session: str
     action: Action
@@ -79,15 +82,13 @@ class Item(msgspec.Struct):
     platform: str | None = None
     attempts: list[Attempt] = []
     result: Result | None = None
-    #: How often a request was sent without an answer, and nothing was found of it afterwards. What
-    #: a kill has left open does not count: it may never have been sent.
+    #: Requests without an answer of which no trace was found. An intent that a kill left open does
+    #: not count: it may never have been sent.
     lost: int = 0
-    #: Since when it is asked for what became of a request. Kept, as who does not wait comes back.
-    unsure: float | None = None
 
     @property
     def open_attempt(self) -> Attempt | None:
-        """The attempt of which it is not known whether there is a computation."""
+        """The attempt that is not confirmed: its computation, if there is one, is not known."""
         last = self.attempts[-1] if self.attempts else None
         return last if last is not None and last.computation is None and not last.end else None
 
@@ -101,14 +102,29 @@ class Item(msgspec.Struct):
         """All its computations."""
         return tuple(a.computation for a in self.attempts if a.computation is not None)
 
+    @property
+    def n_failed(self) -> int:
+        """The number of computations that failed."""
+        return sum(attempt.end == "failed" for attempt in self.attempts)
+
+    def is_consistent(self) -> bool:
+        """Whether it has what its status needs."""
+        return {
+            "starting": bool(self.attempts),
+            "running": self.computation is not None,
+            "ended": self.computation is not None,
+            "capturing": self.computation is not None and self.result is not None,
+            "captured": self.result is not None and self.result.asset is not None,
+        }.get(self.status, True)
+
 
 class Options(msgspec.Struct):
     """How the run is conducted."""
 
-    at_once: int
-    per_minute: int | None
-    retries: int
-    poll_seconds: float
+    at_once: int = 20
+    per_minute: int | None = 30
+    retries: int = 0
+    poll_seconds: float = 60.0
     wait_ready: bool = True
     share: dict[str, Any] | None = None
     tags: tuple[str, ...] = ()
@@ -118,7 +134,7 @@ class Options(msgspec.Struct):
 
 
 class RunState(msgspec.Struct):
-    """All that is known of a run."""
+    """The content of a state file."""
 
     domain: str
     capsule: str
@@ -131,34 +147,79 @@ class RunState(msgspec.Struct):
     version: int = VERSION
 
     def report(self, path: Path) -> RunReport:
-        """Give the state as it is told to people."""
-        return RunReport(
-            str(path),
-            tuple(
-                SessionRun(
-                    item.session,
-                    item.status,
-                    item.why,
-                    item.computations,
-                    item.result.asset if item.result else None,
-                    item.result.name if item.result else None,
-                )
-                for item in self.items
-            ),
-            RunPlan(self.capsule, self.label, tuple(map(_happened, self.items))),
+        """Return the report of the run."""
+        sessions = tuple(
+            SessionRun(
+                item.session,
+                item.status,
+                item.why,
+                item.computations,
+                item.result.asset if item.result else None,
+                item.result.name if item.result else None,
+            )
+            for item in self.items
         )
+        happened = RunPlan(self.capsule, self.label, tuple(map(_happened, self.items)))
+        return RunReport(str(path), sessions, happened)
 
 
 def _happened(item: Item) -> Planned:
-    if item.computations or item.action != "start":
-        why = "" if item.computations else item.why
-        action: Action = "start" if item.computations else item.action
-        return Planned(item.session, action, why, item.mounts, item.parameters)
-    action = "refused" if item.status == "failed" else "waiting"
-    return Planned(item.session, action, item.why, item.mounts, item.parameters)
+    action: Action = item.action
+    if item.computations:
+        action = "start"
+    elif action == "start":
+        action = "refused" if item.status == "failed" else "waiting"
+    why = "" if item.computations else item.why
+    return Planned(item.session, action, why, item.mounts, item.parameters)
 
 
-_decode = msgspec.json.Decoder(RunState).decode
+# -- the file --------------------------------------------------------------------------------------
+
+
+def default_path(label: str | None, capsule: str) -> Path:
+    """Return the state file of a run in the working directory, named after label and capsule.
+
+    Examples
+    --------
+    >>> default_path("dlc-eye", "1f8f159a").name
+    'runs-dlc-eye-1f8f159a.json'
+    """
+    return Path(
+        re.sub(r"[^\w.-]+", "-", "-".join(["runs", *filter(None, [label, capsule])])) + ".json"
+    )
+
+
+def resolve(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of a state file, links resolved: once, for file, part and lock."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError) as error:
+        raise RunStateError(f"{os.fspath(path)!r} cannot be a state file: {error}") from None
+
+
+def find() -> Path:
+    """Return the only state file in the working directory.
+
+    Raises
+    ------
+    MissingFileError
+        There is none (a `FileNotFoundError`).
+    RunStateError
+        There are several (a `ValueError`).
+    """
+    found = []
+    for path in sorted({Path("runs.json"), *Path().glob("runs-*.json")}):
+        with contextlib.suppress(MissingFileError, RunStateError):
+            load(resolve(path))
+            found.append(path)
+    if not found:
+        raise MissingFileError(
+            f"There is no state file of a run in {os.getcwd()!r}.", advice=("run", "--help")
+        )
+    if len(found) > 1:
+        names = ", ".join(repr(str(path)) for path in found)
+        raise RunStateError(f"There are several state files of runs; choose one: {names}.")
+    return resolve(found[0])
 
 
 def load(path: Path) -> RunState:
@@ -167,90 +228,161 @@ def load(path: Path) -> RunState:
     Raises
     ------
     MissingFileError
-        There is none (a `FileNotFoundError`).
+        There is no such file (a `FileNotFoundError`).
     RunStateError
-        It is none, or one of a newer version.
+        It cannot be read, is not the state of a run, or has a newer version.
     """
+    name = repr(str(path))
     try:
         content = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise MissingFileError(
-            f"There is no state of a run at {str(path)!r}.", advice=("run", "--help")
+            f"There is no state of a run at {name}.", advice=("run", "--help")
         ) from None
+    except OSError as error:
+        raise RunStateError(f"{name} cannot be read: {error.strerror or error}.") from None
+    content = content.removeprefix(b"\xef\xbb\xbf")
     try:
         head = msgspec.json.decode(content)
-        if not isinstance(head, dict) or head.get("format") != FORMAT:
-            raise RunStateError(f"{str(path)!r} is not the state of a run.")
-        if head.get("version") != VERSION:
+        is_state = isinstance(head, dict) and head.get("format") == FORMAT
+        version = head.get("version") if is_state else VERSION
+        state = msgspec.json.decode(content, type=RunState) if version == VERSION else None
+    except (ValueError, RecursionError) as error:
+        # msgspec's errors, bad UTF-8, nesting without end.
+        raise RunStateError(f"{name} is not the state of a run: {error}") from None
+    if not is_state:
+        raise RunStateError(f"{name} is not the state of a run.")
+    if state is None:
+        raise RunStateError(
+            f"{name} has the format version {version!r}; this one reads version {VERSION}: it was "
+            "written by another release of aind-session."
+        )
+    for item in state.items:
+        try:
+            parse_session_id(item.session)
+        except InvalidIdentifierError as error:
+            raise RunStateError(f"{name} is not the state of a run: {error}") from None
+        if not item.is_consistent():
             raise RunStateError(
-                f"{str(path)!r} has the format version {head.get('version')!r}; this one reads "
-                f"version {VERSION}: it was written by another release of aind-session."
+                f"{name} is not the state of a run: {item.session} is {item.status!r} without its "
+                "computation or data asset."
             )
-        return _decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RunStateError(f"{str(path)!r} is not the state of a run: {error}") from None
+    return state
 
 
 def save(path: Path, state: RunState) -> None:
-    """Write a state: whoever reads, at any moment, finds the whole of the old or of the new one."""
-    part = path.with_name(f"{path.name}.part")
-    content = msgspec.json.format(msgspec.json.encode(state), indent=1)
-    with open(part, "wb") as file:
-        file.write(content + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    if sys.platform != "win32":
-        # The new name itself is on the disk only once its folder is.
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Drive a state alone; the system lets go of the lock of a process that is killed.
+    """Write a state atomically: a reader finds the whole of the old or of the new one.
 
     Raises
     ------
     RunStateError
-        Another process drives it.
+        It cannot be written: the disk is full, for example.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        content = msgspec.json.format(msgspec.json.encode(state), indent=1)
+        _write_new(part, content + b"\n")
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise RunStateError(
+            f"The state of the run cannot be written to {str(path)!r}: {error.strerror or error}. "
+            "Nothing more is started. Once this is solved, `resume` continues the run: what Code "
+            "Ocean has started meanwhile is found there and not started again."
+        ) from error
+
+
+def _write_new(part: Path, content: bytes) -> None:
+    """Write a file that did not exist: never through a link that somebody put in its place."""
+    # A kill may have left one.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(part)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    handle = os.open(part, flags | getattr(os, "O_BINARY", 0), 0o666)
+    with open(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new name is on the disk only once its folder is.
+    if sys.platform != "win32":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+# -- the lock --------------------------------------------------------------------------------------
+
+#: How a file system reports that it has no locks.
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+_IN_USE = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a state; the system releases the lock of a process that is killed.
+
+    Raises
+    ------
+    RunStateError
+        Another process holds it, or the file system has no locks.
     """
     lock = path.with_name(f"{path.name}.lock")
-    try:
-        handle = _open_lock(lock)
-    except FileNotFoundError:
-        raise RunStateError(f"There is no folder {str(path.parent)!r} for a state.") from None
+    handle = _open_lock(path, lock)
     try:
         yield
     finally:
-        # While it is still held: else a lock that is new by then would be removed.
+        # While it is still held: otherwise a new lock of another process could be removed.
         with contextlib.suppress(OSError):
+            # A kill may have left the part of a state that was never completed.
+            path.with_name(f"{path.name}.part").unlink(missing_ok=True)
             if sys.platform != "win32":
                 os.unlink(lock)
         os.close(handle)
 
 
-def _open_lock(lock: Path) -> int:
+def _open_lock(path: Path, lock: Path) -> int:
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _take(handle)
-        except OSError:
-            os.close(handle)
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        except FileNotFoundError:
+            raise RunStateError(f"There is no folder {str(path.parent)!r} for a state.") from None
+        except OSError as error:
             raise RunStateError(
-                f"Another process drives the run of {str(lock.with_suffix(''))!r}: look at it with "
-                "`aind-session status`, or end that process."
+                f"The lock {str(lock)!r} cannot be opened: {error.strerror or error}."
             ) from None
         try:
+            _take(handle)
+        except OSError as error:
+            os.close(handle)
+            if error.errno in _NO_LOCKS:
+                os.unlink(lock)
+            raise RunStateError(_why_not_locked(path, error)) from None
+        with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.stat(lock), os.fstat(handle)):
                 return handle
-        except FileNotFoundError:
-            pass
         # Its last owner removed it between our opening and taking it.
         os.close(handle)
+
+
+def _why_not_locked(path: Path, error: OSError) -> str:
+    if error.errno in _NO_LOCKS:
+        return (
+            f"The file system of {str(path)!r} does not support file locks ({error.strerror}): "
+            "keep the state of the run on another one, such as a local disk."
+        )
+    if error.errno in _IN_USE:
+        return (
+            f"Another process drives the run of {str(path)!r}: look at it with "
+            "`aind-session status`, or end that process."
+        )
+    return f"The state {str(path)!r} cannot be locked: {error.strerror or error}."
 
 
 def _take(handle: int) -> None:

@@ -1,9 +1,10 @@
-"""What a run is asked for with, and told as: its plan, and the report of what happened."""
+"""The values of a run that users hold: its plan, and the report of what happened."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import msgspec
@@ -14,16 +15,27 @@ if TYPE_CHECKING:
     from codeocean.components import Permissions
     from codeocean.data_asset import DataAsset
 
-#: What is done with a session: started, or left out for a reason.
-Action = Literal["start", "good", "running", "missing", "unknown", "same", "refused", "waiting"]
+#: What a run does with a session: start it, or leave it out for a reason.
+Action = Literal[
+    "start",
+    "good",
+    "running",
+    "missing",
+    "unknown",
+    "same",
+    "skip",
+    "error",
+    "refused",
+    "waiting",
+]
 
 Status = Literal[
     "skipped",
     "waiting",  # to be started
-    "starting",  # the intent is written, the answer is not known
+    "starting",  # the intent is written; Code Ocean has not confirmed the start
     "running",
-    "ended",  # well; its results are to be captured
-    "capturing",  # the intent is written, the answer is not known
+    "ended",  # succeeded; its results are to be captured
+    "capturing",  # the intent is written; Code Ocean has not confirmed the data asset
     "captured",  # not yet ready, or not yet shared
     "done",
     "failed",
@@ -31,7 +43,7 @@ Status = Literal[
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """A data asset that is attached to a computation; without `mount`, in the asset's own folder.
+    """A data asset attached to a computation; without `mount`, in the asset's own folder.
 
     Examples
     --------
@@ -47,7 +59,7 @@ class Mount(msgspec.Struct, frozen=True):
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A parameter of a computation; without a name, it is given by position.
+    """A parameter of a computation; without a name, it is passed by position.
 
     Examples
     --------
@@ -63,20 +75,21 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """What is to be done with one session.
+    """What a run does with one session.
 
     Attributes
     ----------
     session : str
-        Its ID.
+        ID of the session.
     action : str
-        "start"; or why it is left out: "good" (has a good result), "running", "missing" (nothing
-        to attach), "unknown" (that could not be found out), "same" (its computation would be that
-        of another session).
+        "start"; or the reason why it is left out: "good" (has a good result), "running" (a
+        computation or a result in progress), "missing" (no data asset to attach), "skip" (`attach`
+        returned None), "unknown" (a service did not answer), "same" (its computation would be that
+        of another session), "error" (a function raised, or a data asset to attach does not exist).
     why : str
-        The same in words, with names and IDs.
+        The reason, with names and IDs.
     mounts : tuple of Mount
-        What is attached.
+        The attached data assets.
     parameters : tuple of Parameter
         By position or by name.
     """
@@ -89,7 +102,7 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 class RunPlan(msgspec.Struct, frozen=True):
-    """What a run does with each session: a value, equal to another that does the same.
+    """What a run does with each session; equal to another plan that does the same.
 
     `print` shows it as a table.
 
@@ -98,7 +111,7 @@ class RunPlan(msgspec.Struct, frozen=True):
     capsule : str
         ID of the capsule or pipeline.
     label : str or None
-        What was done, in the names of the results; None: they are not captured.
+        The label in the names of the results; None: results are not captured.
     sessions : tuple of Planned
         In the order in which they are started.
     """
@@ -106,6 +119,11 @@ class RunPlan(msgspec.Struct, frozen=True):
     capsule: str
     label: str | None
     sessions: tuple[Planned, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of sessions of each action."""
+        return dict(Counter(one.action for one in self.sessions))
 
     @property
     def starts(self) -> tuple[Planned, ...]:
@@ -118,7 +136,7 @@ class RunPlan(msgspec.Struct, frozen=True):
         return tuple(one for one in self.sessions if one.action != "start")
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Give a row a session, for tables and JSON."""
+        """Return one row per session, for tables and JSON."""
         return [
             {
                 "session": one.session,
@@ -131,34 +149,35 @@ class RunPlan(msgspec.Struct, frozen=True):
         ]
 
     def summary(self) -> str:
-        """Count in a line what is done."""
-        return _counted(
-            Counter("start" if o.action == "start" else o.action for o in self.sessions)
-        )
+        """Return the number of sessions of each action, in one line."""
+        return _counted(self.counts)
 
     def __repr__(self) -> str:
         return f"<RunPlan of {self.capsule}: {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        return _html(f"Plan of a run of {self.capsule}", self.to_rows(), self.summary())
 
     def __str__(self) -> str:
         return _table(self.to_rows(), self.summary())
 
 
 class SessionRun(msgspec.Struct, frozen=True):
-    """How it went with one session.
+    """The state of one session of a run.
 
     Attributes
     ----------
     session : str
-        Its ID.
+        ID of the session.
     status : str
         "skipped", "waiting", "starting", "running", "ended", "capturing", "captured", "done" or
         "failed".
     why : str
-        Why it was skipped, or failed.
+        Why it was skipped, failed or is not confirmed.
     computations : tuple of str
-        IDs of the computations, one for each time that it was started.
+        IDs of the computations, one per start.
     asset_id, asset_name : str or None
-        The data asset that its results were captured as.
+        The data asset with the results.
     """
 
     session: str
@@ -170,14 +189,14 @@ class SessionRun(msgspec.Struct, frozen=True):
 
 
 class RunReport(msgspec.Struct, frozen=True):
-    """How a run went, or how far it is.
+    """The state of a run, finished or not.
 
     `print` shows it as a table.
 
     Attributes
     ----------
     state : str
-        Path of the state's file.
+        Absolute path of the state file.
     sessions : tuple of SessionRun
         In the order of the plan.
     happened : RunPlan
@@ -196,16 +215,16 @@ class RunReport(msgspec.Struct, frozen=True):
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether every session is skipped, done or failed."""
         return {one.status for one in self.sessions} <= {"skipped", "done", "failed"}
 
     @property
     def failed(self) -> tuple[SessionRun, ...]:
-        """The sessions that failed, after as many tries as were allowed."""
+        """The sessions that failed, after all their retries."""
         return tuple(one for one in self.sessions if one.status == "failed")
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Give a row a session, for tables and JSON."""
+        """Return one row per session, for tables and JSON."""
         return [
             {
                 "session": one.session,
@@ -219,24 +238,35 @@ class RunReport(msgspec.Struct, frozen=True):
         ]
 
     def summary(self) -> str:
-        """Count in a line how many are where."""
-        return _counted(Counter(one.status for one in self.sessions))
+        """Return the number of sessions of each status, in one line."""
+        return _counted(self.counts)
 
     def __repr__(self) -> str:
         return f"<RunReport of {self.state}: {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        return _html(f"Run of {self.happened.capsule}", self.to_rows(), self.summary())
 
     def __str__(self) -> str:
         return _table(self.to_rows(), self.summary())
 
 
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{n} {what}" for what, n in counts.most_common()) or "no session"
+#: Rows of a plan or report that a notebook shows; of a longer one the first and the last.
+ROWS_SHOWN = 20
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{n} {what}" for what, n in ordered) or "no session"
+
+
+def columns_used(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the columns that contain anything."""
+    return [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
 
 
 def _table(rows: Sequence[dict[str, Any]], summary: str) -> str:
-    names = list(rows[0]) if rows else []
-    # A column without anything in it only takes room.
-    names = [name for name in names if any(row[name] for row in rows)]
+    names = columns_used(rows)
     lines = [names, *([_cell(row[name]) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
     table = [
@@ -245,25 +275,47 @@ def _table(rows: Sequence[dict[str, Any]], summary: str) -> str:
     return "\n".join([*(table if rows else ()), summary])
 
 
+def _html(title: str, rows: Sequence[dict[str, Any]], summary: str) -> str:
+    # Inline styles win over the style sheets of notebooks, which align cells to the right.
+    style = "text-align:left;vertical-align:top;white-space:nowrap;padding:.1em .8em .1em 0"
+    names = columns_used(rows)
+    head = "".join(f'<th style="{style}">{escape(name)}</th>' for name in names)
+    half = ROWS_SHOWN // 2
+    gap = f'<tr><td style="{style}" colspan="{len(names)}">...</td></tr>'
+    lines = [
+        "<tr>"
+        + "".join(f'<td style="{style}">{escape(_cell(row[n]))}</td>' for n in names)
+        + "</tr>"
+        for row in rows
+    ]
+    if len(lines) > ROWS_SHOWN:
+        lines[half:-half] = [gap]
+    return (
+        f'<div style="overflow-x:auto"><div><b>{escape(title)}</b>: {escape(summary)}</div>'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
 def _cell(value: object) -> str:
     text = ", ".join(value) if isinstance(value, list) else str(value or "")
     return text if text.isprintable() else repr(text)
 
 
-# -- what `Sessions.run` takes, for type checkers --------------------------------------------------
+# -- the arguments of `Sessions.run`, for type checkers --------------------------------------------
 
 #: A list by position, or a mapping by name.
 Parameters: TypeAlias = "Sequence[str | float | Parameter] | Mapping[str, str | float] | None"
 Attached: TypeAlias = "str | DataAsset | Mount"
-#: Data assets, or a mapping of mounts to them; None: the raw data asset.
+#: Data assets, or a mapping of mounts to them; None: the raw data asset. A function that returns
+#: None skips the session.
 Attach: TypeAlias = "Attached | Sequence[Attached] | Mapping[str, str | DataAsset] | None"
 
 
 class RunOptions(TypedDict, total=False):
-    """The options of `Sessions.run` whose type does not tell what it returns."""
+    """The options of `Sessions.run` that do not change its return type."""
 
     label: str | None
-    state: str | os.PathLike[str]
+    state: str | os.PathLike[str] | None
     at_once: int
     per_minute: int | None
     retries: int

@@ -380,7 +380,11 @@ class Sandbox:
 
     def heal(self) -> None:
         """Remove all faults, and release connections that hang."""
+        from aind_session.services.http import close_circuits
+
         self.middleware.heal()
+        # Otherwise a service that has just failed is not contacted for a while.
+        close_circuits()
 
     @contextlib.contextmanager
     def down(self, service: str, kind: str = "status", status: int = 503) -> Iterator[None]:

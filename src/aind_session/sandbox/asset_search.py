@@ -1,9 +1,9 @@
 """Code Ocean's search of data assets, over plain dicts.
 
-What is documented is kept to: the query's fields, the same field twice is OR, different fields are
-AND, no wildcards, case does not count. What is not documented is decided as follows: names, tags
-and free text are found by any part of them; all words of a free text must be found; archived
-assets are found unless ``archived`` is false; the newest come first.
+As documented: the query's fields, the same field twice is OR, different fields are AND, no
+wildcards, case-insensitive. Undocumented, and decided here: names, tags and free text match any
+substring; all words of a free text must match; archived assets are found unless ``archived`` is
+false; the newest come first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Test = Callable[[Json], bool]
 
 
 def parse_query(query: str) -> tuple[dict[str, list[str]], list[str]]:
-    """Read a query: the values asked of each field, and the words of free text.
+    """Read a query: the values of each field, and the words of free text.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def search(assets: list[Json], body: Json, user: str) -> list[Json]:
 
 
 def limit_of(body: Json) -> int:
-    """Give the size of a page."""
+    """Return the size of a page."""
     limit = body.get("limit")
     if limit is None:
         return DEFAULT_LIMIT
@@ -114,7 +114,7 @@ def _field_test(name: str, values: list[str]) -> Test:
     if name == "tag":
         return lambda asset: any(_is_part(tag, values) for tag in _tags(asset))
     read = _READERS[name]
-    return lambda asset: any(told in values for told in read(asset))
+    return lambda asset: any(found in values for found in read(asset))
 
 
 def _is_part(text: str, values: list[str]) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from aind_session.sandbox import shapes
-from aind_session.sandbox.catalogue import Json
+from aind_session.sandbox.catalogue import Catalogue, Json
 from aind_session.sandbox.session_files import (
     FAILURES,
     NO_STREAMS,
@@ -17,22 +17,8 @@ from aind_session.sandbox.session_files import (
 from aind_session.sandbox.shapes import RESULTS_BUCKET, Mouse, SessionName, invented_id, tables
 
 _DAY = 86_400
-
-
-class CatalogueLike(Protocol):
-    """What an invented session is written to; `Catalogue` is one."""
-
-    def add_asset(self, asset: Json, /) -> Any:
-        """Add a Code Ocean data asset."""
-
-    def add_record(self, generation: Any, record: Json, /) -> Any:
-        """Add a DocDB record of schema "v1" or "v2"."""
-
-    def add_object(self, bucket: str, key: str, text: str = "", /) -> Any:
-        """Add an S3 object."""
-
-    def add_computation(self, computation: Json, /) -> Any:
-        """Add a Code Ocean computation."""
+#: Name and parameters of each process.
+Steps = list[tuple[str, Json]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +53,7 @@ class InventedSession:
 
 
 def invent_session(
-    catalogue: CatalogueLike,
+    catalogue: Catalogue,
     session_id: str,
     *,
     modalities: Sequence[str] = ("ecephys", "behavior", "behavior-videos"),
@@ -97,7 +83,7 @@ def invent_session(
     Parameters
     ----------
     catalogue
-        Any object with `add_asset`, `add_record`, `add_object` and `add_computation`.
+        The catalogue.
     session_id
         The session; its name contains platform, subject and start.
     modalities
@@ -151,21 +137,12 @@ def invent_session(
 
     Examples
     --------
-    >>> class Printer:
-    ...     def add_asset(self, asset):
-    ...         print(asset["name"])
-    ...
-    ...     def add_record(self, generation, record):
-    ...         print(generation, record["location"])
-    ...
-    ...     def add_object(self, bucket, key, text=""):
-    ...         pass
-    ...
-    ...     def add_computation(self, computation):
-    ...         pass
-    >>> made = invent_session(Printer(), "ecephys_999999_2024-01-01_10-00-00")
-    ecephys_999999_2024-01-01_10-00-00
-    v1 s3://aind-open-data/ecephys_999999_2024-01-01_10-00-00
+    >>> catalogue = Catalogue()
+    >>> made = invent_session(catalogue, "ecephys_999999_2024-01-01_10-00-00", labels=["nwb"])
+    >>> catalogue.data_assets[1]["name"]
+    'ecephys_999999_2024-01-01_10-00-00_nwb_2024-01-03_11-00-00'
+    >>> catalogue.docdb_v1[0]["location"]
+    's3://aind-open-data/ecephys_999999_2024-01-01_10-00-00'
     """
     if generation not in ("v1", "v2", "both", None):
         raise ValueError(f"generation is 'v1', 'v2', 'both' or None, not {generation!r}")
@@ -217,7 +194,7 @@ def invent_session(
 
 @dataclass
 class _Builder:
-    catalogue: CatalogueLike
+    catalogue: Catalogue
     session_id: str
     name: SessionName
     mouse: Mouse
@@ -242,13 +219,22 @@ class _Builder:
         """The schema of the files."""
         return "v2" if self.generations == ("v2",) else "v1"
 
-    def record(self, name: str, location: str, created: int, asset_id: str, **details: Any) -> Json:
+    def record(
+        self,
+        name: str,
+        location: str,
+        created: int,
+        asset_id: str,
+        *,
+        steps: Steps | None,
+        ended: int,
+        **details: Any,
+    ) -> Json:
         """Write the records of an asset, and return its core files in the schema of the files."""
-        steps = details.pop("steps", None)
         cores: Json = {}
         for generation in dict.fromkeys((*self.generations, self.era)):
             if steps is not None:
-                details["processing"] = shapes.processing(*steps[:1], generation, *steps[1:])
+                details["processing"] = shapes.processing(steps, generation, ended)
             made = shapes.session_record(
                 name,
                 generation,
@@ -288,8 +274,10 @@ class _Builder:
                 )
             )
         location = f"s3://{bucket}/{self.session_id}"
-        steps = ([("Compression", {})], created)
-        cores = self.record(self.session_id, location, created, self.raw_id, steps=steps)
+        steps: Steps = [("Compression", {})]
+        cores = self.record(
+            self.session_id, location, created, self.raw_id, steps=steps, ended=created
+        )
         if uploaded:
             keys = raw_keys(
                 self.session_id,
@@ -303,7 +291,7 @@ class _Builder:
                 self.catalogue.add_object(bucket, f"{self.session_id}/{key}", text)
 
     def result(
-        self, label: str, created: int, *, steps: Any = None, **made_by: str
+        self, label: str, created: int, *, steps: Steps | None = None, **made_by: str
     ) -> tuple[str, Json]:
         """Add a result with this label: the asset and its records."""
         name = f"{self.session_id}_{label}_{shapes.stamp(created)}"
@@ -322,8 +310,16 @@ class _Builder:
                 )
             )
         location = f"s3://{RESULTS_BUCKET}/{asset_id}"
-        source = {"source": self.session_id, "process": label}
-        cores = self.record(name, location, created + 600, asset_id, steps=steps, **source)
+        cores = self.record(
+            name,
+            location,
+            created + 600,
+            asset_id,
+            steps=steps,
+            ended=created,
+            source=self.session_id,
+            process=label,
+        )
         return asset_id, cores
 
     def derived(self, label: str, created: int) -> None:
@@ -344,7 +340,7 @@ class _Builder:
     ) -> None:
         """Add a sorted asset, its files, and the runs of pipeline and trigger capsule."""
         run = invented_id("computation", self.session_id, sorter, created)
-        steps = ([("Spike sorting", {"sorter_name": sorter})] * len(probes), created)
+        steps: Steps = [("Spike sorting", {"sorter_name": sorter})] * len(probes)
         asset_id, cores = self.result(
             "sorted",
             created,

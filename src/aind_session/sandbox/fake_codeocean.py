@@ -91,7 +91,7 @@ class FakeCodeOcean:
         token, offset = body.get("next_token"), body.get("offset") or 0
         start = _open_token(token) if token else offset
         if not isinstance(start, int) or start < 0:
-            raise Refused(400, f"offset: {start!r} is no number")
+            raise Refused(400, f"offset: {start!r} is not a number")
         page = found[start : start + limit]
         results = [_public(asset) for asset in page]
         answer: Json = {"has_more": start + limit < len(found)}

@@ -172,7 +172,7 @@ class _MotoStore:
         self._buckets: dict[str, Any] = {}
 
     def fill(self, name: str, entries: dict[str, Json]) -> None:
-        """Give moto a bucket with these objects."""
+        """Add a bucket with these objects to moto."""
         from moto.s3.models import FakeBucket, FakeKey, get_canned_acl, s3_backends
 
         bucket = self._buckets.get(name)

@@ -1,11 +1,11 @@
 """Recording a catalogue from the services: a study's metadata as files that diff well.
 
-What is recorded of each subject or session: its Code Ocean assets, its records of both generations,
-the runs of the known pipelines that its assets had a part in, the names in its folders to a given
-depth, and the content of the small files that lookups read. No secret is in it; people's names are
-not, unless they are asked for.
+Recorded of each subject or session: its Code Ocean assets, its records of both schemas, the runs of
+the known pipelines that have its assets as inputs, the names in its folders to a given depth, and
+the content of the small files that lookups read. Secrets are never recorded, people's names only on
+request.
 
-The header, `catalogue.json`, has what was recorded as ``recorded``:
+The header, `catalogue.json`, contains the choice as ``recorded``:
 
 ============  ====================================================================================
 key           value
@@ -14,32 +14,45 @@ key           value
 ``sessions``  IDs of sessions recorded of other subjects
 ``projects``  names of the projects whose sessions these are
 ``depth``     levels of names in folders: a number, or "default" (2 of raw data, 3 of results)
-``names``     whether people's names are in it
+``names``     whether it contains people's names
 ``on``        the day (UTC)
-``from``      Code Ocean's address; "a sandbox" where a catalogue was recorded from another one
-``gaps``      what could not be recorded, and why; absent where there is nothing
+``from``      Code Ocean's address; "a sandbox" if a catalogue was recorded from another one
+``gaps``      what could not be recorded, and why; absent if there is nothing
 ============  ====================================================================================
 
-What is found is first written to a journal in the folder, a part a line: a recording that was
-broken off goes on where it was, and asks nothing twice. To a folder that holds a recording already
-what is new is added.
+Each part is first written to a journal in the folder, one per line: an interrupted recording
+resumes where it stopped. What is new is added to a folder that holds a recording.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import os
-from collections.abc import Iterable
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from aind_session import settings
-from aind_session.errors import InvalidFilterError
+from aind_session.errors import (
+    AccessDeniedError,
+    IncompleteAnswerError,
+    InvalidFilterError,
+    ServiceError,
+)
 from aind_session.identifiers import find_session_id, parse_subject_id
+from aind_session.lookup import belonging
+from aind_session.progress import progress
+from aind_session.sandbox import recorder_parts as parts
 from aind_session.sandbox.catalogue import Catalogue, Json
-from aind_session.sandbox.recorder_journal import Journal
-from aind_session.sandbox.recorder_parts import Recording
+from aind_session.sandbox.launches import KNOWN_CAPSULES
+from aind_session.sandbox.recorder_parts import Choice
 from aind_session.sandbox.scrub import Scrubber
+from aind_session.services import pool, storage
 from aind_session.services.redact import is_loopback
 from aind_session.settings import CATALOGUE_HEADER
 
@@ -48,6 +61,15 @@ if TYPE_CHECKING:
     from aind_session.subject import Subject
 
     Subjects = str | int | Session | Subject
+
+_LISTS = ("data_assets", "computations", "docdb_v1", "docdb_v2", "objects")
+#: Where this package writes files of its own: Neuroglancer states, manifests.
+_OWN_FILES = "aind-session"
+JOURNAL = ".recording.jsonl"
+#: Increased when the meaning of the journal's lines changes: older journals are then discarded.
+JOURNAL_VERSION = 1
+
+Requests = Mapping[str, Callable[[], Json]]
 
 
 def record(
@@ -60,40 +82,40 @@ def record(
     refresh: bool = False,
     progress: bool = True,
 ) -> Catalogue:
-    """Record a catalogue from the services that the settings point at.
+    """Record a catalogue from the services that the settings point to.
 
     Parameters
     ----------
     subjects_or_sessions
         IDs of subjects (everything of them) and sessions, one or several.
     to
-        The folder. One that holds a recording is added to: what it has is not asked again.
+        The folder. What it already contains of a recording is not requested again.
     project
         Name of a project, or several: its sessions.
     depth
         Levels of names to record of each folder; by default as lookups read them: two of raw data,
         three of results.
     names
-        Whether to keep people's names; placeholders stand in for them otherwise.
+        Whether to keep people's names; otherwise they are replaced by placeholders.
     refresh
-        Whether to record anew what the folder has already.
+        Whether to record again what the folder already contains.
     progress
-        Whether to show a bar, where somebody looks.
+        Whether to show a progress bar on a terminal.
 
     Returns
     -------
     Catalogue
-        What the folder holds now.
+        The content of the folder.
 
     Raises
     ------
     InvalidFilterError
-        Nothing is named, `to` is no folder, or its recording was made with other options (a
+        Nothing is named, `to` is not a folder, or its recording was made with other options (a
         `ValueError`).
     MissingTokenError
         There is no Code Ocean token (a `KeyError`).
     IncompleteAnswerError
-        Some parts could not be had. The others are kept: the same call asks only for what is
+        Some parts could not be recorded. The others are kept: the same call requests only what is
         missing.
 
     Examples
@@ -109,43 +131,42 @@ def record(
     ['676909']
     """
     settings.current().require_token()
-    projects = [project] if isinstance(project, str) else sorted(project or ())
-    subjects, sessions = _read(subjects_or_sessions)
-    if not (subjects or sessions or projects):
+    wanted = _read(subjects_or_sessions)
+    wanted["projects"] = {project} if isinstance(project, str) else set(project or ())
+    if not any(wanted.values()):
         raise InvalidFilterError("Nothing to record: name subjects, sessions or a project.")
-    folder = _checked_folder(to)
+    folder = Path(to)
+    if not os.fspath(to).strip() or (folder.exists() and not folder.is_dir()):
+        raise InvalidFilterError(f"{os.fspath(to)!r} is not a folder: name one to record to.")
     options = {"names": names, "depth": "default" if depth is None else depth}
     before = _load(folder, options, refresh)
-    told: Json = before.extra["recorded"] if before is not None else {}
+    header: Json = before.extra["recorded"] if before is not None else {}
+    already = {kind: set(header.get(kind) or ()) for kind in wanted}
     if refresh:
-        subjects |= set(told.get("subjects") or ())
-        sessions |= set(told.get("sessions") or ())
-        projects = sorted({*projects, *(told.get("projects") or ())})
-        before, told = None, {}
-    subjects -= set(told.get("subjects") or ())
-    sessions -= set(told.get("sessions") or ())
-    projects = [one for one in projects if one not in (told.get("projects") or ())]
-    if before is not None and not (subjects or sessions or projects):
+        wanted = {kind: wanted[kind] | already[kind] for kind in wanted}
+        before, header, already = None, {}, {kind: set() for kind in wanted}
+    wanted = {kind: wanted[kind] - already[kind] for kind in wanted}
+    if before is not None and not any(wanted.values()):
         return before
-    with Journal(folder, {**options, "from": _where()}) as journal:
+    with Journal(folder, {**options, "from": _origin()}) as journal:
         recording = Recording(journal, depth, Scrubber(names), progress)
-        sessions |= recording.sessions_of(projects)
-        recording.run(subjects, sessions)
+        wanted["sessions"] |= recording.sessions_of(sorted(wanted["projects"]))
+        recording.run(wanted["subjects"], wanted["sessions"])
         catalogue = recording.join(before)
-    everything = subjects | set(told.get("subjects") or ())
-    some = {
-        one
-        for one in sessions | set(told.get("sessions") or ())
-        if (found := find_session_id(one)) is None or found.subject_id not in everything
-    }
-    gaps = sorted({*recording.gaps, *(told.get("gaps") or ())})
+    everything = {kind: wanted[kind] | already[kind] for kind in wanted}
+    gaps = sorted({*recording.gaps, *(header.get("gaps") or ())})
     catalogue.extra["recorded"] = {
-        "subjects": sorted(everything),
-        "sessions": sorted(some),
-        "projects": sorted({*projects, *(told.get("projects") or ())}),
+        "subjects": sorted(everything["subjects"]),
+        "sessions": sorted(
+            one
+            for one in everything["sessions"]
+            if (found := find_session_id(one)) is None
+            or found.subject_id not in everything["subjects"]
+        ),
+        "projects": sorted(everything["projects"]),
         **options,
         "on": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "from": _where(),
+        "from": _origin(),
         **({"gaps": gaps} if gaps else {}),
     }
     catalogue.description = catalogue.description or "A recording made by aind-session snapshot."
@@ -154,46 +175,316 @@ def record(
     return Catalogue.load(folder)
 
 
-def _checked_folder(to: str | os.PathLike[str]) -> Path:
-    folder = Path(to)
-    if not os.fspath(to).strip() or (folder.exists() and not folder.is_dir()):
-        raise InvalidFilterError(f"{os.fspath(to)!r} is no folder: name one to record to.")
-    return folder
-
-
-def _read(given: Any) -> tuple[set[str], set[str]]:
-    """Sort what was named into subjects and sessions."""
+def _read(given: Any) -> dict[str, set[str]]:
+    """Sort the arguments into subjects and sessions."""
     several = isinstance(given, Iterable) and not isinstance(given, str)
-    subjects: set[str] = set()
-    sessions: set[str] = set()
+    found: dict[str, set[str]] = {"subjects": set(), "sessions": set()}
     for one in given if several else [given]:
         text = str(getattr(one, "id", one)).strip()
         session = find_session_id(text)
         if session is not None:
-            sessions.add(session.id)
+            found["sessions"].add(session.id)
         else:
-            subjects.add(parse_subject_id(text))
-    return subjects, sessions
+            found["subjects"].add(parse_subject_id(text))
+    return found
 
 
 def _load(folder: Path, options: Json, refresh: bool) -> Catalogue | None:
     if not (folder / CATALOGUE_HEADER).is_file():
         return None
     catalogue = Catalogue.load(folder)
-    told = catalogue.extra.get("recorded")
-    if not isinstance(told, dict):
+    header = catalogue.extra.get("recorded")
+    if not isinstance(header, dict):
         raise InvalidFilterError(
             f"{folder} holds a catalogue that was not recorded: choose another folder."
         )
     for name, value in options.items():
-        if told.get(name) != value and not refresh:
+        if header.get(name) != value and not refresh:
             raise InvalidFilterError(
-                f"{folder} was recorded with {name} {told.get(name)!r}, not {value!r}: choose the "
-                "same, another folder, or `refresh` to record all of it anew."
+                f"{folder} was recorded with {name} {header.get(name)!r}, not {value!r}: choose "
+                "the same, another folder, or `refresh` to record all of it again."
             )
     return catalogue
 
 
-def _where() -> str:
+def _origin() -> str:
     domain = settings.current().domain.value
     return "a sandbox" if is_loopback(domain) else domain
+
+
+class Journal:
+    """Parts of a recording by name, each a line of a file, written once it is complete.
+
+    Parameters
+    ----------
+    folder
+        The folder of the catalogue.
+    options
+        What must be the same for parts to fit together.
+    """
+
+    def __init__(self, folder: Path, options: Json) -> None:
+        self.path = folder / JOURNAL
+        self.options = options
+        self.parts: dict[str, Json] = {}
+        self._lock = threading.Lock()
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Journal:
+        lines = self._read()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # The line that an interruption cut short is dropped here.
+        part = self.path.with_name(JOURNAL + ".part")
+        part.write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="\n")
+        part.replace(self.path)
+        self._file = self.path.open("a", encoding="utf-8", newline="\n")
+        if not lines:
+            self._append({"journal": JOURNAL_VERSION, "options": self.options})
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+            self._file = None
+
+    def _read(self) -> list[str]:
+        if not self.path.is_file():
+            return []
+        lines: list[str] = []
+        for line in self.path.read_text("utf-8", errors="replace").split("\n")[:-1]:
+            try:
+                content = json.loads(line)
+            except (ValueError, RecursionError):
+                break
+            if not lines:
+                if content.get("journal") != JOURNAL_VERSION:
+                    return []
+                self._check(content.get("options"))
+            elif isinstance(content.get("part"), str):
+                self.parts[content["part"]] = content["found"]
+            lines.append(line)
+        return lines
+
+    def _check(self, options: Json) -> None:
+        keys = {*options, *self.options}
+        changed = sorted(key for key in keys if options.get(key) != self.options.get(key))
+        if changed:
+            raise InvalidFilterError(
+                f"The recording in {self.path.parent} was started with another "
+                f"{' and another '.join(changed)}: use the same, or remove {self.path}."
+            )
+
+    def get(self, part: str, fetch: Callable[[], Json]) -> Json:
+        """Return a part; fetch and write it if it is not complete."""
+        known = self.parts.get(part)
+        if known is None:
+            known = fetch()
+            with self._lock:
+                self.parts[part] = known
+                self._append({"part": part, "found": known})
+        return known
+
+    def _append(self, line: Json) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+            self._file.flush()
+
+    def remove(self) -> None:
+        """Remove the journal: its parts are in the catalogue."""
+        self.path.unlink(missing_ok=True)
+
+
+class Recording:
+    """The parts of a recording, each fetched once.
+
+    Parameters
+    ----------
+    journal
+        The parts that are complete.
+    depth
+        Levels of names in folders; None: as lookups read them.
+    scrubber
+        What everything passes through before it is written.
+    shown
+        Whether to show progress bars.
+    """
+
+    def __init__(
+        self, journal: Journal, depth: int | None, scrubber: Scrubber, shown: bool
+    ) -> None:
+        self.journal, self.depth, self.scrubber, self.shown = journal, depth, scrubber, shown
+        self.found: list[Json] = []
+
+    @property
+    def gaps(self) -> list[str]:
+        """What could not be recorded, and why."""
+        return [gap for part in self.found for gap in part.get("gaps") or ()]
+
+    def sessions_of(self, projects: Iterable[str]) -> set[str]:
+        """Return the IDs of the sessions of projects."""
+        requests = {f"project {p}": partial(parts.sessions_of_project, p) for p in projects}
+        return {s for part in self._fetch("projects", requests) for s in part["sessions"]}
+
+    def run(self, subjects: set[str], sessions: set[str]) -> None:
+        """Record subjects, and sessions of others.
+
+        Raises
+        ------
+        IncompleteAnswerError
+            Some parts could not be fetched; the others are in the journal.
+        """
+        choices = list(_choices(subjects, sessions))
+        requests = {c.name: partial(parts.subject, c, self.scrubber) for c in choices}
+        found = self._fetch("assets and records", requests)
+        others = self._others(found, {choice.subject_id for choice in choices})
+        self._fetch("files and runs", {**self._folders(found, sessions), **others})
+        runs = [run for part in self.found for run in part.get("computations") or ()]
+        ended = [str(run["id"]) for run in runs if run.get("has_results")]
+        self._fetch("results", {f"results {run}": partial(self._results, run) for run in ended})
+
+    def _fetch(self, what: str, requests: Requests) -> list[Json]:
+        """Fetch parts at the same time, and keep each that came."""
+        with progress(len(requests), f"recording {what}", self.shown) as bar:
+
+            def fetch(name: str, call: Callable[[], Json]) -> Json:
+                try:
+                    return self.journal.get(name, call)
+                finally:
+                    bar.update()
+
+            outcomes = pool.outcomes(*(partial(fetch, n, call) for n, call in requests.items()))
+        errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+        if errors:
+            # Later parts follow from these: they would be incomplete and kept as complete.
+            raise self._summary(errors)
+        found = [outcome.unwrap() for outcome in outcomes]
+        self.found += found
+        return found
+
+    def _summary(self, errors: list[Exception]) -> Exception:
+        for error in errors:
+            if not isinstance(error, ServiceError):
+                return error
+        first = errors[0]
+        count = f"{len(errors)} part{'' if len(errors) == 1 else 's'}"
+        summary = IncompleteAnswerError(
+            f"{count} could not be recorded. The others are kept in {self.journal.path}: the same "
+            f"command requests only what is missing. The first: {first}",
+            service=getattr(first, "service", ""),
+            status=getattr(first, "status", None),
+        )
+        summary.__cause__ = first
+        return summary
+
+    def _folders(self, found: list[Json], named: set[str]) -> Requests:
+        """Return the requests of the folders of assets and records, and of those found by name."""
+        known: dict[tuple[str, str], bool] = {}
+        # A session named by the caller may exist in S3 only.
+        sessions: dict[str, bool] = dict.fromkeys(named, False)
+        for part in found:
+            known.update(parts.places(part))
+            for session, has_folder in parts.sessions_of(part).items():
+                sessions[session] = sessions.get(session, False) or has_folder
+        requests: dict[str, Callable[[], Json]] = {
+            f"folder s3://{bucket}/{prefix}": partial(self._folder, bucket, prefix, is_raw, True)
+            for (bucket, prefix), is_raw in sorted(known.items())
+        }
+        for session in (session for session, has_folder in sessions.items() if not has_folder):
+            for bucket in settings.current().buckets.value:
+                if (bucket, session) not in known:
+                    name = f"folder s3://{bucket}/{session}"
+                    requests[name] = partial(self._folder, bucket, session, True, False)
+        return requests
+
+    def _others(self, found: list[Json], subjects: set[str]) -> Requests:
+        """Return the requests that follow from assets and records: runs, buckets, own files."""
+        asset_ids = {asset["id"] for part in found for asset in part["data_assets"]}
+        # Part of the name: a recording that resumes with more assets requests the runs again.
+        whose = hashlib.sha256(" ".join(sorted(asset_ids)).encode()).hexdigest()[:16]
+        used = {bucket for part in found for bucket, _ in parts.places(part)}
+        used |= {settings.RESULTS_BUCKET, settings.SCRATCH_BUCKET}
+        used |= set(settings.current().buckets.value)
+        runs = partial(parts.computations, asset_ids=asset_ids, scrubber=self.scrubber)
+        return {
+            **{f"computations {c} of {whose}": partial(runs, c) for c in KNOWN_CAPSULES},
+            **{f"bucket {name}": partial(parts.bucket, name) for name in sorted(used)},
+            **{f"own files {s}": partial(self._own_files, s) for s in sorted(subjects)},
+        }
+
+    def _folder(self, bucket: str, prefix: str, is_raw: bool, is_known: bool) -> Json:
+        depth = self.depth or (parts.RAW_DEPTH if is_raw else parts.RESULT_DEPTH)
+        try:
+            return {"objects": parts.folder(bucket, prefix, depth, self.scrubber)}
+        except AccessDeniedError:
+            gap = f"folder s3://{bucket}/{prefix}: access denied"
+            return {"gaps": [gap] if is_known else []}
+
+    def _own_files(self, subject: str) -> Json:
+        """Record what this package has written for a subject: states, manifests."""
+        bucket = settings.SCRATCH_BUCKET
+        try:
+            kinds = storage.list_folder(bucket, _OWN_FILES).folders
+            found = pool.gather_all(
+                lambda kind: self._own_files_in(bucket, f"{_OWN_FILES}/{kind}", subject), kinds
+            )
+        except AccessDeniedError:
+            return {"gaps": [f"s3://{bucket}/{_OWN_FILES}: access denied"]}
+        return {"objects": [one for some in found for one in some]}
+
+    def _own_files_in(self, bucket: str, folder: str, subject: str) -> list[Json]:
+        # One folder per file, as this package writes them, or the file alone, as people do.
+        whole = re.compile(rf"(?<![A-Za-z0-9]){re.escape(subject)}(?![A-Za-z0-9])")
+        depth = self.depth or parts.RAW_DEPTH
+        listed = storage.list_folder(bucket, folder)
+        mine = [f"{folder}/{name}" for name in listed.folders if _is_of(name, subject, whole)]
+        found = pool.gather_all(lambda p: parts.folder(bucket, p, depth, self.scrubber), mine)
+        alone = [
+            parts.single(bucket, folder, name, size, self.scrubber)
+            for name, size in zip(listed.files, listed.sizes, strict=True)
+            if _is_of(name, subject, whole)
+        ]
+        return [*alone, *(one for some in found for one in some)]
+
+    def _results(self, computation_id: str) -> Json:
+        return {"results": {computation_id: parts.results(computation_id, self.scrubber)}}
+
+    def join(self, before: Catalogue | None) -> Catalogue:
+        """Make a catalogue of the parts, and of what was recorded before."""
+        result = before or Catalogue()
+        known = {name: {_key(e): e for e in getattr(result, name)} for name in _LISTS}
+        results: dict[str, Any] = {}
+        for part in self.found:
+            for name in _LISTS:
+                known[name].update({_key(entry): entry for entry in part.get(name) or ()})
+            result.buckets.update(part.get("buckets") or {})
+            result.capsules.update(part.get("capsules") or {})
+            results.update(part.get("results") or {})
+        for run in known["computations"].values():
+            if results.get(run["id"]):
+                run["_files"] = results[run["id"]]
+        for name in _LISTS:
+            getattr(result, name)[:] = known[name].values()
+        return result
+
+
+def _choices(subjects: set[str], sessions: set[str]) -> Iterator[Choice]:
+    yield from (Choice(subject) for subject in sorted(subjects))
+    by_subject: dict[str, set[str]] = {}
+    for session in sorted(sessions):
+        found = find_session_id(session)
+        if found is not None and found.subject_id not in subjects:
+            by_subject.setdefault(found.subject_id, set()).add(session)
+    for subject, some in by_subject.items():
+        yield Choice(subject, frozenset(some))
+
+
+def _key(entry: Json) -> tuple[str, ...]:
+    if "bucket" in entry and "key" in entry:
+        return entry["bucket"], entry["key"]
+    return (str(entry.get("id") or entry.get("_id")),)
+
+
+def _is_of(name: str, subject: str, whole: re.Pattern[str]) -> bool:
+    session = belonging.session_of(name)
+    return session.subject_id == subject if session is not None else bool(whole.search(name))

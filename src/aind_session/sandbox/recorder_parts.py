@@ -1,232 +1,377 @@
-"""The parts of a recording: what is asked, in which order, and how it becomes a catalogue."""
+"""The parts of a recording: assets, records, runs, folders, and files that lookups read."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import base64
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from aind_session import settings
-from aind_session.errors import AccessDeniedError, IncompleteAnswerError, ServiceError
-from aind_session.identifiers import find_session_id
-from aind_session.lookup import belonging
-from aind_session.progress import progress
-from aind_session.sandbox import recorder_files as files
-from aind_session.sandbox import recorder_metadata as metadata
-from aind_session.sandbox.catalogue import Catalogue, Json
-from aind_session.sandbox.recorder_journal import Journal
+import msgspec
+
+from aind_session.errors import AccessDeniedError, ServiceError
+from aind_session.identifiers import SessionID
+from aind_session.lookup import belonging, folders, freshness, questions
+from aind_session.lookup.questions import GENERATIONS
+from aind_session.sandbox.catalogue import Json
 from aind_session.sandbox.scrub import Scrubber
-from aind_session.services import pool, storage
+from aind_session.services import codeocean, docdb, pool, storage
+from aind_session.services.models import AssetSummary, summarise
+from aind_session.settings import RESULTS_BUCKET
 
-_LISTS = ("data_assets", "computations", "docdb_v1", "docdb_v2", "objects")
-#: Where this package keeps what it writes for people: Neuroglancer states, manifests.
-_OWN_FILES = "aind-session"
+IDS_PER_QUERY = 40
+#: Levels of names: lookups read two of raw data (`ecephys/ecephys_clipped`), three of results
+#: (`spikesorted/<stream>/si_folder.json`).
+RAW_DEPTH, RESULT_DEPTH = 2, 3
+MAX_BYTES = 5_000_000
+#: Files read wherever they are listed; in a folder's root every JSON file is.
+READ = frozenset(
+    {"si_folder.json", "sorting.json", "params.json", "processing.json", ".zattrs"}
+    | {"data_description.json"}
+)
+OUTPUT = "output"
+_CLOSED = {401: "closed", 403: "forbidden"}
+_RECORDS = tuple(f"docdb_{generation}" for generation in GENERATIONS)
 
-Asks = Mapping[str, Callable[[], Json]]
+#: Name, whether it is a folder, size.
+Item = tuple[str, bool, int]
 
 
-class Recording:
-    """The parts of a recording, each asked once.
+@dataclass(frozen=True)
+class Choice:
+    """What of a subject is to be recorded: some sessions (their IDs), or everything (None)."""
 
-    Parameters
-    ----------
-    journal
-        What is done so far.
-    depth
-        Levels of names in folders; None: as lookups read them.
-    scrubber
-        What everything goes through before it is written.
-    shown
-        Whether to show bars.
-    """
-
-    def __init__(
-        self, journal: Journal, depth: int | None, scrubber: Scrubber, shown: bool
-    ) -> None:
-        self.journal, self.depth, self.scrubber, self.shown = journal, depth, scrubber, shown
-        self.found: list[Json] = []
+    subject_id: str
+    sessions: frozenset[str] | None = None
 
     @property
-    def gaps(self) -> list[str]:
-        """What could not be recorded, and why."""
-        return [gap for part in self.found for gap in part.get("gaps") or ()]
+    def name(self) -> str:
+        """The name of this part of a recording."""
+        some = "" if self.sessions is None else f": {' '.join(sorted(self.sessions))}"
+        return f"subject {self.subject_id}{some}"
 
-    def sessions_of(self, projects: Iterable[str]) -> set[str]:
-        """Name the sessions of projects."""
-        asks = {f"project {p}": partial(metadata.sessions_of_project, p) for p in projects}
-        return {session for part in self._ask("projects", asks) for session in part["sessions"]}
+    def includes(self, name: str, subject_id: str) -> bool:
+        """Whether an asset or record with this name, of this subject, belongs to it."""
+        if subject_id != self.subject_id or self.sessions is None:
+            return subject_id == self.subject_id
+        found = belonging.session_of(name)
+        return found is not None and any(_is_same(found, other) for other in self.sessions)
 
-    def run(self, subjects: set[str], sessions: set[str]) -> None:
-        """Record subjects, and sessions of others.
 
-        Raises
-        ------
-        IncompleteAnswerError
-            Some parts could not be had; the others are in the journal.
-        """
-        choices = list(_choices(subjects, sessions))
-        parts = self._ask(
-            "assets and records",
-            {c.name: partial(metadata.subject, c, self.scrubber) for c in choices},
-        )
-        subject_ids = {choice.subject_id for choice in choices}
-        self._ask(
-            "files and runs", {**self._folders(parts, sessions), **self._others(parts, subject_ids)}
-        )
-        runs = [run for part in self.found for run in part.get("computations") or ()]
-        finished = [str(run["id"]) for run in runs if run.get("has_results")]
-        self._ask("results", {f"results {run}": partial(self._results, run) for run in finished})
+def _is_same(session: SessionID, other_id: str) -> bool:
+    """Whether two IDs are one session: a missing platform is not a difference."""
+    other = belonging.session_of(other_id)
+    if other is None or (session.subject_id, session.dt) != (other.subject_id, other.dt):
+        return False
+    return session.platform == other.platform or None in (session.platform, other.platform)
 
-    def _ask(self, what: str, asks: Asks) -> list[Json]:
-        """Ask for parts, all at the same time, and keep each that came."""
-        with progress(len(asks), f"recording {what}", self.shown) as bar:
 
-            def ask(name: str, call: Callable[[], Json]) -> Json:
-                try:
-                    return self.journal.get(name, call)
-                finally:
-                    bar.update()
+# Assets, records and runs
 
-            outcomes = pool.outcomes(*(partial(ask, n, call) for n, call in asks.items()))
-        errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-        if errors:
-            # What follows from these parts would be asked of half of them, and kept as whole.
-            raise self._told(errors)
-        found = [outcome.unwrap() for outcome in outcomes]
-        self.found += found
-        return found
 
-    def _told(self, errors: list[Exception]) -> Exception:
-        for error in errors:
-            if not isinstance(error, ServiceError):
-                return error
-        first = errors[0]
-        parts = f"{len(errors)} part{'' if len(errors) == 1 else 's'}"
-        told = IncompleteAnswerError(
-            f"{parts} could not be recorded. What came is kept in {self.journal.path}: the same "
-            f"again asks only for what is missing. The first: {first}",
-            service=getattr(first, "service", ""),
-            status=getattr(first, "status", None),
-        )
-        told.__cause__ = first
-        return told
+def subject(choice: Choice, scrubber: Scrubber) -> Json:
+    """Record the assets and the records of a subject, or of some of its sessions.
 
-    def _folders(self, parts: list[Json], named: set[str]) -> Asks:
-        """Name the folders of assets and records, and those that are searched by name."""
-        told: dict[tuple[str, str], bool] = {}
-        # A session that was named may be known to S3 alone.
-        sessions: dict[str, bool] = dict.fromkeys(named, False)
-        for part in parts:
-            told.update(metadata.places(part))
-            for session, has_folder in metadata.sessions_of(part).items():
-                sessions[session] = sessions.get(session, False) or has_folder
-        asks: dict[str, Callable[[], Json]] = {
-            f"folder s3://{bucket}/{prefix}": partial(self._folder, bucket, prefix, is_raw, True)
-            for (bucket, prefix), is_raw in sorted(told.items())
-        }
-        for session in (session for session, has_folder in sessions.items() if not has_folder):
-            for bucket in settings.current().buckets.value:
-                if (bucket, session) not in told:
-                    name = f"folder s3://{bucket}/{session}"
-                    asks[name] = partial(self._folder, bucket, session, True, False)
-        return asks
+    Raises
+    ------
+    ServiceError, CredentialsError
+        A service failed: an incomplete part would be taken for a complete one.
+    """
+    subject_id = choice.subject_id
+    freshness.forget_subject(subject_id)
+    by_text, by_field, *by_schema = pool.gather(
+        lambda: questions.assets_by_text(subject_id),
+        lambda: questions.assets_by_field([subject_id]),
+        *(lambda g=g: questions.rows_of_subjects(g, [subject_id]) for g in GENERATIONS),
+    )
+    listed: dict[str, AssetSummary] = {
+        asset.id: asset
+        for asset in (*by_text, *by_field)
+        if choice.includes(asset.name, belonging.subject_of_asset(asset))
+    }
+    rows: dict[str, list[questions.Row]] = {
+        schema: [r for r in found if choice.includes(r.name, r.subject_id)]
+        for schema, found in zip(GENERATIONS, by_schema, strict=True)
+    }
+    linked = {i for found in rows.values() for row in found for i in row.record.codeocean_ids}
+    wanted = sorted({*listed, *linked})
+    assets = [one for one in pool.gather_all(lambda i: _asset(i, listed), wanted) if one]
+    gaps: list[str] = []
+    records = pool.gather(*(lambda g=g: _records(g, rows[g], assets, gaps) for g in GENERATIONS))
+    found = {"data_assets": assets, **dict(zip(_RECORDS, records, strict=True))}
+    cleaned = {name: [scrubber.entry(one) for one in entries] for name, entries in found.items()}
+    return {**cleaned, "gaps": gaps}
 
-    def _others(self, parts: list[Json], subjects: set[str]) -> Asks:
-        """Name what else follows from assets and records: runs, buckets, own files."""
-        asset_ids = {asset["id"] for part in parts for asset in part["data_assets"]}
-        # Of these assets and no others: a recording that goes on with more asks again.
-        whose = hashlib.sha256(" ".join(sorted(asset_ids)).encode()).hexdigest()[:16]
-        used = {bucket for part in parts for bucket, _ in metadata.places(part)}
-        used |= {
-            *settings.current().buckets.value,
-            settings.RESULTS_BUCKET,
-            settings.SCRATCH_BUCKET,
-        }
-        return {
-            **{
-                f"computations {capsule} of {whose}": partial(
-                    metadata.computations, capsule, asset_ids, self.scrubber
-                )
-                for capsule in metadata.CAPSULES
-            },
-            **{f"bucket {name}": partial(metadata.bucket, name) for name in sorted(used)},
-            **{f"own files {s}": partial(self._own_files, s) for s in sorted(subjects)},
-        }
 
-    def _folder(self, bucket: str, prefix: str, is_raw: bool, is_told: bool) -> Json:
-        depth = self.depth or (files.RAW_DEPTH if is_raw else files.RESULT_DEPTH)
+def _asset(asset_id: str, listed: dict[str, AssetSummary]) -> Json | None:
+    """Get a whole asset; of one that cannot be read, what a search returned."""
+    known = listed.get(asset_id)
+    try:
+        whole: Json = msgspec.json.decode(codeocean.get_asset(asset_id).raw)
+        return whole
+    except codeocean.CodeOceanNotFoundError:
+        access = "gone"
+    except codeocean.ClosedAssetError as error:
+        access = _CLOSED.get(error.status or 0, "closed")
+    if known is None:
+        # Only a record links it: a search does not find it.
+        return None if access == "gone" else {"id": asset_id, "_access": access}
+    return {**msgspec.json.decode(known.raw), "_access": access}
+
+
+def _records(
+    schema: str, rows: Sequence[questions.Row], assets: Sequence[Json], gaps: list[str]
+) -> list[Json]:
+    """Get the full records: those of the rows, and those of the assets under any other name."""
+    ids = {str(row.record.id) for row in rows if row.record.id}
+    for chunk in _chunks(assets):
+        names = [str(asset["name"]) for asset in chunk if asset.get("name")]
+        places = [str(place) for asset in chunk if (place := _place(asset))]
+        locations = [spelling for place in places for spelling in (place, f"{place}/")]
+        either = [{"name": {"$in": names}}, {"location": {"$in": locations}}]
+        ids.update(_ids(schema, {"$or": either}))
+        links = {"$in": [asset["id"] for asset in chunk]}
+        either = [{f"{key}.Code Ocean": links} for key in ("external_links", "other_identifiers")]
         try:
-            return {"objects": files.folder(bucket, prefix, depth, self.scrubber)}
-        except AccessDeniedError:
-            return {"gaps": [f"folder s3://{bucket}/{prefix}: access denied"] if is_told else []}
+            ids.update(_ids(schema, {"$or": either}))
+        except ServiceError as error:
+            # These keys are not indexed: the database can take too long.
+            gaps.append(f"records ({schema}) that link assets under other names: {_short(error)}")
+    return [
+        record
+        for chunk in _chunks(sorted(ids))
+        for record in docdb.find(schema, {"_id": {"$in": chunk}})
+    ]
 
-    def _own_files(self, subject: str) -> Json:
-        """Record what this package has written for a subject: states, manifests."""
-        bucket = settings.SCRATCH_BUCKET
+
+def _short(error: ServiceError) -> str:
+    # Addresses and times in a message would make two recordings differ.
+    return f"{type(error).__name__}{f' {error.status}' if error.status else ''}"
+
+
+def _ids(schema: str, match: Json) -> list[str]:
+    found = docdb.aggregate(schema, [{"$match": match}, {"$project": {"_id": 1}}])
+    return [str(record["_id"]) for record in found if record.get("_id")]
+
+
+def _chunks(things: Iterable[Any]) -> Iterable[list[Any]]:
+    rest = iter(things)
+    return iter(lambda: list(itertools.islice(rest, IDS_PER_QUERY)), [])
+
+
+def _place(asset: Json) -> folders.Folder | None:
+    if "_access" in asset and not asset.get("name"):
+        return None
+    return folders.of_asset(summarise(msgspec.json.encode(asset)))
+
+
+def places(found: Json) -> dict[tuple[str, str], bool]:
+    """Return the folders of recorded assets and records, each with whether it is raw data."""
+    known: dict[tuple[str, str], bool] = {}
+    for asset in found["data_assets"]:
+        place = _place(asset) if asset.get("name") else None
+        if place is not None:
+            summary = summarise(msgspec.json.encode(asset))
+            known[place.bucket, place.prefix] = belonging.is_raw(summary)
+    for record in (one for name in _RECORDS for one in found[name]):
+        location = str(record.get("location") or "")
+        if location.startswith("s3://"):
+            raw = belonging.named(str(record.get("name") or "")).is_session_name
+            known.setdefault(storage.split(location), raw)
+    return {place: raw for place, raw in known.items() if all(place)}
+
+
+def sessions_of(found: Json) -> dict[str, bool]:
+    """Return the sessions of assets and records, each with whether its raw folder is known."""
+    known: dict[str, bool] = {}
+    for one in (one for name in ("data_assets", *_RECORDS) for one in found[name]):
+        name = str(one.get("name") or "")
+        session = belonging.session_of(name)
+        if session is not None:
+            placed = bool(one.get("source_bucket") or one.get("location"))
+            raw = belonging.named(name).is_session_name and placed
+            known[session.id] = known.get(session.id, False) or raw
+    return known
+
+
+def computations(capsule: str, asset_ids: set[str], scrubber: Scrubber) -> Json:
+    """Record the runs of a capsule or pipeline that have some of the assets as inputs."""
+    try:
+        listed = codeocean.list_computations(capsule)
+    except (
+        codeocean.CodeOceanNotFoundError,
+        AccessDeniedError,
+        codeocean.ClosedAssetError,
+    ) as error:
+        return {"gaps": [f"computations of {capsule}: {_short(error)}"]}
+    found = [msgspec.json.decode(raw) for raw in listed]
+    mine = [one for one in found if _has_input(one, asset_ids)]
+    return {
+        "computations": [scrubber.entry({**one, "_capsule": capsule}) for one in mine],
+        "capsules": {capsule: {}},
+    }
+
+
+def _has_input(computation: Json, asset_ids: set[str]) -> bool:
+    attached = {str(one.get("id")) for one in computation.get("data_assets") or ()}
+    values = {str(one.get("value")) for one in computation.get("parameters") or ()}
+    return bool((attached | values) & asset_ids)
+
+
+def sessions_of_project(project: str) -> Json:
+    """Return the IDs of a project's sessions."""
+    from aind_session.search import get_sessions
+
+    return {"sessions": [session.id for session in get_sessions(project=project)]}
+
+
+def bucket(name: str) -> Json:
+    """Record who may list a bucket."""
+    access = storage.access(name)
+    if access is None:
+        return {"buckets": {}}
+    options = {"public": access == "public", **({"denied": True} if access == "denied" else {})}
+    return {"buckets": {name: options}}
+
+
+# Folders and files
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A folder of a bucket; or an internal data asset, whose files Code Ocean lists."""
+
+    bucket: str
+    prefix: str
+    asset_id: str = ""
+
+    def items(self, path: str) -> list[Item]:
+        if not self.asset_id:
+            listed = storage.list_folder(self.bucket, f"{self.prefix}/{path}".strip("/"))
+            files = zip(listed.files, listed.sizes, strict=True)
+            names = ((name, True, 0) for name in listed.folders)
+            return [*names, *((name, False, size) for name, size in files)]
         try:
-            kinds = storage.list_folder(bucket, _OWN_FILES).folders
-            found = pool.gather_all(
-                lambda kind: self._own_files_in(bucket, f"{_OWN_FILES}/{kind}", subject), kinds
-            )
-        except AccessDeniedError:
-            return {"gaps": [f"s3://{bucket}/{_OWN_FILES}: access denied"]}
-        return {"objects": [one for some in found for one in some]}
+            found = codeocean.list_asset_files(self.asset_id, path)
+        except codeocean.CodeOceanNotFoundError:
+            return []
+        return [(name, is_folder, size or 0) for name, is_folder, size in found]
 
-    def _own_files_in(self, bucket: str, folder: str, subject: str) -> list[Json]:
-        # One folder a file, as this package writes them, or the file alone, as people put it.
-        whole = re.compile(rf"(?<![A-Za-z0-9]){re.escape(subject)}(?![A-Za-z0-9])")
-        depth = self.depth or files.RAW_DEPTH
-        listed = storage.list_folder(bucket, folder)
-        mine = [f"{folder}/{name}" for name in listed.folders if _is_of(name, subject, whole)]
-        found = pool.gather_all(lambda p: files.folder(bucket, p, depth, self.scrubber), mine)
-        alone = [
-            files.single(bucket, folder, name, size, self.scrubber)
-            for name, size in zip(listed.files, listed.sizes, strict=True)
-            if _is_of(name, subject, whole)
-        ]
-        return [*alone, *(one for some in found for one in some)]
-
-    def _results(self, computation_id: str) -> Json:
-        return {"results": {computation_id: files.results(computation_id, self.scrubber)}}
-
-    def join(self, before: Catalogue | None) -> Catalogue:
-        """Make a catalogue of the parts, and of what was recorded before."""
-        result = before or Catalogue()
-        known = {name: {_key(e): e for e in getattr(result, name)} for name in _LISTS}
-        results: dict[str, Any] = {}
-        for part in self.found:
-            for name in _LISTS:
-                known[name].update({_key(entry): entry for entry in part.get(name) or ()})
-            result.buckets.update(part.get("buckets") or {})
-            result.capsules.update(part.get("capsules") or {})
-            results.update(part.get("results") or {})
-        for run in known["computations"].values():
-            if results.get(run["id"]):
-                run["_files"] = results[run["id"]]
-        for name in _LISTS:
-            getattr(result, name)[:] = known[name].values()
-        return result
+    def read(self, path: str) -> bytes:
+        if self.asset_id:
+            return codeocean.read_asset_file(self.asset_id, path)
+        return storage.read(self.bucket, f"{self.prefix}/{path}".strip("/"))
 
 
-def _choices(subjects: set[str], sessions: set[str]) -> Iterator[metadata.Choice]:
-    yield from (metadata.Choice(subject) for subject in sorted(subjects))
-    by_subject: dict[str, set[str]] = {}
-    for session in sorted(sessions):
-        found = find_session_id(session)
-        if found is not None and found.subject_id not in subjects:
-            by_subject.setdefault(found.subject_id, set()).add(session)
-    for subject, some in by_subject.items():
-        yield metadata.Choice(subject, frozenset(some))
+def folder(bucket: str, prefix: str, depth: int, scrubber: Scrubber) -> list[Json]:
+    """Record a folder: its names to a depth, and the content of the files that lookups read.
+
+    A folder on the last level is a key that ends in a slash.
+
+    Raises
+    ------
+    StorageAccessError
+        It may not be listed.
+    """
+    source = _Source(bucket, prefix)
+    try:
+        first = source.items("")
+    except storage.StorageAccessError:
+        if bucket != RESULTS_BUCKET:
+            raise
+        # Code Ocean shows the files to users who may not list them in S3.
+        source = _Source(bucket, prefix, prefix.partition("/")[0])
+        first = source.items("")
+
+    def entry(path: str, **known: object) -> Json:
+        return {"bucket": bucket, "key": f"{prefix}/{path}".lstrip("/"), **known}
+
+    def one(inside: str, number: int, item: Item) -> list[Json]:
+        name, is_folder, size = item
+        path = f"{inside}{name}"
+        if not is_folder:
+            return [entry(path, **_content(source, path, size, scrubber))]
+        if number == depth:
+            return [entry(f"{path}/")]
+        return level(f"{path}/", source.items(path), number + 1)
+
+    def level(inside: str, items: Iterable[Item], number: int) -> list[Json]:
+        found = pool.gather_all(partial(one, inside, number), items)
+        return [each for some in found for each in some]
+
+    return level("", first, 1)
 
 
-def _key(entry: Json) -> tuple[str, ...]:
-    if "bucket" in entry and "key" in entry:
-        return entry["bucket"], entry["key"]
-    return (str(entry.get("id") or entry.get("_id")),)
+def single(bucket: str, folder: str, name: str, size: int, scrubber: Scrubber) -> Json:
+    """Record one file of a folder."""
+    known = _content(_Source(bucket, folder), name, size, scrubber)
+    return {"bucket": bucket, "key": f"{folder}/{name}", **known}
 
 
-def _is_of(name: str, subject: str, whole: re.Pattern[str]) -> bool:
-    session = belonging.session_of(name)
-    return session.subject_id == subject if session is not None else bool(whole.search(name))
+def _content(source: _Source, path: str, size: int, scrubber: Scrubber) -> Json:
+    if size == 0:
+        return {}
+    if not is_read(path) or size > MAX_BYTES:
+        return {"size": size}
+    try:
+        content = source.read(path)
+    except (storage.StorageAccessError, storage.StorageNotFoundError, FileNotFoundError):
+        # Listed, but not readable, or removed since.
+        return {"size": size}
+    # Bytes that are not text are kept as they are; the text between them is scrubbed.
+    text = _scrubbed(scrubber, path, content.decode("utf-8", "surrogateescape"))
+    if text is None:
+        return {"size": size}
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return {"base64": base64.b64encode(_in_bytes(text)).decode()}
+    return {"text": text}
+
+
+def _scrubbed(scrubber: Scrubber, path: str, text: str) -> str | None:
+    """Scrub a file's text; None if it is nested too deeply to be sure of all its content."""
+    try:
+        return scrubber.file(path, text)
+    except RecursionError:
+        return None
+
+
+def _in_bytes(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        # Half a character, which JSON can spell out and UTF-8 cannot.
+        return text.encode("utf-8", "replace")
+
+
+def is_read(path: str) -> bool:
+    """Whether the content of a file belongs in a recording, by its path in its folder."""
+    name = path.rpartition("/")[2]
+    in_root = "/" not in path
+    return name in READ or (in_root and (name == OUTPUT or name.endswith((".json", ".csv"))))
+
+
+def results(computation_id: str, scrubber: Scrubber) -> dict[str, str | None]:
+    """Record the result files of a computation: their names, and the texts that lookups read."""
+    try:
+        items = codeocean.list_result_files(computation_id)
+    except (codeocean.CodeOceanNotFoundError, codeocean.ClosedAssetError):
+        return {}
+
+    def read(name: str, is_folder: bool, size: int | None) -> str | None:
+        if is_folder or (size and (not is_read(name) or size > MAX_BYTES)):
+            return None
+        if not size:
+            return ""
+        try:
+            content = codeocean.read_result_file(computation_id, name)
+        except (codeocean.CodeOceanNotFoundError, codeocean.ClosedAssetError):
+            return None
+        return _scrubbed(scrubber, name, content.decode("utf-8", "replace"))
+
+    texts = pool.gather(*(partial(read, *item) for item in items))
+    names = (f"{name}/" if is_folder else name for name, is_folder, _ in items)
+    return dict(zip(names, texts, strict=True))

@@ -1,8 +1,8 @@
-"""What a recording leaves out: every secret, and people's names unless they are asked for.
+"""What a recording leaves out: every secret, and people's names unless they are requested.
 
 A name becomes a placeholder that is always the same for it (``Person 1c9e06ab``), so that the
 questions "whose" and "how many" keep their answers. Whoever has a name can find out whether it is
-in a recording; nobody can read one out of it.
+in a recording, but a name cannot be read out of it.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ class Scrubber:
         self._secrets = _own_secrets()
 
     def entry(self, entry: Any) -> Any:
-        """Give an asset, a computation or a record without what does not belong in a recording."""
+        """Return an asset, a computation or a record without secrets and names."""
         found: set[str] = set()
         cleaned = self._walk(entry, False, found)
         # Names also stand in notes and file names of the same record.
         return _replaced(cleaned, found) if found else cleaned
 
     def file(self, path: str, text: str) -> str:
-        """Give a file's text without what does not belong in a recording."""
+        """Return a file's text without secrets and names."""
         if path.endswith((".json", ".zattrs")):
             try:
                 content = json.loads(text)
@@ -131,7 +131,7 @@ class Scrubber:
 
 
 def placeholder(name: str) -> str:
-    """Give what stands for a person: always the same for a name, in the form of the name.
+    """Return the placeholder of a person: always the same for a name, in the form of the name.
 
     Examples
     --------
@@ -165,9 +165,10 @@ def _replaced(value: Any, names: set[str]) -> Any:
 
 
 def _own_secrets() -> tuple[str, ...]:
-    """Give the secrets of this process, to be hidden wherever they stand."""
+    """Return the secrets of this process, to be removed wherever they occur."""
     token = settings.current().token
-    found = [token.value if token is not None else ""]
-    found += [os.environ.get(n, "") for n in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")]
+    found = [token.value if token is not None and not token.problem else ""]
+    names = (settings.TOKEN_NAME, "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    found += [os.environ.get(name, "") for name in names]
     # A short one would hide half of the words.
     return tuple(secret for secret in found if len(secret) >= 16)

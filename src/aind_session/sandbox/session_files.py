@@ -74,10 +74,10 @@ def raw_keys(
     names = ["data_description", "procedures", "processing", "subject"]
     spim = generation == "v2" or "SPIM" in modalities
     names += ["acquisition", "instrument"] if spim else ["rig", "session"]
-    written = core_files(names, cores or {})
     date = session_id.split("_")[-2].replace("-", "")
-    files = {**written, **core_files(["metadata.nd"], cores or {})}
-    files |= {f"original_metadata/{n}.{date}.json": written[f"{n}.json"] for n in names}
+    files = core_files([*names, "metadata.nd"], cores or {})
+    # Their content is recorded of no session: `aind-session snapshot` does not read it.
+    files |= {f"original_metadata/{name}.{date}.json": "" for name in names}
     for modality in modalities:
         folder = tables()["old_folders"].get(modality, modality) if old_layout else modality
         files |= dict.fromkeys(_modality(modality, folder, date, probes, old_layout, suffixes), "")
@@ -165,7 +165,7 @@ def sorting_files(
         return files
     streams = [sorted_stream(probe, node, suffix=suffix) for probe in probes]
     if failure == NO_STREAMS:
-        files |= {f"preprocessed/{name}.json": "{}" for name in streams}
+        files |= {f"preprocessed/motion/{name}/motion.npy": "" for name in streams}
         streams = []
     files["visualization_output.json"] = "{}"
     if era != "none":

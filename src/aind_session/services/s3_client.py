@@ -29,10 +29,10 @@ from aind_session.errors import (
     ServiceError,
     SettingsError,
 )
-from aind_session.services.exchange import exchange_of
 from aind_session.services.clock import CLOCK
-from aind_session.services.redact import excerpt, scrub
+from aind_session.services.exchange import exchange_of
 from aind_session.services.http import Transport, bare_session
+from aind_session.services.redact import excerpt, scrub
 
 log = logging.getLogger("aind_session.services")
 

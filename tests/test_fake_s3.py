@@ -63,7 +63,9 @@ def refusal(call: Callable[[], Any]) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("make", [signed, anonymous])
-def test_a_public_bucket_is_read_by_anybody(box: Sandbox, make: Callable[[], Any]) -> None:
+def test_public_bucket_is_readable_without_credentials(
+    box: Sandbox, make: Callable[[], Any]
+) -> None:
     client = make()
     listed = client.list_objects_v2(Bucket=OPEN, Prefix=f"{FOLDER}/", Delimiter="/")
     assert [p["Prefix"] for p in listed["CommonPrefixes"]] == [
@@ -79,13 +81,13 @@ def test_a_public_bucket_is_read_by_anybody(box: Sandbox, make: Callable[[], Any
     )
 
 
-def test_boto3_finds_the_sandbox_by_itself(box: Sandbox) -> None:
+def test_boto3_client_reads_from_the_sandbox(box: Sandbox) -> None:
     client = boto3.session.Session().client("s3")
     assert client.meta.endpoint_url == box.urls["s3"]
     assert client.list_objects_v2(Bucket=PRIVATE)["KeyCount"] == 4
 
 
-def test_a_private_bucket_asks_for_credentials(box: Sandbox) -> None:
+def test_private_bucket_unsigned_returns_403(box: Sandbox) -> None:
     key = f"{FOLDER}/subject.json"
     assert signed().list_objects_v2(Bucket=PRIVATE)["KeyCount"] == 4
     client = anonymous()
@@ -95,13 +97,13 @@ def test_a_private_bucket_asks_for_credentials(box: Sandbox) -> None:
     assert refusal(lambda: client.put_object(Bucket=OPEN, Key="x", Body=b"x"))[1] == 403
 
 
-def test_a_bucket_can_refuse_credentials(box: Sandbox) -> None:
+def test_denied_bucket_signed_returns_403(box: Sandbox) -> None:
     assert refusal(lambda: signed().list_objects_v2(Bucket=DENIED)) == ("AccessDenied", 403)
     box.catalogue.buckets[DENIED]["public"] = True
     assert anonymous().list_objects_v2(Bucket=DENIED)["KeyCount"] == 4
 
 
-def test_what_is_not_there(box: Sandbox) -> None:
+def test_missing_bucket_and_key_return_404(box: Sandbox) -> None:
     client = signed()
     assert refusal(lambda: client.list_objects_v2(Bucket="nobody")) == ("NoSuchBucket", 404)
     assert refusal(lambda: client.get_object(Bucket=OPEN, Key="none")) == ("NoSuchKey", 404)
@@ -109,7 +111,7 @@ def test_what_is_not_there(box: Sandbox) -> None:
     assert client.list_objects_v2(Bucket=OPEN, Prefix="none/")["KeyCount"] == 0
 
 
-def test_content_that_is_not_recorded_is_not_told_as_absent(box: Sandbox) -> None:
+def test_get_unrecorded_content_returns_501(box: Sandbox) -> None:
     with pytest.raises(botocore.exceptions.ClientError, match="aind-session snapshot") as caught:
         signed().get_object(Bucket=OPEN, Key=f"{FOLDER}/behavior/big.h5")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
@@ -187,7 +189,7 @@ def ask_everything(client: Any) -> Iterator[tuple[str, Any]]:
         yield f"page {number}", (told, [p["Prefix"] for p in page.get("CommonPrefixes", ())])
 
 
-def test_it_answers_as_moto_does(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_responses_equal_those_of_moto(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     moto = pytest.importorskip("moto")
     ours = dict(ask_everything(signed()))
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
@@ -224,7 +226,7 @@ def test_s3fs_lists_reads_and_writes(box: Sandbox) -> None:
     assert not fs.exists(f"{top}/large.bin")
 
 
-def test_s3fs_anonymously(box: Sandbox) -> None:
+def test_s3fs_anonymous_reads_public_buckets_only(box: Sandbox) -> None:
     fs = s3fs.S3FileSystem(anon=True)
     assert fs.cat(f"{OPEN}/{FOLDER}/subject.json") == b'{"subject_id": "000001"}'
     assert f"{OPEN}/{FOLDER}/ecephys" in fs.ls(f"{OPEN}/{FOLDER}")
@@ -234,7 +236,7 @@ def test_s3fs_anonymously(box: Sandbox) -> None:
         fs.cat(f"{OPEN}/none")
 
 
-def test_one_call_of_s3fs_is_one_request(box: Sandbox) -> None:
+def test_s3fs_call_is_one_request(box: Sandbox) -> None:
     fs = s3fs.S3FileSystem(anon=True)
     told = fs.call_s3("list_objects_v2", Bucket=OPEN, Prefix=f"{FOLDER}/", Delimiter="/")
     assert told["CommonPrefixes"][0] == {"Prefix": f"{FOLDER}/behavior/"}
@@ -244,7 +246,7 @@ def test_one_call_of_s3fs_is_one_request(box: Sandbox) -> None:
     assert request.params["prefix"] == f"{FOLDER}/"
 
 
-def test_an_odd_request_says_that_this_is_a_sandbox(box: Sandbox) -> None:
+def test_unsupported_request_names_the_sandbox(box: Sandbox) -> None:
     answer = requests.post(
         f"{box.urls['s3']}/{OPEN}/key?select", headers={"Authorization": "x"}, timeout=5
     )
@@ -254,7 +256,7 @@ def test_an_odd_request_says_that_this_is_a_sandbox(box: Sandbox) -> None:
     assert signed().list_objects_v2(Bucket=OPEN)["KeyCount"] == 4
 
 
-def test_a_stream_in_signed_chunks_is_taken_apart(box: Sandbox) -> None:
+def test_put_signed_chunks_are_decoded(box: Sandbox) -> None:
     answer = requests.put(
         f"{box.urls['s3']}/{PRIVATE}/chunked",
         headers={
@@ -270,7 +272,7 @@ def test_a_stream_in_signed_chunks_is_taken_apart(box: Sandbox) -> None:
     assert box.catalogue.objects[-1]["text"] == "hello world"
 
 
-def test_files_can_come_late(box: Sandbox) -> None:
+def test_hidden_files_appear_after_listings(box: Sandbox) -> None:
     box.s3.index.hide(OPEN, f"{FOLDER}/", listings=2)
     fs = s3fs.S3FileSystem(use_listings_cache=False)
     counts = [
@@ -280,7 +282,7 @@ def test_files_can_come_late(box: Sandbox) -> None:
     assert counts == [0, 0, 4]
 
 
-def test_what_is_added_or_taken_away_is_served_at_once(box: Sandbox) -> None:
+def test_objects_added_or_removed_are_served(box: Sandbox) -> None:
     client = signed()
 
     def keys() -> list[str]:
@@ -298,7 +300,7 @@ names = st.text(st.sampled_from("ab/#é"), min_size=1, max_size=6)
 
 
 @given(keys=st.sets(names, max_size=12), prefix=st.text(st.sampled_from("ab/"), max_size=2))
-def test_a_listing_is_given_one_key_of_each_folder(keys: set[str], prefix: str) -> None:
+def test_listing_yields_one_key_per_folder(keys: set[str], prefix: str) -> None:
     catalogue = Catalogue()
     for key in keys:
         catalogue.add_object(OPEN, key)
@@ -314,7 +316,7 @@ def test_a_listing_is_given_one_key_of_each_folder(keys: set[str], prefix: str) 
     )
 
 
-def test_twenty_thousand_keys_are_served_quickly() -> None:
+def test_list_20000_keys_is_fast() -> None:
     catalogue = Catalogue()
     for number in range(20_000):
         catalogue.add_object(OPEN, f"session_{number // 20:05d}/ecephys/{number}.dat")
@@ -331,7 +333,7 @@ def test_twenty_thousand_keys_are_served_quickly() -> None:
         assert time.process_time() - started < 1
 
 
-def test_no_more_than_a_thousand_keys_at_once(box: Sandbox) -> None:
+def test_list_returns_at_most_1000_keys(box: Sandbox) -> None:
     for number in range(1200):
         box.catalogue.add_object(OPEN, f"many/{number}")
     told = signed().list_objects_v2(Bucket=OPEN, Prefix="many/", MaxKeys=5000)
@@ -339,7 +341,7 @@ def test_no_more_than_a_thousand_keys_at_once(box: Sandbox) -> None:
     assert told["IsTruncated"]
 
 
-def test_sandboxes_inside_each_other_share_no_bucket(box: Sandbox) -> None:
+def test_nested_sandboxes_share_no_bucket(box: Sandbox) -> None:
     signed().put_object(Bucket=OPEN, Key="outer", Body=b"outer")
     with sandbox(Catalogue()) as inner:
         assert refusal(lambda: signed().list_objects_v2(Bucket=OPEN)) == ("NoSuchBucket", 404)
@@ -349,7 +351,7 @@ def test_sandboxes_inside_each_other_share_no_bucket(box: Sandbox) -> None:
     assert signed().get_object(Bucket=OPEN, Key="outer")["Body"].read() == b"outer"
 
 
-def test_moto_keeps_nothing_of_a_request(box: Sandbox) -> None:
+def test_moto_holds_no_object_after_a_request(box: Sandbox) -> None:
     client = signed()
     for _ in range(3):
         client.list_objects_v2(Bucket=OPEN)

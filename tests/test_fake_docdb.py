@@ -1,8 +1,10 @@
-"""DocDB's stand-in, asked by the real client: it answers and refuses as the gateway does."""
+"""The fake DocDB, used by the real client: it answers and refuses like the gateway."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -68,9 +70,7 @@ def names(records: list[dict[str, Any]]) -> list[str]:
     return [record["name"] for record in records]
 
 
-def test_the_version_in_the_url_chooses_the_generation(
-    box: Sandbox, session: requests.Session
-) -> None:
+def test_url_version_selects_the_schema(box: Sandbox, session: requests.Session) -> None:
     assert len(client(box, session).retrieve_docdb_records()) == 7
     assert names(client(box, session, "v2").retrieve_docdb_records()) == [NAME.format(0)]
     old = MetadataDbClient(
@@ -100,19 +100,19 @@ def test_the_version_in_the_url_chooses_the_generation(
         ),
     ],
 )
-def test_filters_select_as_mongo_does(
+def test_find_filter_matches_like_mongo(
     box: Sandbox, session: requests.Session, query: dict[str, Any], numbers: list[int]
 ) -> None:
     found = client(box, session).retrieve_docdb_records(filter_query=query)
     assert names(found) == [NAME.format(number) for number in numbers]
 
 
-def test_links_are_found_in_both_shapes(box: Sandbox, session: requests.Session) -> None:
+def test_find_links_match_both_shapes(box: Sandbox, session: requests.Session) -> None:
     query = {"external_links.Code Ocean": "asset-9"}
     assert names(client(box, session).retrieve_docdb_records(filter_query=query)) == ["listed"]
 
 
-def test_projection_sort_limit_and_skip(box: Sandbox, session: requests.Session) -> None:
+def test_find_projection_sort_limit_skip_apply(box: Sandbox, session: requests.Session) -> None:
     found = client(box, session).retrieve_docdb_records(
         filter_query={"subject.subject_id": "000000"},
         projection={"name": 1, "_id": 0},
@@ -122,14 +122,12 @@ def test_projection_sort_limit_and_skip(box: Sandbox, session: requests.Session)
     assert found == [{"name": NAME.format(4)}, {"name": NAME.format(2)}]
 
 
-def test_the_client_asks_again_for_the_empty_page(box: Sandbox, session: requests.Session) -> None:
+def test_client_requests_the_empty_page(box: Sandbox, session: requests.Session) -> None:
     client(box, session).retrieve_docdb_records(filter_query={"name": NAME.format(0)})
     assert [r.params["skip"] for r in box.requests] == ["0", "1"]
 
 
-def test_find_returns_fewer_where_the_answer_is_too_large(
-    box: Sandbox, session: requests.Session
-) -> None:
+def test_find_too_large_returns_fewer_records(box: Sandbox, session: requests.Session) -> None:
     box.docdb.max_payload = 600
     found = client(box, session).retrieve_docdb_records()
     assert len(found) == 7
@@ -139,7 +137,7 @@ def test_find_returns_fewer_where_the_answer_is_too_large(
     assert len(first.json()) < 7
 
 
-def test_the_base_url_and_aggregate_refuse_what_is_too_large(
+def test_base_url_and_aggregate_too_large_return_413(
     box: Sandbox, session: requests.Session
 ) -> None:
     base = f"{box.urls['docdb']}/v1/metadata_index/data_assets"
@@ -165,7 +163,7 @@ def test_aggregate_groups_and_projects(box: Sandbox, session: requests.Session) 
     assert all(set(record) == {"_id", "name"} for record in projected)
 
 
-def test_aggregate_changes_no_record(box: Sandbox, session: requests.Session) -> None:
+def test_aggregate_keeps_records_unchanged(box: Sandbox, session: requests.Session) -> None:
     before = json.dumps(box.catalogue.docdb_v1)
     pipeline = [{"$match": {"name": NAME.format(0)}}, {"$addFields": {"subject.age": "old"}}]
     found = client(box, session).aggregate_docdb_records(pipeline)
@@ -173,7 +171,7 @@ def test_aggregate_changes_no_record(box: Sandbox, session: requests.Session) ->
     assert json.dumps(box.catalogue.docdb_v1) == before
 
 
-def test_counts(box: Sandbox, session: requests.Session) -> None:
+def test_count_documents_returns_both_counts(box: Sandbox, session: requests.Session) -> None:
     counted = client(box, session)._count_records({"subject.subject_id": "000000"})
     assert counted == {"total_record_count": 7, "filtered_record_count": 3}
 
@@ -201,7 +199,7 @@ def test_counts(box: Sandbox, session: requests.Session) -> None:
         ("GET", "nonsense", {}, 404),
     ],
 )
-def test_what_it_refuses(
+def test_request_invalid_is_refused(
     box: Sandbox,
     session: requests.Session,
     method: str,
@@ -215,18 +213,14 @@ def test_what_it_refuses(
     assert answer.json()["message"]
 
 
-def test_an_unknown_database_says_that_this_is_a_sandbox(
-    box: Sandbox, session: requests.Session
-) -> None:
+def test_database_unknown_names_the_sandbox(box: Sandbox, session: requests.Session) -> None:
     answer = session.get(f"{box.urls['docdb']}/v1/elsewhere/data_assets/find")
     assert answer.status_code == 404
     assert "sandbox" in answer.json()["message"]
     assert "aind-session snapshot" in answer.json()["message"]
 
 
-def test_what_is_added_or_changed_is_served_at_once(
-    box: Sandbox, session: requests.Session
-) -> None:
+def test_records_added_or_changed_are_served(box: Sandbox, session: requests.Session) -> None:
     asked = client(box, session)
     record = box.catalogue.add_record(1, {"name": "new"})
     assert names(asked.retrieve_docdb_records(filter_query={"name": "new"})) == ["new"]
@@ -256,7 +250,7 @@ queries = st.recursive(
 
 
 @given(records=documents, query=queries)
-def test_the_short_cut_selects_what_mongomock_selects(
+def test_prefilter_selects_like_mongomock(
     records: list[dict[str, Any]], query: dict[str, Any]
 ) -> None:
     import mongomock
@@ -272,7 +266,7 @@ def test_the_short_cut_selects_what_mongomock_selects(
     assert list(mongo.matching(numbered, query)) == expected
 
 
-def test_ten_thousand_records_answer_quickly(session: requests.Session) -> None:
+def test_find_in_10000_records_is_fast(session: requests.Session) -> None:
     catalogue = Catalogue()
     for number in range(10_000):
         name = NAME.format(number)
@@ -292,3 +286,38 @@ def test_ten_thousand_records_answer_quickly(session: requests.Session) -> None:
             assert len(asked.aggregate_docdb_records([{"$match": query}])) == count
         # Without the short cut each of these takes more than a tenth of a second.
         assert time.process_time() - started < 0.5
+
+
+FIRST_QUERIES = """
+import threading
+from aind_session.sandbox import fake_docdb as mongo
+
+records = [{"name": "a", "at": {"b": 1}}, {"name": "b", "at": {"b": 2}}]
+start = threading.Barrier(8)
+failed = []
+
+def query(number):
+    start.wait()
+    try:
+        if number % 2:
+            assert len(mongo.aggregate(records, [{"$match": {"name": "a"}}])) == 1
+        else:
+            assert len(list(mongo.find(records, {"name": "a"}, {}, {"at.b": 1}))) == 1
+    except Exception as error:
+        failed.append(error)
+
+threads = [threading.Thread(target=query, args=[n]) for n in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not failed, failed
+"""
+
+
+def test_first_queries_in_threads_succeed() -> None:
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", FIRST_QUERIES], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr

@@ -88,14 +88,14 @@ def run(client: codeocean.CodeOcean) -> Computation:
     return client.computations.run_capsule(params)
 
 
-def test_computations_of_a_capsule_or_pipeline(client: codeocean.CodeOcean) -> None:
+def test_list_computations_returns_those_of_the_capsule(client: codeocean.CodeOcean) -> None:
     for kind in (client.capsules, pipelines(client)):
         assert [c.id for c in kind.list_computations(CAPSULE)] == ["new", "old"]
     assert client.capsules.get_capsule(CAPSULE).name == "Sort of sorting"
     assert pipelines(client).list_computations(SORTING_PIPELINE) == []
 
 
-def test_what_is_unknown_says_that_this_is_a_sandbox(client: codeocean.CodeOcean) -> None:
+def test_unknown_ids_name_the_sandbox(client: codeocean.CodeOcean) -> None:
     for ask in (
         client.capsules.get_capsule,
         client.capsules.list_computations,
@@ -108,14 +108,14 @@ def test_what_is_unknown_says_that_this_is_a_sandbox(client: codeocean.CodeOcean
         assert caught.value.status_code == 404
 
 
-def test_capsules_are_searched_by_name(client: codeocean.CodeOcean) -> None:
+def test_search_capsules_matches_names(client: codeocean.CodeOcean) -> None:
     params = codeocean.capsule.CapsuleSearchParams
     found = client.capsules.search_capsules(params(query="name:sorting")).results
     assert [capsule.id for capsule in found] == [CAPSULE]
     assert client.capsules.search_capsules(params(query="none")).results == []
 
 
-def test_result_files(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_result_files_are_listed_and_linked(box: Sandbox, client: codeocean.CodeOcean) -> None:
     computations = client.computations
     items = computations.list_computation_results("old").items
     assert [(item.name, item.type) for item in items] == [("nwb", "folder"), ("output", "file")]
@@ -127,9 +127,7 @@ def test_result_files(box: Sandbox, client: codeocean.CodeOcean) -> None:
     assert get(unrecorded).status_code == 501
 
 
-def test_a_run_moves_on_each_time_it_is_asked_for(
-    box: Sandbox, client: codeocean.CodeOcean
-) -> None:
+def test_run_requested_advances_one_state(box: Sandbox, client: codeocean.CodeOcean) -> None:
     computation = run(client)
     assert computation.state == ComputationState.Initializing
     states = [poll(client, computation).state for _ in range(4)]
@@ -149,7 +147,7 @@ def test_a_run_moves_on_each_time_it_is_asked_for(
     assert client.capsules.list_computations(CAPSULE)[0].id == computation.id
 
 
-def test_a_run_that_fails(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_run_with_outcome_failed_fails(box: Sandbox, client: codeocean.CodeOcean) -> None:
     box.launches.outcome = "failed"
     box.launches.files = {"output": "Out of memory."}
     computation = run(client)
@@ -160,7 +158,7 @@ def test_a_run_that_fails(box: Sandbox, client: codeocean.CodeOcean) -> None:
     assert get(link).text == "Out of memory."
 
 
-def test_a_run_that_waits_to_be_moved(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_run_without_polls_waits_for_advance(box: Sandbox, client: codeocean.CodeOcean) -> None:
     box.launches.polls = None
     computation = run(client)
     assert [poll(client, computation).state for _ in range(3)] == [
@@ -175,16 +173,14 @@ def test_a_run_that_waits_to_be_moved(box: Sandbox, client: codeocean.CodeOcean)
     ]
 
 
-def test_only_what_was_launched_moves(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_poll_of_recorded_run_changes_nothing(box: Sandbox, client: codeocean.CodeOcean) -> None:
     assert client.computations.get_computation("new").state == ComputationState.Running
     assert client.computations.get_computation("new").state == ComputationState.Running
     box.advance("new", steps=2)
     assert client.computations.get_computation("new").state == ComputationState.Completed
 
 
-def test_the_sorting_capsule_launches_its_pipeline(
-    box: Sandbox, client: codeocean.CodeOcean
-) -> None:
+def test_sorting_capsule_launches_its_pipeline(box: Sandbox, client: codeocean.CodeOcean) -> None:
     params = RunParams(capsule_id=SORTING_CAPSULE, parameters=["ecephys_ks4", "raw"])
     client.computations.run_capsule(params)
     (launched,) = pipelines(client).list_computations(SORTING_PIPELINE)
@@ -192,7 +188,7 @@ def test_the_sorting_capsule_launches_its_pipeline(
     assert launched.state == ComputationState.Initializing
 
 
-def test_a_hook_sees_each_run(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_on_run_is_called_for_each_run(box: Sandbox, client: codeocean.CodeOcean) -> None:
     seen: list[str] = []
     box.launches.on_run = lambda computation: seen.append(computation["_capsule"])
     run(client)
@@ -208,7 +204,7 @@ def test_a_hook_sees_each_run(box: Sandbox, client: codeocean.CodeOcean) -> None
         (RunParams(capsule_id=CAPSULE, data_assets=[DataAssetsRunParam(id="none")]), 404),
     ],
 )
-def test_a_run_that_is_refused(
+def test_run_invalid_returns_4xx(
     box: Sandbox, client: codeocean.CodeOcean, params: RunParams, status: int
 ) -> None:
     with pytest.raises(Error) as caught:
@@ -225,7 +221,9 @@ def capture(client: codeocean.CodeOcean, source: Source, target: Target | None =
     return str(asset.id)
 
 
-def test_an_asset_from_a_computation(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_create_asset_from_computation_copies_results(
+    box: Sandbox, client: codeocean.CodeOcean
+) -> None:
     asset_id = capture(client, Source(computation=ComputationSource(id="old")))
     asset = client.data_assets.get_data_asset(asset_id)
     assert asset.provenance.computation == "old"
@@ -239,7 +237,7 @@ def test_an_asset_from_a_computation(box: Sandbox, client: codeocean.CodeOcean) 
     assert box.launched == [box.catalogue.data_assets[-1]]
 
 
-def test_an_external_asset_from_a_computation(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_create_asset_with_target_is_external(box: Sandbox, client: codeocean.CodeOcean) -> None:
     target = Target(aws=AWSS3Target(bucket="aind-open-data", prefix="made"))
     asset_id = capture(client, Source(computation=ComputationSource(id="old", path="nwb")), target)
     asset = client.data_assets.get_data_asset(asset_id)
@@ -248,7 +246,9 @@ def test_an_external_asset_from_a_computation(box: Sandbox, client: codeocean.Co
 
 
 @pytest.mark.parametrize("external", [True, False])
-def test_an_asset_from_a_bucket(box: Sandbox, client: codeocean.CodeOcean, external: bool) -> None:
+def test_create_asset_from_bucket_has_its_files(
+    box: Sandbox, client: codeocean.CodeOcean, external: bool
+) -> None:
     box.catalogue.add_object("aind-scratch-data", "folder/x/1.json", "{}")
     source = AWSS3Source(
         bucket="aind-scratch-data", prefix="folder/x", keep_on_external_storage=external
@@ -260,7 +260,7 @@ def test_an_asset_from_a_bucket(box: Sandbox, client: codeocean.CodeOcean, exter
     assert copied is not external
 
 
-def test_an_asset_is_not_made_from_what_is_unfinished_or_unknown(
+def test_create_asset_from_unfinished_or_unknown_is_refused(
     box: Sandbox, client: codeocean.CodeOcean
 ) -> None:
     for source, message in (
@@ -272,7 +272,7 @@ def test_an_asset_is_not_made_from_what_is_unfinished_or_unknown(
             capture(client, source)
 
 
-def test_a_draft_lists_no_files(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_draft_lists_no_files(box: Sandbox, client: codeocean.CodeOcean) -> None:
     params = DataAssetParams(
         name="made",
         tags=[],
@@ -287,7 +287,7 @@ def test_a_draft_lists_no_files(box: Sandbox, client: codeocean.CodeOcean) -> No
 @pytest.mark.skipif(
     not hasattr(codeocean.computation.Computations, "attach_data_assets"), reason="an older SDK"
 )
-def test_attaching_and_detaching(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_attach_and_detach_change_the_run(box: Sandbox, client: codeocean.CodeOcean) -> None:
     wanted = [DataAssetAttachParams(id="raw", mount="here")]
     attached = client.computations.attach_data_assets("new", wanted)
     assert [(a.id, a.mount, a.ready) for a in attached] == [("raw", "here", True)]
@@ -299,7 +299,7 @@ def test_attaching_and_detaching(box: Sandbox, client: codeocean.CodeOcean) -> N
     client.capsules.detach_data_assets(CAPSULE, ["raw"])
 
 
-def test_renaming_and_deleting(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_rename_and_delete_change_the_run(box: Sandbox, client: codeocean.CodeOcean) -> None:
     client.computations.rename_computation("old", "renamed")
     assert client.computations.get_computation("old").name == "renamed"
     client.computations.delete_computation("old")
@@ -307,13 +307,13 @@ def test_renaming_and_deleting(box: Sandbox, client: codeocean.CodeOcean) -> Non
         client.computations.get_computation("old")
 
 
-def test_custom_metadata_fields(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_custom_metadata_lists_all_fields(box: Sandbox, client: codeocean.CodeOcean) -> None:
     box.catalogue.add_asset({"name": "x", "custom_metadata": {"subject id": "1"}})
     fields = client.custom_metadata.get_custom_metadata().fields
     assert [field.name for field in fields] == ["subject id"]
 
 
-def test_what_is_launched_leaves_a_good_result_unless_told_otherwise(tmp_path: Path) -> None:
+def test_launched_run_by_default_succeeds(tmp_path: Path) -> None:
     catalogue, sessions = cohort(1, 2)
     with sandbox(catalogue):
         report = sessions.run(

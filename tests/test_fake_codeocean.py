@@ -146,7 +146,9 @@ EVERYTHING = ["other", "sorted", "raw", "closed", "gone", "both", "barred"]
         ("nowhere", []),
     ],
 )
-def test_the_query_language(client: codeocean.CodeOcean, query: str | None, ids: list[str]) -> None:
+def test_search_query_follows_the_documented_language(
+    client: codeocean.CodeOcean, query: str | None, ids: list[str]
+) -> None:
     assert search(client, query=query) == ids
 
 
@@ -173,7 +175,7 @@ def test_the_query_language(client: codeocean.CodeOcean, query: str | None, ids:
         ({"limit": 2, "offset": 3}, EVERYTHING[3:5]),
     ],
 )
-def test_the_options_of_a_search(
+def test_search_options_select_assets(
     client: codeocean.CodeOcean, params: dict[str, Any], ids: list[str]
 ) -> None:
     assert search(client, **params) == ids
@@ -195,14 +197,16 @@ def test_the_options_of_a_search(
         ),
     ],
 )
-def test_filters(client: codeocean.CodeOcean, wanted: dict[str, Any], ids: list[str]) -> None:
+def test_search_filters_select_assets(
+    client: codeocean.CodeOcean, wanted: dict[str, Any], ids: list[str]
+) -> None:
     wanted = dict(wanted)
     if "range" in wanted:
         wanted["range"] = codeocean.components.SearchFilterRange(**wanted["range"])
     assert search(client, filters=[codeocean.components.SearchFilter(**wanted)]) == ids
 
 
-def test_pages(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_search_next_token_returns_all_pages(box: Sandbox, client: codeocean.CodeOcean) -> None:
     params = DataAssetSearchParams(limit=3)
     assert [a.id for a in client.data_assets.search_data_assets_iterator(params)] == EVERYTHING
     assert box.count("codeocean") == 3
@@ -212,7 +216,7 @@ def test_pages(box: Sandbox, client: codeocean.CodeOcean) -> None:
     assert search(client, **again.to_dict()) == EVERYTHING[3:6]
 
 
-def test_a_page_has_a_hundred_assets_unless_asked_for_more(box: Sandbox) -> None:
+def test_search_without_limit_returns_100(box: Sandbox) -> None:
     for _ in range(1200):
         box.catalogue.add_asset({"name": "many"})
     url = f"{box.urls['codeocean']}/api/v1/data_assets/search"
@@ -222,7 +226,7 @@ def test_a_page_has_a_hundred_assets_unless_asked_for_more(box: Sandbox) -> None
         assert answer.json()["has_more"] is (count < 1200 and "offset" not in body)
 
 
-def test_duplicates_on_request(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_search_with_duplicates_repeats_assets(box: Sandbox, client: codeocean.CodeOcean) -> None:
     box.duplicates = 2
     assert search(client, query="tag:raw") == ["other", "raw", "other", "raw"]
 
@@ -247,7 +251,7 @@ def test_duplicates_on_request(box: Sandbox, client: codeocean.CodeOcean) -> Non
         "no json",
     ],
 )
-def test_a_search_that_is_not_understood(box: Sandbox, body: Any) -> None:
+def test_search_malformed_body_returns_400(box: Sandbox, body: Any) -> None:
     url = f"{box.urls['codeocean']}/api/v1/data_assets/search"
     data = {"data": body} if isinstance(body, str) else {"json": body}
     answer = post(url, auth=(box.token, ""), **data)
@@ -256,7 +260,7 @@ def test_a_search_that_is_not_understood(box: Sandbox, body: Any) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "cop_wrong", None])
-def test_a_token_that_is_missing_or_wrong(box: Sandbox, token: str | None) -> None:
+def test_token_missing_or_wrong_returns_401(box: Sandbox, token: str | None) -> None:
     url = f"{box.urls['codeocean']}/api/v1/data_assets/raw"
     answer = get(url, auth=None if token is None else (token, ""))
     assert answer.status_code == 401
@@ -268,7 +272,7 @@ def test_a_token_that_is_missing_or_wrong(box: Sandbox, token: str | None) -> No
 @pytest.mark.parametrize(
     ("asset_id", "status"), [("closed", 401), ("barred", 403), ("gone", 404), ("nobody", 404)]
 )
-def test_assets_that_cannot_be_had(
+def test_get_asset_inaccessible_returns_its_status(
     box: Sandbox, client: codeocean.CodeOcean, asset_id: str, status: int
 ) -> None:
     with pytest.raises(Error) as caught:
@@ -280,16 +284,14 @@ def test_assets_that_cannot_be_had(
         assert "aind-session snapshot" in caught.value.message
 
 
-def test_an_unknown_route_says_that_this_is_a_sandbox(box: Sandbox) -> None:
+def test_route_unknown_names_the_sandbox(box: Sandbox) -> None:
     url = f"{box.urls['codeocean']}/api/v1/nonsense"
     answer = get(url, auth=(box.token, ""))
     assert answer.status_code == 404
     assert "sandbox" in answer.json()["message"]
 
 
-def test_an_asset_is_told_as_it_is_without_what_is_private(
-    box: Sandbox, client: codeocean.CodeOcean
-) -> None:
+def test_get_asset_omits_private_keys(box: Sandbox, client: codeocean.CodeOcean) -> None:
     box.catalogue.data_assets[0]["_note"] = "private"
     asset = client.data_assets.get_data_asset("raw")
     assert (asset.name, asset.state) == (RAW, DataAssetState.Ready)
@@ -297,7 +299,9 @@ def test_an_asset_is_told_as_it_is_without_what_is_private(
     assert "_note" not in get(url, auth=(box.token, "")).json()
 
 
-def test_files_of_an_internal_asset(box: Sandbox, client: codeocean.CodeOcean) -> None:
+def test_list_files_of_internal_asset_returns_folders(
+    box: Sandbox, client: codeocean.CodeOcean
+) -> None:
     def listed(path: str) -> list[tuple[str, str, str, int | None]]:
         items = client.data_assets.list_data_asset_files("sorted", path).items
         return [(item.name, item.path, item.type, item.size) for item in items]
@@ -315,9 +319,7 @@ def test_files_of_an_internal_asset(box: Sandbox, client: codeocean.CodeOcean) -
         listed("nothing")
 
 
-def test_links_work_without_credentials_and_refuse_them(
-    box: Sandbox, client: codeocean.CodeOcean
-) -> None:
+def test_link_with_credentials_is_refused(box: Sandbox, client: codeocean.CodeOcean) -> None:
     urls = client.data_assets.get_data_asset_file_urls("sorted", "nwb/a #1.nwb")
     with pytest.warns(DeprecationWarning, match="deprecated"):
         old = client.data_assets.get_data_asset_file_download_url("sorted", "nwb/a #1.nwb")
@@ -332,7 +334,7 @@ def test_links_work_without_credentials_and_refuse_them(
     assert box.count("files") == 4
 
 
-def test_files_that_are_not_there_or_not_recorded(
+def test_files_missing_or_unrecorded_return_errors(
     box: Sandbox, client: codeocean.CodeOcean
 ) -> None:
     with pytest.raises(Error) as caught:
@@ -344,13 +346,13 @@ def test_files_that_are_not_there_or_not_recorded(
     assert "aind-session snapshot" in answer.text
 
 
-def test_files_of_an_external_asset_are_refused(client: codeocean.CodeOcean) -> None:
+def test_list_files_of_external_asset_returns_400(client: codeocean.CodeOcean) -> None:
     with pytest.raises(Error, match="internal") as caught:
         client.data_assets.list_data_asset_files("raw")
     assert caught.value.status_code == 400
 
 
-def test_an_asset_is_changed_archived_shared_and_deleted(
+def test_asset_update_archive_share_delete_are_served(
     box: Sandbox, client: codeocean.CodeOcean
 ) -> None:
     assets = client.data_assets
@@ -378,7 +380,7 @@ def test_an_asset_is_changed_archived_shared_and_deleted(
         ({"name": "n", "tags": [], "mount": "m", "data_asset_ids": ["nobody"]}, "not found"),
     ],
 )
-def test_an_asset_that_is_not_made(
+def test_create_asset_invalid_returns_400(
     box: Sandbox, client: codeocean.CodeOcean, params: dict[str, Any], message: str
 ) -> None:
     count = len(box.catalogue.data_assets)
@@ -391,7 +393,7 @@ def test_an_asset_that_is_not_made(
     names=st.lists(st.text(st.sampled_from("ab_"), min_size=1, max_size=5), max_size=4),
     part=st.text(st.sampled_from("ab_"), min_size=1, max_size=2),
 )
-def test_a_name_is_found_by_any_part_of_it(names: list[str], part: str) -> None:
+def test_search_name_matches_any_substring(names: list[str], part: str) -> None:
     assets = [{"id": name, "name": name, "created": 0} for name in names]
     found = asset_search.search(assets, {"query": f"name:{part}"}, "user")
     assert [asset["name"] for asset in found] == [name for name in names if part in name]

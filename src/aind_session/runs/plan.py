@@ -1,0 +1,376 @@
+"""What is to be started: the inputs of each session, its results, and computations in progress."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aind_session import derived
+from aind_session.errors import (
+    AindSessionError,
+    BadAnswerError,
+    CredentialsError,
+    InvalidFilterError,
+    NotFoundError,
+    ServiceError,
+    name_session,
+)
+from aind_session.identifiers import SessionID
+from aind_session.lookup import assets, cohort, freshness, platform, trail
+from aind_session.lookup.computations import is_finished
+from aind_session.lookup.results import is_good as is_good_asset
+from aind_session.lookup.assets import Known
+from aind_session.lookup.questions import CODE_OCEAN
+from aind_session.runs.values import Action, Mount, Parameter, Planned, RunPlan
+from aind_session.services import codeocean, pool
+from aind_session.services.codeocean import CodeOceanNotFoundError
+from aind_session.services.models import AssetSummary, Computation, decode_asset, decode_computation
+
+if TYPE_CHECKING:
+    from aind_session.session import Session
+
+Inputs = tuple[tuple[Mount, ...], tuple[Parameter, ...]]
+#: Why a session is left out; None: it is not.
+Verdict = tuple[Action, str] | None
+NO_SESSION = "attach returned None: skip this session"
+
+
+class _SkipError(AindSessionError):
+    """The function `attach` returned None for a session."""
+
+
+class _FunctionError(AindSessionError):
+    """A function of the user raised, or returned what it should not; that error is the cause."""
+
+
+class _AssetError(AindSessionError):
+    """A data asset to attach does not exist."""
+
+
+def plan(
+    sessions: Iterable[Session],
+    capsule: str,
+    label: str | None,
+    parameters: object,
+    attach: object,
+    *,
+    strict: bool,
+) -> tuple[RunPlan, dict[str, str | None]]:
+    """Decide what to start from current answers; also return each session's platform if known.
+
+    With `strict`, an error of a user's function is raised with the session's ID; else it becomes a
+    row with the action "error".
+    """
+    some = list({session.id: session for session in sessions}.values())
+    with trail.following(capsule, "plan of a run"):
+        listed = computations_of(capsule).computations
+        in_progress = [c for c in listed if not is_finished(c)]
+        known = _fetch([session._id for session in some])
+        results = pool.outcomes(*(lambda s=s: _verdict(known[s.id], label) for s in some))
+        wanted = pool.outcomes(
+            *(lambda s=s: _inputs(s, known[s.id], parameters, attach) for s in some)
+        )
+        _check_attached(wanted, known)
+        for outcome in wanted:
+            if strict and isinstance(outcome.error, _FunctionError):
+                raise outcome.error.__cause__ or outcome.error
+        shared = Counter(outcome.value[0] for outcome in wanted if outcome.value is not None)
+        taken: dict[Inputs, str] = {}
+        planned = []
+        for session, result, outcome in zip(some, results, wanted, strict=True):
+            verdict: Verdict = _reason(result.error) if result.error else result.value
+            inputs: Inputs = outcome.value or ((), ())
+            if verdict is None or verdict[0] == "running":
+                verdict = _reason(outcome.error) if outcome.error else verdict
+            if verdict is None:
+                verdict = running(in_progress, *inputs, alone=shared[inputs[0]] == 1)
+            if verdict is None and taken.setdefault(inputs, session.id) != session.id:
+                verdict = "same", f"the computation of {taken[inputs]} is the same"
+            action, why = verdict or ("start", "")
+            # Only a session that may be started later keeps its inputs.
+            keeps = action in ("start", "running", "same", "unknown")
+            planned.append(Planned(session.id, action, why, *(inputs if keeps else ((), ()))))
+    platforms = {s.id: s._id.platform or platform.of_known(known[s.id]) for s in some}
+    return RunPlan(capsule, label, tuple(planned)), platforms
+
+
+# -- results of a label ----------------------------------------------------------------------------
+
+
+def verdicts(sessions: Sequence[SessionID], label: str | None) -> dict[str, Verdict]:
+    """Return for each session why its results make a computation superfluous; None: they do not.
+
+    Sends one search per subject. A result that cannot be checked is "unknown".
+
+    Raises
+    ------
+    ServiceError
+        Code Ocean did not return all data assets: one of those missing could be a good result.
+    """
+    if label is None:
+        return dict.fromkeys((session.id for session in sessions), None)
+    known = _fetch(sessions)
+    outcomes = pool.outcomes(*(lambda s=s: _verdict(known[s.id], label) for s in sessions))
+    return {
+        session.id: _reason(outcome.error) if outcome.error else outcome.value
+        for session, outcome in zip(sessions, outcomes, strict=True)
+    }
+
+
+def _fetch(sessions: Sequence[SessionID]) -> dict[str, Known]:
+    """Search the data assets of all sessions, whatever is cached."""
+    for subject in dict.fromkeys(session.subject_id for session in sessions):
+        freshness.forget_subject(subject)
+    # What a function of the session looks up is fetched for all sessions at once, too.
+    cohort.remember(session.id for session in sessions)
+    found = {session.id: known for session, known in cohort.known(sessions).items()}
+    for known in found.values():
+        gap = known.gaps.errors.get(CODE_OCEAN)
+        if gap is not None:
+            raise gap
+    return found
+
+
+def _verdict(known: Known, label: str | None) -> Verdict:
+    if label is None:
+        return None
+    for asset in reversed(derived.by_label(known.assets).get(derived.same_label(label), ())):
+        if asset.state.lower() == "draft":
+            return "running", f"{asset.name} ({asset.id}) is being created"
+        if is_good(asset):
+            return "good", f"has {asset.name} ({asset.id})"
+    return None
+
+
+def is_good(asset: AssetSummary) -> bool:
+    """Whether a data asset is a good result: the only place where runs judge one."""
+    return is_good_asset(asset)
+
+
+def _reason(error: Exception) -> tuple[Action, str]:
+    """Return why an error leaves one session out; an error that concerns all is raised."""
+    if isinstance(error, _SkipError):
+        return "skip", in_a_line(error)
+    if isinstance(error, _FunctionError | _AssetError):
+        return "error", in_a_line(error)
+    if isinstance(error, NotFoundError | CodeOceanNotFoundError):
+        return "missing", in_a_line(error)
+    if isinstance(error, ServiceError) and not isinstance(error, CredentialsError):
+        return "unknown", in_a_line(error)
+    raise error
+
+
+def in_a_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+# -- inputs ----------------------------------------------------------------------------------------
+
+
+def _inputs(session: Session, known: Known, parameters: object, attach: object) -> Inputs:
+    def raw() -> AssetSummary:
+        asset = assets.choose_raw(known.assets)
+        if asset is None:
+            raise NotFoundError("there is no raw data asset in Code Ocean")
+        return asset
+
+    mounts = _of_function(attach, session, lambda value: mounts_of(value, session.id, raw))
+    return mounts, _of_function(parameters, session, parameters_of)
+
+
+def _of_function(given: object, session: Session, read: Callable[[Any], Any]) -> Any:
+    """Read a constant, or what a function returns for a session."""
+    if not callable(given):
+        return read(given)
+    try:
+        value = given(session)
+        if value is None and read is not parameters_of:
+            raise _SkipError(NO_SESSION)
+        return read(value)
+    except CredentialsError as error:
+        name_session(error, session.id)
+        raise
+    except (NotFoundError, CodeOceanNotFoundError, ServiceError, _SkipError):
+        raise
+    except Exception as error:
+        message = f"{type(error).__name__}: {in_a_line(error)}"
+        raise _FunctionError(message) from name_session(error, session.id)
+
+
+def parameters_of(value: object) -> tuple[Parameter, ...]:
+    """Read parameters: a list by position, a mapping by name, or None for none.
+
+    Examples
+    --------
+    >>> parameters_of({"subject": 676909, "fast": True})
+    (Parameter(value='676909', name='subject'), Parameter(value='true', name='fast'))
+    """
+    if value is None:
+        return ()
+    if isinstance(value, Mapping):
+        return tuple(Parameter(_text(v), str(k)) for k, v in value.items())
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidFilterError(
+            f"parameters must be a list (by position) or a mapping (by name), not {value!r:.80}"
+        )
+    return tuple(v if isinstance(v, Parameter) else Parameter(_text(v)) for v in value)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        raise InvalidFilterError("a parameter is None: Code Ocean accepts text only")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def mounts_of(value: object, session_id: str, raw: Callable[[], AssetSummary]) -> tuple[Mount, ...]:
+    """Read the data assets to attach: one, several, a mapping of mounts; None: the raw asset."""
+    if value is None:
+        asset = decode_asset(raw().raw)
+        return (Mount(asset.id, asset.mount or asset.name),)
+    found = dict.fromkeys(_mounts(value))
+    named = [mount.mount for mount in found if mount.mount]
+    if len(set(named)) < len(named):
+        raise InvalidFilterError(f"{session_id}: two data assets have the same mount")
+    return tuple(found)
+
+
+def _mounts(value: Any) -> list[Mount]:
+    if isinstance(value, Mapping):
+        return [Mount(_id_of(asset), str(mount)) for mount, asset in value.items()]
+    if isinstance(value, Mount):
+        return [value]
+    if isinstance(value, str):
+        return [Mount(_id_of(value))]
+    if hasattr(value, "id"):
+        mount = getattr(value, "mount", None) or getattr(value, "name", None)
+        return [Mount(_id_of(value), mount)]
+    if not isinstance(value, Iterable):
+        raise InvalidFilterError(f"{value!r:.80} cannot be attached: it is not a data asset")
+    return [mount for one in value for mount in _mounts(one)]
+
+
+def _id_of(asset: Any) -> str:
+    text = asset if isinstance(asset, str) else getattr(asset, "id", None)
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidFilterError(f"{asset!r:.80} cannot be attached: it is not a data asset")
+    return text.strip()
+
+
+def _check_attached(wanted: list[pool.Outcome[Inputs]], known: Mapping[str, Known]) -> None:
+    """Replace the inputs that name a data asset which does not exist by an error."""
+    exists = {asset.id for one in known.values() for asset in one.assets}
+    named = {mount.id for one in wanted if one.value is not None for mount in one.value[0]}
+    unsure = sorted(named - exists)
+    found = pool.outcomes(*(lambda i=i: codeocean.get_asset(i) for i in unsure))
+    errors = {i: outcome.error for i, outcome in zip(unsure, found, strict=True) if outcome.error}
+    for number, outcome in enumerate(wanted):
+        for mount in outcome.value[0] if outcome.value is not None else ():
+            error = errors.get(mount.id)
+            if isinstance(error, ValueError) and not isinstance(error, BadAnswerError):
+                # Not found, or not even an ID.
+                error = _AssetError(f"data asset {mount.id!r} to attach does not exist")
+            if error is not None:
+                wanted[number] = pool.Outcome(error=error)
+
+
+# -- computations ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The computations of a capsule, ascending; not complete if one could not be read."""
+
+    computations: tuple[Computation, ...]
+    is_complete: bool
+
+
+def computations_of(capsule: str) -> Listed:
+    """List the computations of a capsule or pipeline; never from the cache.
+
+    Raises
+    ------
+    CodeOceanNotFoundError
+        There is no capsule or pipeline of this ID (a `ValueError`).
+    """
+    raws = trail.ask(
+        CODE_OCEAN,
+        f"computations of {capsule}",
+        ("computations for a run", capsule),
+        lambda: codeocean.list_computations(capsule),
+        lambda found: f"{len(found)} computations",
+        seconds=0.0,
+    )
+    found = [one for raw in raws if (one := _readable(raw)) is not None]
+    if raws and not found:
+        raise BadAnswerError(
+            f"None of the {len(raws)} computations of {capsule} can be read.", service=CODE_OCEAN
+        )
+    return Listed(tuple(sorted(found, key=lambda c: (c.created, c.id))), len(found) == len(raws))
+
+
+def _readable(raw: bytes) -> Computation | None:
+    try:
+        return decode_computation(raw)
+    except BadAnswerError as error:
+        trail.logger.warning("A computation cannot be read: %s", in_a_line(error))
+        return None
+
+
+def has_inputs(
+    computation: Computation, mounts: Sequence[Mount], parameters: Sequence[Parameter]
+) -> bool:
+    """Whether a computation has at least these data assets attached, and these parameters.
+
+    It may have more of both: assets and defaults of the capsule. A cloud workstation is not a run.
+    """
+    attached = {asset.id for asset in computation.data_assets or ()}
+    return {mount.id for mount in mounts} <= attached and _fits(computation, parameters)
+
+
+def may_have_inputs(
+    computation: Computation, mounts: Sequence[Mount], parameters: Sequence[Parameter]
+) -> bool:
+    """Whether a computation has these inputs, or does not show its data assets."""
+    hidden = computation.data_assets is None and _fits(computation, parameters)
+    return hidden or has_inputs(computation, mounts, parameters)
+
+
+def _fits(computation: Computation, parameters: Sequence[Parameter]) -> bool:
+    if getattr(computation, "cloud_workstation", None):
+        return False
+    shown = computation.parameters or ()
+    by_name = {name: p.value for p in shown for name in (p.param_name, p.name) if name}
+    values = Counter(p.value for p in shown)
+    for parameter in parameters if shown else ():
+        if parameter.name in by_name:
+            if by_name[parameter.name] != parameter.value:
+                return False
+        elif values[parameter.value] < 1:
+            return False
+        else:
+            values[parameter.value] -= 1
+    return True
+
+
+def running(
+    computations: Iterable[Computation],
+    mounts: Sequence[Mount],
+    parameters: Sequence[Parameter],
+    *,
+    alone: bool,
+) -> Verdict:
+    """Return the verdict "running" if one of the computations has these inputs and has not ended.
+
+    If no other session has these mounts (`alone`), any parameters count.
+    """
+    for one in computations:
+        if not is_finished(one) and has_inputs(
+            one, mounts, () if alone and mounts else parameters
+        ):
+            return "running", f"computation {one.id} is {one.state}"
+    return None
