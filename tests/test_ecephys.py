@@ -15,8 +15,7 @@ from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
 from aind_session.lookup import sorted_probes, sorter_names
 from aind_session.sandbox import Sandbox
-from aind_session.sandbox.session_files import sorting_files
-from aind_session.sandbox.shapes import RESULTS_BUCKET
+from aind_session.sandbox.shapes import RESULTS_BUCKET, sorting_files
 from rows import shortest_row
 from sortings import (
     DOCUMENTED,

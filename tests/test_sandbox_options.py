@@ -126,7 +126,7 @@ def test_start_failing_late_leaves_no_thread(
         raise OSError("no environment")
 
     threads = threading.active_count()
-    monkeypatch.setattr("aind_session.sandbox.environment.sandbox_changes", refuse)
+    monkeypatch.setattr("aind_session.sandbox.server.sandbox_changes", refuse)
     with pytest.raises(OSError, match="no environment"):
         sandbox(Catalogue()).start()
     assert threading.active_count() == threads
@@ -148,7 +148,7 @@ def test_sandbox_started_in_a_cell_serves_until_closed() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [s.id for s in aind_session.get_sessions("000001")] == [NAME]
-    from aind_session.sandbox.environment import process
+    from aind_session.sandbox.server import process
 
     (box,) = process.sandboxes
     box.close()
