@@ -14,7 +14,7 @@ import pytest
 
 import aind_session
 from aind_session.sandbox import Catalogue, Sandbox
-from aind_session.sandbox.shapes import result_asset
+from aind_session.sandbox.factory import result_asset
 from aind_session.settings import RESULTS_BUCKET
 from worlds import invent_cohort
 

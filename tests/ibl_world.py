@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from aind_session.sandbox import Catalogue
-from aind_session.sandbox.shapes import result_asset
+from aind_session.sandbox.factory import result_asset
 from worlds import invent_session
 
 

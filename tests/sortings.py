@@ -5,7 +5,8 @@ from __future__ import annotations
 import aind_session
 from aind_session.extensions.ecephys import EcephysExtension
 from aind_session.sandbox import Catalogue, Sandbox
-from aind_session.sandbox.shapes import RESULTS_BUCKET, result_asset, stamp
+from aind_session.sandbox.factory import result_asset
+from aind_session.sandbox.shapes import RESULTS_BUCKET, stamp
 
 DOCUMENTED = "ecephys_676909_2023-12-13_13-43-40"
 FIRST, LATEST = "1e11bdf5-b452-4fd9-bbb1-48383a9b0842", "a2a54575-b5ca-4cf0-acd0-2933e18bcb2d"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import aind_session
 from worlds import invent_session
 from aind_session.sandbox.shapes import RESULTS_BUCKET
-from aind_session.sandbox.session_files import sorting_files
+from aind_session.sandbox.shapes import sorting_files
 from aind_session.sandbox import Sandbox
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset, probes, sorting

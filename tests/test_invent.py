@@ -10,8 +10,15 @@ import pytest
 
 import aind_session
 from aind_session.sandbox import Catalogue, Sandbox
-from aind_session.sandbox.session_files import FAILURES, sorted_stream, stream
-from aind_session.sandbox.shapes import SessionName, invented_id, pacific, processing
+from aind_session.sandbox.shapes import (
+    FAILURES,
+    SessionName,
+    invented_id,
+    pacific,
+    processing,
+    sorted_stream,
+    stream,
+)
 from worlds import (
     InventedSession,
     Truth,

@@ -126,7 +126,7 @@ def test_start_failing_late_leaves_no_thread(
         raise OSError("no environment")
 
     threads = threading.active_count()
-    monkeypatch.setattr("aind_session.sandbox.environment.sandbox_changes", refuse)
+    monkeypatch.setattr("aind_session.sandbox.server.sandbox_changes", refuse)
     with pytest.raises(OSError, match="no environment"):
         sandbox(Catalogue()).start()
     assert threading.active_count() == threads
@@ -148,7 +148,7 @@ def test_sandbox_started_in_a_cell_serves_until_closed() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [s.id for s in aind_session.get_sessions("000001")] == [NAME]
-    from aind_session.sandbox.environment import process
+    from aind_session.sandbox.server import process
 
     (box,) = process.sandboxes
     box.close()
@@ -347,22 +347,25 @@ def test_sandbox_is_function_and_subpackage_in_any_order() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("Catalogue", "aind_session.sandbox.catalogue.Catalogue"),
-        ("Sandbox", "aind_session.sandbox.Sandbox"),
-        ("sandbox", "aind_session.sandbox.sandbox"),
-        ("record", "aind_session.sandbox.recorder.record"),
-        ("invent_session", "aind_session.sandbox.factory.invent_session"),
-        ("CatalogueFormatError", "aind_session.sandbox.catalogue.CatalogueFormatError"),
+        ("aind_session.catalogue:Catalogue", "aind_session:Catalogue"),
+        ("aind_session.catalogue:Sandbox", "aind_session:Sandbox"),
+        ("aind_session.catalogue:sandbox", "aind_session.sandbox:sandbox"),
+        ("aind_session.catalogue:record", "aind_session.sandbox:record"),
+        (
+            "aind_session.catalogue.invent:invent_session",
+            "aind_session.sandbox.factory:invent_session",
+        ),
     ],
 )
 def test_catalogue_alias_warns_and_works(old: str, new: str) -> None:
-    import importlib
-
-    from aind_session import catalogue
-
-    with pytest.warns(DeprecationWarning, match=f"{old} has moved to {new}"):
-        found = getattr(catalogue, old)
-    module, _, name = new.rpartition(".")
-    assert found is getattr(importlib.import_module(module), name)
-    with pytest.raises(AttributeError, match="nothing"):
-        catalogue.nothing  # noqa: B018
+    module, _, name = old.partition(":")
+    other, _, same = new.partition(":")
+    code = f"""
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    from {module} import {name} as old
+from {other} import {same} as new
+print(old is new, [w.category.__name__ for w in caught], caught[0].filename)
+"""
+    assert python(code) == "True ['DeprecationWarning'] <string>\n"

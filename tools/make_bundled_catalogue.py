@@ -14,19 +14,22 @@ from typing import Any
 from tests.worlds.alignments import alignment, evaluation, quality_control
 
 from aind_session.sandbox.catalogue import Catalogue, Json
-from aind_session.sandbox.factory import invent_session
-from aind_session.sandbox.session_files import core_files, sorting_files
+from aind_session.sandbox.factory import (
+    invent_session,
+    raw_asset,
+    result_asset,
+    sorting_computation,
+)
 from aind_session.sandbox.shapes import (
     RESULTS_BUCKET,
     Mouse,
     SessionName,
+    core_files,
     epoch,
     invented_id,
     processing,
-    raw_asset,
-    result_asset,
     session_record,
-    sorting_computation,
+    sorting_files,
     stamp,
     tables,
 )

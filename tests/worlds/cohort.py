@@ -5,16 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from aind_session.sandbox.catalogue import Catalogue
-from aind_session.sandbox.shapes import (
-    Mouse,
-    epoch,
-    invented_id,
-    raw_asset,
-    result_asset,
-    session_record,
-    stamp,
-    tables,
-)
+from aind_session.sandbox.factory import raw_asset, result_asset
+from aind_session.sandbox.shapes import Mouse, epoch, invented_id, session_record, stamp, tables
 
 _LABELS = ("sorted", "nwb", "dlc-eye", "processed", "videoprocessed")
 _MODALITIES = ("ecephys", "behavior", "behavior-videos")

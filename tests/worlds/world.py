@@ -8,16 +8,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from aind_session.sandbox.catalogue import Catalogue, Json
-from aind_session.sandbox.session_files import FAILURES, NO_STREAMS, raw_keys, sorting_files
+from aind_session.sandbox.factory import raw_asset, result_asset
 from aind_session.sandbox.shapes import (
+    FAILURES,
+    NO_STREAMS,
     RESULTS_BUCKET,
     Mouse,
     data_description,
     epoch,
     invented_id,
-    raw_asset,
-    result_asset,
+    raw_keys,
     session_record,
+    sorting_files,
     stamp,
     subject,
     tables,

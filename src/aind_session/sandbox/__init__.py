@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aind_session.errors import MissingExtraError
-from aind_session.sandbox import environment
+from aind_session.sandbox import server
 from aind_session.sandbox.catalogue import Catalogue, Json
 from aind_session.sandbox.fake_codeocean import FakeCodeOcean
 from aind_session.sandbox.fake_docdb import FakeDocDB
@@ -56,16 +56,9 @@ class Sandbox:
 
     Parameters
     ----------
-    catalogue
-        A catalogue, the folder of one, or None: the one that comes with the package. A `Catalogue`
-        is served as it is: what is launched or written is added to it.
-    latency
-        Minimum duration of each request, in seconds.
-    tls
-        Whether to serve HTTPS, with a certificate made for this sandbox.
-    server_version
-        The version of the fake Code Ocean. Requests whose header `Min-Server-Version` is higher are
-        refused with 400, as by the real one.
+    catalogue, latency, tls, server_version
+        See `aind_session.sandbox.sandbox`. A `Catalogue` is served as it is: what is launched or
+        written is added to it.
 
     Attributes
     ----------
@@ -115,7 +108,7 @@ class Sandbox:
             latency,
         )
         self.urls: dict[str, str] = {}
-        self._change: environment.Change = {}
+        self._change: server.Change = {}
         self._closing = contextlib.ExitStack()
         self._pid = 0
         self._started = False
@@ -173,37 +166,37 @@ class Sandbox:
                 folder = tempfile.mkdtemp(prefix="aind-session-")
                 stack.callback(shutil.rmtree, folder, ignore_errors=True)
                 context, bundle = make_certificate(folder)
-            server = Server(SERVICES, self.middleware, context)
-            stack.callback(server.close)
+            running = Server(SERVICES, self.middleware, context)
+            stack.callback(running.close)
             stack.callback(self.middleware.close)
             scheme = "https" if self.tls else "http"
             self.urls = {
                 name: f"{scheme}://127.0.0.1:{port}{self.middleware.prefixes.get(name, '')}"
-                for name, port in server.ports.items()
+                for name, port in running.ports.items()
             }
             self._files.origin = self.urls["files"]
-            self._change = environment.sandbox_changes(
+            self._change = server.sandbox_changes(
                 self.urls, self.token, AWS_KEYS, REGION, self.catalogue.source, bundle
             )
-            environment.process.push(self._change)
-            stack.callback(environment.process.remove, self._change)
+            server.process.push(self._change)
+            stack.callback(server.process.remove, self._change)
             self._closing = stack.pop_all()
-        self._server, self._pid = server, os.getpid()
-        environment.process.sandboxes.add(self)
+        self._server, self._pid = running, os.getpid()
+        server.process.sandboxes.add(self)
         # It also keeps a sandbox alive whose variable is gone, as in a notebook's cell.
         atexit.register(self.close)
         return self
 
     def close(self) -> None:
         """Stop serving and restore the environment."""
-        server, self._server = self._server, None
-        if server is None:
+        running, self._server = self._server, None
+        if running is None:
             return
-        environment.process.sandboxes.discard(self)
+        server.process.sandboxes.discard(self)
         atexit.unregister(self.close)
         if os.getpid() != self._pid:
             # A forked child: the parent continues to serve, and the child to use it.
-            server.close_in_child()
+            running.close_in_child()
             return
         self._closing.close()
         self.s3.close()
@@ -240,7 +233,7 @@ class Sandbox:
         self.requests.clear()
         if self._server is not None:
             self._server.reset_traffic()
-        environment.forget_all()
+        server.forget_all()
 
     @property
     def latency(self) -> float:
@@ -303,7 +296,7 @@ class Sandbox:
             **options,
         )
         # A cached response would hide it.
-        environment.forget_all()
+        server.forget_all()
         return made
 
     # Launching
@@ -394,7 +387,7 @@ class Sandbox:
             yield
         finally:
             self.middleware.remove(fault)
-            environment.forget_all()
+            server.forget_all()
 
     def retire(self, service: str, version: str, status: int = 403) -> None:
         """Switch one version of a service off for good.
@@ -417,18 +410,18 @@ class Sandbox:
         if service != "docdb" or version not in ("v1", "v2"):
             raise ValueError(f"only docdb v1 and v2 can be retired, not {service!r} {version!r}")
         self.docdb.retired[version] = status
-        environment.forget_all()
+        server.forget_all()
 
     @contextlib.contextmanager
     def without_token(self) -> Iterator[None]:
         """Remove the Code Ocean token inside of a ``with`` block."""
-        with environment.process.changed(environment.token_changes()):
+        with server.process.changed(server.token_changes()):
             yield
 
     @contextlib.contextmanager
     def without_aws(self) -> Iterator[None]:
         """Remove the AWS credentials inside of a ``with`` block."""
-        with environment.process.changed(dict.fromkeys(environment.AWS_KEYS)):
+        with server.process.changed(dict.fromkeys(server.AWS_KEYS)):
             yield
 
 
@@ -503,7 +496,7 @@ def autostart(wanted: str | None = None) -> Sandbox | None:
         wanted = os.environ.get(SANDBOX, "")
     if wanted.lower() in ("", "0", "false", "no") or os.environ.get(SANDBOX_ACTIVE):
         return None
-    with environment.process.starting:
+    with server.process.starting:
         if os.environ.get(SANDBOX_ACTIVE):
             return None
         return Sandbox(None if wanted.lower() in ("1", "true", "yes") else wanted).start()

@@ -1,4 +1,4 @@
-"""Invent a session: its assets, records, files and computations, written to a catalogue."""
+"""Invent a session: its assets, computations, records and files, written to a catalogue."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from aind_session.sandbox import shapes
 from aind_session.sandbox.catalogue import Catalogue, Json
-from aind_session.sandbox.session_files import (
-    FAILURES,
-    NO_STREAMS,
-    raw_keys,
-    sorting_files,
+from aind_session.sandbox.shapes import (
+    OMIT,
+    RESULTS_BUCKET,
+    Mouse,
+    SessionName,
+    invented_id,
+    tables,
 )
-from aind_session.sandbox.shapes import RESULTS_BUCKET, Mouse, SessionName, invented_id, tables
 
 _DAY = 86_400
 #: Name and parameters of each process.
@@ -86,12 +87,8 @@ def invent_session(
         The catalogue.
     session_id
         The session; its name contains platform, subject and start.
-    modalities
-        Abbreviations of what was recorded; each is a folder.
-    sorted_by
-        Sorters, one sorted asset each, oldest first: `kilosort2_5`, `kilosort4`.
-    generation
-        Which DocDB schema has its records: "v1", "v2", "both", or None for neither.
+    modalities, sorted_by, generation
+        See `Sandbox.add_session`.
     uploaded
         Whether S3 has its raw folder.
     in_codeocean
@@ -138,16 +135,15 @@ def invent_session(
     Examples
     --------
     >>> catalogue = Catalogue()
-    >>> made = invent_session(catalogue, "ecephys_999999_2024-01-01_10-00-00", labels=["nwb"])
-    >>> catalogue.data_assets[1]["name"]
-    'ecephys_999999_2024-01-01_10-00-00_nwb_2024-01-03_11-00-00'
+    >>> made = invent_session(catalogue, "ecephys_999999_2024-01-01_10-00-00")
     >>> catalogue.docdb_v1[0]["location"]
     's3://aind-open-data/ecephys_999999_2024-01-01_10-00-00'
     """
     if generation not in ("v1", "v2", "both", None):
         raise ValueError(f"generation is 'v1', 'v2', 'both' or None, not {generation!r}")
-    if isinstance(failed, str) and failed not in (*FAILURES, NO_STREAMS):
-        raise ValueError(f"failed is one of {', '.join([*FAILURES, NO_STREAMS])}, not {failed!r}")
+    ways = (*shapes.FAILURES, shapes.NO_STREAMS)
+    if isinstance(failed, str) and failed not in ways:
+        raise ValueError(f"failed is one of {', '.join(ways)}, not {failed!r}")
     name = SessionName.read(session_id)
     builder = _Builder(
         catalogue,
@@ -263,7 +259,7 @@ class _Builder:
         """Add the raw asset, its records and its folder."""
         if self.in_codeocean and uploaded:
             self.add(
-                shapes.raw_asset(
+                raw_asset(
                     self.session_id,
                     asset_id=self.raw_id,
                     created=created,
@@ -279,7 +275,7 @@ class _Builder:
             self.session_id, location, created, self.raw_id, steps=steps, ended=created
         )
         if uploaded:
-            keys = raw_keys(
+            keys = shapes.raw_keys(
                 self.session_id,
                 self.modalities,
                 probes=probes,
@@ -298,7 +294,7 @@ class _Builder:
         asset_id = invented_id("asset", name)
         if self.in_codeocean:
             self.add(
-                shapes.result_asset(
+                result_asset(
                     name,
                     asset_id=asset_id,
                     created=created,
@@ -351,7 +347,7 @@ class _Builder:
         if not self.in_codeocean:
             return
         self.sorted.append(asset_id)
-        files = sorting_files(
+        files = shapes.sorting_files(
             self.session_id,
             sorter,
             probes=probes,
@@ -364,7 +360,7 @@ class _Builder:
         )
         for key, text in files.items():
             self.catalogue.add_object(RESULTS_BUCKET, f"{asset_id}/{key}", text)
-        went_through = failure in (None, NO_STREAMS)
+        went_through = failure in (None, shapes.NO_STREAMS)
         in_root = {key: text for key, text in files.items() if "/" not in key}
         self.pipeline_run(run, created - 43_000, succeeded=went_through, files=in_root)
         self.trigger_run(sorter, created - 43_060)
@@ -378,7 +374,7 @@ class _Builder:
     def pipeline_run(self, run: str, created: int, **known: Any) -> None:
         self.computations.append(run)
         self.catalogue.add_computation(
-            shapes.sorting_computation(
+            sorting_computation(
                 computation_id=run,
                 created=created,
                 inputs={self.raw_id: self.session_id},
@@ -389,7 +385,7 @@ class _Builder:
     def trigger_run(self, sorter: str, created: int) -> None:
         kind = tables()["sorting"]["types"].get(sorter, f"ecephys_{sorter}")
         self.catalogue.add_computation(
-            shapes.sorting_computation(
+            sorting_computation(
                 computation_id=invented_id("trigger", self.session_id, sorter, created),
                 created=created,
                 inputs={},
@@ -399,3 +395,104 @@ class _Builder:
                 parameters=[{"value": kind}, {"value": self.raw_id}],
             )
         )
+
+
+# Code Ocean
+
+
+def raw_asset(
+    name: str,
+    *,
+    asset_id: str,
+    created: float,
+    bucket: str,
+    subject: str,
+    platform: str | None,
+    level: str | None = "raw",
+    prefix: str | None = None,
+    tags: Sequence[str] | None = None,
+    **other: Any,
+) -> Json:
+    """Make a dataset in an AIND bucket; a level of None leaves out the custom metadata."""
+    usual = sorted(filter(None, ("raw", platform, subject)))
+    values = {
+        "id": asset_id,
+        "created": created,
+        "name": name,
+        "tags": list(usual if tags is None else tags),
+        "bucket": bucket,
+        "prefix": name if prefix is None else prefix,
+        "custom_metadata": _custom_metadata(level, platform, subject),
+    }
+    return {**shapes.fill("codeocean", "raw_asset", values), **other}
+
+
+def result_asset(
+    name: str,
+    *,
+    asset_id: str,
+    created: float,
+    subject: str,
+    platform: str | None,
+    inputs: Sequence[str] = (),
+    capsule: str | None = None,
+    computation: str | None = None,
+    level: str | None = "derived",
+    bucket: str | None = None,
+    tags: Sequence[str] | None = None,
+    **other: Any,
+) -> Json:
+    """Make a captured result of some assets: internal, or in a bucket; otherwise as `raw_asset`."""
+    usual = [tag for tag in ("derived", subject, platform) if tag]
+    place = {"bucket": bucket, "external": True, "origin": "aws", "prefix": name}
+    values = {
+        "id": asset_id,
+        "created": created,
+        "name": name,
+        "tags": list(usual if tags is None else tags),
+        "capsule": capsule or invented_id("capsule", name.rsplit("_", 3)[-3]),
+        "computation": computation or invented_id("computation", name),
+        "inputs": list(inputs),
+        "custom_metadata": _custom_metadata(level, platform, subject),
+        "source_bucket": place if bucket is not None else OMIT,
+    }
+    return {**shapes.fill("codeocean", "result_asset", values), **other}
+
+
+def _custom_metadata(level: str | None, platform: str | None, subject: str) -> Any:
+    if level is None:
+        return OMIT
+    fields = {"data level": level, "experiment type": platform, "subject id": subject}
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def sorting_computation(
+    *,
+    computation_id: str,
+    created: int,
+    inputs: Mapping[str, str],
+    state: str = "completed",
+    succeeded: bool = True,
+    files: Mapping[str, str] | None = None,
+    run_time: int = 41000,
+    capsule: str | None = None,
+    parameters: Sequence[Json] = (),
+) -> Json:
+    """Make a run of the spike-sorting pipeline; its inputs are mounts by asset ID."""
+    ended = state in ("completed", "failed")
+    values = {
+        "id": computation_id,
+        "created": created,
+        "name": f"Run With Parameters {created % 10_000_000:07d}",
+        "run_time": run_time,
+        "state": state,
+        "data_assets": [{"id": key, "mount": mount} for key, mount in inputs.items()],
+        "parameters": list(parameters),
+        "capsule": capsule or tables()["sorting"]["pipeline"],
+        "end_status": ("succeeded" if succeeded else "failed") if ended else OMIT,
+        "exit_code": (0 if succeeded else 1) if ended else OMIT,
+        "has_results": bool(files) if ended else OMIT,
+        "files": dict(files or {}) if ended else OMIT,
+    }
+    computation: Json = shapes.fill("codeocean", "computation", values)
+    return computation

@@ -86,7 +86,7 @@ class Fault:
             # A fault that matches nothing would make a test that cannot fail.
             raise ValueError(f"service {self.service!r} is none of {', '.join(SERVICES)}")
         self._pattern = re.compile(self.path) if self.path else None
-        self._random = random.Random(self.seed)
+        self.dice = random.Random(self.seed)
         content, body = "application/json", self.body
         if body is None:
             body = {"message": f"broken on purpose: {self.status}"}
@@ -108,7 +108,7 @@ class Fault:
         if self.after > 0:
             self.after -= 1
             return False
-        if self.chance < 1.0 and self._random.random() >= self.chance:
+        if self.chance < 1.0 and self.dice.random() >= self.chance:
             return False
         if self.times is None:
             return True

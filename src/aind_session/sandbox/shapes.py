@@ -1,4 +1,4 @@
-"""Shapes of invented data: assets, computations, records and files, as the services have them.
+"""Shapes of invented sessions: IDs and times, metadata records, and files, as services have them.
 
 The shapes are JSON files in `templates`; a string such as "$name" in them is replaced by a value.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -87,13 +87,7 @@ class SessionName(NamedTuple):
 
 
 def invented_id(*parts: object) -> str:
-    """Return the UUID that always belongs to these names.
-
-    Examples
-    --------
-    >>> invented_id("asset", "a") == invented_id("asset", "a")
-    True
-    """
+    """Return the UUID that always belongs to these names."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "aind-session:invented/" + "/".join(map(str, parts))))
 
 
@@ -156,111 +150,6 @@ class Mouse:
             "investigators": (pick("people"),),
         }
         return cls(subject, **(invented | {k: v for k, v in known.items() if v is not None}))
-
-
-# Code Ocean
-
-
-def raw_asset(
-    name: str,
-    *,
-    asset_id: str,
-    created: float,
-    bucket: str,
-    subject: str,
-    platform: str | None,
-    level: str | None = "raw",
-    prefix: str | None = None,
-    tags: Sequence[str] | None = None,
-    **other: Any,
-) -> Json:
-    """Make a dataset in an AIND bucket, below a prefix that is its name by default.
-
-    A platform of None is left out of custom metadata and tags; a level of None leaves out the
-    custom metadata. Other keys replace what is made here.
-    """
-    usual = sorted(filter(None, ("raw", platform, subject)))
-    values = {
-        "id": asset_id,
-        "created": created,
-        "name": name,
-        "tags": list(usual if tags is None else tags),
-        "bucket": bucket,
-        "prefix": name if prefix is None else prefix,
-        "custom_metadata": _custom_metadata(level, platform, subject),
-    }
-    return {**fill("codeocean", "raw_asset", values), **other}
-
-
-def result_asset(
-    name: str,
-    *,
-    asset_id: str,
-    created: float,
-    subject: str,
-    platform: str | None,
-    inputs: Sequence[str] = (),
-    capsule: str | None = None,
-    computation: str | None = None,
-    level: str | None = "derived",
-    bucket: str | None = None,
-    tags: Sequence[str] | None = None,
-    **other: Any,
-) -> Json:
-    """Make a captured result of some assets: internal, or in a bucket; otherwise as `raw_asset`."""
-    usual = [tag for tag in ("derived", subject, platform) if tag]
-    place = {"bucket": bucket, "external": True, "origin": "aws", "prefix": name}
-    values = {
-        "id": asset_id,
-        "created": created,
-        "name": name,
-        "tags": list(usual if tags is None else tags),
-        "capsule": capsule or invented_id("capsule", name.rsplit("_", 3)[-3]),
-        "computation": computation or invented_id("computation", name),
-        "inputs": list(inputs),
-        "custom_metadata": _custom_metadata(level, platform, subject),
-        "source_bucket": place if bucket is not None else OMIT,
-    }
-    return {**fill("codeocean", "result_asset", values), **other}
-
-
-def _custom_metadata(level: str | None, platform: str | None, subject: str) -> Any:
-    if level is None:
-        return OMIT
-    fields = {"data level": level, "experiment type": platform, "subject id": subject}
-    return {key: value for key, value in fields.items() if value is not None}
-
-
-def sorting_computation(
-    *,
-    computation_id: str,
-    created: int,
-    inputs: Mapping[str, str],
-    state: str = "completed",
-    succeeded: bool = True,
-    files: Mapping[str, str] | None = None,
-    run_time: int = 41000,
-    capsule: str | None = None,
-    parameters: Sequence[Json] = (),
-) -> Json:
-    """Make a run of the spike-sorting pipeline; its inputs are mounts by asset ID."""
-    ended = state in ("completed", "failed")
-    values = {
-        "id": computation_id,
-        "created": created,
-        "name": f"Run With Parameters {created % 10_000_000:07d}",
-        "run_time": run_time,
-        "state": state,
-        "data_assets": [{"id": key, "mount": mount} for key, mount in inputs.items()],
-        "parameters": list(parameters),
-        "capsule": capsule or tables()["sorting"]["pipeline"],
-        "end_status": ("succeeded" if succeeded else "failed") if ended else OMIT,
-        "exit_code": (0 if succeeded else 1) if ended else OMIT,
-        "has_results": bool(files) if ended else OMIT,
-        "files": dict(files or {}) if ended else OMIT,
-    }
-    computation: Json = fill("codeocean", "computation", values)
-    return computation
 
 
 # DocDB. Schemas are "v1" and "v2".
@@ -336,17 +225,10 @@ def acquired(mouse: Mouse, start: datetime, modalities: Sequence[str], generatio
 
 
 def processing(steps: Sequence[tuple[str, Mapping[str, Any]]], era: str, end: float = 0) -> Json:
-    """Make the `processing` core file, in one of the nestings it has had.
+    """Make the `processing` core file of some steps (name and parameters), in one of its nestings.
 
-    Parameters
-    ----------
-    steps
-        Name and parameters of each process.
-    era
-        `old` (0.2.x: `data_processes`), `v1` (`processing_pipeline.data_processes`), `nested` (the
-        same, an element of the list being itself a list) or `v2` (`code.parameters`).
-    end
-        When it ended (epoch seconds).
+    The era is `old` (0.2.x: `data_processes`), `v1` (`processing_pipeline.data_processes`),
+    `nested` (the same, an element of the list being itself a list) or `v2` (`code.parameters`).
 
     Examples
     --------
@@ -390,11 +272,6 @@ def record(
     """Make a record: the envelope of a schema around core files; those not given are null.
 
     `links` replaces the usual value of `external_links` or `other_identifiers`.
-
-    Examples
-    --------
-    >>> record("a_1_2024-01-01_10-00-00", "v1", location="s3://b/a", created=0)["external_links"]
-    {'Code Ocean': []}
     """
     moment, old = utc(created), generation == "v1"
     values = {
@@ -441,3 +318,179 @@ def session_record(
         **acquired(mouse, parts.start, modalities, generation),
     }
     return record(name, generation, location=location, created=created, **(core | other))
+
+
+# Files
+
+#: The record node of most recordings.
+NODE = 102
+#: A run that went through, with an NWB file, although every sorting job failed (pipeline 1.1).
+NO_STREAMS = "no streams"
+#: The end of the file `output` of a failed run.
+FAILURES = {
+    "traceback": 'Traceback (most recent call last):\n  File "run.py", line 12, in <module>\n'
+    "RuntimeError: invented failure",
+    "memory": "Out of memory.",
+    "command": "Command error:\n  invented failure",
+    "killed": "WARN: Killing running tasks (3)",
+    "docker": "Task failed to start - DockerTimeoutError: invented failure",
+    "container": "Essential container in task exited",
+}
+RESULT_CORES = ("data_description", "procedures", "subject")
+
+
+def core_files(names: Sequence[str], cores: Mapping[str, Any]) -> dict[str, str]:
+    """Write core files as text; empty ones if there is no record to take them from."""
+    return {f"{name}.json": _json(cores[name]) if cores.get(name) else "" for name in names}
+
+
+def stream(probe: str, node: int = NODE, *, suffix: str = "-AP") -> str:
+    """Return a probe's stream as the recording software names it, without its recording.
+
+    A probe is `ProbeA`, or a serial number such as `50213-1`, which never has a suffix; with
+    `_group0` after it for one shank of several. The suffix of a Neuropixels 2 probe is empty.
+    """
+    base = probe.split("_group")[0]
+    end = suffix if base.startswith("Probe") else ""
+    return f"experiment1_Record Node {node}#Neuropix-PXI-100.{base}{end}"
+
+
+def sorted_stream(probe: str, node: int = NODE, *, suffix: str = "-AP") -> str:
+    """Return the folder of a probe's sorting: the stream with its recording, and its group."""
+    _, group, number = probe.partition("_group")
+    return f"{stream(probe, node, suffix=suffix)}_recording1{group}{number}"
+
+
+def raw_keys(
+    session_id: str,
+    modalities: Sequence[str],
+    *,
+    probes: Sequence[str] = ("ProbeA",),
+    old_layout: bool = False,
+    generation: str = "v1",
+    suffixes: Sequence[str] = ("-AP", "-LFP"),
+    cores: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """Return the raw folder of a session, text by path; the core files are those of its record."""
+    names = ["data_description", "procedures", "processing", "subject"]
+    spim = generation == "v2" or "SPIM" in modalities
+    names += ["acquisition", "instrument"] if spim else ["rig", "session"]
+    date = session_id.split("_")[-2].replace("-", "")
+    files = core_files([*names, "metadata.nd"], cores or {})
+    # Their content is recorded of no session: `aind-session snapshot` does not read it.
+    files |= {f"original_metadata/{name}.{date}.json": "" for name in names}
+    for modality in modalities:
+        folder = tables()["old_folders"].get(modality, modality) if old_layout else modality
+        files |= dict.fromkeys(_modality(modality, folder, date, probes, old_layout, suffixes), "")
+    return dict(sorted(files.items()))
+
+
+def _modality(
+    modality: str,
+    folder: str,
+    date: str,
+    probes: Sequence[str],
+    old_layout: bool,
+    suffixes: Sequence[str],
+) -> Iterator[str]:
+    if modality == "ecephys":
+        root = "" if old_layout else "ecephys/"
+        clipped = f"{root}ecephys_clipped/Record Node {NODE}"
+        yield f"{clipped}/settings.xml"
+        yield f"{clipped}/experiment1/recording1/structure.oebin"
+        yield f"{clipped}/experiment1/recording1/sync_messages.txt"
+        compressed = f"{root}ecephys_compressed/experiment1_Record Node {NODE}#"
+        yield f"{compressed}NI-DAQmx-101.PXI-6133.zarr/.zgroup"
+        for suffix in suffixes:
+            for probe in dict.fromkeys(probe.split("_group")[0] for probe in probes):
+                yield f"{root}ecephys_compressed/{stream(probe, suffix=suffix)}.zarr/.zgroup"
+    elif modality == "behavior-videos":
+        for camera in ("BodyCamera", "FaceCamera"):
+            yield f"{folder}/{camera}_{date}.mp4" if old_layout else f"{folder}/{camera}/video.mp4"
+    elif modality == "pophys":
+        yield f"{folder}/VISp_0/movie.h5"
+    elif modality == "fib":
+        yield from (f"{folder}/fip_{date}/{name}" for name in ("green.csv", "red.csv", "iso.csv"))
+    elif modality == "SPIM":
+        yield from (f"{folder}/Ex_{name}/.zgroup" for name in ("488_Em_525", "561_Em_593"))
+    else:
+        yield f"{folder}/{modality}_{date}.h5"
+
+
+def sorting_files(
+    session_id: str,
+    sorter: str,
+    *,
+    probes: Sequence[str] = ("ProbeA",),
+    era: str = "v1",
+    analyzer: bool = False,
+    precurated: bool = False,
+    capsule: bool = False,
+    failure: str | None = None,
+    ending: str = "FULL PIPELINE time:  40961.31s",
+    node: int = NODE,
+    suffix: str = "-AP",
+    created: float = 0,
+    cores: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """Return the result of a spike sorting: text by path.
+
+    An era (see `processing`) of "none" leaves `processing.json` out, so that only `si_folder.json`
+    contains the sorter's name. `capsule` is the layout of 2023: `sorting_precurated`, without `nwb`
+    and Nextflow's files. A failure of `FAILURES` leaves only `output` and `nextflow`.
+    """
+    went_through = failure in (None, NO_STREAMS)
+    output = log(sorter, probes, ending if went_through else FAILURES[str(failure)], not capsule)
+    files = {"output": output} if capsule else {"nextflow/trace.txt": "", "output": output}
+    if not went_through:
+        return files
+    streams = [sorted_stream(probe, node, suffix=suffix) for probe in probes]
+    if failure == NO_STREAMS:
+        files |= {f"preprocessed/motion/{name}/motion.npy": "" for name in streams}
+        streams = []
+    files["visualization_output.json"] = "{}"
+    if era != "none":
+        steps: list[tuple[str, Json]] = [("Ephys preprocessing", {})]
+        steps += [
+            ("Spike sorting", {"sorter_name": sorter, "recording_name": name}) for name in streams
+        ]
+        files["processing.json"] = _json(processing(steps, era, created))
+    files |= core_files(RESULT_CORES, cores or {})
+    for name in streams:
+        folder = "sorting_precurated" if precurated or capsule else "curated"
+        files |= _sorted_stream_files(name, sorter, folder, analyzer)
+        if capsule:
+            files[f"drift_maps/{name}_drift.png"] = ""
+    if not capsule:
+        files[f"nwb/{session_id}_experiment1_recording1.nwb/.zgroup"] = ""
+    return dict(sorted(files.items()))
+
+
+def _sorted_stream_files(name: str, sorter: str, curated: str, analyzer: bool) -> dict[str, str]:
+    sorting = {"annotations": {"__sorting_info__": {"params": {"sorter_name": sorter}}}}
+    folder = f"postprocessed/{name}"
+    files = {
+        f"{curated}/{name}/si_folder.json": "{}",
+        f"spikesorted/{name}/si_folder.json": _json(sorting),
+        f"visualization/{name}/traces_full_seg0.png": "",
+    }
+    if analyzer:
+        info = {"spikeinterface_info": {"object": "SortingAnalyzer", "version": "0.101.2"}}
+        return files | {f"{folder}.zarr/.zattrs": _json(info)}
+    files |= {f"{folder}/{path}params.json": "{}" for path in ("", "template_metrics/")}
+    files |= {f"{folder}/quality_metrics/metrics.csv": ""}
+    return files | {f"{folder}_sorting/si_folder.json": "{}"}
+
+
+def log(sorter: str, probes: Sequence[str], ending: str, nextflow: bool = True) -> str:
+    """Return the log of a sorting, without a line break at its end."""
+    head = ["N E X T F L O W  ~  version 22.10.8", "Launching `main.nf` [invented_run]", ""]
+    lines = head if nextflow else ["Running spike sorting with Kilosort 2.5", ""]
+    lines += [
+        f"[{number:02x}/5e61f0] spike sorting {sorter}: {p}" for number, p in enumerate(probes)
+    ]
+    return "\n".join([*lines, ending])
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"))
