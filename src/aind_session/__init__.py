@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from aind_session.utils import HOME as _UTILITIES
 
 if TYPE_CHECKING:
-    from aind_session.capsule import attached as attached
-    from aind_session.capsule import get_asset_dir as get_asset_dir
+    from aind_session.attached_data import attached as attached
+    from aind_session.attached_data import get_asset_dir as get_asset_dir
     from aind_session.errors import AindSessionError as AindSessionError
     from aind_session.errors import NotFoundError as NotFoundError
     from aind_session.errors import PartialAnswerWarning as PartialAnswerWarning
@@ -57,9 +57,9 @@ _HOME = {name: f"utils.{module}" for name, module in _UTILITIES.items()} | {
     "Session": "session",
     "Sessions": "sessions",
     "Subject": "subject",
-    "attached": "capsule",
+    "attached": "attached_data",
     "ecephys": "extensions.ecephys:EcephysExtension",
-    "get_asset_dir": "capsule",
+    "get_asset_dir": "attached_data",
     "get_record": "extensions.docdb",
     "get_sessions": "search",
     "iter_sessions": "search",

@@ -82,7 +82,8 @@ class Context:
 
 
 def _close(client: Any) -> None:
-    close = getattr(client, "close", None)
+    # The clients of Code Ocean and DocDB have a session to close.
+    close = getattr(client, "close", None) or getattr(client.session, "close", None)
     if close is not None:
         with contextlib.suppress(Exception):
             close()

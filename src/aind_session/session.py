@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from aind_session.lookup import evidence
+from aind_session.lookup import refresh
+
 import datetime
 import os
 from collections.abc import Mapping
@@ -70,6 +73,13 @@ class Session(Value):
     ) -> None:
         super().__init__(parse_session_id(session_id))
 
+    @classmethod
+    def in_group(cls, session_id: str, group: tuple[str, ...]) -> Session:
+        """Make a session that was found together with others, named by their IDs."""
+        session = cls(session_id)
+        session._group = group
+        return session
+
     # -- the name ----------------------------------------------------------------------------------
 
     @property
@@ -98,9 +108,9 @@ class Session(Value):
         """
         if self._id.platform is not None:
             return self._id.platform
-        from aind_session.lookup import platform
+        from aind_session.lookup import evidence
 
-        return platform.of(self._id)
+        return evidence.platform(self._id)
 
     @property
     def dt(self) -> datetime.datetime:
@@ -142,10 +152,10 @@ class Session(Value):
         ServiceError
             Code Ocean did not answer; or nothing was found, and DocDB, which links some, did not.
         """
-        from aind_session.lookup import assets
+        from aind_session.lookup import evidence
         from aind_session.services.models import decode_assets
 
-        return decode_assets(asset.raw for asset in assets.session_assets(self._id))
+        return decode_assets(asset.raw for asset in evidence.all_assets(self._id))
 
     @property
     @raises_attribute_error
@@ -159,10 +169,10 @@ class Session(Value):
         CredentialsError, ServiceError
             As for `data_assets`.
         """
-        from aind_session.lookup import facts
+        from aind_session.lookup import folders
         from aind_session.services.models import decode_asset
 
-        return decode_asset(facts.raw_asset(self._id).raw)
+        return decode_asset(folders.raw_asset(self._id).raw)
 
     @property
     @raises_attribute_error
@@ -179,11 +189,11 @@ class Session(Value):
         ServiceError, CredentialsError
             No folder was found, and a service did not answer.
         """
-        from aind_session.lookup import facts
-        from aind_session.services import storage
+        from aind_session.lookup import folders
+        from aind_session.services import s3
 
-        folder = facts.raw_folder(self._id)
-        return storage.path(folder.bucket, folder.prefix)
+        folder = folders.raw(self._id)
+        return s3.path(folder.bucket, folder.prefix)
 
     @property
     def is_uploaded(self) -> bool:
@@ -206,9 +216,9 @@ class Session(Value):
         MissingAttributeError
             There is no folder of raw files (an `AttributeError`).
         """
-        from aind_session.lookup import facts
+        from aind_session.lookup import folders
 
-        return facts.modalities(self._id)
+        return folders.modalities(self._id)
 
     # -- attached data -----------------------------------------------------------------------------
 
@@ -220,9 +230,9 @@ class Session(Value):
         `aind_session.attached`.
         """
         # An upward import: attached data are found as sessions.
-        from aind_session import capsule
+        from aind_session import attached_data
 
-        return capsule.dirs_of(self)
+        return attached_data.dirs_of(self)
 
     def get_derived_data_assets(
         self, label: str | None = None, modality: str | None = None
@@ -259,7 +269,96 @@ class Session(Value):
         found = derived.of_session(self._id, label, modality)
         return tuple(derived.DerivedDataAsset.of_summary(asset) for asset in found)
 
-    # -- verbs -------------------------------------------------------------------------------------
+    # -- files -------------------------------------------------------------------------------------
+
+    @property
+    @raises_attribute_error
+    def url(self) -> str:
+        """Address of the raw data asset's page in Code Ocean.
+
+        Raises
+        ------
+        MissingAttributeError, CredentialsError, ServiceError
+            As for `raw_data_asset`.
+        """
+        from aind_session.lookup import folders
+        from aind_session.services.assets import asset_url
+
+        return asset_url(folders.raw_asset(self._id).id)
+
+    def local_dir(self) -> Path | UPath:
+        """Return the folder of the raw files: attached to this capsule if it is, else in S3.
+
+        Raises
+        ------
+        MissingAttributeError, CredentialsError, ServiceError
+            Nothing is attached; as for `raw_data_dir`.
+
+        Examples
+        --------
+        >>> import aind_session
+        >>> aind_session.Session("ecephys_676909_2023-12-13_13-43-40").local_dir().as_posix()
+        's3://aind-ephys-data/ecephys_676909_2023-12-13_13-43-40'
+        """
+        # An upward import: attached data are found as sessions.
+        from aind_session import attached_data
+
+        return attached_data.raw_dir_of(self) or self.raw_data_dir
+
+    def download(
+        self,
+        dest: str | os.PathLike[str],
+        pattern: str | None = None,
+        modality: str | None = None,
+        progress: bool = True,
+        overwrite: bool = False,
+    ) -> tuple[Path, ...]:
+        """Download raw files from S3 to a local folder, many at the same time.
+
+        Each file is written under a temporary name and renamed once its size is right. Files that
+        exist with the right size are kept; an interrupted download resumes when it is called again.
+
+        Parameters
+        ----------
+        dest
+            The local folder; paths in it are those below the raw folder.
+        pattern
+            A glob that the path below the raw folder must match: `"**/*.json"` for every JSON
+            file, `"*.json"` for those in its root. None for all files.
+        modality
+            Only the folder of this modality: `"behavior-videos"`, `"ecephys"`.
+        progress
+            Show the total size first, and a bar, in a terminal or a notebook.
+        overwrite
+            Download files again that exist already.
+
+        Returns
+        -------
+        tuple of pathlib.Path
+            The local paths, in the order of the names in S3.
+
+        Raises
+        ------
+        DownloadError
+            Some files could not be downloaded (an `OSError`); the message lists them.
+        MissingAttributeError, CredentialsError, ServiceError
+            As for `raw_data_dir`.
+
+        Examples
+        --------
+        >>> import aind_session, tempfile
+        >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
+        >>> paths = session.download(tempfile.mkdtemp(), pattern="subject.json")
+        >>> [path.name for path in paths]
+        ['subject.json']
+        """
+        from aind_session import download
+        from aind_session.lookup import folders
+
+        folder = folders.raw(self._id)
+        return download.from_folder(folder, dest, pattern, modality, progress, overwrite)
+
+    # -- methods -------------------------------------------------------------------------------------
 
     def explain(self) -> None:
         """Look up the common attributes; print which requests were made, and what was returned.
@@ -272,16 +371,16 @@ class Session(Value):
         ecephys_676909_2023-12-13_13-43-40
         ...
         """
-        from aind_session.lookup import explanation
+        from aind_session.lookup import explain
 
-        print(explanation.of_session(self._id))
+        print(explain.of_session(self._id))
 
     def refresh(self) -> None:
         """Remove this session, and the searches for its subject, from the cache."""
-        from aind_session.lookup import freshness
+        from aind_session.lookup import refresh
 
         self._namespaces.clear()
-        freshness.forget(self._id)
+        refresh.session(self._id)
 
 
 Session._kind = Session

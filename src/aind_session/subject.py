@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from aind_session.lookup import evidence
+from aind_session.lookup import refresh
+
 from typing import TYPE_CHECKING
 
 from aind_session import extension
@@ -78,17 +81,17 @@ class Subject(Value):
         ServiceError
             Code Ocean did not answer; or nothing was found, and DocDB, which links some, did not.
         """
-        from aind_session.lookup import assets
+        from aind_session.lookup import evidence
         from aind_session.services.models import decode_assets
 
-        return decode_assets(asset.raw for asset in assets.subject_assets(self._id))
+        return decode_assets(asset.raw for asset in evidence.all_assets_of_subject(self._id))
 
     def refresh(self) -> None:
         """Remove this subject and its sessions from the cache."""
-        from aind_session.lookup import freshness
+        from aind_session.lookup import refresh
 
         self._namespaces.clear()
-        freshness.forget_subject(self._id)
+        refresh.subject(self._id)
 
 
 Subject._kind = Subject

@@ -21,19 +21,22 @@ class Value:
     Equality and order depend on the ID only; a pickle holds the ID and the user's attributes.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_attribute_errors", "_id", "_namespaces")
+    __slots__ = ("__dict__", "__weakref__", "_attribute_errors", "_group", "_id", "_namespaces")
 
     #: `Session` or `Subject`: values of one kind compare, their subclasses included.
     _kind: ClassVar[type[Value]]
     _id: Any
     #: Namespaces created for this object, by class.
     _namespaces: dict[Any, Any]
+    #: IDs of the sessions that a search found together: a loop looks up their records together.
+    _group: tuple[str, ...]
     #: AttributeErrors raised by properties, until `__getattr__` raises them.
     _attribute_errors: dict[str, AttributeError]
 
     def __init__(self, parsed: object) -> None:
         self._id = parsed
         self._namespaces = {}
+        self._group = ()
 
     @property
     def id(self) -> str:
@@ -82,10 +85,10 @@ class Value:
 
     def _repr_html_(self) -> str:
         # An upward import: notebooks call this method on the object itself.
-        from aind_session import display
+        from aind_session import html
 
-        html: str = getattr(display, f"{self._kind.__name__.lower()}_html")(self)
-        return html
+        text: str = getattr(html, f"of_{self._kind.__name__.lower()}")(self)
+        return text
 
 
 def _restore(cls: type[Value], id_: str) -> Value:

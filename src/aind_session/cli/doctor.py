@@ -127,7 +127,7 @@ def run_all() -> list[Check]:
 
 
 def _run(name: str, check: Callable[[], Checks]) -> _Result:
-    from aind_session.services.clock import at_most
+    from aind_session.clock import at_most
 
     try:
         with at_most(CHECK_SECONDS):
@@ -330,26 +330,26 @@ def _bucket(name: str) -> Check:
 
 
 def mounts() -> Iterator[Check]:
-    """Check the data folder of a capsule."""
-    from aind_session import capsule
+    """Check the data folder of a attached."""
+    from aind_session import attached_data
 
     in_capsule = bool(os.environ.get("CO_CAPSULE_ID") or os.environ.get("CO_COMPUTATION_ID"))
-    named = os.environ.get(capsule.ROOT_NAME)
+    named = os.environ.get(attached_data.ROOT_NAME)
     if not (in_capsule or named):
         yield Check(OK, "mounts", "not in a capsule or pipeline: none are expected")
         return
-    data = named or next(filter(os.path.isdir, capsule.ROOTS), capsule.ROOTS[0])
+    data = named or next(filter(os.path.isdir, attached_data.ROOTS), attached_data.ROOTS[0])
     try:
         attached = sorted(os.listdir(data))
     except OSError as error:
         text = f"{data} cannot be read: {error.strerror}"
-        yield Check(FAIL, "mounts", text, "Restart the capsule.")
+        yield Check(FAIL, "mounts", text, "Restart the attached.")
         return
     if attached:
         shown = ", ".join(attached[:5]) + (", ..." if len(attached) > 5 else "")
         yield Check(OK, "mounts", f"{data} has {len(attached)} attached: {shown}")
     else:
-        yield Check(WARN, "mounts", f"{data} is empty", "Attach data assets to the capsule.")
+        yield Check(WARN, "mounts", f"{data} is empty", "Attach data assets to the attached.")
 
 
 def namespaces() -> Iterator[Check]:

@@ -347,7 +347,7 @@ def _text(item_id: str, name: str, found: Facts) -> object:
     if name == "metadata":
         return ", ".join(f"DocDB {schema}" for schema in value)
     if name == "raw_data_asset":
-        # Most are named like their session.
+        # Most are split_asset_name like their session.
         return value["id"] if value["name"] == item_id else f"{value['id']} ({value['name']})"
     return value["count"] if isinstance(value, dict) else value
 

@@ -72,7 +72,7 @@ def snapshot(
         "names of files": len(study.objects),
     }
     output.write_facts(to, {name: number for name, number in counts.items() if number})
-    for gap in recorded.get("gaps") or ():
+    for gap in recorded.get("failures") or ():
         output.write_line(f"not recorded: {gap}")
     for one in _unknown(what or (), study):
         output.note(f"Nothing was found for {one}, and that is what was recorded.")

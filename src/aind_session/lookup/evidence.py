@@ -19,6 +19,7 @@ from aind_session.lookup.rules import (
     input_ids,
     is_raw,
     other_spelling,
+    platform_of,
     sessions_of_assets,
 )
 from aind_session.query import CODE_OCEAN, DOCDB
@@ -314,7 +315,24 @@ def assets_of(session: SessionID) -> Evidence:
         return found
 
 
-def assets_of_one_subject(subject_id: str) -> Assets:
+def all_assets(session: SessionID) -> Assets:
+    """Return a session's data assets; warn of services that failed."""
+    found = assets_of(session)
+    found.failures.warn_or_raise(found.assets)
+    return found.assets
+
+
+def platform(session: SessionID) -> str | None:
+    """Return the platform in a session's name, else that of its assets and records."""
+    with tracing(session.id, "platform"):
+        found = of(session, "the platform")
+        name = platform_of(found) or platform_of(with_linked(found))
+        if name is None:
+            found.failures.warn()
+        return name
+
+
+def all_assets_of_subject(subject_id: str) -> Assets:
     """Return the data assets of a subject, those without a session in their name included."""
     with tracing(subject_id, "data assets"):
         missing = "data assets that only DocDB links"

@@ -16,7 +16,7 @@ from aind_session.trace import Request, Trace
 def of_session(session: SessionID) -> str:
     """Look up the common attributes of a session, and describe how each answer was obtained."""
     lookups: dict[str, Callable[[], str]] = {
-        "data assets": lambda: f"{len(_assets(session))}",
+        "data assets": lambda: f"{len(evidence.all_assets(session))}",
         "raw data asset": lambda: folders.raw_asset(session).id,
         "raw data folder": lambda: str(folders.raw(session)),
         "uploaded": lambda: "yes" if folders.is_uploaded(session) else "no",
@@ -36,12 +36,6 @@ def of_session(session: SessionID) -> str:
         if what not in answers:
             lines += [f"{what}:", *_requests(one, shown)]
     return "\n".join(lines)
-
-
-def _assets(session: SessionID) -> tuple[object, ...]:
-    found = evidence.assets_of(session)
-    found.failures.warn_or_raise(found.assets)
-    return found.assets
 
 
 def _requests(one: Trace, shown: set[Request]) -> list[str]:

@@ -17,7 +17,7 @@ key           value
 ``names``     whether it contains people's names
 ``on``        the day (UTC)
 ``from``      Code Ocean's address; "a sandbox" if a catalogue was recorded from another one
-``gaps``      what could not be recorded, and why; absent if there is nothing
+``failures``      what could not be recorded, and why; absent if there is nothing
 ============  ====================================================================================
 
 Each part is first written to a journal in the folder, one per line: an interrupted recording
@@ -25,6 +25,10 @@ resumes where it stopped. What is new is added to a folder that holds a recordin
 """
 
 from __future__ import annotations
+
+from aind_session.identifiers import session_in_name
+from aind_session.threads import gather_all
+from aind_session.threads import outcomes
 
 import datetime
 import hashlib
@@ -45,14 +49,13 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.identifiers import find_session_id, parse_subject_id
-from aind_session.lookup import belonging
 from aind_session.progress import progress
 from aind_session.sandbox import recorder_parts as parts
 from aind_session.sandbox.catalogue import Catalogue, Json
 from aind_session.sandbox.launches import KNOWN_CAPSULES
 from aind_session.sandbox.recorder_parts import Choice
 from aind_session.sandbox.scrub import Scrubber
-from aind_session.services import pool, storage
+from aind_session.services import storage
 from aind_session.services.redact import is_loopback
 from aind_session.settings import CATALOGUE_HEADER
 
@@ -154,7 +157,7 @@ def record(
         recording.run(wanted["subjects"], wanted["sessions"])
         catalogue = recording.join(before)
     everything = {kind: wanted[kind] | already[kind] for kind in wanted}
-    gaps = sorted({*recording.gaps, *(header.get("gaps") or ())})
+    failures = sorted({*recording.failures, *(header.get("failures") or ())})
     catalogue.extra["recorded"] = {
         "subjects": sorted(everything["subjects"]),
         "sessions": sorted(
@@ -167,7 +170,7 @@ def record(
         **options,
         "on": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "from": _origin(),
-        **({"gaps": gaps} if gaps else {}),
+        **({"failures": failures} if failures else {}),
     }
     catalogue.description = catalogue.description or "A recording made by aind-session snapshot."
     catalogue.save(folder)
@@ -317,9 +320,9 @@ class Recording:
         self.found: list[Json] = []
 
     @property
-    def gaps(self) -> list[str]:
+    def failures(self) -> list[str]:
         """What could not be recorded, and why."""
-        return [gap for part in self.found for gap in part.get("gaps") or ()]
+        return [gap for part in self.found for gap in part.get("failures") or ()]
 
     def sessions_of(self, projects: Iterable[str]) -> set[str]:
         """Return the IDs of the sessions of projects."""
@@ -353,7 +356,7 @@ class Recording:
                 finally:
                     bar.update()
 
-            outcomes = pool.outcomes(*(partial(fetch, n, call) for n, call in requests.items()))
+            outcomes = outcomes(*(partial(fetch, n, call) for n, call in requests.items()))
         errors = [outcome.error for outcome in outcomes if outcome.error is not None]
         if errors:
             # Later parts follow from these: they would be incomplete and kept as complete.
@@ -418,18 +421,18 @@ class Recording:
             return {"objects": parts.folder(bucket, prefix, depth, self.scrubber)}
         except AccessDeniedError:
             gap = f"folder s3://{bucket}/{prefix}: access denied"
-            return {"gaps": [gap] if is_known else []}
+            return {"failures": [gap] if is_known else []}
 
     def _own_files(self, subject: str) -> Json:
         """Record what this package has written for a subject: states, manifests."""
         bucket = settings.SCRATCH_BUCKET
         try:
             kinds = storage.list_folder(bucket, _OWN_FILES).folders
-            found = pool.gather_all(
+            found = gather_all(
                 lambda kind: self._own_files_in(bucket, f"{_OWN_FILES}/{kind}", subject), kinds
             )
         except AccessDeniedError:
-            return {"gaps": [f"s3://{bucket}/{_OWN_FILES}: access denied"]}
+            return {"failures": [f"s3://{bucket}/{_OWN_FILES}: access denied"]}
         return {"objects": [one for some in found for one in some]}
 
     def _own_files_in(self, bucket: str, folder: str, subject: str) -> list[Json]:
@@ -438,7 +441,7 @@ class Recording:
         depth = self.depth or parts.RAW_DEPTH
         listed = storage.list_folder(bucket, folder)
         mine = [f"{folder}/{name}" for name in listed.folders if _is_of(name, subject, whole)]
-        found = pool.gather_all(lambda p: parts.folder(bucket, p, depth, self.scrubber), mine)
+        found = gather_all(lambda p: parts.folder(bucket, p, depth, self.scrubber), mine)
         alone = [
             parts.single(bucket, folder, name, size, self.scrubber)
             for name, size in zip(listed.files, listed.sizes, strict=True)
@@ -486,5 +489,5 @@ def _key(entry: Json) -> tuple[str, ...]:
 
 
 def _is_of(name: str, subject: str, whole: re.Pattern[str]) -> bool:
-    session = belonging.session_of(name)
+    session = session_in_name(name)
     return session.subject_id == subject if session is not None else bool(whole.search(name))

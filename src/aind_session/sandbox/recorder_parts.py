@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from aind_session.identifiers import session_in_name
+from aind_session.identifiers import split_asset_name
+from aind_session.lookup import refresh
+from aind_session.lookup import rules
+from aind_session.services.assets import assets_mentioning
+from aind_session.services.assets import subject_of
+from aind_session.services.metadata import SCHEMAS
+from aind_session.threads import gather
+from aind_session.threads import gather_all
+
 import base64
 import itertools
 from collections.abc import Iterable, Sequence
@@ -13,11 +23,10 @@ import msgspec
 
 from aind_session.errors import AccessDeniedError, ServiceError
 from aind_session.identifiers import SessionID
-from aind_session.lookup import belonging, folders, freshness, questions
-from aind_session.lookup.questions import GENERATIONS
+from aind_session.lookup import folders
 from aind_session.sandbox.catalogue import Json
 from aind_session.sandbox.scrub import Scrubber
-from aind_session.services import codeocean, docdb, pool, storage
+from aind_session.services import codeocean, docdb, storage
 from aind_session.services.models import AssetSummary, summarise
 from aind_session.settings import RESULTS_BUCKET
 
@@ -33,7 +42,7 @@ READ = frozenset(
 )
 OUTPUT = "output"
 _CLOSED = {401: "closed", 403: "forbidden"}
-_RECORDS = tuple(f"docdb_{generation}" for generation in GENERATIONS)
+_RECORDS = tuple(f"docdb_{generation}" for generation in SCHEMAS)
 
 #: Name, whether it is a folder, size.
 Item = tuple[str, bool, int]
@@ -56,13 +65,13 @@ class Choice:
         """Whether an asset or record with this name, of this subject, belongs to it."""
         if subject_id != self.subject_id or self.sessions is None:
             return subject_id == self.subject_id
-        found = belonging.session_of(name)
+        found = session_in_name(name)
         return found is not None and any(_is_same(found, other) for other in self.sessions)
 
 
 def _is_same(session: SessionID, other_id: str) -> bool:
     """Whether two IDs are one session: a missing platform is not a difference."""
-    other = belonging.session_of(other_id)
+    other = session_in_name(other_id)
     if other is None or (session.subject_id, session.dt) != (other.subject_id, other.dt):
         return False
     return session.platform == other.platform or None in (session.platform, other.platform)
@@ -80,29 +89,29 @@ def subject(choice: Choice, scrubber: Scrubber) -> Json:
         A service failed: an incomplete part would be taken for a complete one.
     """
     subject_id = choice.subject_id
-    freshness.forget_subject(subject_id)
-    by_text, by_field, *by_schema = pool.gather(
-        lambda: questions.assets_by_text(subject_id),
+    refresh.subject(subject_id)
+    by_text, by_field, *by_schema = gather(
+        lambda: assets_mentioning(subject_id),
         lambda: questions.assets_by_field([subject_id]),
-        *(lambda g=g: questions.rows_of_subjects(g, [subject_id]) for g in GENERATIONS),
+        *(lambda g=g: questions.rows_of_subjects(g, [subject_id]) for g in SCHEMAS),
     )
     listed: dict[str, AssetSummary] = {
         asset.id: asset
         for asset in (*by_text, *by_field)
-        if choice.includes(asset.name, belonging.subject_of_asset(asset))
+        if choice.includes(asset.name, subject_of(asset))
     }
     rows: dict[str, list[questions.Row]] = {
         schema: [r for r in found if choice.includes(r.name, r.subject_id)]
-        for schema, found in zip(GENERATIONS, by_schema, strict=True)
+        for schema, found in zip(SCHEMAS, by_schema, strict=True)
     }
     linked = {i for found in rows.values() for row in found for i in row.record.codeocean_ids}
     wanted = sorted({*listed, *linked})
-    assets = [one for one in pool.gather_all(lambda i: _asset(i, listed), wanted) if one]
-    gaps: list[str] = []
-    records = pool.gather(*(lambda g=g: _records(g, rows[g], assets, gaps) for g in GENERATIONS))
+    assets = [one for one in gather_all(lambda i: _asset(i, listed), wanted) if one]
+    failures: list[str] = []
+    records = gather(*(lambda g=g: _records(g, rows[g], assets, failures) for g in SCHEMAS))
     found = {"data_assets": assets, **dict(zip(_RECORDS, records, strict=True))}
     cleaned = {name: [scrubber.entry(one) for one in entries] for name, entries in found.items()}
-    return {**cleaned, "gaps": gaps}
+    return {**cleaned, "failures": failures}
 
 
 def _asset(asset_id: str, listed: dict[str, AssetSummary]) -> Json | None:
@@ -122,7 +131,7 @@ def _asset(asset_id: str, listed: dict[str, AssetSummary]) -> Json | None:
 
 
 def _records(
-    schema: str, rows: Sequence[questions.Row], assets: Sequence[Json], gaps: list[str]
+    schema: str, rows: Sequence[questions.Row], assets: Sequence[Json], failures: list[str]
 ) -> list[Json]:
     """Get the full records: those of the rows, and those of the assets under any other name."""
     ids = {str(row.record.id) for row in rows if row.record.id}
@@ -138,7 +147,7 @@ def _records(
             ids.update(_ids(schema, {"$or": either}))
         except ServiceError as error:
             # These keys are not indexed: the database can take too long.
-            gaps.append(f"records ({schema}) that link assets under other names: {_short(error)}")
+            failures.append(f"records ({schema}) that link assets under other names: {_short(error)}")
     return [
         record
         for chunk in _chunks(sorted(ids))
@@ -174,11 +183,11 @@ def places(found: Json) -> dict[tuple[str, str], bool]:
         place = _place(asset) if asset.get("name") else None
         if place is not None:
             summary = summarise(msgspec.json.encode(asset))
-            known[place.bucket, place.prefix] = belonging.is_raw(summary)
+            known[place.bucket, place.prefix] = rules.is_raw(summary)
     for record in (one for name in _RECORDS for one in found[name]):
         location = str(record.get("location") or "")
         if location.startswith("s3://"):
-            raw = belonging.named(str(record.get("name") or "")).is_session_name
+            raw = split_asset_name(str(record.get("name") or "")).is_session_name
             known.setdefault(storage.split(location), raw)
     return {place: raw for place, raw in known.items() if all(place)}
 
@@ -188,10 +197,10 @@ def sessions_of(found: Json) -> dict[str, bool]:
     known: dict[str, bool] = {}
     for one in (one for name in ("data_assets", *_RECORDS) for one in found[name]):
         name = str(one.get("name") or "")
-        session = belonging.session_of(name)
+        session = session_in_name(name)
         if session is not None:
             placed = bool(one.get("source_bucket") or one.get("location"))
-            raw = belonging.named(name).is_session_name and placed
+            raw = split_asset_name(name).is_session_name and placed
             known[session.id] = known.get(session.id, False) or raw
     return known
 
@@ -205,7 +214,7 @@ def computations(capsule: str, asset_ids: set[str], scrubber: Scrubber) -> Json:
         AccessDeniedError,
         codeocean.ClosedAssetError,
     ) as error:
-        return {"gaps": [f"computations of {capsule}: {_short(error)}"]}
+        return {"failures": [f"computations of {capsule}: {_short(error)}"]}
     found = [msgspec.json.decode(raw) for raw in listed]
     mine = [one for one in found if _has_input(one, asset_ids)]
     return {
@@ -298,7 +307,7 @@ def folder(bucket: str, prefix: str, depth: int, scrubber: Scrubber) -> list[Jso
         return level(f"{path}/", source.items(path), number + 1)
 
     def level(inside: str, items: Iterable[Item], number: int) -> list[Json]:
-        found = pool.gather_all(partial(one, inside, number), items)
+        found = gather_all(partial(one, inside, number), items)
         return [each for some in found for each in some]
 
     return level("", first, 1)
@@ -372,6 +381,6 @@ def results(computation_id: str, scrubber: Scrubber) -> dict[str, str | None]:
             return None
         return _scrubbed(scrubber, name, content.decode("utf-8", "replace"))
 
-    texts = pool.gather(*(partial(read, *item) for item in items))
+    texts = gather(*(partial(read, *item) for item in items))
     names = (f"{name}/" if is_folder else name for name, is_folder, _ in items)
     return dict(zip(names, texts, strict=True))

@@ -440,18 +440,9 @@ def _set(name: str, value: str | None) -> None:
 
 def forget_all() -> None:
     """Clear every cached response and client."""
-    # A module that was never loaded has nothing to clear, and loading it here would cost time.
-    cache = sys.modules.get("aind_session.services.cache")
-    if cache is not None and hasattr(cache, "answers"):
-        cache.answers.clear()
-    for name in ("trail", "cohort"):
-        lookup = sys.modules.get(f"aind_session.lookup.{name}")
-        if lookup is not None and hasattr(lookup, "clear"):
-            lookup.clear()
-    for name in ("context", "services.keeping"):
-        module = sys.modules.get(f"aind_session.{name}")
-        if module is not None and hasattr(module, "reset"):
-            module.reset()
+    context = sys.modules.get("aind_session.context")
+    if context is not None:
+        context.reset()
     s3fs = sys.modules.get("s3fs")
     if s3fs is not None and hasattr(s3fs, "S3FileSystem"):
         s3fs.S3FileSystem.clear_instance_cache()

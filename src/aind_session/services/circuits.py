@@ -9,8 +9,8 @@ from typing import Any
 
 from requests import Response
 
+from aind_session.clock import CLOCK
 from aind_session.errors import ServiceError
-from aind_session.services.clock import CLOCK
 from aind_session.services.exchange import Exchange
 from aind_session.services.redact import bare_response, bare_url, facts_of, origin_of
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 import requests
 
-from aind_session import settings
+from aind_session import context, settings
 from aind_session.errors import BadAnswerError, IncompleteAnswerError, ServiceError
 from aind_session.services.codeocean_client import (
     SERVICE,
@@ -32,7 +32,6 @@ from aind_session.services.codeocean_client import (
 )
 from aind_session.services.exchange import exchange_of
 from aind_session.services.http import link_session
-from aind_session.services.keeping import Kept
 from aind_session.services.models import (
     AssetSummary,
     Computation,
@@ -235,10 +234,6 @@ def _decode(response: requests.Response, model: type[Any]) -> Any:
         ) from error
 
 
-#: Domains whose servers know the newer route to a file's links.
-_new_routes: Kept[bool] = Kept(most=64)
-
-
 def _read(route: str, path: str) -> bytes:
     link = _link(route, path)
     url = link.download_url or link.url
@@ -251,7 +246,8 @@ def _read(route: str, path: str) -> bytes:
 
 def _link(route: str, path: str) -> _Link:
     domain = settings.current().domain.value
-    known = domain in _new_routes
+    cache, key = context.current().cache, ("newer route to file links", domain)
+    known = cache.peek(key) is not None
     try:
         link: _Link = _decode(request("GET", f"{route}/urls", params={"path": path}), _Link)
     except CodeOceanNotFoundError as error:
@@ -263,7 +259,7 @@ def _link(route: str, path: str) -> _Link:
         except CodeOceanNotFoundError:
             raise error from None
     else:
-        _new_routes.get(domain, lambda: True)
+        cache.put(key, True)
     return link
 
 

@@ -20,7 +20,7 @@ import requests
 from requests import HTTPError, Response
 from urllib3.util import Retry
 
-from aind_session import settings
+from aind_session import context, settings
 from aind_session.errors import (
     AccessDeniedError,
     BadAnswerError,
@@ -30,10 +30,8 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.services import redact
-from aind_session.services.cache import answers
 from aind_session.services.exchange import Exchange, exchange_of
 from aind_session.services.http import Transport, guard_session
-from aind_session.services.keeping import Kept
 from aind_session.services.sdk import CodeOcean, Error
 
 SERVICE = "Code Ocean"
@@ -278,11 +276,11 @@ class Client(CodeOcean):  # type: ignore[misc]
         who = hashlib.sha256(f"{self.domain}\0{self.token}".encode()).hexdigest()[:16]
         key = ("token", who)
         try:
-            return answers.get(key, self._is_good)
+            return context.current().cache.get(key, self._is_good)
         except (RefusedTokenError, ClosedAssetError):
             # A service that refuses for a moment does not make a good token bad for long.
             seconds = min(REFUSED_SECONDS, settings.current().cache_seconds.value)
-            answers.put(key, False, seconds)
+            context.current().cache.put(key, False, seconds)
             return False
 
     def _is_good(self) -> bool:
@@ -292,9 +290,6 @@ class Client(CodeOcean):  # type: ignore[misc]
     def probe(self) -> None:
         """Send the smallest request that every good token may send; raise its error."""
         self.session.post(PROBE, json={"limit": 1, "archived": False})
-
-
-_clients: Kept[Client] = Kept(close=lambda client: client.session.close())
 
 
 def get_client(check_credentials: bool = False, retries: int | Retry | None = None) -> CodeOcean:
@@ -307,7 +302,7 @@ def get_client(check_credentials: bool = False, retries: int | Retry | None = No
     def make() -> Client:
         return Client(current.domain.value, token, timeout=current.timeout.value, attempts=attempts)
 
-    client = _clients.get(key, make)
+    client = context.current().client((SERVICE, *key), make)
     if check_credentials and not client.accepts_token():
         # Sent once more, so that the error has the service's own message.
         client.probe()

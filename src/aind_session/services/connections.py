@@ -28,8 +28,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from aind_session.services.clock import NOTICE_SECONDS
-from aind_session.services.keeping import Kept
+from aind_session.clock import NOTICE_SECONDS
 
 #: Variables that name CA certificates, in the order in which they count.
 CA_VARIABLES = (
@@ -60,19 +59,18 @@ class Bundle:
         """Return the SSL context of these certificates, made once per process."""
         try:
             changed = os.stat(self.path).st_mtime_ns
-            return _contexts.get((self.path, changed), self._load)
+            return _context_of(self.path, changed)
         except OSError as error:
             raise BundleError(self.path, self.source) from error
 
-    def _load(self) -> ssl.SSLContext:
-        context = create_urllib3_context()
-        folder = os.path.isdir(self.path)
-        context.load_verify_locations(**{"capath" if folder else "cafile": self.path})
-        return context
-
 
 # Loading certificates takes 30 to 45 ms of CPU time, so it is not done for each connection.
-_contexts: Kept[ssl.SSLContext] = Kept()
+@functools.lru_cache(maxsize=8)
+def _context_of(path: str, changed: int) -> ssl.SSLContext:
+    context = create_urllib3_context()
+    folder = os.path.isdir(path)
+    context.load_verify_locations(**{"capath" if folder else "cafile": path})
+    return context
 
 
 def find_bundle(first: str = "") -> Bundle:
@@ -105,9 +103,10 @@ def _ca_bundle_in(path: Path, changed: int, profile: str) -> str:
     return os.path.expanduser(parser.get(section, "ca_bundle", fallback=""))
 
 
+@functools.lru_cache(maxsize=1)
 def insecure_context() -> ssl.SSLContext:
     """Return a context that checks no certificate, for a session with `verify=False`."""
-    return _contexts.get("insecure", lambda: create_urllib3_context(cert_reqs=ssl.CERT_NONE))
+    return create_urllib3_context(cert_reqs=ssl.CERT_NONE)
 
 
 def proxy_for(url: str, proxies: dict[str, str]) -> str | None:

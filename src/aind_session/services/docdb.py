@@ -18,7 +18,7 @@ import msgspec
 import requests
 from requests import Response
 
-from aind_session import settings
+from aind_session import context, settings
 from aind_session.errors import (
     BadAnswerError,
     IncompleteAnswerError,
@@ -30,7 +30,6 @@ from aind_session.errors import (
 from aind_session.services import redact
 from aind_session.services.exchange import exchange_of
 from aind_session.services.http import Transport, bare_session
-from aind_session.services.keeping import Kept
 
 if TYPE_CHECKING:
     from aind_data_access_api.document_db import MetadataDbClient
@@ -137,9 +136,6 @@ def _says_retired(error: DocDBError) -> bool:
     return missing or error.status in (404, 410)
 
 
-_gateways: Kept[_Gateway] = Kept(close=lambda gateway: gateway.session.close())
-
-
 def _origin() -> str:
     """Return the gateway's URL; https, which the transport turns to http on loopback."""
     host = settings.current().docdb_host.value
@@ -153,7 +149,7 @@ def _gateway(retries: int | None = None) -> _Gateway:
     attempts = current.attempts.value if retries is None else 1 + max(0, retries)
     plain = current.docdb_host.value.startswith("http://")
     key = (_origin(), current.timeout.value, attempts, plain)
-    return _gateways.get(key, lambda: _Gateway(*key))
+    return context.current().client((SERVICE, *key), lambda: _Gateway(*key))
 
 
 def retired_schemas() -> tuple[str, ...]:

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import requests
 import urllib3.exceptions as urllib3_errors
 
+from aind_session.clock import CLOCK
 from aind_session.errors import ServiceConnectionError, ServiceError, ServiceTimeoutError
-from aind_session.services.clock import CLOCK
 from aind_session.services.connections import BundleError, proxy_variable
 from aind_session.services.redact import Origin, excerpt, origin_of, place_of, scrub
 

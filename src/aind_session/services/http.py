@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import ssl
-import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -24,18 +24,17 @@ from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 
-from aind_session import settings
+from aind_session import context, settings
+from aind_session.clock import CLOCK, time_left
 from aind_session.errors import (
     AccessDeniedError,
     BadAnswerError,
     MissingFileError,
     ServiceError,
 )
-from aind_session.forking import when_forked
 from aind_session.services import connections, redact
 from aind_session.services.bodies import is_json, read_body
 from aind_session.services.circuits import Circuits
-from aind_session.services.clock import CLOCK, time_left
 from aind_session.services.exchange import (
     PASSING,
     Exchange,
@@ -45,7 +44,6 @@ from aind_session.services.exchange import (
     failure_of,
     is_read,
 )
-from aind_session.services.keeping import Kept
 
 log = logging.getLogger("aind_session.services")
 
@@ -109,9 +107,7 @@ class Transport(HTTPAdapter):
         self.timeout = timeout if 0 < timeout < math.inf else 30.0
         self.home = home if home in (None, "*") else redact.origin_of(str(home))
         super().__init__(max_retries=0, pool_maxsize=CONNECTIONS)
-        self.sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         self.renew()
-        _transports.add(self)
 
     def __repr__(self) -> str:
         return f"<Transport to {self.service}>"
@@ -124,9 +120,7 @@ class Transport(HTTPAdapter):
         self.proxy_manager: dict[str, Any] = {}
         self.init_poolmanager(8, CONNECTIONS)
         self.circuits = Circuits()
-        # A cookie jar has a lock too.
-        for session in list(self.sessions):
-            session.cookies = RequestsCookieJar(_NoCookies())
+        self.process = os.getpid()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Open connections that end in time."""
@@ -153,6 +147,9 @@ class Transport(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
         """Send a request, repeated if necessary, until there is a response or its time is over."""
+        if self.process != os.getpid():
+            # In a forked child: on the parent's connections each would read the other's responses.
+            self.renew()
         exchange = Exchange(
             self.service,
             request.method or "GET",
@@ -371,7 +368,6 @@ def guard_session(session: requests.Session, transport: Transport, *prefixes: st
     session.trust_env = False
     session.auth = session.auth or _no_auth
     session.cookies = RequestsCookieJar(_NoCookies())
-    transport.sessions.add(session)
 
 
 def bare_session(transport: Transport) -> requests.Session:
@@ -385,13 +381,10 @@ def link_session(service: str) -> requests.Session:
     """Return the session, without credentials, for presigned links or any web server."""
     current = settings.current()
     limits = (service, current.timeout.value, current.attempts.value)
-    return _links.get(
-        limits,
+    return context.current().client(
+        ("links", *limits),
         lambda: bare_session(Transport(service, timeout=limits[1], attempts=limits[2])),
     )
-
-
-_links: Kept[requests.Session] = Kept(close=lambda session: session.close())
 
 
 def read_document(url: str) -> bytes:
@@ -411,25 +404,21 @@ def read_document(url: str) -> bytes:
     return response.content
 
 
-_transports: weakref.WeakSet[Transport] = weakref.WeakSet()
+def _transports() -> Iterator[Transport]:
+    """Yield the transports of this process's clients."""
+    for client in context.current().clients():
+        session = getattr(client, "session", client)
+        for adapter in {id(a): a for a in getattr(session, "adapters", {}).values()}.values():
+            if isinstance(adapter, Transport):
+                yield adapter
 
 
 def open_circuits() -> tuple[str, ...]:
     """Describe the requests that are not sent at present because their service failed."""
-    return tuple(line for transport in list(_transports) for line in transport.circuits.describe())
+    return tuple(line for transport in _transports() for line in transport.circuits.describe())
 
 
 def close_circuits() -> None:
     """Contact services that have failed again at once."""
-    for transport in list(_transports):
+    for transport in _transports():
         transport.circuits.clear()
-
-
-def _after_fork() -> None:
-    # Two processes on one connection would read each other's responses, and a lock that another
-    # thread of the parent held is never released in the child.
-    for transport in list(_transports):
-        transport.renew()
-
-
-when_forked(_after_fork)

@@ -67,6 +67,11 @@ class AssetSummary(msgspec.Struct, frozen=True, weakref=True):
     archived: bool
     raw: bytes
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether its files can be read."""
+        return self.state.lower() == "ready"
+
 
 class _Bucket(msgspec.Struct):
     bucket: str | None = None

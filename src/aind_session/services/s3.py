@@ -12,14 +12,13 @@ from urllib.parse import quote, unquote_plus
 
 import requests
 
-from aind_session import settings
+from aind_session import context, settings
 from aind_session.errors import (
     CredentialsError,
     IncompleteAnswerError,
     ServiceError,
     SettingsError,
 )
-from aind_session.services.keeping import Kept, when_reset
 from aind_session.services.redact import is_no_file
 from aind_session.services.s3_client import (
     CA_FILES,
@@ -92,14 +91,13 @@ class _Page:
     is_last: bool
 
 
-_clients: Kept[Client] = Kept(most=16, close=lambda client: client.close())
-
-
 def _client() -> Client:
     now = settings.current()
     timeout, attempts = now.timeout.value, now.attempts.value
     key = (now.identity(SERVICE), timeout, attempts)
-    return _clients.get(key, lambda: Client(find_account(), timeout, attempts))
+    return context.current().client(
+        (SERVICE, *key), lambda: Client(find_account(), timeout, attempts)
+    )
 
 
 def has_credentials() -> bool:
@@ -388,5 +386,3 @@ def forget_listings(instances: bool = False) -> None:
         if instances:
             s3fs.S3FileSystem.clear_instance_cache()
 
-
-when_reset(lambda: forget_listings(instances=True))

@@ -22,6 +22,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from aind_session import setting_values
+from aind_session.clock import CLOCK
 from aind_session.errors import (
     AccessDeniedError,
     BadAnswerError,
@@ -29,7 +30,6 @@ from aind_session.errors import (
     ServiceError,
     SettingsError,
 )
-from aind_session.services.clock import CLOCK
 from aind_session.services.exchange import exchange_of
 from aind_session.services.http import Transport, bare_session
 from aind_session.services.redact import excerpt, scrub

@@ -7,6 +7,14 @@ thousands of files behind a slow connection: each folder is listed once, one lev
 
 from __future__ import annotations
 
+from aind_session.identifiers import session_in_name
+from aind_session.identifiers import split_asset_name
+from aind_session.lookup.failures import Failures
+from aind_session.query import CODE_OCEAN
+from aind_session.threads import outcomes
+from aind_session.trace import note
+from aind_session.trace import tracing
+
 import json
 import os
 import stat
@@ -24,13 +32,11 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.identifiers import find_session_id, is_uuid, session_of_description
-from aind_session.lookup import belonging, folders, metadata, trail
+from aind_session.lookup import folders, metadata
 from aind_session.lookup.folders import Folder
-from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import CODE_OCEAN
 from aind_session.records import Record
 from aind_session.records.shape import at, mappings
-from aind_session.services import codeocean, pool, storage
+from aind_session.services import codeocean, storage
 from aind_session.session import Session
 
 if TYPE_CHECKING:
@@ -90,7 +96,7 @@ class Attached:
     @property
     def is_raw(self) -> bool:
         """Whether the name is a session ID without a label."""
-        return belonging.named(self.name).is_session_name
+        return split_asset_name(self.name).is_session_name
 
 
 def attached(root: str | os.PathLike[str] | None = None) -> tuple[Attached, ...]:
@@ -135,7 +141,7 @@ def attached(root: str | os.PathLike[str] | None = None) -> tuple[Attached, ...]
     folder = _root(root)
     if folder is None:
         return ()
-    with trail.following(folder, "attached data"):
+    with tracing(folder, "attached data"):
         return tuple(sorted(_find(folder), key=lambda one: str(one.path)))
 
 
@@ -149,6 +155,14 @@ def dirs_of(session: Session) -> tuple[Path, ...]:
         and (one.session.subject_id, one.session.dt) == (wanted.subject_id, wanted.dt)
         and (one.session._id.platform in (None, wanted.platform) or wanted.platform is None)
     )
+
+
+def raw_dir_of(session: Session) -> Path | None:
+    """Return the attached folder of a session's raw data, if there is one."""
+    for one in attached():
+        if one.is_raw and one.session == session:
+            return one.path
+    return None
 
 
 def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) -> UPath:
@@ -244,7 +258,7 @@ def _find(root: str) -> Iterator[Attached]:
         yield from _listed_at(missing[0], root, "")
         return
     for one in missing:
-        trail.tell("Data asset %s is attached to this computation, but has no folder", one.id)
+        note("Data asset %s is attached to this computation, but has no folder", one.id)
     whole = _by_metadata(root, "") if is_asset else None
     if whole is not None:
         yield whole
@@ -286,7 +300,7 @@ def _listed_at(one: _Listed, path: str, mount: str) -> Iterator[Attached]:
 
 def _by_name(path: str, name: str, mount: str, asset_id: str | None = None) -> Attached:
     """Return what a folder is according to the name of its asset."""
-    session = belonging.session_of(name)
+    session = session_in_name(name)
     return Attached(Path(path), name, mount, Session(session.id) if session else None, asset_id)
 
 
@@ -307,7 +321,7 @@ def _by_metadata(path: str, mount: str, asset_id: str | None = None) -> Attached
         names = (part.get("name") for part in parts)
         name = next((n.strip() for n in names if isinstance(n, str) and n.strip()), None)
         if session is not None or name is not None:
-            trail.tell("%s is %s, according to %s", path, name or session, file)
+            note("%s is %s, according to %s", path, name or session, file)
             own = Session(session.id) if session is not None else None
             return Attached(Path(path), name or os.path.basename(path), mount, own, asset_id)
     content = _content(os.path.join(path, PROCESSING))
@@ -315,7 +329,7 @@ def _by_metadata(path: str, mount: str, asset_id: str | None = None) -> Attached
     if session is None:
         return None
     # Only the session: the file does not say which of its results the folder is.
-    trail.tell("%s belongs to %s, which is mentioned in %s", path, session, PROCESSING)
+    note("%s belongs to %s, which is mentioned in %s", path, session, PROCESSING)
     return Attached(Path(path), os.path.basename(path), mount, Session(session.id), asset_id)
 
 
@@ -336,12 +350,12 @@ def _subfolders(path: str, limit: int) -> list[str]:
         with os.scandir(path) as entries:
             for number, entry in enumerate(entries):
                 if number >= limit:
-                    trail.tell("%s has more than %d entries: the rest is left out", path, limit)
+                    note("%s has more than %d entries: the rest is left out", path, limit)
                     break
                 if not entry.name.startswith(".") and _is_folder(entry):
                     found.append(entry.name)
     except OSError as error:
-        trail.tell("%s is not readable: %s", path, error.strerror or error)
+        note("%s is not readable: %s", path, error.strerror or error)
     return sorted(found)
 
 
@@ -376,7 +390,7 @@ def _content(path: str) -> bytes | None:
         with open(path, "rb") as file:
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        trail.tell("%s is not readable: %s", path, error.strerror or error)
+        note("%s is not readable: %s", path, error.strerror or error)
         return None
     return content if len(content) <= _MAX_BYTES else None
 
@@ -412,21 +426,21 @@ def _listed_by_code_ocean() -> list[_Listed]:
     computation = os.environ.get(COMPUTATION_NAME, "").strip()
     if not computation or not settings.current().has_token:
         return []
-    gaps = Gaps("IDs of attached data assets, and names of renamed mounts")
-    (outcome,) = pool.outcomes(lambda: _mounts_of(computation))
+    failures = Failures("IDs of attached data assets, and names of renamed mounts")
+    (outcome,) = outcomes(lambda: _mounts_of(computation))
     if isinstance(outcome.error, InvalidIdentifierError):
-        trail.tell("%s is not a computation: %s", COMPUTATION_NAME, outcome.error)
+        note("%s is not a computation: %s", COMPUTATION_NAME, outcome.error)
         return []
-    mounts = gaps.fill(CODE_OCEAN, outcome, ())
-    outcomes = pool.outcomes(*(partial(_asset, asset_id) for asset_id, _ in mounts))
+    mounts = failures.value_or((), outcome, CODE_OCEAN)
+    outcomes = outcomes(*(partial(_asset, asset_id) for asset_id, _ in mounts))
     found = []
     for (asset_id, mount), outcome in zip(mounts, outcomes, strict=True):
         asset: AssetSummary | None = outcome.value
         if outcome.error is not None:
-            trail.tell("Attached data asset %s is not available: %s", asset_id, outcome.error)
+            note("Attached data asset %s is not available: %s", asset_id, outcome.error)
         folder = mount or (asset.name if asset is not None else "")
         found.append(_Listed(asset_id, folder.strip("/"), asset))
-    gaps.warn()
+    failures.warn()
     return found
 
 
