@@ -73,7 +73,6 @@ def testmod(**kwargs: Any) -> doctest.TestResults:
     0
     """
     import doctest
-    import importlib
     import sys
 
     flags = doctest.IGNORE_EXCEPTION_DETAIL | doctest.NORMALIZE_WHITESPACE
@@ -85,10 +84,12 @@ def testmod(**kwargs: Any) -> doctest.TestResults:
         return doctest.testmod(**options)
     # `doctest` keeps failures and attempts; more fields in later Pythons.
     failed = attempted = 0
-    sandbox = importlib.import_module("aind_session.sandbox").sandbox
+    # A lazy name of the package: this module does not depend on the sandbox.
+    import aind_session
+
     for module in _modules_with_examples():
         # A sandbox each: what the examples of one module start is not there for the next.
-        with sandbox():
+        with aind_session.sandbox():
             results = doctest.testmod(m=module, **options)
         failed, attempted = failed + results.failed, attempted + results.attempted
     return doctest.TestResults(failed, attempted)
