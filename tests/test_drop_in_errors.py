@@ -166,9 +166,9 @@ def test_folders_and_logs_that_are_not_there(ask: Ask, sandbox: Sandbox) -> None
     assert isinstance(caught.value, aind_session.NotFoundError)
 
 
-def test_an_asset_that_does_not_tell_its_folder_says_so(sandbox: Sandbox) -> None:
+def test_source_dir_of_an_asset_without_folder_is_a_file_not_found_error(sandbox: Sandbox) -> None:
     sandbox.catalogue.add_asset(FOREIGN)
-    with pytest.raises(FileNotFoundError, match="does not tell where its files are") as caught:
+    with pytest.raises(FileNotFoundError, match="does not name its folder") as caught:
         aind_session.get_data_asset_source_dir(MISSING)
     assert isinstance(caught.value, aind_session.NotFoundError)
     assert "aind-open-data" in str(caught.value)

@@ -24,8 +24,8 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.extensions.ecephys import SortedDataAsset
-from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
-from aind_session.lookup import ibl_inputs
+from aind_session.extensions.ibl.converter import IBLDataConverterExtension
+from aind_session.extensions.ibl import inputs
 from aind_session.services.clock import use_clock
 from ibl_world import world
 from loopback import FakeClock
@@ -141,7 +141,7 @@ def test_names_of_today_count_as_well() -> None:
             "SmartSPIM_999994_2025-02-01_10-00-00",
             "smartspim_999994_2025-03-01_10-00-00",
         ]
-        with ibl_inputs.looking("999994", "stitched data assets") as stock:
+        with inputs.looking("999994", "stitched data assets") as stock:
             (latest,) = stock.latest_stitched()
         assert latest.id == of.get_stitched_data_assets(of.smartspim_sessions[0])[-1].id
 
@@ -199,7 +199,7 @@ def prepare(box: Sandbox, state: str = STATE) -> None:
 
 def test_the_converter_runs_with_its_inputs(sandbox: Sandbox) -> None:
     prepare(sandbox)
-    run = converter().run_data_converter_capsule(monitor_capsule_id=None)
+    run = converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert isinstance(run, Computation)
     launched = sandbox.launched[-1]
     assert (launched["id"], launched["_capsule"]) == (run.id, CONVERTER)
@@ -263,14 +263,14 @@ def test_a_manifest_that_cannot_be_read_just_now_starts_nothing(sandbox: Sandbox
     sandbox.fail("s3", path=f"{MANIFEST}.csv$", times=None)
     sandbox.fail("codeocean", path="/files", times=None)
     with pytest.raises(ServiceError):
-        converter().run_data_converter_capsule(monitor_capsule_id=None)
+        converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert len(sandbox.launched) == before
 
 
 def test_inputs_that_were_just_made_are_waited_for(sandbox: Sandbox, clock: FakeClock) -> None:
     converter().create_manifest_asset(completed())
     sandbox.launches.polls = 3
-    run = converter().run_data_converter_capsule(monitor_capsule_id=None)
+    run = converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert run.id == sandbox.launched[-1]["id"]
     assert sandbox.launched[0]["state"] == "ready"
     assert clock.slept
@@ -278,7 +278,7 @@ def test_inputs_that_were_just_made_are_waited_for(sandbox: Sandbox, clock: Fake
 
 def test_missing_inputs_are_all_named(sandbox: Sandbox) -> None:
     with pytest.raises(FileNotFoundError, match="no manifest") as raised:
-        converter().run_data_converter_capsule(monitor_capsule_id=None)
+        converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert "no sorted" not in str(raised.value)
     with pytest.raises(MissingFileError) as missing:
         converter(717121).get_data_converter_run_params()
@@ -292,7 +292,7 @@ def test_a_run_is_sent_once(sandbox: Sandbox, clock: FakeClock) -> None:
     prepare(sandbox)
     sandbox.fail("codeocean", path="/computations$", method="POST", times=None)
     with pytest.raises(ServiceError):
-        converter().run_data_converter_capsule(monitor_capsule_id=None)
+        converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert sum(r.path.endswith("/computations") for r in sandbox.requests) == 1
 
 
@@ -308,7 +308,7 @@ def test_without_the_extra_the_error_names_it(
     with pytest.raises(ImportError, match=r'pip install "aind-session\[monitor\]"') as raised:
         converter().run_data_converter_capsule()
     assert isinstance(raised.value, MissingExtraError)
-    assert "monitor_capsule_id=None" in str(raised.value)
+    assert "pipeline_monitor_capsule_id=None" in str(raised.value)
     assert sandbox.requests == []
 
 

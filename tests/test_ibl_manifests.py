@@ -15,8 +15,8 @@ from aind_session.errors import (
     InvalidFilterError,
     MissingFileError,
 )
-from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
-from aind_session.lookup import manifests
+from aind_session.extensions.ibl.converter import IBLDataConverterExtension
+from aind_session.extensions.ibl import manifests
 from ibl_world import add_state, world
 from rows import shortest_row
 

@@ -27,7 +27,7 @@ from aind_session.errors import (
     PartialAnswerWarning,
     ServiceError,
 )
-from aind_session.extensions.neuroglancer import NeuroglancerExtension, NeuroglancerState
+from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension, NeuroglancerState
 from aind_session.services.clock import use_clock
 from loopback import Answer, FakeClock, Loopback
 from rows import shortest_row

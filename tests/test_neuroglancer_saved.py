@@ -21,7 +21,7 @@ from aind_session.errors import (
     ServiceError,
     ServiceTimeoutError,
 )
-from aind_session.extensions.neuroglancer import NeuroglancerExtension, NeuroglancerState
+from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension, NeuroglancerState
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
 

@@ -55,7 +55,7 @@ def launch(subject_id: str, probes: dict[str, str]) -> dict[str, Any]:
     records = complete(converter.get_partial_manifest_records(), probes)
     manifest = converter.create_manifest_asset(records, skip_existing=False)
     aind_session.wait_until_ready(manifest)
-    computation = converter.run_data_converter_capsule(monitor_capsule_id=None)
+    computation = converter.run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     attached = [a.mount for a in computation.data_assets or () if a.mount]
     return {"manifest": manifest.name, "records": len(records), "attached": sorted(attached)}
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
-from aind_session.errors import MissingAttributeError
+from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extension import ExtensionBaseClass
 from aind_session.extensions.deprecated import Alias
+from aind_session.extensions.ibl import alignments
 from aind_session.extensions.sorted_data_assets import (
     SortedDataAsset,
     SortedProbe,
+    Sorter,
     Sorters,
     decode_sorted,
     sorted_summary,
     summary_of,
 )
 from aind_session.identifiers import parse_session_id
-from aind_session.lookup import alignments, belonging, computations, facts, recordings, sorting
+from aind_session.lookup import belonging, computations, facts, recordings, sorting
 from aind_session.services import storage
 from aind_session.services.models import Computation, DataAsset
+from aind_session.utils import codeocean_utils
+from aind_session.utils.caching import with_cache_clear
 
 __all__ = ["EcephysExtension", "SortedDataAsset", "SortedProbe"]
 
@@ -34,6 +38,7 @@ Asset: TypeAlias = "DataAsset | str"
 class _Classes:
     # In a class of its own: beside methods that are annotated with it, its name would be ambiguous.
     SortedDataAsset = SortedDataAsset
+    SorterExtension = Sorter
 
 
 class EcephysExtension(_Classes, ExtensionBaseClass):
@@ -56,6 +61,8 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     #: Capsule that launches the sorting pipeline, and the pipeline.
     DEFAULT_TRIGGER_CAPSULE_ID: Final = computations.SORTING_TRIGGER_CAPSULE_ID
     DEFAULT_SORTING_PIPELINE_ID: Final = computations.SORTING_PIPELINE_ID
+    #: Beginning of the name of an evaluation with a probe's alignment, in quality control.
+    IBL_ALIGNMENT_EVALUATION_PREFIX: Final = alignments.EVALUATION_PREFIX
 
     # -- the recording -----------------------------------------------------------------------------
 
@@ -85,13 +92,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     @staticmethod
     def get_clipped_and_compressed_dirs(
-        asset: Asset,
+        raw_data_asset_id_or_model: Asset,
     ) -> tuple[UPath, UPath]:
         """Get the two folders of a raw data asset's recording.
 
         Parameters
         ----------
-        asset
+        raw_data_asset_id_or_model
             A raw data asset, or its ID.
 
         Returns
@@ -114,6 +121,10 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         ecephys_clipped
         ecephys_compressed
         """
+        asset = raw_data_asset_id_or_model
+        if codeocean_utils.replacement("get_data_asset_source_dir") is not None:
+            model = codeocean_utils.get_data_asset_model(asset)
+            return _dirs_in(codeocean_utils.get_data_asset_source_dir(model.id))
         clipped, compressed = recordings.of_asset(summary_of(asset))
         return (
             storage.path(clipped.bucket, clipped.prefix),
@@ -139,6 +150,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         CredentialsError, ServiceError
             Code Ocean could not be asked.
         """
+        replaced = codeocean_utils.replacement("get_subject_data_assets")
+        if replaced is not None:
+            return tuple(
+                SortedDataAsset.of(asset)
+                for asset in replaced(self._base.subject_id)
+                if asset.name.startswith(self._base.id) and belonging.is_sorted(asset.name)
+            )
         return tuple(decode_sorted(asset) for asset in sorting.of_session(self._base._id))
 
     @property
@@ -147,12 +165,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return Sorters(self._base.id, lambda: sorting.by_sorter(self._base._id))
 
     @staticmethod
-    def get_sorted_data_asset_model(id: Asset) -> SortedDataAsset:
+    @with_cache_clear
+    def get_sorted_data_asset_model(asset_id: Asset) -> SortedDataAsset:
         """Get a sorted data asset.
 
         Parameters
         ----------
-        id
+        asset_id
             Its ID, or its plain model.
 
         Raises
@@ -169,26 +188,28 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorted_data_asset_model(asset_id).output[-31:]
         'FULL PIPELINE time:  161658.77s'
         """
-        summary = sorted_summary(id)
-        if isinstance(id, DataAsset):
-            return SortedDataAsset.of(id)
-        return decode_sorted(summary)
+        model = codeocean_utils.get_data_asset_model(asset_id)
+        sorted_summary(model)
+        return SortedDataAsset.of(model)
 
     @staticmethod
-    def is_sorted_data_asset(id: Asset) -> bool:
+    @with_cache_clear
+    def is_sorted_data_asset(asset_id: Asset) -> bool:
         """Tell whether a data asset (or that of an ID) is the result of a spike sorting.
 
         By its name, `<session ID>_sorted...`, on any platform.
         """
-        return belonging.is_sorted(summary_of(id).name)
+        return belonging.is_sorted(summary_of(asset_id).name)
 
     @staticmethod
-    def is_sorting_analyzer_asset(id: Asset) -> bool:
+    @with_cache_clear
+    def is_sorting_analyzer_asset(asset_id: Asset) -> bool:
         """Tell whether a sorted data asset (or that of an ID) holds a SortingAnalyzer."""
-        return sorting.is_analyzer(summary_of(id))
+        return sorting.is_analyzer(summary_of(asset_id))
 
     @staticmethod
-    def get_sorter_name(id: Asset) -> str:
+    @with_cache_clear
+    def get_sorter_name(sorted_data_asset_id: Asset) -> str:
         """Get the name of the spike sorter, as the files of a sorted data asset write it.
 
         Raises
@@ -202,12 +223,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorter_name("1e11bdf5-b452-4fd9-bbb1-48383a9b0842")
         'kilosort2_5'
         """
-        return sorting.required_sorter_name(sorted_summary(id))
+        return sorting.required_sorter_name(sorted_summary(sorted_data_asset_id))
 
     @staticmethod
-    def get_sorted_probe_names(id: Asset) -> tuple[str, ...]:
+    @with_cache_clear
+    def get_sorted_probe_names(sorted_data_asset_id_or_model: Asset) -> tuple[str, ...]:
         """Get the names of the probes whose sorting was finished, each once, sorted."""
-        return sorting.probe_names(sorted_summary(id))
+        return sorting.probe_names(sorted_summary(sorted_data_asset_id_or_model))
 
     @staticmethod
     def get_sorted_probes(id: Asset) -> tuple[SortedProbe, ...]:
@@ -227,7 +249,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     def run_sorting(
         self,
         pipeline_type: str = computations.PIPELINE_TYPES[0],
-        trigger_capsule_id: str | None = None,
+        trigger_capsule_id: str | None = computations.SORTING_TRIGGER_CAPSULE_ID,
         override_parameters: Sequence[str] | None = None,
         skip_already_sorting: bool = True,
     ) -> Computation:
@@ -266,12 +288,14 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> len(session.ecephys.current_sorting_pipeline_computations)
         1
         """
+        client = codeocean_utils.replacement("get_codeocean_client")
         return computations.sort(
             facts.raw_asset(self._base._id),
             pipeline_type,
-            trigger_capsule_id or self.DEFAULT_TRIGGER_CAPSULE_ID,
+            self._patched(trigger_capsule_id, "DEFAULT_TRIGGER_CAPSULE_ID"),
             override_parameters,
             pipeline_id=self.DEFAULT_SORTING_PIPELINE_ID if skip_already_sorting else None,
+            start=client().computations.run_capsule if client is not None else None,
         )
 
     @property
@@ -286,7 +310,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     @staticmethod
     def get_current_sorting_pipeline_computations(
-        pipeline_id: str | None = None,
+        pipeline_id: str | None = computations.SORTING_PIPELINE_ID,
         raw_data_asset_id_or_model: Asset | None = None,
     ) -> tuple[Computation, ...]:
         """Get the runs of a sorting pipeline that have not ended, ascending by creation.
@@ -300,10 +324,16 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         """
         asset = raw_data_asset_id_or_model
         asset_id = asset.id if isinstance(asset, DataAsset) else asset
-        # Looked up when it is called: who patches the class means all that it does.
         return computations.current(
-            pipeline_id or EcephysExtension.DEFAULT_SORTING_PIPELINE_ID, asset_id
+            EcephysExtension._patched(pipeline_id, "DEFAULT_SORTING_PIPELINE_ID"), asset_id
         )
+
+    @classmethod
+    def _patched(cls, given: str | None, name: str) -> str:
+        """Return the ID that was given, or the class's own, which programs patch, by default."""
+        defaults = (None, computations.SORTING_TRIGGER_CAPSULE_ID, computations.SORTING_PIPELINE_ID)
+        default: str = getattr(cls, name)
+        return default if given is None or given in defaults else given
 
     # -- probe alignment ---------------------------------------------------------------------------
 
@@ -413,3 +443,17 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
                 f"{self._base.id} has no sorted data asset.", name=attribute
             )
         return found[-1]
+
+
+def _dirs_in(raw: UPath) -> tuple[UPath, UPath]:
+    """Return both folders in a raw folder that a program chose, in S3 or local."""
+
+    def listing(path: str) -> storage.Listing:
+        inside = raw / path if path else raw
+        return storage.Listing(folders=tuple(p.name for p in inside.iterdir() if p.is_dir()))
+
+    found = recordings.paths(listing)
+    missing = [n for n in (recordings.CLIPPED, recordings.COMPRESSED) if n not in found]
+    if missing:
+        raise MissingFileError(f"{raw} has no folder {' and no folder '.join(missing)}.")
+    return raw / found[recordings.CLIPPED], raw / found[recordings.COMPRESSED]

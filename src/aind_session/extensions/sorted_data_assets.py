@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from aind_session.derived import ExtendedDataAsset
 from aind_session.errors import InvalidIdentifierError, MissingAttributeError
 from aind_session.lookup import belonging, folders, sorter_names, sorting
-from aind_session.lookup.by_id import summary_of as summary_of
 from aind_session.lookup.sorted_probes import SortedProbe as SortedProbe
 from aind_session.services import storage
 from aind_session.services.models import AssetSummary, DataAsset, decode_asset
+from aind_session.utils import codeocean_utils
+from aind_session.utils.codeocean_utils import summary_of as summary_of
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -43,6 +44,8 @@ class SortedDataAsset(ExtendedDataAsset):
         MissingAttributeError
             The asset does not tell where they are (an `AttributeError`).
         """
+        if codeocean_utils.replacement("get_data_asset_source_dir") is not None:
+            return codeocean_utils.get_data_asset_source_dir(self.id)
         folder = folders.of_asset(summary_of(self))
         if folder is None:
             raise MissingAttributeError(
@@ -184,7 +187,8 @@ class Sorters:
     def __getattr__(self, name: str) -> Sorter:
         if name.startswith("_") and not name[1:2].isdigit():
             raise AttributeError(name)
-        return self[name]
+        # Programs compare sorters by name: one that was not used has no assets.
+        return self._find(name) or Sorter(name, ())
 
     def _find(self, name: str) -> Sorter | None:
         wanted = sorter_names.normalise(name)

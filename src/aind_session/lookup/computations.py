@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aind_session.errors import AccessDeniedError
 from aind_session.forking import when_forked
@@ -73,6 +73,7 @@ def sort(
     override_parameters: Sequence[str] | None,
     *,
     pipeline_id: str | None,
+    start: Callable[[RunParams], Computation] | None = None,
 ) -> Computation:
     """Start the sorting of a raw data asset, unless it is under way; give the run.
 
@@ -84,6 +85,8 @@ def sort(
         As `EcephysExtension.run_sorting` takes them.
     pipeline_id
         The pipeline, whose runs are looked at first; None: it is started whatever is under way.
+    start
+        Starts the run; by default the package's own client does.
     """
     with trail.following(raw.id, "start of a sorting"), _starting:
         if pipeline_id is not None:
@@ -104,6 +107,6 @@ def sort(
         params = RunParams(
             capsule_id=trigger_capsule_id, parameters=[str(value) for value in given]
         )
-        started = codeocean.run_capsule(params)
+        started = (start or codeocean.run_capsule)(params)
         trail.tell("Started computation %s: %s", started.id, " ".join(map(str, given)))
         return started

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from aind_session import settings
-from aind_session.errors import MissingFileError
+from aind_session.errors import MissingSorterNameError
 from aind_session.forking import when_forked
 from aind_session.identifiers import SessionID
 from aind_session.lookup import (
@@ -169,13 +169,13 @@ def required_sorter_name(asset: AssetSummary) -> str:
 
     Raises
     ------
-    MissingFileError
-        No file names it (a `FileNotFoundError`): the sorting finished for no probe.
+    MissingSorterNameError
+        No file names it (a `FileNotFoundError`, a `ValueError`): the sorting finished for no probe.
     """
     with trail.following(asset.id, "sorter name"):
         name = sorter_name(asset)
         if name is None:
-            raise MissingFileError(
+            raise MissingSorterNameError(
                 f"No file of data asset {asset.id} ({asset.name}) names the sorter: the sorting "
                 "did not finish for any probe.",
                 trail=trail.lines(),

@@ -1,22 +1,24 @@
-"""Searches for data assets: the API's own, all pages, and those by subject or name."""
+"""Searches for data assets: by query, by subject, and by the beginning of their name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import msgspec
 
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import find_session_id, parse_subject_id, subject_in
 from aind_session.lookup import assets, belonging, freshness, questions, trail
+from aind_session.lookup.questions import Assets
 from aind_session.services import codeocean, pool
 from aind_session.services.models import AssetSummary, DataAsset, decode_assets
+from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
     from codeocean.data_asset import DataAssetSearchParams
 
-#: The API gives no more a page.
+#: The API returns no more per request.
 MAX_PAGE_SIZE = 1000
 
 
@@ -26,23 +28,18 @@ def get_data_asset_search_query(
     tag: str | None = None,
     description: str | None = None,
 ) -> str:
-    """Write a query for `search_data_assets`; whatever is given must hold.
+    """Return a query for `search_data_assets`; all conditions must hold.
 
     Parameters
     ----------
     name
         Part of the name: its first 20 characters, since longer queries find nothing.
     subject_id
-        As free text: the query language has no field for it. Filter what comes by the name.
+        As free text, since the query language has no field for it: compare the names found.
     tag
         A tag.
     description
         Words of the description, as free text.
-
-    Returns
-    -------
-    str
-        Empty where nothing is given: every data asset.
 
     Examples
     --------
@@ -63,63 +60,61 @@ def get_data_asset_search_query(
     return " ".join(terms)
 
 
-def _quoted(text: str) -> str:
-    text = text.replace('"', " ").strip()
-    return f'"{text}"' if " " in text or ":" in text else text
+SearchParams: TypeAlias = "Mapping[str, Any] | DataAssetSearchParams"
 
 
 @overload
 def search_data_assets(
-    search_params: Mapping[str, Any] | DataAssetSearchParams,
+    search_params: SearchParams,
     as_dict: Literal[False] = False,
-    page_size: int = MAX_PAGE_SIZE,
-    max_pages: int = codeocean.MAX_PAGES,
+    page_size: int = 100,
+    max_pages: int = 1000,
     raise_on_page_limit: bool = True,
 ) -> tuple[DataAsset, ...]: ...
 
 
 @overload
 def search_data_assets(
-    search_params: Mapping[str, Any] | DataAssetSearchParams,
+    search_params: SearchParams,
     as_dict: Literal[True],
-    page_size: int = MAX_PAGE_SIZE,
-    max_pages: int = codeocean.MAX_PAGES,
+    page_size: int = 100,
+    max_pages: int = 1000,
     raise_on_page_limit: bool = True,
 ) -> tuple[dict[str, Any], ...]: ...
 
 
 def search_data_assets(
-    search_params: Mapping[str, Any] | DataAssetSearchParams,
+    search_params: SearchParams,
     as_dict: bool = False,
-    page_size: int = MAX_PAGE_SIZE,
-    max_pages: int = codeocean.MAX_PAGES,
+    page_size: int = 100,
+    max_pages: int = 1000,
     raise_on_page_limit: bool = True,
 ) -> tuple[DataAsset, ...] | tuple[dict[str, Any], ...]:
-    """Search data assets, all pages of the answer; asked anew each time.
+    """Search data assets, all pages of the result; not cached.
 
     Parameters
     ----------
     search_params
         As the API takes them: `query`, `filters`, `type`, ... Archived assets are left out unless
-        `archived` says otherwise. `limit` is the size of a page, as for the SDK's own iterator.
+        `archived` is given. `limit` is the size of a page, as for the SDK's own iterator.
     as_dict
-        Give the JSON of each in place of the model.
+        Return the JSON of each instead of the model.
     page_size
-        Assets a request, 1000 at most; a `limit` in `search_params` counts where it is smaller.
+        Assets per request, 1000 at most (faster for large results); a smaller `limit` wins.
     max_pages
         Requests at most.
     raise_on_page_limit
-        Whether more pages than that are an error; else those that came are the answer.
+        Whether more pages than that are an error; else the first pages are returned.
 
     Returns
     -------
     tuple
-        Each asset once; ascending by creation, unless `sort_field` asks for another order.
+        Each asset once; ascending by creation, unless `sort_field` is given.
 
     Raises
     ------
     IncompleteAnswerError
-        There are more pages than `max_pages`, or one did not come.
+        There are more pages than `max_pages`, or one could not be fetched.
     CodeOceanError
         The search was refused.
 
@@ -130,7 +125,7 @@ def search_data_assets(
     ['ecephys_676909_2023-12-11_14-24-35', 'ecephys_676909_2023-12-13_13-43-40',
      'ecephys_676909_2023-12-14_12-43-11']
     """
-    body = _body(search_params)
+    body = _body_of(search_params)
     size = min(int(page_size), body.pop("limit", page_size), MAX_PAGE_SIZE)
     if size < 1 or max_pages < 1:
         raise InvalidFilterError("page_size and max_pages begin at 1")
@@ -144,35 +139,19 @@ def search_data_assets(
     return decode_assets(asset.raw for asset in found)
 
 
-def _body(search_params: Mapping[str, Any] | DataAssetSearchParams) -> dict[str, Any]:
-    """Put parameters of a search as JSON has them, without those that say nothing."""
-    given: dict[str, Any] = _plain(search_params)
-    if not isinstance(given, dict):
-        raise InvalidFilterError(
-            f"a search is a dict or DataAssetSearchParams, not a {type(search_params).__name__}"
-        )
-    body = {key: value for key, value in given.items() if value is not None}
-    limit = int(body.pop("limit", 0))
-    # All pages are asked for: it is the size of one.
-    return {**body, "limit": min(limit, MAX_PAGE_SIZE)} if limit > 0 else body
+def _ascending(found: Iterable[AssetSummary]) -> tuple[DataAsset, ...]:
+    # Not `assets.ascending`, which drops archived ones: here the caller selected them.
+    unique = {asset.id: asset for asset in found}
+    return decode_assets(
+        asset.raw for asset in sorted(unique.values(), key=lambda a: (a.created, a.id))
+    )
 
 
-def _plain(value: Any) -> Any:
-    to_dict = getattr(value, "to_dict", None)
-    if callable(to_dict):
-        value = to_dict()
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items() if one is not None}
-    if isinstance(value, list | tuple | set):
-        return [_plain(one) for one in value]
-    # Members of the SDK's enums are text already, in some of its versions only.
-    return getattr(value, "value", value)
-
-
+@with_cache_clear
 def get_subject_data_assets(
     subject_id: object, ttl_hash: int | None = None, **search_params: Any
 ) -> tuple[DataAsset, ...]:
-    """Get all data assets of a subject.
+    """Return all data assets of a subject, ascending by creation.
 
     Found by free text, by the custom field `subject id`, and by the links of metadata records;
     assets of others that only mention the subject are left out.
@@ -182,15 +161,10 @@ def get_subject_data_assets(
     subject_id
         The subject.
     ttl_hash
-        A number that was not given before asks anew; see `get_ttl_hash`.
+        A number that was not given before requests anew; see `get_ttl_hash`.
     **search_params
-        Further conditions, as `search_data_assets` takes them: then Code Ocean alone is asked,
-        each time, or once for each `ttl_hash`.
-
-    Returns
-    -------
-    tuple of codeocean.data_asset.DataAsset
-        Ascending by creation.
+        Further conditions, as for `search_data_assets`: only Code Ocean is searched then, each
+        time, or once for each `ttl_hash`.
 
     Examples
     --------
@@ -205,58 +179,26 @@ def get_subject_data_assets(
     ):
         if not search_params:
             return decode_assets(asset.raw for asset in assets.subject_assets(subject))
-        body = _body(search_params)
-        query = str(body.pop("query", ""))
-        field = {"key": "subject id", "value": subject}
-        by_field = {**body, "filters": [*body.get("filters", ()), field]}
-        found = pool.gather(
-            lambda: _search({**body, "query": f"{subject} {query}".strip()}, ttl_hash),
-            lambda: _search({**by_field, "query": query} if query else by_field, ttl_hash),
-        )
-        own = (a for some in found for a in some if belonging.subject_of_asset(a) == subject)
-        return _ascending(own)
+        body = _body_of(search_params)
+        return _ascending(_of_subject(subject, body, ttl_hash))
 
 
-def _search(body: dict[str, Any], ttl_hash: int | None) -> questions.Assets:
-    """Search with conditions of the caller's own: anew each time, but once for a hash."""
-    words = msgspec.json.encode(body, order="sorted").decode()
-    return trail.ask(
-        questions.CODE_OCEAN,
-        f"data assets with {words}",
-        ("assets searched", words),
-        lambda: codeocean.search_assets(**body),
-        questions.count_assets,
-        seconds=0.0 if ttl_hash is None else None,
-    )
-
-
-def _ascending(found: Iterable[AssetSummary]) -> tuple[DataAsset, ...]:
-    # Not `assets.ascending`: archived ones are there because they were asked for.
-    unique = {asset.id: asset for asset in found}
-    some = sorted(unique.values(), key=lambda a: (a.created, a.id))
-    return decode_assets(asset.raw for asset in some)
-
-
+@with_cache_clear
 def get_data_assets(
     name_startswith: str, ttl_hash: int | None = None, **search_params: Any
 ) -> tuple[DataAsset, ...]:
-    """Get all data assets whose name begins with a text.
+    """Return all data assets whose name begins with a text, ascending by creation.
 
     Parameters
     ----------
     name_startswith
-        Beginning of the name. Where it holds a whole session ID, assets that only metadata records
+        Beginning of the name. If it contains a whole session ID, assets that only metadata records
         link are found, too.
     ttl_hash
-        A number that was not given before asks anew; see `get_ttl_hash`.
+        A number that was not given before requests anew; see `get_ttl_hash`.
     **search_params
-        Further conditions, as `search_data_assets` takes them: then Code Ocean alone is asked,
-        each time, or once for each `ttl_hash`.
-
-    Returns
-    -------
-    tuple of codeocean.data_asset.DataAsset
-        Ascending by creation.
+        Further conditions, as for `search_data_assets`: only Code Ocean is searched then, each
+        time, or once for each `ttl_hash`.
 
     Examples
     --------
@@ -271,22 +213,79 @@ def get_data_assets(
         freshness.at_hash(ttl_hash, "assets by name", beginning),
         trail.following(beginning, "data assets by name"),
     ):
-        found = _named(beginning, _body(search_params), ttl_hash)
-    return _ascending(asset for asset in found if asset.name.startswith(beginning))
+        found = _named(beginning, _body_of(search_params), ttl_hash)
+        return _ascending(asset for asset in found if asset.name.startswith(beginning))
+
+
+def _quoted(text: str) -> str:
+    """Return a term of a query, in quotes if it has several words."""
+    text = text.replace('"', " ").strip()
+    return f'"{text}"' if " " in text or ":" in text else text
+
+
+def _body_of(search_params: object) -> dict[str, Any]:
+    """Return search parameters (a dict, or `DataAssetSearchParams`) as JSON, without empty ones."""
+    given = _plain(search_params)
+    if not isinstance(given, dict):
+        raise InvalidFilterError(
+            f"a search is a dict or DataAssetSearchParams, not a {type(search_params).__name__}"
+        )
+    body = {key: value for key, value in given.items() if value is not None}
+    limit = int(body.pop("limit", 0))
+    # All pages are fetched: it is the size of one.
+    return {**body, "limit": min(limit, MAX_PAGE_SIZE)} if limit > 0 else body
+
+
+def _plain(value: Any) -> Any:
+    to_dict = getattr(value, "to_dict", None)
+    if callable(to_dict):
+        value = to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items() if one is not None}
+    if isinstance(value, list | tuple | set):
+        return [_plain(one) for one in value]
+    # Members of the SDK's enums are text in some of its versions only.
+    return getattr(value, "value", value)
+
+
+def _matching(body: dict[str, Any], ttl_hash: int | None) -> Assets:
+    """Search with the caller's conditions: a new request each time, or one for each hash."""
+    words = msgspec.json.encode(body, order="sorted").decode()
+    return trail.ask(
+        questions.CODE_OCEAN,
+        f"data assets with {words}",
+        ("assets searched", words),
+        lambda: codeocean.search_assets(**body),
+        questions.count_assets,
+        seconds=0.0 if ttl_hash is None else None,
+    )
+
+
+def _of_subject(subject: str, body: dict[str, Any], ttl_hash: int | None) -> Iterable[AssetSummary]:
+    """Return a subject's assets that meet the caller's conditions."""
+    query = str(body.pop("query", ""))
+    field = {"key": "subject id", "value": subject}
+    by_field = {**body, "filters": [*body.get("filters", ()), field]}
+    found = pool.gather(
+        lambda: _matching({**body, "query": f"{subject} {query}".strip()}, ttl_hash),
+        lambda: _matching({**by_field, "query": query} if query else by_field, ttl_hash),
+    )
+    return [a for some in found for a in some if belonging.subject_of_asset(a) == subject]
 
 
 def _named(beginning: str, body: dict[str, Any], ttl_hash: int | None) -> Iterable[AssetSummary]:
+    """Return the assets whose name begins with a text, and others: callers compare the names."""
     session = find_session_id(beginning)
     if session is not None and not body and beginning.startswith(session.id):
         return assets.session_assets(session)
     subject = subject_in(beginning)
     cut = beginning[: questions.NAME_QUERY_LENGTH]
-    # Where the query's length would cut the subject off, it would find everybody's.
+    # If the query's length cuts the subject off, the query would find all subjects.
     by_subject = subject is not None and subject in beginning and f"{subject}_" not in f"{cut}_"
     if body:
         query = subject if by_subject else f"name:{_quoted(cut)}"
         query = f"{query} {body.pop('query', '')}".strip()
-        return _search({**body, "query": query}, ttl_hash)
+        return _matching({**body, "query": query}, ttl_hash)
     if by_subject and subject is not None:
         return questions.assets_by_text(subject)
     return questions.assets_by_name(cut)
