@@ -233,7 +233,7 @@ coordinates = st.floats(-14, 14, allow_nan=False)
 
 
 @given(coordinates, coordinates, coordinates)
-def test_places_are_in_micrometres_either_way(x: float, y: float, z: float) -> None:
+def test_places_are_in_micrometers_either_way(x: float, y: float, z: float) -> None:
     for scale in (1.0, 1000.0):
         place = {"x": x * scale, "y": y * scale, "z": z * scale}
         # A second channel tells the unit of a probe that happens to lie near the origin.
@@ -296,5 +296,5 @@ def test_a_coordinate_beyond_all_numbers_is_refused(box: Sandbox) -> None:
     text = curation(1.0).replace("1.0", "1" + "0" * 400)
     add(box, "v1", "sorted_2024-05-02_00-00-00", [aligned("ProbeA", [text], "2024-05-02T00:00:00")])
     assert get(INVENTED)
-    with pytest.raises(ValueError, match="neither millimetres nor micrometres"):
+    with pytest.raises(ValueError, match="neither millimeters nor micrometers"):
         get(INVENTED, as_ccf_records=True)

@@ -149,7 +149,7 @@ def test_paths_are_upaths_in_s3(path: Callable[[], UPath]) -> None:
         (lambda: aind_session.get_docdb_record("no such name"), {}),
         (lambda: aind_session.get_docdb_record(str(uuid.UUID(int=1))), {}),
         (lambda: aind_session.get_subject_docdb_records("111111"), ()),
-        (lambda: aind_session.get_codeocean_data_asset_ids_from_docdb("no such name"), ()),
+        (lambda: aind_session.get_codeocean_data_asset_ids_from_docdb("no such name"), []),
         (lambda: aind_session.extract_codeocean_data_asset_ids_from_docdb_record({}), ()),
         (lambda: aind_session.Session(NOBODY).docdb, {}),
     ],
@@ -351,7 +351,7 @@ def test_logs_are_read_by_id_and_model(sandbox: Sandbox) -> None:
 
 def test_folders_are_told_or_searched(sandbox: Sandbox) -> None:
     told = aind_session.get_data_asset_source_dir(RAW)
-    assert aind_session.get_bucket_and_prefix(told) == ("aind-ephys-data", ID)
+    assert aind_session.get_bucket_and_prefix(told / "x.json") == ("aind-ephys-data", ID)
     assert sandbox.count("s3") == 0
     assert aind_session.get_source_dir_by_name(ID) == told
     asset = {"source_bucket": {"bucket": "", "origin": "local", "prefix": "", "external": True}}
@@ -419,11 +419,11 @@ def test_linked_assets_are_the_subjects_own_and_ascend(sandbox: Sandbox) -> None
     earlier = add("ecephys_999123_2024-01-03_10-00-00", "2024-02-01T00:00:00Z", 2)
     add("ecephys_999124_2024-01-03_10-00-00", "2024-02-01T00:00:00Z", 3)
     find = aind_session.get_codeocean_data_asset_ids_from_docdb
-    assert find(subject_id="999123") == (earlier, later)
+    assert find(subject_id="999123") == [earlier, later]
     sandbox.reset()
     sandbox.fail("docdb", path="/v2/", status=400, times=None)
     with pytest.warns(aind_session.PartialAnswerWarning, match="the other generation"):
-        assert find(subject_id="999123") == (earlier, later)
+        assert find(subject_id="999123") == [earlier, later]
 
 
 # --- the rest -------------------------------------------------------------------------------------

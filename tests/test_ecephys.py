@@ -169,9 +169,9 @@ def test_nothing_sorted(box: Sandbox) -> None:
     assert extension.is_sorted is False
     assert extension.sorted_data_assets == ()
     assert extension.sorter.names == ()
+    assert extension.sorter.kilosort4.sorted_data_assets == ()
     with pytest.raises(AttributeError, match="no sorting by 'kilosort4'"):
-        _ = extension.sorter.kilosort4
-    assert getattr(extension.sorter, "kilosort4", None) is None
+        _ = extension.sorter["kilosort4"]
 
 
 def test_a_sorting_without_nwb_or_output_failed(box: Sandbox) -> None:
@@ -268,7 +268,7 @@ def test_sorter_names_are_matched_across_spellings(box: Sandbox) -> None:
     assert [sorter[name].name for name in sorter] == list(sorter.names)
     assert {"kilosort2_5", "kilosort4", "names"} <= set(dir(sorter))
     with pytest.raises(MissingAttributeError, match="kilosort2_5, kilosort4"):
-        _ = sorter.kilosort3
+        _ = sorter["kilosort3"]
 
 
 def test_repr_and_special_names_ask_nothing(sandbox: Sandbox) -> None:

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from codeocean.computation import Computation, RunParams
+from codeocean.computation import Computation, NamedRunParam, RunParams
 from codeocean.data_asset import DataAsset
 
 import aind_session
@@ -37,7 +37,7 @@ DAYS = (
     ("ecephys_717381_2024-04-10_16-29-12", "ecephys_717381_2024-04-10_16-51-20"),
 )
 RECORDED = tuple(name for day in DAYS for name in day)
-SURFACES = tuple(day[1] for day in DAYS)
+SURFACES = dict(DAYS)
 SORTED = "ecephys_717381_2024-04-09_11-14-13_sorted_2024-04-10_22-15-25"
 IMAGED = ("SmartSPIM_717381_2024-05-20_15-19-15", "SmartSPIM_717381_2024-07-03_10-49-01")
 STITCHED = (
@@ -97,7 +97,7 @@ def test_a_subject_with_nothing_has_empty_collections() -> None:
     of = converter(717121)
     assert of.ecephys_sessions == of.smartspim_sessions == ()
     assert of.ecephys_data_assets == of.sorted_data_assets == of.smartspim_data_assets == ()
-    assert of.surface_recording_names == ()
+    assert of.surface_recording_names == {}
     assert getattr(of, "neuroglancer_state_json_asset", None) is None
 
 
@@ -136,7 +136,9 @@ def test_names_of_today_count_as_well() -> None:
             "ecephys_999994_2025-01-05_10-00-00",
         ]
         assert len(of.ecephys_data_assets) == 3
-        assert of.surface_recording_names == ("ecephys_999994_2025-01-03_11-00-00",)
+        assert of.surface_recording_names == {
+            "999994_2025-01-03_10-00-00": "ecephys_999994_2025-01-03_11-00-00"
+        }
         assert [session.id for session in of.smartspim_sessions] == [
             "SmartSPIM_999994_2025-02-01_10-00-00",
             "smartspim_999994_2025-03-01_10-00-00",
@@ -239,6 +241,23 @@ def test_what_the_run_takes_can_be_changed(sandbox: Sandbox) -> None:
     assert [each.id for each in params.data_assets[-2:]] == [extra.id, other]
 
 
+def test_run_inputs_can_be_given_by_id_model_and_name(sandbox: Sandbox) -> None:
+    first = converter().create_manifest_asset(completed())
+    converter().create_manifest_asset(completed(), asset_name="717381_other")
+    older = converter().neuroglancer_state_json_asset
+    aind_session.Subject(SUBJECT).neuroglancer.states[-1].create_data_asset()
+    for extra in ({"mode": "fast"}, [NamedRunParam(param_name="mode", value="fast")]):
+        params = converter().get_data_converter_run_params(
+            manifest_asset=first.id, neuroglancer_state_json_asset=older, named_parameters=extra
+        )
+        assert {p.param_name: p.value for p in params.named_parameters} == {
+            "manifest": f"{MANIFEST}/{MANIFEST}.csv",
+            "neuroglancer": f"{STATE}/{STATE}.json",
+            "mode": "fast",
+        }
+        assert {first.id, older.id} <= {each.id for each in params.data_assets}
+
+
 def test_the_state_that_the_manifest_names_is_attached(sandbox: Sandbox) -> None:
     newer = aind_session.Subject(SUBJECT).neuroglancer.states[-1].create_data_asset()
     prepare(sandbox, STATE)
@@ -269,6 +288,8 @@ def test_a_manifest_that_cannot_be_read_just_now_starts_nothing(sandbox: Sandbox
 
 def test_inputs_that_were_just_made_are_waited_for(sandbox: Sandbox, clock: FakeClock) -> None:
     converter().create_manifest_asset(completed())
+    sandbox.launched[-1]["state"] = "draft"
+    sandbox.reset()
     sandbox.launches.polls = 3
     run = converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert run.id == sandbox.launched[-1]["id"]

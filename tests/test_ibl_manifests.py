@@ -62,7 +62,9 @@ def completed(state: str | None = STATE) -> list[dict[str, str]]:
     ],
 )
 def test_annotations_tell_probe_and_day(name: str, probe: str, day: int) -> None:
-    assert manifests.parse_annotation(name) == (probe, day)
+    found = manifests.parse_annotation(name)
+    assert found is not None
+    assert (found.probe, found.day) == (probe, day)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +76,9 @@ def test_other_annotations_tell_nothing(name: str) -> None:
 
 @given(letter=st.sampled_from("ABCDEFabcdef"), day=st.integers(1, 9), text=st.text(max_size=6))
 def test_every_probe_and_day_is_read(letter: str, day: int, text: str) -> None:
-    assert manifests.parse_annotation(f"{letter}{day}") == (f"Probe{letter.upper()}", day)
+    assert manifests.parse_annotation(f"{letter}{day}") == (letter.upper(), day)
     found = manifests.parse_annotation(text)
-    assert found is None or (found.probe[-1] in "ABCDEF" and 1 <= found.day <= 9)
+    assert found is None or (found.letter in "ABCDEF" and 1 <= found.day <= 9)
 
 
 # -- partial manifests -----------------------------------------------------------------------------
@@ -194,7 +196,7 @@ def test_a_manifest_goes_round(sandbox: Sandbox) -> None:
     assert SUBJECT in launched["tags"]
     path = of.csv_manifest_path
     assert path.as_posix() == (
-        f"s3://aind-scratch-data/aind-session/manifests/{MANIFEST}/{MANIFEST}.csv"
+        f"s3://aind-scratch-data/aind-session/manifests/{SUBJECT}/{MANIFEST}.csv"
     )
     assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
     assert manifests.decode(path.read_bytes()) == records

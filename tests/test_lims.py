@@ -43,13 +43,19 @@ def box() -> Iterator[Sandbox]:
         ("202408141357.h5", None),
         ("20240814135737123456.h5", None),
         ("20230803T120415.h5", None),
+        ("747816_20240814.sync", None),
         ("1386750279/video.mp4", None),
         ("12345678_747816.sync", None),
         ("", None),
     ],
 )
 def test_extract_id(name: str, found: int | None) -> None:
-    assert aind_session.lims.extract_id(name) == found
+    if found is not None:
+        assert aind_session.lims.extract_id(name) == found
+        return
+    with pytest.raises(ValueError, match="no LIMS2 ID") as caught:
+        aind_session.lims.extract_id(name)
+    assert isinstance(caught.value, aind_session.AindSessionError)
 
 
 @given(st.lists(words, max_size=4), ids, st.lists(words, max_size=4), st.sampled_from("_."))
@@ -69,7 +75,8 @@ def test_an_id_is_found_wherever_it_stands(
 )
 def test_no_date_time_is_an_id(others: list[str], moment: datetime, layout: str) -> None:
     name = "_".join([*others, moment.strftime(layout)])
-    assert aind_session.lims.extract_id(name) is None
+    with pytest.raises(ValueError, match="no LIMS2 ID"):
+        aind_session.lims.extract_id(name)
 
 
 def test_id_of_the_known_session(sandbox: Sandbox) -> None:

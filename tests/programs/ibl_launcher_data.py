@@ -18,7 +18,7 @@ def get_choices(subject_id: str) -> dict[str, Any]:
     converter: IBLDataConverterExtension = subject.ibl_data_converter
     return {
         "ecephys": [session.id for session in converter.ecephys_sessions],
-        "surface": list(converter.surface_recording_names),
+        "surface": list(converter.surface_recording_names.values()),
         "sorted": [asset.name for asset in converter.sorted_data_assets],
         "smartspim": [session.id for session in converter.smartspim_sessions],
         "stitched": [

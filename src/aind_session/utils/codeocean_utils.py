@@ -495,9 +495,13 @@ def get_output_text(asset_or_computation_id: Asset | Computation) -> str:
     if isinstance(wanted, Computation):
         return outputs.output_of_computation(wanted.id)
     try:
-        asset = summary_of(wanted)
+        asset = by_id.summary_of(get_data_asset_model(wanted))
     except codeocean.CodeOceanNotFoundError:
         return outputs.output_of_computation(by_id.as_written(wanted))
+    replaced = replacement("get_data_asset_source_dir")
+    if replaced is not None:
+        text: str = (replaced(asset.id) / outputs.OUTPUT).read_text(errors="replace")
+        return text
     return outputs.output_of_asset(asset)
 
 
