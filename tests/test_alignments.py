@@ -17,8 +17,8 @@ from aind_session.catalogue.invent_files import alignment
 from aind_session.catalogue.invent_records import session_record
 from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import MissingAlignmentError
-from aind_session.identifiers import parse_session_id
 from aind_session.extensions.ibl import alignments
+from aind_session.identifiers import parse_session_id
 from rows import shortest_row
 
 KNOWN = "ecephys_795555_2025-08-26_11-29-20"

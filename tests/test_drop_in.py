@@ -37,7 +37,7 @@ CONVERTER = "9fe42995-ffff-40ff-9c4c-c8206b8aacb5"
 MONITOR = "567b5b98-8d41-413b-9375-9ca610ca2fd3"
 
 ecephys, lims = aind_session.ecephys, aind_session.lims
-Sorted = ecephys.SortedDataAsset
+Sorted: Any = ecephys.SortedDataAsset
 Records = dict[str, dict[str, Any]]
 
 
@@ -87,6 +87,7 @@ STATE, NEUROGLANCER = "Subject.neuroglancer.NeuroglancerState", "Subject.neurogl
 IBL, OF_SORTED = "Subject.ibl_data_converter", "ecephys.SortedDataAsset"
 Assets, Computations = tuple[DataAsset, ...], tuple[Computation, ...]
 Found = tuple[aind_session.Session, ...]
+SortedAssets = types.GenericAlias(tuple, (Sorted, ...))
 
 # fmt: off
 ROWS = [
@@ -174,7 +175,7 @@ ROWS = [
     Row("ecephys", "get_clipped_and_compressed_dirs(raw_data_asset_id_or_model)",
         tuple[UPath, UPath], lambda: ecephys.get_clipped_and_compressed_dirs(RAW)),
     Row("ecephys", "is_sorted", bool, lambda: session().ecephys.is_sorted),
-    Row("ecephys", "sorted_data_assets", tuple[Sorted, ...],
+    Row("ecephys", "sorted_data_assets", SortedAssets,
         lambda: session().ecephys.sorted_data_assets),
     Row(OF_SORTED, "path", UPath, lambda: ecephys.get_sorted_data_asset_model(SORTED).path),
     Row(OF_SORTED, "output", str, lambda: ecephys.get_sorted_data_asset_model(SORTED).output),
@@ -193,12 +194,13 @@ ROWS = [
     Row("ecephys", "is_sorting_analyzer_asset(asset_id)", bool,
         lambda: ecephys.is_sorting_analyzer_asset(SORTED)),
     Row("ecephys", "sorter", object, lambda: session().ecephys.sorter.names),
-    Row("ecephys.SorterExtension", "sorted_data_assets", tuple[Sorted, ...],
+    Row("ecephys.SorterExtension", "sorted_data_assets", SortedAssets,
         lambda: session().ecephys.sorter.kilosort2_5.sorted_data_assets),
     Row("ecephys", "get_sorted_probe_names(sorted_data_asset_id_or_model)", tuple[str, ...],
         lambda: ecephys.get_sorted_probe_names(SORTED)),
     Row("ecephys", "run_sorting(self, pipeline_type='ecephys_ks25', "
-        f"trigger_capsule_id='{TRIGGER}', override_parameters=None, skip_already_sorting=True)", Computation,
+        f"trigger_capsule_id='{TRIGGER}', override_parameters=None, skip_already_sorting=True)",
+        Computation,
         lambda: session(UNSORTED).ecephys.run_sorting()),
     Row("ecephys", "current_sorting_pipeline_computations", Computations,
         lambda: being_sorted().ecephys.current_sorting_pipeline_computations),
@@ -235,7 +237,7 @@ ROWS = [
         lambda: subject().ibl_data_converter.ecephys_data_assets),
     Row(IBL, "surface_recording_names", dict[str, str],
         lambda: subject().ibl_data_converter.surface_recording_names),
-    Row(IBL, "sorted_data_assets", tuple[Sorted, ...],
+    Row(IBL, "sorted_data_assets", SortedAssets,
         lambda: subject().ibl_data_converter.sorted_data_assets),
     Row(IBL, "smartspim_sessions", Found,
         lambda: subject().ibl_data_converter.smartspim_sessions),

@@ -24,8 +24,8 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.extensions.ecephys import SortedDataAsset
-from aind_session.extensions.ibl.converter import IBLDataConverterExtension
 from aind_session.extensions.ibl import inputs
+from aind_session.extensions.ibl.converter import IBLDataConverterExtension
 from aind_session.services.clock import use_clock
 from ibl_world import world
 from loopback import FakeClock

@@ -15,8 +15,8 @@ from aind_session.errors import (
     InvalidFilterError,
     MissingFileError,
 )
-from aind_session.extensions.ibl.converter import IBLDataConverterExtension
 from aind_session.extensions.ibl import manifests
+from aind_session.extensions.ibl.converter import IBLDataConverterExtension
 from ibl_world import add_state, world
 from rows import shortest_row
 

@@ -18,7 +18,6 @@ from aind_session.errors import InvalidFilterError, MissingFileError
 from aind_session.lookup import (
     belonging,
     by_id,
-    computation_search,
     folders,
     freshness,
     outputs,
@@ -28,26 +27,24 @@ from aind_session.lookup.outputs import is_output_error, is_output_file_from_sor
 from aind_session.services import codeocean, pool, storage
 from aind_session.services.models import AssetSummary, Computation, DataAsset, decode_asset
 from aind_session.utils import s3_utils
-from aind_session.utils.asset_searches import (
+from aind_session.utils.caching import with_cache_clear
+from aind_session.utils.searches import (
     get_data_asset_search_query,
     get_data_assets,
     get_subject_data_assets,
+    search_computations,
     search_data_assets,
 )
-from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
-    import datetime
     from collections.abc import Callable
 
     from codeocean import CodeOcean
-    from codeocean.computation import ComputationState
     from upath import UPath
     from urllib3.util import Retry
 
     Asset: TypeAlias = DataAsset | str | UUID
     Run: TypeAlias = Computation | str | UUID
-    DateLike: TypeAlias = str | int | datetime.date | datetime.datetime
 
 __all__ = [
     "get_codeocean_client",
@@ -401,74 +398,6 @@ def wait_until_ready(
 
 
 # -- computations ----------------------------------------------------------------------------------
-
-
-@with_cache_clear
-def search_computations(
-    capsule_or_pipeline_id: str | UUID,
-    name: str | None = None,
-    attached_data_asset_id: Asset | None = None,
-    has_results: bool | None = None,
-    in_progress: bool | None = None,
-    computation_state: ComputationState | str | None = None,
-    ttl_hash: int | None = None,
-    date: DateLike | None = None,
-    start_date: DateLike | None = None,
-    end_date: DateLike | None = None,
-) -> tuple[Computation, ...]:
-    """Return the runs of a capsule or pipeline that meet all conditions, ascending by creation.
-
-    Code Ocean returns all runs with one request, which is not cached, as states change; in a loop
-    over many sessions, give a `ttl_hash`.
-
-    Parameters
-    ----------
-    capsule_or_pipeline_id
-        The capsule or pipeline.
-    name
-        The run's whole name.
-    attached_data_asset_id
-        A data asset that was attached to it, or its ID.
-    has_results
-        True: with results; False: without any.
-    in_progress
-        True: not ended yet; False: ended, successfully or not.
-    computation_state
-        `initializing`, `running`, `finalizing`, `completed` or `failed`.
-    ttl_hash
-        Use the result of an earlier call with the same number; see `get_ttl_hash`.
-    date
-        The day on which it was created, by this machine's clock.
-    start_date, end_date
-        Both included; a day as an end is that whole day.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is no such capsule or pipeline (a `ValueError`).
-    InvalidFilterError
-        A date or state is not valid (a `ValueError`).
-
-    Examples
-    --------
-    >>> pipeline = "1f8f159a-7670-47a9-baf1-078905fc9c2e"
-    >>> raw_asset = "16d46411-540a-4122-b47f-8cb2a15d593a"
-    >>> [run.name for run in search_computations(pipeline, attached_data_asset_id=raw_asset)]
-    ['Run With Parameters 2613011', 'Run With Parameters 9138965']
-    >>> len(search_computations(pipeline, in_progress=True))
-    1
-    """
-    attached = attached_data_asset_id
-    return computation_search.find(
-        by_id.as_written(capsule_or_pipeline_id),
-        name=name or None,
-        attached_data_asset_id=by_id.as_written(attached) if attached else None,
-        has_results=has_results,
-        in_progress=in_progress,
-        computation_state=computation_state or None,
-        ttl_hash=ttl_hash,
-        dates=computation_search.local_dates(date, start_date, end_date),
-    )
 
 
 def get_output_text(asset_or_computation_id: Asset | Computation) -> str:

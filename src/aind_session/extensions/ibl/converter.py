@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from aind_session.errors import MissingAttributeError
 from aind_session.extension import ExtensionBaseClass
 from aind_session.extensions.ibl import inputs, manifests, saved_states, scratch
-from aind_session.extensions.ibl.inputs import ECEPHYS, SMARTSPIM, STITCHED
+from aind_session.extensions.ibl.inputs import (
+    ECEPHYS,
+    SMARTSPIM,
+    STITCHED,
+    NamedParameters,
+)
 from aind_session.extensions.sorted_data_assets import SortedDataAsset, decode_sorted
 from aind_session.identifiers import is_uuid, parse_session_id
 from aind_session.lookup import by_id, derived
 from aind_session.lookup.questions import Assets
 from aind_session.services import codeocean, pipeline_monitor, storage
 from aind_session.services.models import Computation, DataAsset, decode_asset, decode_assets
-from aind_session.services.sdk import DataAssetsRunParam, NamedRunParam, RunParams
+from aind_session.services.sdk import RunParams
 from aind_session.session import Session
 from aind_session.sessions import Sessions
 
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
     from aind_session.extensions.ibl.neuroglancer import NeuroglancerState
     from aind_session.subject import Subject
 
-    Parameters: TypeAlias = Mapping[str, str] | Iterable[NamedRunParam]
 
 DATA_CONVERTER_CAPSULE_ID = "9fe42995-ffff-40ff-9c4c-c8206b8aacb5"
 PIPELINE_MONITOR_CAPSULE_ID = "567b5b98-8d41-413b-9375-9ca610ca2fd3"
@@ -64,7 +68,6 @@ class IBLDataConverterExtension(ExtensionBaseClass):
     use_data_assets_with_sorting_analyzer: bool = True
 
     DATA_CONVERTER_CAPSULE_ID: str = DATA_CONVERTER_CAPSULE_ID
-    DATA_CONVERTER_MONITOR_CAPSULE_ID: str = PIPELINE_MONITOR_CAPSULE_ID
     #: So spelled by version 0.3.
     PIPELINE_MONITOR_CAPUSLE_ID: str = PIPELINE_MONITOR_CAPSULE_ID
     ManifestRecord = manifests.ManifestRecord
@@ -73,14 +76,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
 
     @property
     def ecephys_sessions(self) -> Sessions:
-        """All ecephys sessions, those of surface recordings included, ascending by date and time.
-
-        Examples
-        --------
-        >>> import aind_session
-        >>> aind_session.Subject(717381).ibl_data_converter.ecephys_sessions[0]
-        Session('ecephys_717381_2024-04-09_11-14-13')
-        """
+        """All ecephys sessions, including surface recordings, ascending by date and time."""
         return Sessions(Session(s.id) for s in inputs.sessions(self._base.id, ECEPHYS))
 
     @property
@@ -123,14 +119,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
 
     @property
     def smartspim_sessions(self) -> Sessions:
-        """All SmartSPIM sessions, ascending by date and time.
-
-        Examples
-        --------
-        >>> import aind_session
-        >>> aind_session.Subject(717381).ibl_data_converter.smartspim_sessions[-1]
-        Session('SmartSPIM_717381_2024-07-03_10-49-01')
-        """
+        """All SmartSPIM sessions, ascending by date and time."""
         return Sessions(Session(s.id) for s in inputs.sessions(self._base.id, SMARTSPIM))
 
     @property
@@ -382,7 +371,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         manifest_asset: DataAsset | str | None = None,
         neuroglancer_state_json_asset: DataAsset | str | None = None,
         additional_assets: Iterable[DataAsset | str] = (),
-        named_parameters: Parameters | None = None,
+        named_parameters: NamedParameters | None = None,
         *,
         override_parameters: Sequence[str] | None = None,
     ) -> RunParams:
@@ -408,24 +397,8 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         found = inputs.gather(
             self._base.id, manifest_asset, neuroglancer_state_json_asset, **self._options()
         )
-        # Mounted under their names, which the columns of the manifest contain.
-        attached = {asset.id: asset.name for asset in found.attached}
-        for extra in map(by_id.summary_of, additional_assets):
-            attached.setdefault(extra.id, extra.name)
-        manifest, state = found.manifest.name, found.state.name
-        named = {"manifest": f"{manifest}/{manifest}.csv", "neuroglancer": f"{state}/{state}.json"}
-        if isinstance(named_parameters, Mapping):
-            named |= named_parameters
-        else:
-            named |= {each.param_name: each.value for each in named_parameters or ()}
-        by_position = None if override_parameters is None else [str(p) for p in override_parameters]
-        return RunParams(
-            capsule_id=capsule_id,
-            data_assets=[DataAssetsRunParam(id=i, mount=name) for i, name in attached.items()],
-            parameters=by_position,
-            named_parameters=None
-            if by_position is not None
-            else [NamedRunParam(param_name=name, value=value) for name, value in named.items()],
+        return found.run_params(
+            capsule_id, additional_assets, named_parameters or (), override_parameters
         )
 
     def run_data_converter_capsule(
@@ -434,7 +407,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         manifest_asset: DataAsset | str | None = None,
         neuroglancer_state_json_asset: DataAsset | str | None = None,
         additional_assets: Iterable[DataAsset | str] = (),
-        named_parameters: Parameters | None = None,
+        named_parameters: NamedParameters | None = None,
         pipeline_monitor_capsule_id: str | None = PIPELINE_MONITOR_CAPSULE_ID,
         *,
         override_parameters: Sequence[str] | None = None,

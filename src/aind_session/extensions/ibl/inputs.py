@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from aind_session.errors import AccessDeniedError, MissingFileError
 from aind_session.extensions.ibl import manifests, saved_states, scratch, states
@@ -28,6 +29,7 @@ from aind_session.lookup.finding import Found
 from aind_session.lookup.questions import CODE_OCEAN, Assets
 from aind_session.services import pool
 from aind_session.services.models import AssetSummary, DataAsset
+from aind_session.services.sdk import DataAssetsRunParam, NamedRunParam, RunParams
 
 ECEPHYS, SMARTSPIM = "ecephys", "SmartSPIM"
 #: The modality of each, for session names without a platform.
@@ -35,6 +37,7 @@ _MODALITY = {ECEPHYS: "ecephys", SMARTSPIM: "SPIM"}
 STITCHED = "stitched"
 #: Date and time of a session.
 Time = tuple[str, str]
+NamedParameters: TypeAlias = Mapping[str, str] | Sequence[NamedRunParam]
 
 
 def sessions(subject_id: str, kind: str) -> tuple[SessionID, ...]:
@@ -237,6 +240,36 @@ class Inputs:
     manifest: AssetSummary
     state: AssetSummary
     attached: Assets
+
+    def run_params(
+        self,
+        capsule_id: str,
+        additional: Iterable[DataAsset | str],
+        named_parameters: NamedParameters,
+        by_position: Sequence[str] | None,
+    ) -> RunParams:
+        """Return the run of a capsule with these inputs; parameters by position replace others."""
+        # Mounted under their names, which the columns of the manifest contain.
+        attached = {asset.id: asset.name for asset in self.attached}
+        for extra in map(by_id.summary_of, additional):
+            attached.setdefault(extra.id, extra.name)
+        manifest, state = self.manifest.name, self.state.name
+        named = {"manifest": f"{manifest}/{manifest}.csv", "neuroglancer": f"{state}/{state}.json"}
+        given = named_parameters
+        pairs = given.items() if isinstance(given, Mapping) else map(_pair, given)
+        named |= dict(pairs)
+        return RunParams(
+            capsule_id=capsule_id,
+            data_assets=[DataAssetsRunParam(id=i, mount=name) for i, name in attached.items()],
+            parameters=None if by_position is None else [str(p) for p in by_position],
+            named_parameters=None
+            if by_position is not None
+            else [NamedRunParam(param_name=name, value=value) for name, value in named.items()],
+        )
+
+
+def _pair(parameter: NamedRunParam) -> tuple[str, str]:
+    return parameter.param_name, parameter.value
 
 
 def gather(

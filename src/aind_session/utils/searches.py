@@ -1,4 +1,4 @@
-"""Searches for data assets: by query, by subject, and by the beginning of their name."""
+"""Searches for data assets (by query, subject, beginning of the name) and for computations."""
 
 from __future__ import annotations
 
@@ -9,14 +9,28 @@ import msgspec
 
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import find_session_id, parse_subject_id, subject_in
-from aind_session.lookup import assets, belonging, freshness, questions, trail
+from aind_session.lookup import (
+    assets,
+    belonging,
+    by_id,
+    computation_search,
+    freshness,
+    questions,
+    trail,
+)
 from aind_session.lookup.questions import Assets
 from aind_session.services import codeocean, pool
-from aind_session.services.models import AssetSummary, DataAsset, decode_assets
+from aind_session.services.models import AssetSummary, Computation, DataAsset, decode_assets
 from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
+    import datetime
+    from uuid import UUID
+
+    from codeocean.computation import ComputationState
     from codeocean.data_asset import DataAssetSearchParams
+
+    DateLike: TypeAlias = str | int | datetime.date | datetime.datetime
 
 #: The API returns no more per request.
 MAX_PAGE_SIZE = 1000
@@ -215,6 +229,74 @@ def get_data_assets(
     ):
         found = _named(beginning, _body_of(search_params), ttl_hash)
         return _ascending(asset for asset in found if asset.name.startswith(beginning))
+
+
+@with_cache_clear
+def search_computations(
+    capsule_or_pipeline_id: str | UUID,
+    name: str | None = None,
+    attached_data_asset_id: DataAsset | str | UUID | None = None,
+    has_results: bool | None = None,
+    in_progress: bool | None = None,
+    computation_state: ComputationState | str | None = None,
+    ttl_hash: int | None = None,
+    date: DateLike | None = None,
+    start_date: DateLike | None = None,
+    end_date: DateLike | None = None,
+) -> tuple[Computation, ...]:
+    """Return the runs of a capsule or pipeline that meet all conditions, ascending by creation.
+
+    Code Ocean returns all runs with one request, which is not cached, as states change; in a loop
+    over many sessions, give a `ttl_hash`.
+
+    Parameters
+    ----------
+    capsule_or_pipeline_id
+        The capsule or pipeline.
+    name
+        The run's whole name.
+    attached_data_asset_id
+        A data asset that was attached to it, or its ID.
+    has_results
+        True: with results; False: without any.
+    in_progress
+        True: not ended yet; False: ended, successfully or not.
+    computation_state
+        `initializing`, `running`, `finalizing`, `completed` or `failed`.
+    ttl_hash
+        Use the result of an earlier call with the same number; see `get_ttl_hash`.
+    date
+        The day on which it was created, by this machine's clock.
+    start_date, end_date
+        Both included; a day as an end is that whole day.
+
+    Raises
+    ------
+    CodeOceanNotFoundError
+        There is no such capsule or pipeline (a `ValueError`).
+    InvalidFilterError
+        A date or state is not valid (a `ValueError`).
+
+    Examples
+    --------
+    >>> pipeline = "1f8f159a-7670-47a9-baf1-078905fc9c2e"
+    >>> raw_asset = "16d46411-540a-4122-b47f-8cb2a15d593a"
+    >>> [run.name for run in search_computations(pipeline, attached_data_asset_id=raw_asset)]
+    ['Run With Parameters 2613011', 'Run With Parameters 9138965']
+    >>> len(search_computations(pipeline, in_progress=True))
+    1
+    """
+    attached = attached_data_asset_id
+    return computation_search.find(
+        by_id.as_written(capsule_or_pipeline_id),
+        name=name or None,
+        attached_data_asset_id=by_id.as_written(attached) if attached else None,
+        has_results=has_results,
+        in_progress=in_progress,
+        computation_state=computation_state or None,
+        ttl_hash=ttl_hash,
+        dates=computation_search.local_dates(date, start_date, end_date),
+    )
 
 
 def _quoted(text: str) -> str:
