@@ -416,14 +416,14 @@ def test_constants_have_their_older_values() -> None:
     assert record == {"mouseid": "717381", "probe_id": "268"}
 
 
-def test_neuroglancer_and_the_converter_are_in_their_older_module() -> None:
+def test_older_module_has_neuroglancer_and_converter() -> None:
     older = importlib.import_module("aind_session.extensions.smartspim_neuropixels")
     assert older.NeuroglancerExtension is aind_session.Subject.neuroglancer
     assert older.IBLDataConverterExtension is aind_session.Subject.ibl_data_converter
     assert older.NeuroglancerState is older.NeuroglancerExtension.NeuroglancerState
 
 
-def test_the_extension_classes_are_at_the_top() -> None:
+def test_extension_classes_are_top_level_names() -> None:
     assert found_at("Session.ecephys") is aind_session.ecephys
     assert found_at("Session.lims") is aind_session.lims
     session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
@@ -431,7 +431,7 @@ def test_the_extension_classes_are_at_the_top() -> None:
     assert type(session.lims) is aind_session.lims
 
 
-def test_buckets_are_named() -> None:
+def test_bucket_names_begin_with_the_results() -> None:
     names = aind_session.S3_DATA_BUCKET_NAMES
     assert names is aind_session.utils.s3_utils.S3_DATA_BUCKET_NAMES
     assert isinstance(names, tuple)
@@ -442,18 +442,18 @@ def test_buckets_are_named() -> None:
     }
 
 
-def test_the_version_is_a_text() -> None:
+def test_version_is_text() -> None:
     assert [part.isdigit() for part in aind_session.__version__.split(".")[:2]] == [True, True]
 
 
-def test_unknown_names_are_attribute_errors() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     for module in (aind_session, aind_session.utils, aind_session.extensions, aind_session.session):
         assert getattr(module, "no_such_name", None) is None
         with pytest.raises(AttributeError, match=module.__name__):
             _ = module.no_such_name
 
 
-def test_completion_offers_public_names_only() -> None:
+def test_dir_lists_public_names_only() -> None:
     for module in (aind_session, aind_session.utils):
         offered = {name for name in dir(module) if name != "__version__"}
         assert not any(name.startswith("_") for name in offered)
@@ -483,9 +483,9 @@ def _python(code: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_the_tables_of_contents_import_no_service() -> None:
+def test_lazy_modules_import_no_service() -> None:
     assert json.loads(_python(LAZY)) == []
 
 
-def test_modules_are_there_after_importing_the_package_alone() -> None:
+def test_submodules_need_no_import_of_their_own() -> None:
     _python(ALONE)

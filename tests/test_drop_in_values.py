@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,9 @@ def test_subject_docdb_is_a_tuple_of_records_oldest_first(sandbox: Sandbox) -> N
     assert len(created) > 1
     assert created == sorted(created)
     assert docdb.genotype == aind_session.Session(ID).docdb.genotype
+    again = pickle.loads(pickle.dumps(docdb))
+    assert (again, again.records, again.genotype) == (docdb, docdb.records, docdb.genotype)
+    assert set(map(id, docdb)) <= set(map(id, docdb.records))
     assert aind_session.Subject("111111").docdb == ()
     assert aind_session.Subject("111111").docdb.genotype is None
 
