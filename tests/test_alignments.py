@@ -125,10 +125,10 @@ def test_patched_class_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_session_without_alignment_raises_key_error(box: Sandbox) -> None:
-    with pytest.raises(KeyError, match="no aligned probe") as told:
+    with pytest.raises(KeyError, match="no aligned probe") as caught:
         get(INVENTED)
-    assert isinstance(told.value, MissingAlignmentError)
-    assert any("DocDB" in line for line in told.value.trail)
+    assert isinstance(caught.value, MissingAlignmentError)
+    assert any("DocDB" in line for line in caught.value.trail)
     with pytest.raises(ValueError, match="session ID"):
         get("no session here")
 
@@ -236,7 +236,7 @@ coordinates = st.floats(-14, 14, allow_nan=False)
 def test_ccf_rows_are_in_micrometers(x: float, y: float, z: float) -> None:
     for scale in (1.0, 1000.0):
         place = {"x": x * scale, "y": y * scale, "z": z * scale}
-        # A second channel tells the unit of a probe that happens to lie near the origin.
+        # A second channel sets the unit of a probe that happens to lie near the origin.
         far = {"x": 5.0 * scale, "y": 0.0, "z": 0.0}
         payload = {"ccf_channel_results": {"channel_0": place, "channel_1": far}}
         first, second = alignments.ccf_records({"ProbeA": payload})

@@ -350,13 +350,13 @@ def test_output_text_by_id_and_model(sandbox: Sandbox) -> None:
 
 
 def test_source_dir_without_bucket_is_searched_by_name(sandbox: Sandbox) -> None:
-    told = aind_session.get_data_asset_source_dir(RAW)
-    assert aind_session.get_bucket_and_prefix(told / "x.json") == ("aind-ephys-data", ID)
+    found = aind_session.get_data_asset_source_dir(RAW)
+    assert aind_session.get_bucket_and_prefix(found / "x.json") == ("aind-ephys-data", ID)
     assert sandbox.count("s3") == 0
-    assert aind_session.get_source_dir_by_name(ID) == told
+    assert aind_session.get_source_dir_by_name(ID) == found
     asset = {"source_bucket": {"bucket": "", "origin": "local", "prefix": "", "external": True}}
     added = sandbox.catalogue.add_asset({"id": str(uuid.UUID(int=7)), "name": ID, **asset})
-    assert aind_session.get_data_asset_source_dir(added["id"]) == told
+    assert aind_session.get_data_asset_source_dir(added["id"]) == found
 
 
 # --- docdb ----------------------------------------------------------------------------------------

@@ -272,10 +272,10 @@ def test_probe_and_day_of_a_state_are_by_annotation() -> None:
 
 
 def test_patched_source_dir_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
     def elsewhere(asset_id: str, ttl_hash: int | None = None) -> UPath:
-        asked.append(asset_id)
+        requested.append(asset_id)
         return UPath(f"s3://{RESULTS}/{SORTED}")
 
     monkeypatch.setattr(codeocean_utils, "get_data_asset_source_dir", elsewhere)
@@ -283,7 +283,7 @@ def test_patched_source_dir_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert aind_session.is_data_asset_error(RAW) is False
     asset = aind_session.Session(ID).ecephys.sorted_data_assets[0]
     assert asset.path == elsewhere("")
-    assert set(asked) == {RAW, SORTED, ""}
+    assert set(requested) == {RAW, SORTED, ""}
 
 
 def test_patched_source_dir_may_be_local(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_existing_manifest_is_returned(sandbox: Sandbox) -> None:
     of = converter()
     first = of.create_manifest_asset(completed())
     assert of.create_manifest_asset(completed()).id == first.id
-    # Nothing is asked of the records: nothing is made of them.
+    # The records are not read: no manifest is made of them.
     assert of.create_manifest_asset([]).id == first.id
     second = of.create_manifest_asset(completed(), skip_existing=False)
     other = of.create_manifest_asset(completed(), asset_name="717381_other.csv")

@@ -128,10 +128,10 @@ def test_get_session_by_lims_id(sandbox: Sandbox) -> None:
 def test_session_without_lims_id_raises(sandbox: Sandbox) -> None:
     session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
     assert getattr(session.lims, "id", None) is None
-    with pytest.raises(ValueError, match="no LIMS2 ID") as told:
+    with pytest.raises(ValueError, match="no LIMS2 ID") as caught:
         aind_session.lims.get_id(session.id)
-    assert any("list all keys" in line for line in told.value.trail)  # type: ignore[attr-defined]
-    assert str(pickle.loads(pickle.dumps(told.value))) == str(told.value)
+    assert any("list all keys" in line for line in caught.value.trail)  # type: ignore[attr-defined]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     with pytest.raises(AttributeError, match="no folder"):
         _ = aind_session.Session("ecephys_999999_2030-01-01_10-00-00").lims.id
     with pytest.raises(ValueError, match="session ID"):

@@ -172,8 +172,8 @@ def test_create_request_is_sent_once(sandbox: Sandbox, clock: FakeClock) -> None
     sandbox.fail("codeocean", path="/data_assets$", method="POST", times=None)
     with pytest.raises(ServiceError):
         NeuroglancerState(STATE).create_data_asset()
-    asked = [r for r in sandbox.requests if r.service == "codeocean" and r.method == "POST"]
-    assert len(asked) == 1
+    sent = [r for r in sandbox.requests if r.service == "codeocean" and r.method == "POST"]
+    assert len(sent) == 1
 
 
 def test_first_state_of_a_subject(clock: FakeClock) -> None:

@@ -39,7 +39,7 @@ def created(name: str = NAME, **options: Any) -> DataAsset:
     return aind_session.get_codeocean_client().data_assets.create_data_asset(params)
 
 
-def asked(box: Sandbox, asset_id: str) -> int:
+def polls_of(box: Sandbox, asset_id: str) -> int:
     return len([r for r in box.requests if r.path.endswith(f"data_assets/{asset_id}")])
 
 
@@ -50,7 +50,7 @@ def test_wait_polls_until_the_asset_is_ready(sandbox: Sandbox, clock: FakeClock)
     found = aind_session.wait_until_ready(asset)
     assert type(found) is DataAsset
     assert (found.id, found.state) == (asset.id, DataAssetState.Ready)
-    assert asked(sandbox, asset.id) == 4
+    assert polls_of(sandbox, asset.id) == 4
     assert clock.slept == [0.5, 1.0, 2.0]
 
 

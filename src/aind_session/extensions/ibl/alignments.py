@@ -11,7 +11,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
@@ -100,9 +100,9 @@ def latest(session: SessionID) -> Alignments:
 
 def _candidates(session: SessionID, gaps: Gaps) -> dict[str, list[_Found]]:
     """Return the alignments of each probe, the newest first."""
-    asked = pool.outcomes(*(lambda g=g: _named(g, session) for g in GENERATIONS))
+    outcomes = pool.outcomes(*(lambda g=g: _named(g, session) for g in GENERATIONS))
     found: dict[str, list[_Found]] = {}
-    for generation, outcome in zip(GENERATIONS, asked, strict=True):
+    for generation, outcome in zip(GENERATIONS, outcomes, strict=True):
         for raw in gaps.fill(DOCDB, outcome, ()):
             for candidate in _in_record(session, generation, msgspec.json.decode(raw)):
                 found.setdefault(candidate.probe, []).append(candidate)
@@ -116,20 +116,24 @@ def _candidates(session: SessionID, gaps: Gaps) -> dict[str, list[_Found]]:
 def _named(generation: str, session: SessionID) -> tuple[bytes, ...]:
     spellings = {session.id, session.bare, f"ecephys_{session.bare}"}
     match = {
-        # Derived data by name, not by `data_level`: copied descriptions call it raw.
+        # Derived data by name, not by `data_level`: copied descriptions contain "raw".
         "$or": [{"name": {"$regex": f"^{re.escape(name)}_"}} for name in sorted(spellings)],
         "quality_control": {"$ne": None},
     }
+    what = f"names in the quality control of {session.id}'s records ({generation})"
+    return _fetch(what, ("alignments", generation, session.id), match, _NAMES)
+
+
+def _fetch(
+    what: str, key: tuple[str, str, str], match: Mapping[str, Any], fields: Sequence[str]
+) -> tuple[bytes, ...]:
+    """Fetch some fields of the matching records, as JSON; the generation is the key's second."""
+    pipeline: list[dict[str, Any]] = [{"$match": match}, {"$project": dict.fromkeys(fields, 1)}]
     return trail.ask(
         DOCDB,
-        f"names in the quality control of {session.id}'s records ({generation})",
-        ("alignments", generation, session.id),
-        lambda: tuple(
-            msgspec.json.encode(record)
-            for record in docdb.aggregate(
-                generation, [{"$match": match}, {"$project": dict.fromkeys(_NAMES, 1)}]
-            )
-        ),
+        what,
+        key,
+        lambda: tuple(map(msgspec.json.encode, docdb.aggregate(key[1], pipeline))),
         count_records,
     )
 
@@ -220,20 +224,14 @@ def _fetch_first(session: SessionID, candidates: dict[str, list[_Found]]) -> Non
 
 
 def _quality_control(session: SessionID, wanted: _Found) -> bytes:
-    answer = trail.ask(
-        DOCDB,
+    # The session is part of the key, so that refreshing it drops this record.
+    found = _fetch(
         f"the quality control of {wanted.record} ({wanted.generation})",
-        ("quality control", wanted.generation, session.id, wanted.record_id),
-        lambda: tuple(
-            msgspec.json.encode(record)
-            for record in docdb.aggregate(
-                wanted.generation,
-                [{"$match": {"_id": wanted.record_id}}, {"$project": {"quality_control": 1}}],
-            )
-        ),
-        count_records,
+        ("quality control", wanted.generation, f"{session.id} {wanted.record_id}"),
+        {"_id": wanted.record_id},
+        ("quality_control",),
     )
-    return answer[0] if answer else b""
+    return found[0] if found else b""
 
 
 def curation_of(evaluation: Evaluation) -> dict[str, Any] | None:

@@ -62,11 +62,11 @@ def _time(session: SessionID) -> Time:
 
 
 def _is(kind: str, session: SessionID, known: Known) -> bool:
-    told = session.platform or platform.of_known(known)
-    if told and filters.same_platform(told, kind):
+    known_platform = session.platform or platform.of_known(known)
+    if known_platform and filters.same_platform(known_platform, kind):
         return True
-    is_silent = session.platform is None and not (told and told in filters.PLATFORMS)
-    return is_silent and filters.has_modality(known, _MODALITY[kind])
+    is_unknown = session.platform is None and known_platform not in filters.PLATFORMS
+    return is_unknown and filters.has_modality(known, _MODALITY[kind])
 
 
 @dataclass(frozen=True)
