@@ -48,7 +48,7 @@ def test_plain_python_offers_what_there_is_and_asks_nobody(sandbox: Sandbox) -> 
         assert not any(name.startswith("_") for name in found), text
     assert offered("some.", **names) == OF_SESSIONS
     assert sandbox.count() == 0
-    # Behind the namespace's own name somebody has asked for it.
+    # The docdb namespace itself is created by evaluating `session.docdb`.
     assert {"genotype", "v1", "keys"} <= offered("session.docdb.", **names)
     assert session.docdb.genotype
     assert sandbox.count("docdb") == 2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
 import pickle
-import rlcompleter
 import subprocess
 import sys
 import threading
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from aind_session import extension, plugins
+from aind_session import extension
 from aind_session.errors import (
     AindSessionError,
     BrokenNamespaceError,
@@ -39,33 +39,12 @@ def _clean_classes() -> Iterator[None]:
     for cls, names in before.items():
         for name in set(vars(cls)) - names:
             delattr(cls, name)
-    plugins.forget()
-
-
-class Slotted:
-    """Stands for a session: immutable, slotted."""
-
-    __slots__ = ("_namespaces", "id")
-    id: str
-
-    def __init__(self, id: str = "one") -> None:
-        object.__setattr__(self, "id", id)
-        object.__setattr__(self, "_namespaces", None)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("cannot be changed")
-
-    def __repr__(self) -> str:
-        return f"Slotted({self.id!r})"
-
-    @property
-    def core(self) -> str:
-        return "core"
+    extension.forget_plugins()
 
 
 @pytest.fixture
 def target() -> type[Any]:
-    return type("Slotted", (Slotted,), {"__slots__": ()})
+    return type("Target", (), {})
 
 
 def test_registering_gives_the_class_back_and_each_object_its_instance() -> None:
@@ -200,14 +179,14 @@ def test_a_name_must_be_a_public_identifier(name: Any) -> None:
 
 def test_only_classes_are_registered(target: type[Any]) -> None:
     function: Any = lambda base: base  # noqa: E731
-    with pytest.raises(NamespaceError, match="is to be a class"):
+    with pytest.raises(NamespaceError, match="must be a class"):
         register_namespace("thing", target)(function)
 
 
 @pytest.mark.parametrize("name", ["id", "raw_data_asset", "data_assets", "subject_id"])
 def test_a_clash_with_a_core_name_is_refused(name: str) -> None:
     before = Session.__dict__[name]
-    with pytest.raises(NamespaceError, match=f"Session.{name} is an attribute of Session"):
+    with pytest.raises(NamespaceError, match=f"Session.{name} is a core attribute of Session"):
 
         @register_namespace(name)
         class Mine(ExtensionBaseClass):
@@ -233,12 +212,51 @@ def test_a_second_owner_is_refused_and_both_are_named(target: type[Any]) -> None
     assert type(target().taken) is First
 
 
-def test_nobody_takes_a_builtin_name() -> None:
-    with pytest.raises(NamespaceError, match=r"aind_session\.extensions\.ecephys:EcephysExtension"):
+@pytest.fixture
+def package_namespaces() -> Iterator[None]:
+    """Restore the package's own namespaces after a test that replaces them."""
+    before = [(cls, k, v) for cls in (Session, Subject) for k, v in vars(cls).items()]
+    yield
+    for cls, name, value in before:
+        if isinstance(value, extension.Namespace):
+            setattr(cls, name, value)
 
-        @register_namespace("ecephys")
+
+@pytest.mark.usefixtures("package_namespaces")
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (Session, "ecephys"),
+        (Session, "lims"),
+        (Subject, "neuroglancer"),
+        (Subject, "ibl_data_converter"),
+    ],
+)
+def test_register_namespace_of_the_package_replaces_it_with_a_logged_warning(
+    cls: type[Any], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    existing = cls(ID)
+    own = type(getattr(existing, name))
+    with caplog.at_level(logging.WARNING, "aind_session"):
+
+        @register_namespace(name=name, cls=cls)
         class Mine(ExtensionBaseClass):
             pass
+
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert f"{cls.__name__}.{name}" in record.getMessage()
+    assert "Mine" in record.getMessage()
+    assert own is not Mine
+    assert type(getattr(existing, name)) is type(getattr(cls(ID), name)) is Mine
+    with pytest.raises(NamespaceError, match=r"belongs to .*Mine"):
+        register_namespace(name, cls)(type("Other", (ExtensionBaseClass,), {}))
+
+
+@pytest.mark.parametrize("cls", [Session, Subject])
+def test_register_namespace_docdb_is_refused(cls: type[Any]) -> None:
+    with pytest.raises(NamespaceError, match=f"{cls.__name__}.docdb is a core attribute"):
+        register_namespace("docdb", cls)(ExtensionBaseClass)
 
 
 def test_the_same_class_again_replaces_it_for_objects_that_have_it(target: type[Any]) -> None:
@@ -324,7 +342,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:{attribute}\n")
         monkeypatch.syspath_prepend(root)
         modules.append(module)
-        plugins.forget()
+        extension.forget_plugins()
 
     yield put
     for module in modules:
@@ -344,8 +362,6 @@ def test_a_package_brings_a_namespace(install: Install) -> None:
     session: Any = Session(ID)
     assert "good" in dir(session)
     assert "good" not in dir(Subject("676909"))
-    # Plain Python's Tab reads what it offers.
-    assert rlcompleter.Completer({"session": session}).complete("session.goo", 0) == "session.good"
     assert "invented_good" not in sys.modules
     assert session.good.answer == 42
     assert session.good._base is session
@@ -379,7 +395,7 @@ def test_a_plugin_module_may_register_itself(install: Install) -> None:
         ("import a_package_that_is_absent", "Mine", "ModuleNotFoundError"),
         ("1 / 0", "Mine", "ZeroDivisionError"),
         ("", "Mine", "AttributeError"),
-        ("Mine = 5", "Mine", "is to be a class"),
+        ("Mine = 5", "Mine", "must be a class"),
     ],
 )
 def test_a_broken_plugin_is_one_warning_and_breaks_nothing_else(

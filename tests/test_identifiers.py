@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import pathlib
+import re
 import string
 import time
 import uuid
@@ -20,9 +22,12 @@ from aind_session.identifiers import (
     SessionID,
     find_session_id,
     label_family,
+    nearest_sessions,
     normalise_label,
+    parse_dates,
     parse_session_id,
     parse_subject_id,
+    session_of_description,
     split_asset_name,
     subject_in,
 )
@@ -51,8 +56,8 @@ platforms = st.sampled_from(
     ]
 ) | st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,10}(-[A-Za-z0-9]{1,8})?", fullmatch=True)
 subjects = st.sampled_from(
-    ["676909", "018559", "M2501", "ZS061", "125L", "AK028", "3"]
-) | st.from_regex(r"[0-9]{6,7}|[A-Z]{1,3}[0-9]{2,4}[A-Z]?", fullmatch=True)
+    ["676909", "018559", "M2501", "ZS061", "125L", "AK028", "3", "H24.26.001"]
+) | st.from_regex(r"[0-9]{6,7}|[A-Z]{1,3}[0-9]{2,4}[A-Z]?(\.[0-9]{2,3}){0,2}", fullmatch=True)
 datetimes = st.datetimes(
     min_value=datetime.datetime(2000, 1, 1), max_value=datetime.datetime(2099, 12, 31, 23, 59, 59)
 )
@@ -92,11 +97,16 @@ def test_an_id_is_found_in_any_text(
     assert find_session_id(text) == expected
 
 
-@given(session_ids(), st.sampled_from("-_"), st.sampled_from("-_:"))
-def test_separators_are_normalised(expected: SessionID, of_date: str, of_time: str) -> None:
+@given(
+    session_ids(), st.sampled_from(["-", "_", ""]), st.sampled_from("_T"), st.sampled_from("-_:")
+    | st.just("")
+)
+def test_parse_session_id_normalizes_separators(
+    expected: SessionID, of_date: str, between: str, of_time: str
+) -> None:
     date, clock = expected.id[-19:-9], expected.id[-8:]
     head = expected.id[:-19]
-    text = f"{head}{date.replace('-', of_date)}_{clock.replace('-', of_time)}"
+    text = f"{head}{date.replace('-', of_date)}{between}{clock.replace('-', of_time)}"
     assert parse_session_id(text) == expected
 
 
@@ -227,7 +237,7 @@ def test_a_bare_uuid_is_told_where_to_go(value: object) -> None:
     ("text", "call"),
     [
         ("676909_2023-12-13", "get_sessions('676909', date='2023-12-13')\n"),
-        ("676909_2023-12-13_1", "get_sessions('676909', date='2023-12-13')[1]"),
+        ("676909_2023-12-13_1", "get_sessions('676909', date='2023-12-13')[1:2]"),
         ("ecephys_676909_20231213", "get_sessions('676909', date='2023-12-13')"),
         (npc_session.SessionRecord("676909_20231213"), "get_sessions('676909', date='2023-12-13')"),
         ("676909", "get_sessions('676909')"),
@@ -240,9 +250,117 @@ def test_short_ids_are_told_what_to_call(text: object, call: str) -> None:
     assert call in str(caught.value)
 
 
-def test_a_day_that_is_none_is_told() -> None:
-    with pytest.raises(InvalidIdentifierError, match="there is no 2023-02-29"):
-        parse_session_id("/data/ecephys_676909_2023-02-29_13-43-40/ecephys")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("/data/ecephys_676909_2023-02-29_13-43-40/ecephys", "2023-02-29 is not a valid date"),
+        ("676909_20231301_134340", "2023-13-01 is not a valid date"),
+        ("ecephys_676909_1999-12-31_10-00-00", "1999-12-31 is not a valid date"),
+        ("ecephys_676909_2023-12-13_25-43-40", "25-43-40 is not a valid time"),
+        ("676909_2023-12-13T13:61:40", "13:61:40 is not a valid time"),
+        ("676909_20231213_256140", "256140 is not a valid time"),
+        ("ecephys_676909_2023-12-13_13-43", "the time 13-43 is cut short"),
+        ("676909_2023-12-13_13", "the time 13 is cut short"),
+        (pathlib.PurePosixPath("/data/H24.26.001_2023-12-13_13.json"), "time 13 is cut short"),
+        ("676909_2023-12-13", "but no time"),
+    ],
+)
+def test_parse_session_id_reports_which_part_is_wrong(text: object, reason: str) -> None:
+    with pytest.raises(InvalidIdentifierError) as caught:
+        parse_session_id(text)
+    message = str(caught.value)
+    assert reason in message
+    assert ("Try" in message) is ("valid date" not in message)
+
+
+@given(
+    st.from_regex(r"(ecephys_)?[0-9]{6}_20[0-9]{2}-?[0-9]{2}-?[0-9]{2}(_[0-9:-]{0,9})?"),
+)
+def test_parse_session_id_advice_is_a_call_that_works(text: str) -> None:
+    try:
+        parse_session_id(text)
+    except InvalidIdentifierError as error:
+        advice = re.search(r"Try get_sessions\((.*)\)(.*)", str(error))
+        if advice is not None:
+            subject, _, date = advice[1].partition(", date=")
+            assert parse_subject_id(ast.literal_eval(subject))
+            assert not date or not parse_dates(ast.literal_eval(date)).is_open
+            assert re.fullmatch(r"(\[[0-9]:[0-9]+\])?", advice[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("params.ecephys_713655_2024_08_08_11_52_03_url", "ecephys_713655_2024-08-08_11-52-03"),
+        ("params.713655_2024_08_08_11_52_03_url", "713655_2024-08-08_11-52-03"),
+        ("H24.26.001_2024-08-08_11-52-03", "H24.26.001_2024-08-08_11-52-03"),
+        ("/data/exaSPIM_H24.26.001_20240808_115203", "exaSPIM_H24.26.001_2024-08-08_11-52-03"),
+        ("params.exaSPIM_H24.26.001_2024-08-08T11:52:03Z", "exaSPIM_H24.26.001_2024-08-08_11-52-03"),
+        ("676909_20231213_134340", "676909_2023-12-13_13-43-40"),
+        ("ecephys_676909_20231213T134340", LEGACY),
+        ("ecephys_676909_2023-12-13T13:43:40.5-08:00", LEGACY),
+        ("ecephys_676909_20231213_13-43-40", LEGACY),
+        ("sub.01.nii.ecephys_676909_2023-12-13_134340.json", LEGACY),
+    ],
+)
+def test_parse_session_id_spellings(text: str, expected: str) -> None:
+    found = parse_session_id(text)
+    assert found.id == expected
+    assert parse_session_id(found.id) == found
+    assert split_asset_name(f"{text}_sorted-ks2.5_20240301_160245").label == "sorted-ks2.5" or (
+        text.endswith(("url", "json", "Z", "00"))
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("676909_2023-1213_134340", "676909_20231213_1343-40", "676909_20231213_1343401"),
+        *("sorted-ks2.5_20230914_174027", "a-H24.26.001_2024-08-08_11-52-03"),
+    ],
+)
+def test_find_session_id_of_mixed_or_longer_numbers_is_none(text: str) -> None:
+    assert find_session_id(text) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("behavior_676909_2023-12-13_13-43-40", [LEGACY, "676909_2023-12-14_12-00-00"]),
+        ("ecephys_676909_2023-12-13_13-43-41", [LEGACY, "676909_2023-12-14_12-00-00"]),
+        ("676909_2023-12-15_13-43-40", ["676909_2023-12-14_12-00-00", LEGACY]),
+        (LEGACY, ["676909_2023-12-14_12-00-00", "676909_2022-01-01_12-00-00"]),
+        ("999999_2023-12-13_13-43-40", []),
+    ],
+)
+def test_nearest_sessions_are_of_the_subject_and_closest_first(
+    wanted: str, expected: list[str]
+) -> None:
+    existing = [
+        parse_session_id(text)
+        for text in (
+            *("676909_2022-01-01_12-00-00", "676909_2023-12-14_12-00-00", LEGACY, LEGACY),
+            "676910_2023-12-13_13-43-40",
+        )
+    ]
+    found = nearest_sessions(parse_session_id(wanted), existing, limit=2)
+    assert [session.id for session in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ({"name": LEGACY + "_sorted"}, LEGACY),
+        ({"name": "ecephys_676909_2023-12-13_sorted", "input_data_name": LEGACY}, LEGACY),
+        ({"name": LEGACY, "input_data_name": CURRENT}, LEGACY),
+        ({"source_data": ["a model", LEGACY, CURRENT]}, LEGACY),
+        ({"source_data": [{"name": LEGACY}]}, LEGACY),
+        ({"name": 3, "input_data_name": None, "source_data": "none"}, None),
+    ],
+)
+def test_session_of_description(description: dict[str, object], expected: str | None) -> None:
+    found = session_of_description(description)
+    assert (found and found.id) == expected
 
 
 def test_an_object_is_not_shown_by_its_repr() -> None:
@@ -281,6 +399,9 @@ def test_arbitrary_text_raises_nothing_else(text: str) -> None:
         "A1_",
         " ",
         "2023-",
+        "1.",
+        "A1.2_20",
+        "x1_20230101_999999_",
     ],
 )
 def test_long_junk_takes_no_time(junk: str) -> None:
@@ -383,6 +504,7 @@ def test_label_spellings() -> None:
         (" 018559 ", "018559"),
         ("M2501", "M2501"),
         ("125L", "125L"),
+        ("H24.26.001", "H24.26.001"),
         (676909.0, "676909"),
         (npc_session.SubjectRecord(676909), "676909"),
         (SimpleNamespace(subject_id="018559", id="x"), "018559"),
@@ -397,10 +519,10 @@ def test_subjects(value: object, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "raw", "676 909", LEGACY, None, True, -3, 1.5, float("nan"), "٣٤٥٦٧٨", "67-69", [676909]],
+    ["", "raw", "676 909", LEGACY, None, True, -3, 1.5, float("nan"), "٣٤٥٦٧٨", "67-69", "A.B1.", [676909]],
 )
 def test_what_is_no_subject(value: object) -> None:
-    with pytest.raises(InvalidIdentifierError, match="no subject ID"):
+    with pytest.raises(InvalidIdentifierError, match="not a valid subject ID"):
         parse_subject_id(value)
 
 
@@ -409,6 +531,7 @@ def test_what_is_no_subject(value: object) -> None:
     [
         (LEGACY, "676909"),
         ("M2501_2023-12-13", "M2501"),
+        ("params.H24.26.001_20231213", "H24.26.001"),
         ("surgery of 676909, 20231213_134340", "676909"),
         ("20231213_134340 676909", "676909"),
         ("20231213_134340", None),

@@ -1,42 +1,34 @@
-"""Namespaces: attach what is yours to `Session` or `Subject`, without subclassing.
+"""Namespaces: attach your own attributes to `Session` or `Subject` without subclassing.
 
-Three ways in, one door: the decorator `register_namespace`; an entry point in the group
+There are three ways: the decorator `register_namespace`; an entry point in the group
 `aind_session.session` or `aind_session.subject` of any installed package; and, for the package's
-own, dotted paths that are imported on first use.
+own namespaces, a table of dotted paths that are imported on first use.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib
 import keyword
-import sys
-import threading
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from aind_session import plugins
-from aind_session.errors import BrokenNamespaceError, NamespaceError
-from aind_session.forking import when_forked
+from aind_session.errors import BrokenNamespaceError, NamespaceError, PluginWarning
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ExtensionClass = TypeVar("ExtensionClass", bound=type[Any])
 
-# Held for moments only, and never during an import: an import waits for locks of its own.
-_lock = threading.RLock()
-_targets: dict[type, None] = {}
+#: Entry-point groups, each named after the module whose class it extends.
+GROUPS = {"aind_session.session": "Session", "aind_session.subject": "Subject"}
 
-
-def _new_lock() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-# Another thread may have held it at the moment of the fork.
-when_forked(_new_lock)
+_PACKAGE = "aind_session."
 
 
 class ExtensionBaseClass:
-    """Base of a namespace: it knows the session or subject that it was reached from.
+    """Base class of a namespace: `_base` is the session or subject it was reached from.
 
     Parameters
     ----------
@@ -63,7 +55,7 @@ class ExtensionBaseClass:
 
 
 class NamespaceInfo(NamedTuple):
-    """One namespace, as `namespaces` tells of it.
+    """One namespace, as listed by `namespaces`.
 
     Attributes
     ----------
@@ -72,9 +64,9 @@ class NamespaceInfo(NamedTuple):
     target : str
         Class that has it: `Session`, `Subject`.
     owner : str
-        Who brought it: a class by its dotted path, or a distribution.
+        Where it comes from: a class's dotted path, or a distribution.
     state : str
-        `ready`, `not loaded`, or `broken`, a colon and the reason.
+        `ready`, `not loaded`, or `broken: ` and the reason.
     """
 
     name: str
@@ -83,29 +75,38 @@ class NamespaceInfo(NamedTuple):
     state: str
 
 
-class Namespace:
-    """A namespace on a class: a descriptor that makes its instance on first access.
+@dataclass
+class _Registry:
+    """The module's only state: what was registered, and what installed packages announce."""
 
-    On the class it gives the extension class. Held as a dotted path, that is imported on first use.
+    #: Classes that have namespaces.
+    targets: list[type] = field(default_factory=list)
+    #: Entry points by group and name; None until they are first needed.
+    points: dict[tuple[str, str], list[EntryPoint]] | None = None
+    #: Why an entry point could not be loaded.
+    broken: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+_registry = _Registry()
+
+
+class Namespace:
+    """A descriptor that creates the namespace of an object on first access.
+
+    Accessed on the class, it returns the extension class. A dotted path is imported on first use.
     """
 
-    __slots__ = ("_cls", "_path", "_said", "name")
-
-    def __init__(self, name: str, extension: type[Any] | str, said: str | None = None) -> None:
+    def __init__(self, name: str, extension: type[Any] | str, owner: str | None = None) -> None:
         self.name = name
         self._cls = None if isinstance(extension, str) else extension
-        self._path = extension if isinstance(extension, str) else _path_of(extension)
-        self._said = said
-
-    @property
-    def path(self) -> str:
-        """Dotted path of the extension class, `module:name`: who owns the name."""
-        return self._path
-
-    @property
-    def owner(self) -> str:
-        """Who brought it, for people to read."""
-        return f"{self._path} of {self._said}" if self._said else self._path
+        #: Dotted path of the extension class, `module:name`: identifies who owns the name.
+        self.path = (
+            extension
+            if isinstance(extension, str)
+            else f"{extension.__module__}:{extension.__qualname__}"
+        )
+        #: Where it comes from, for messages.
+        self.owner = f"{self.path} of {owner}" if owner else self.path
 
     @property
     def is_loaded(self) -> bool:
@@ -113,62 +114,56 @@ class Namespace:
         return self._cls is not None
 
     def load(self) -> type[Any]:
-        """Import the extension class, where that has not been done."""
+        """Return the extension class, imported if necessary."""
         if self._cls is None:
-            module, _, name = self._path.partition(":")
+            module, _, name = self.path.partition(":")
             try:
                 self._cls = getattr(importlib.import_module(module), name)
             except AttributeError as error:
                 raise BrokenNamespaceError(
-                    f"The namespace {self.name!r} cannot be loaded from {self._path}: {error}"
+                    f"The namespace {self.name!r} cannot be loaded from {self.path}: {error}"
                 ) from error
         return self._cls
 
     def __get__(self, obj: object | None, owner: type[Any] | None = None) -> Any:
-        if is_completing():
-            return None
         extension = self.load()
         if obj is None:
             return extension
-        made = getattr(obj, "_namespaces", None)
-        # Kept by class, not by name: a class that was registered anew gets a new instance.
-        if made is None or extension not in made:
-            instance = self._make(extension, obj)
-            # Of two threads the first to be done wins, and both get its instance.
-            return _kept_by(obj).setdefault(extension, instance)
-        return made[extension]
+        created = _namespaces_of(obj)
+        # The key is the class, not the name: a class registered again gets a new instance.
+        if extension not in created:
+            # If two threads create one, both get the instance that was stored first.
+            return created.setdefault(extension, self._create(extension, obj))
+        return created[extension]
 
-    def _make(self, extension: type[Any], obj: object) -> Any:
+    def _create(self, extension: type[Any], obj: object) -> Any:
         try:
             return extension(obj)
         except AttributeError as error:
-            # Python would tell that the session has no such attribute, and hide the bug.
+            # Python would report that the session has no such attribute, and hide the bug.
             raise BrokenNamespaceError(
-                f"The namespace {self.name!r} ({self.owner}) could not be made for {obj!r}: "
+                f"The namespace {self.name!r} ({self.owner}) could not be created for {obj!r}: "
                 f"AttributeError: {error}"
             ) from error
 
 
-def is_completing() -> bool:
-    """Tell whether it is plain Python's Tab that asks the caller for an attribute.
+class CoreNamespace(Namespace, property):  # type: ignore[misc]
+    """A namespace that is a core attribute: read-only, and never replaced.
 
-    It reads each that is no property: making a namespace would import it, or ask a service.
+    It is a property, because creating it sends requests: completion does not evaluate properties.
     """
-    return sys._getframe(2).f_globals.get("__name__") == "rlcompleter"
+
+    def __get__(self, obj: object | None, owner: type[Any] | None = None) -> Any:
+        return self if obj is None else super().__get__(obj, owner)
 
 
-def _kept_by(obj: object) -> dict[Any, Any]:
-    """Give the namespaces that an object has made; anew each time where it can keep none."""
-    with _lock:
-        made: dict[Any, Any] | None = getattr(obj, "_namespaces", None)
-        if made is None:
-            made = {}
-            try:
-                # Past the `__setattr__` of a class whose objects cannot be changed.
-                object.__setattr__(obj, "_namespaces", made)
-            except AttributeError:
-                return made
-        return made
+def _namespaces_of(obj: object) -> dict[Any, Any]:
+    """Return the namespaces created for an object; a new dict if it cannot store any."""
+    created: dict[Any, Any] | None = getattr(obj, "_namespaces", None)
+    if created is None:
+        attributes: dict[str, Any] = getattr(obj, "__dict__", {})
+        created = attributes.setdefault("_namespaces", {})
+    return created
 
 
 def register_namespace(
@@ -177,27 +172,29 @@ def register_namespace(
     """Attach a class to every session (or subject) as the attribute `name`: a decorator.
 
     The class is called with the session on first access, and the instance is kept with that
-    session. Registering a class again under its name (a notebook cell run twice, a module loaded
-    anew) replaces it.
+    session. Registering a class again under its name (a notebook cell run twice, a module that is
+    reloaded) replaces it, for existing sessions too. A program may also replace a namespace that
+    comes with this package (`ecephys`, `lims`, `neuroglancer`, `ibl_data_converter`); a warning is
+    logged.
 
     Parameters
     ----------
     name
         The attribute: an identifier that does not begin with an underscore.
     cls
-        Class to attach to, `Session` where it is left out.
+        Class to attach to; by default `Session`.
     owner
-        Who brings it, for messages; the class's dotted path where it is left out.
+        Name of the package that provides it, for messages; by default the class's dotted path.
 
     Returns
     -------
     callable
-        Gives back the class that it decorates.
+        Returns the decorated class unchanged.
 
     Raises
     ------
     NamespaceError
-        The name is none, is one of the class's own attributes, or another owner has it.
+        The name is not valid, is a core attribute, or belongs to another owner.
 
     Examples
     --------
@@ -214,93 +211,57 @@ def register_namespace(
 
     def attach(extension: ExtensionClass) -> ExtensionClass:
         if not isinstance(extension, type):
-            raise NamespaceError(f"The namespace {name!r} is to be a class, not {extension!r}")
-        _attach(_default_target() if cls is None else cls, Namespace(name, extension, owner))
+            raise NamespaceError(f"The namespace {name!r} must be a class, not {extension!r}")
+        _attach(_session_class() if cls is None else cls, Namespace(name, extension, owner))
         return extension
 
     _check_name(name)
     return attach
 
 
-def attach_builtin(cls: type[Any], paths: Mapping[str, str]) -> None:
-    """Attach the package's own namespaces, to be imported on first use.
-
-    Parameters
-    ----------
-    cls
-        `Session` or `Subject`.
-    paths
-        Dotted path of each extension class, `module:name`, by attribute.
-
-    Raises
-    ------
-    NamespaceError
-        As for `register_namespace`.
-    """
+def attach_builtin(
+    cls: type[Any], paths: Mapping[str, str], *, core: Collection[str] = ()
+) -> None:
+    """Attach the package's own namespaces: paths `module:class` by attribute; some are core."""
     for name, path in paths.items():
         _check_name(name)
-        _attach(cls, Namespace(name, path))
+        _attach(cls, (CoreNamespace if name in core else Namespace)(name, path))
 
 
 def names(cls: type[Any]) -> tuple[str, ...]:
-    """Give the names of the namespaces attached to a class, sorted; nothing is imported.
-
-    Parameters
-    ----------
-    cls
-        `Session`, `Subject`, or a class that something was registered on.
-
-    Returns
-    -------
-    tuple of str
-        Those that packages announce are among them, but for broken ones.
-    """
+    """Return the sorted names of the namespaces of a class, announced ones included."""
     groups = {base.__module__ for base in cls.__mro__}
     announced = {
         name
-        for group, name, _, state in plugins.announced()
+        for group, name, _, state in _announced()
         if group in groups and not state.startswith("broken")
     }
     return tuple(sorted({*_attached(cls), *announced}))
 
 
 def find_plugin(obj: object, name: str) -> Any:
-    """Give the namespace that an installed package announces: what `__getattr__` falls back to.
-
-    Parameters
-    ----------
-    obj
-        A session or subject.
-    name
-        An attribute that its class does not have.
-
-    Returns
-    -------
-    object
-        The namespace, for this object.
+    """Return the namespace that an installed package announces for an object, else raise.
 
     Raises
     ------
     AttributeError
-        No package announces it, or its import failed, which a `PluginWarning` told once.
+        No package announces it, or its import failed (reported once as a `PluginWarning`).
     NamespaceError
         Two packages announce it.
     """
     cls = type(obj)
     if not name.startswith("_"):
         if any(name in base.__dict__ for base in cls.__mro__):
-            # A property raised AttributeError and Python came here: that error is the answer.
+            # A property raised AttributeError, so Python called `__getattr__`: raise that error.
             return object.__getattribute__(obj, name)
         for base in cls.__mro__:
-            if base.__module__ in plugins.GROUPS and plugins.load(
-                base.__module__, name, functools.partial(_attach_loaded, base, name)
-            ):
+            if base.__module__ in GROUPS and _load_plugin(base, name):
                 return object.__getattribute__(obj, name)
     raise AttributeError(f"{cls.__name__!r} object has no attribute {name!r}", name=name, obj=obj)
 
 
 def namespaces() -> tuple[NamespaceInfo, ...]:
-    """List all namespaces: built in, registered, and announced by packages; none is imported.
+    """List all namespaces: built-in, registered, and announced by packages; imports none.
 
     Returns
     -------
@@ -313,22 +274,28 @@ def namespaces() -> tuple[NamespaceInfo, ...]:
     >>> [info.target for info in aind_session.extension.namespaces() if info.name == "ecephys"]
     ['Session']
     """
-    targets = {group: group.rpartition(".")[2].title() for group in plugins.GROUPS}
-    for group in targets:
-        # A dotted path: the classes stand on a higher floor.
-        importlib.import_module(group)
+    # Upward imports: the classes register their own namespaces when they are imported.
+    import aind_session.session
+    import aind_session.subject  # noqa: F401
+
     found = [
         NamespaceInfo(name, cls.__name__, one.owner, "ready" if one.is_loaded else "not loaded")
-        for cls in list(_targets)
+        for cls in list(_registry.targets)
         for name, one in _attached(cls).items()
     ]
-    known = {(info.target, info.name) for info in found}
+    attached = {(info.target, info.name) for info in found}
     found += [
-        NamespaceInfo(name, targets[group], owner, state)
-        for group, name, owner, state in plugins.announced()
-        if (targets[group], name) not in known
+        NamespaceInfo(name, GROUPS[group], owner, state)
+        for group, name, owner, state in _announced()
+        if (GROUPS[group], name) not in attached
     ]
     return tuple(sorted(found, key=lambda info: (info.target, info.name)))
+
+
+def forget_plugins() -> None:
+    """Search for entry points again, and retry those whose import failed."""
+    _registry.points = None
+    _registry.broken.clear()
 
 
 def _attached(cls: type[Any]) -> dict[str, Namespace]:
@@ -338,29 +305,35 @@ def _attached(cls: type[Any]) -> dict[str, Namespace]:
 
 def _attach(cls: type[Any], namespace: Namespace) -> None:
     name = namespace.name
-    with _lock:
-        for base in cls.__mro__:
-            if name not in base.__dict__:
-                continue
-            there = base.__dict__[name]
-            if not isinstance(there, Namespace):
-                raise NamespaceError(
-                    f"{cls.__name__}.{name} is an attribute of {base.__name__}: {namespace.owner} "
-                    "cannot take its name. Choose another"
-                )
-            if there.path != namespace.path:
-                raise NamespaceError(
-                    f"{cls.__name__}.{name} belongs to {there.owner}: {namespace.owner} cannot "
-                    f"take its name. Choose another, or `del {cls.__name__}.{name}` first"
-                )
-        setattr(cls, name, namespace)
-        _targets[cls] = None
+    for base in cls.__mro__:
+        if name in base.__dict__:
+            _check_replaceable(cls, base, base.__dict__[name], namespace)
+    setattr(cls, name, namespace)
+    if cls not in _registry.targets:
+        _registry.targets.append(cls)
 
 
-def _attach_loaded(cls: type[Any], name: str, loaded: object, owner: str) -> None:
-    # A module that registers its class itself, when imported, is as good.
-    if name not in cls.__dict__:
-        register_namespace(name, cls, owner=owner)(loaded)  # type: ignore[type-var]
+def _check_replaceable(cls: type, base: type, existing: object, namespace: Namespace) -> None:
+    """Raise if a namespace may not take the place of a class's existing attribute."""
+    attribute = f"{cls.__name__}.{namespace.name}"
+    same_owner = isinstance(existing, Namespace) and existing.path == namespace.path
+    if same_owner:
+        return
+    if not isinstance(existing, Namespace) or isinstance(existing, CoreNamespace):
+        raise NamespaceError(
+            f"{attribute} is a core attribute of {base.__name__}: {namespace.owner} cannot take "
+            "its name. Choose another name"
+        )
+    if not existing.path.startswith(_PACKAGE):
+        raise NamespaceError(
+            f"{attribute} belongs to {existing.owner}: {namespace.owner} cannot take its name. "
+            f"Choose another name, or `del {attribute}` first"
+        )
+    import logging
+
+    logging.getLogger(__name__).warning(
+        "%s of this package is replaced by %s", attribute, namespace.owner
+    )
 
 
 def _check_name(name: str) -> None:
@@ -377,11 +350,77 @@ def _check_name(name: str) -> None:
         )
 
 
-def _path_of(extension: type[Any]) -> str:
-    return f"{extension.__module__}:{extension.__qualname__}"
+def _session_class() -> type[Any]:
+    # An upward import: `Session` is the default target, and is defined with this module.
+    from aind_session.session import Session
+
+    return Session
 
 
-def _default_target() -> type[Any]:
-    # A dotted path: `Session` stands on a higher floor.
-    target: type[Any] = importlib.import_module("aind_session.session").Session
-    return target
+# -- entry points of installed packages ------------------------------------------------------------
+
+
+def _entry_points() -> dict[tuple[str, str], list[EntryPoint]]:
+    if _registry.points is None:
+        # Imported here because it takes 30 ms, and only attributes that no class has need it.
+        from importlib.metadata import entry_points
+
+        found: dict[tuple[str, str], list[EntryPoint]] = {}
+        for group in GROUPS:
+            for point in entry_points(group=group):
+                same = found.setdefault((group, point.name), [])
+                # A distribution that is twice on the path announces the same value twice.
+                if point.value not in [other.value for other in same]:
+                    same.append(point)
+        _registry.points = found
+        return found
+    return _registry.points
+
+
+def _load_plugin(cls: type[Any], name: str) -> bool:
+    """Import and attach the namespace that a package announces; False if there is none."""
+    key = (cls.__module__, name)
+    points = _entry_points().get(key, [])
+    if len(points) > 1:
+        raise NamespaceError(
+            f"The namespace {name!r} is announced by more than one package, {_owners(points)}: "
+            "uninstall all but one"
+        )
+    for point in points:
+        if key not in _registry.broken:
+            try:
+                loaded = point.load()
+                # A module may also register its class itself when it is imported.
+                if name not in cls.__dict__:
+                    register_namespace(name, cls, owner=_distribution(point))(loaded)
+                return True
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                if _registry.broken.setdefault(key, reason) is reason:
+                    message = _load_failure(name, point, reason)
+                    warnings.warn(message, PluginWarning, stacklevel=4)
+        raise AttributeError(_load_failure(name, point, _registry.broken[key]), name=name)
+    return False
+
+
+def _announced() -> Iterator[tuple[str, str, str, str]]:
+    """Yield group, name, owner and state of each entry point, without importing it."""
+    for (group, name), points in _entry_points().items():
+        state = "not loaded"
+        if len(points) > 1:
+            state = "broken: announced by more than one package"
+        elif (group, name) in _registry.broken:
+            state = f"broken: {_registry.broken[group, name]}"
+        yield group, name, _owners(points), state
+
+
+def _load_failure(name: str, point: EntryPoint, reason: str) -> str:
+    return f"The namespace {name!r} of {_owners([point])} could not be loaded: {reason}"
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value
+
+
+def _owners(points: list[EntryPoint]) -> str:
+    return " and ".join(f"{_distribution(point)} ({point.value})" for point in points)

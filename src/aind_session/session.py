@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import importlib
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aind_session import extension
@@ -12,7 +13,7 @@ from aind_session.identifiers import (
     npc_record,
     parse_session_id,
 )
-from aind_session.value import Value, told_by_getattr
+from aind_session.value import Value, raises_attribute_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +56,6 @@ class Session(Value):
     '676909'
     """
 
-    __slots__ = ()
-
     _id: SessionID
 
     if TYPE_CHECKING:
@@ -65,7 +64,9 @@ class Session(Value):
         ecephys: EcephysExtension
         lims: LimsExtension
 
-    def __init__(self, session_id: object) -> None:
+    def __init__(
+        self, session_id: str | os.PathLike[str] | DataAsset | Mapping[str, Any] | Session
+    ) -> None:
         super().__init__(parse_session_id(session_id))
 
     # -- the name ----------------------------------------------------------------------------------
@@ -146,7 +147,7 @@ class Session(Value):
         return decode_assets(asset.raw for asset in assets.session_assets(self._id))
 
     @property
-    @told_by_getattr
+    @raises_attribute_error
     def raw_data_asset(self) -> DataAsset:
         """The raw data asset; the newest, where there are several.
 
@@ -163,7 +164,7 @@ class Session(Value):
         return decode_asset(facts.raw_asset(self._id).raw)
 
     @property
-    @told_by_getattr
+    @raises_attribute_error
     def raw_data_dir(self) -> UPath:
         """Folder of the raw files, in S3.
 
@@ -191,7 +192,7 @@ class Session(Value):
         return folders.is_uploaded(self._id)
 
     @property
-    @told_by_getattr
+    @raises_attribute_error
     def modalities(self) -> tuple[str, ...]:
         """Names of the modality folders among the raw files, sorted.
 
@@ -217,9 +218,10 @@ class Session(Value):
         Looked for anew each time, one level deep; empty where nothing is attached. For what each
         is see `aind_session.attached`.
         """
-        # A dotted path: the capsule stands on a higher floor.
-        found: tuple[Path, ...] = importlib.import_module("aind_session.capsule").dirs_of(self)
-        return found
+        # An upward import: attached data are found as sessions.
+        from aind_session import capsule
+
+        return capsule.dirs_of(self)
 
     def get_derived_data_assets(self, label: str | None = None) -> tuple[DerivedDataAsset, ...]:
         """Find the derived data assets of the session, ascending by creation.
@@ -273,7 +275,7 @@ class Session(Value):
         """Forget what is known of this session, and the searches for its subject."""
         from aind_session.lookup import freshness
 
-        self._forget_namespaces()
+        self._namespaces.clear()
         freshness.forget(self._id)
 
 
@@ -286,11 +288,14 @@ extension.attach_builtin(
         "ecephys": "aind_session.extensions.ecephys:EcephysExtension",
         "lims": "aind_session.extensions.lims:LimsExtension",
     },
+    core=("docdb",),
 )
 
 
 def __getattr__(name: str) -> Any:
-    # `aind_session.session.get_sessions`: an older home of what stands on a higher floor.
+    # `aind_session.session.get_sessions` is its import path in 0.3 (an upward import).
     if name == "get_sessions":
-        return importlib.import_module("aind_session.search").get_sessions
+        from aind_session.search import get_sessions
+
+        return get_sessions
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 from aind_session import extension
-from aind_session.identifiers import parse_subject_id
+from aind_session.identifiers import subject_of
 from aind_session.value import Value
 
 if TYPE_CHECKING:
@@ -24,12 +23,13 @@ class Subject(Value):
     Parameters
     ----------
     subject_id
-        For a mouse mostly its LabTracks number, as text or number; also `M2501`, `ZS061`, `125L`.
+        For most mice their LabTracks number, as text or number; also `M2501`, `H24.26.001`. Of a
+        session ID, a path, a data asset or its name, or a record: the subject in it.
 
     Raises
     ------
     InvalidIdentifierError
-        It is no subject's ID (a `ValueError`).
+        It contains no subject ID (a `ValueError`).
 
     Examples
     --------
@@ -41,8 +41,6 @@ class Subject(Value):
     4
     """
 
-    __slots__ = ()
-
     _id: str
 
     if TYPE_CHECKING:
@@ -51,7 +49,7 @@ class Subject(Value):
         ibl_data_converter: IBLDataConverterExtension
 
     def __init__(self, subject_id: object) -> None:
-        super().__init__(parse_subject_id(subject_id))
+        super().__init__(subject_of(subject_id))
 
     @property
     def id(self) -> str:
@@ -61,9 +59,10 @@ class Subject(Value):
     @property
     def sessions(self) -> Sessions:
         """All sessions of the subject, ascending by date and time, then ID."""
-        # A dotted path: sessions stand on a higher floor, and a subject is made without them.
-        found: Sessions = importlib.import_module("aind_session.search").get_sessions(self._id)
-        return found
+        # An upward import: searches return sessions, and a session has a subject.
+        from aind_session.search import get_sessions
+
+        return get_sessions(self._id)
 
     @property
     def data_assets(self) -> tuple[DataAsset, ...]:
@@ -88,7 +87,7 @@ class Subject(Value):
         """Forget what is known of this subject and its sessions."""
         from aind_session.lookup import freshness
 
-        self._forget_namespaces()
+        self._namespaces.clear()
         freshness.forget_subject(self._id)
 
 
@@ -103,4 +102,5 @@ extension.attach_builtin(
         "neuroglancer": f"{_EXTENSIONS}.ibl.neuroglancer:NeuroglancerExtension",
         "ibl_data_converter": f"{_EXTENSIONS}.ibl.converter:IBLDataConverterExtension",
     },
+    core=("docdb",),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import sys
 import threading
 import traceback
@@ -152,10 +151,10 @@ def _is_subject(text: str) -> bool:
 
 def _of_a_day(text: str) -> tuple[str, ...] | None:
     """Give the words that list the sessions of what names a subject and a day."""
-    from aind_session.identifiers.session_ids import SHORT_ID
+    from aind_session.identifiers import short_id
 
-    short = re.search(SHORT_ID, text)
-    return ("list", short[1], "--date", "-".join(short.group(2, 3, 4))) if short else None
+    found = short_id(text)
+    return ("list", found[0], "--date", found[1]) if found else None
 
 
 def _knows(verb: str) -> bool:

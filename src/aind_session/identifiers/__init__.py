@@ -1,6 +1,6 @@
-"""Every form of session, data asset and subject name, and of dates, read and made the same.
+"""Parsing of session, data asset and subject names, and of dates, in all their forms.
 
-Nothing here asks a service, reads a file or imports what is slow.
+Nothing here sends a request, reads a file or imports a slow module.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ from aind_session.identifiers.dates import (
     npc_record,
     parse_dates,
 )
-from aind_session.identifiers.session_ids import (
+from aind_session.identifiers.ids import (
     SessionID,
     find_session_id,
     is_uuid,
+    nearest_sessions,
     parse_session_id,
+    parse_subject_id,
+    session_of_description,
+    short_id,
+    subject_in,
+    subject_of,
 )
-from aind_session.identifiers.subject_ids import parse_subject_id, subject_in
 
 __all__ = [
     "AssetName",
@@ -33,11 +38,15 @@ __all__ = [
     "find_session_id",
     "is_uuid",
     "label_family",
+    "nearest_sessions",
     "normalise_label",
     "npc_record",
     "parse_dates",
     "parse_session_id",
     "parse_subject_id",
+    "session_of_description",
+    "short_id",
     "split_asset_name",
     "subject_in",
+    "subject_of",
 ]

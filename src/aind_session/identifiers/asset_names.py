@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from aind_session.identifiers.dates import is_calendar_day
-from aind_session.identifiers.session_ids import DAY, TIME, SessionID, locate
+from aind_session.identifiers.ids import DATE, TIME, SessionID, locate
 
-# One step of processing: `_<label>`, then its date with or without time, where it has one.
-_STEP_STAMP = re.compile(rf"_{DAY}(?:_{TIME})?(?![0-9])")
+# The date of one step of processing, with or without time, after its label.
+_STEP_STAMP = re.compile(rf"_{DATE}(?:[_T]{TIME})?(?![0-9])")
 _RAW_LABELS = {"raw", "raw-data"}
 _LABEL_FAMILIES = re.compile(r"(sorted|curated|dlc|processed|stitched)(?=[a-z0-9])")
 
 
 class Step(NamedTuple):
-    """One step of processing, as a derived asset's name tells it."""
+    """One step of processing in a derived asset's name."""
 
     label: str | None
     dt: datetime.datetime | None
@@ -31,9 +31,9 @@ class AssetName(NamedTuple):
     session : SessionID or None
         The session in the name.
     steps : tuple of Step
-        What follows the session, in order: each step's label and date-time.
+        The parts after the session ID, in order: each step's label and date-time.
     is_session_name : bool
-        The name is a session ID and nothing more: that of a raw asset.
+        The name is a session ID without any other part: the name of a raw asset.
     """
 
     session: SessionID | None
@@ -47,28 +47,28 @@ class AssetName(NamedTuple):
 
     @property
     def dt(self) -> datetime.datetime | None:
-        """Date-time of the last step, in whatever time zone it was written."""
+        """Date-time of the last step; names do not contain its time zone."""
         return self.steps[-1].dt if self.steps else None
 
     @property
     def is_raw(self) -> bool:
-        """The name is that of raw data: a session ID, or one with `raw`, `raw_data` behind it."""
+        """The name is that of raw data: a session ID, alone or with the label `raw` or `raw_data`."""
         labels = {normalise_label(step.label or "") for step in self.steps}
         return self.is_session_name or (bool(labels) and labels <= _RAW_LABELS)
 
 
 def split_asset_name(name: str) -> AssetName:
-    """Split a data asset's name into its session and what was done to it.
+    """Split a data asset's name into its session and its steps of processing.
 
     Parameters
     ----------
     name
-        A data asset's name; of a path or URL, the part that has the session counts.
+        A data asset's name, or a path or URL with it.
 
     Returns
     -------
     AssetName
-        Without session and steps where the name has no session.
+        Without session and steps if the name has no session.
 
     Examples
     --------
@@ -89,28 +89,28 @@ def split_asset_name(name: str) -> AssetName:
 
 
 def _steps(text: str) -> Iterator[Step]:
-    """Read the chain of labels and dates after a session ID."""
+    """Yield the steps in the text after a session ID."""
     position = 0
     for stamp in _STEP_STAMP.finditer(text):
-        year, month, day, hour, minute, second = stamp.groups()
+        year, _, month, day, hour, _, minute, second = stamp.groups()
         if is_calendar_day(year, month, day):
             label = text[position : stamp.start()].strip("_ ") or None
             clock = int(hour or 0), int(minute or 0), int(second or 0)
             yield Step(label, datetime.datetime(int(year), int(month), int(day), *clock))
             position = stamp.end()
     rest = text[position:]
-    # A file extension is no label: `..._15-47-10.json`.
+    # A file extension is not a label: `..._15-47-10.json`.
     if rest.startswith("_") and rest.strip("_ "):
         yield Step(rest.strip("_ "), None)
 
 
 def normalise_label(label: str) -> str:
-    """Write a label in one way, so that its spellings compare equal.
+    """Normalize a label, so that its spellings compare equal.
 
     Parameters
     ----------
     label
-        As a name has it.
+        As written in a name.
 
     Returns
     -------
@@ -129,12 +129,12 @@ def normalise_label(label: str) -> str:
 
 
 def label_family(label: str) -> str:
-    """Give the first word of a label: what was done, whatever with.
+    """Return the first word of a label: the kind of processing, without the tool.
 
     Parameters
     ----------
     label
-        As a name has it.
+        As written in a name.
 
     Returns
     -------

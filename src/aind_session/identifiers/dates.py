@@ -1,4 +1,4 @@
-"""Dates as people write them: filters of a search, and the rich dates of a session."""
+"""Dates in all their spellings: filters of a search, and the `npc_session` dates of a session."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Any, NamedTuple
 
 from aind_session.errors import InvalidFilterError
 
-_OFFSET = r"(?:\s*(?:Z|UTC|[+-][0-9]{2}:?(?:[0-9]{2})?))?"
+_OFFSET = r"(?:\s*(?P<offset>Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?))?"
 _SECOND = r"(?:[:._-]?([0-9]{2})(?:[.,][0-9]+)?)?"
 _CLOCK = rf"(?:[ T_-]?([0-9]{{2}})(?:[:._-]?([0-9]{{2}}){_SECOND})?{_OFFSET})?"
-# Patterns as text: `re` compiles them at the first filter, not at every start.
+# Patterns as text: `re` compiles them at the first filter, not at every start. The numbered groups
+# are those before `offset`.
 _COMPACT = rf"([0-9]{{4}})(?:([0-9]{{2}})(?:([0-9]{{2}}){_CLOCK})?)?"
 _SPACED = rf"([0-9]{{4}})[-/_.]([0-9]{{1,2}})(?:[-/_.]([0-9]{{1,2}}){_CLOCK})?"
+
+#: Used if the settings have no `rig_time_zone`.
+RIG_TIME_ZONE = "America/Los_Angeles"
 
 _TICK = datetime.timedelta(microseconds=1)
 
 
 class DateRange(NamedTuple):
-    """A stretch of time, both ends included; an end that is None is open.
+    """A period of time, both ends included; an end that is None is open.
 
     Examples
     --------
@@ -45,12 +49,12 @@ class DateRange(NamedTuple):
         return self.start is not None and self.end is not None and self.end < self.start
 
     def contains(self, dt: datetime.datetime) -> bool:
-        """Tell whether a date-time is in the range, by its digits whatever its time zone."""
-        dt = dt.replace(tzinfo=None)
+        """Return whether a date-time is in the range; an aware one is converted to rig time."""
+        dt = _at_rig(dt)
         return (self.start is None or self.start <= dt) and (self.end is None or dt <= self.end)
 
     def within(self, other: DateRange) -> DateRange:
-        """Give what both ranges share."""
+        """Return the period that both ranges share."""
         starts = [r.start for r in (self, other) if r.start is not None]
         ends = [r.end for r in (self, other) if r.end is not None]
         return DateRange(max(starts, default=None), min(ends, default=None))
@@ -66,35 +70,37 @@ def parse_dates(date: object = None, start: object = None, end: object = None) -
     `"20231213"`, `20231213`                                    that day
     `"2023-12-13_13-43-40"`, `"2023-12-13 13:43:40"`            that second
     `"20231213_134340"`, `"20231213134340"`                     that second
-    `"2023-12-13T13:43:40.5-08:00"`, `"2023-12-13T13:43:40Z"`   the second as written
+    `"2023-12-13T13:43:40.5-08:00"`, `"2023-12-13T21:43:40Z"`   that second, at the rig
     `"2023-12-13 13:43"`, `"2023-12-13 13"`                     that minute, that hour
     `"2023-12"`, `"202312"`                                     the whole month
     `"2023"`                                                    the whole year
     `datetime.date`, `datetime.datetime`, `npc_session` record  that day, that second
+    `pandas.Timestamp`, `numpy.datetime64`                      that day, that second
     `None`, `""`                                                no filter
     ==========================================================  ====================
 
-    Offsets from UTC are left aside: a session's name tells its local time.
+    Session names contain the local time of the rig. Values with a time zone are converted to it:
+    the setting `rig_time_zone`, by default America/Los_Angeles.
 
     Parameters
     ----------
     date
-        The day of a session, whatever time it carries; a whole month or year.
+        The day of a session (a time in it is ignored); a whole month or year.
     start
-        The first date, included from its first instant on.
+        The first date, included from its first instant.
     end
-        The last date, included to its last instant. A day is that whole day, while a
-        `datetime.datetime` is a second, at midnight too.
+        The last date, included to its last instant. A day is the whole day, but a
+        `datetime.datetime` is one second, even at midnight.
 
     Returns
     -------
     DateRange
-        What all three allow.
+        The period that all three allow.
 
     Raises
     ------
     InvalidFilterError
-        One is no date. This is a `ValueError`.
+        A value is not a valid date, or `start` is after `end`. This is a `ValueError`.
 
     Examples
     --------
@@ -105,6 +111,10 @@ def parse_dates(date: object = None, start: object = None, end: object = None) -
     ('2023-12-01T00:00:00', '2023-12-14T10:00:00.999999')
     """
     first, last = _parse(start).start, _parse(end).end
+    if first is not None and last is not None and first > last:
+        raise InvalidFilterError(
+            f"start_date {_shown(start)} is after end_date {_shown(end)}: exchange them"
+        )
     return _whole_days(_parse(date)).within(DateRange(first, last))
 
 
@@ -118,19 +128,21 @@ def _whole_days(period: DateRange) -> DateRange:
 
 
 def is_calendar_day(year: str, month: str, day: str) -> bool:
-    """Tell whether there is such a day, its parts within 01 to 12 and 01 to 31."""
+    """Return whether a month has a day; both must be within 01 to 12 and 01 to 31."""
     return day <= "28" or int(day) <= _days_in_month(int(year), int(month))
 
 
 def _days_in_month(year: int, month: int) -> int:
-    # Not `calendar.monthrange`: that module imports `locale`, which every start would pay for.
+    # Not `calendar.monthrange`: that module imports `locale`, which would slow every start.
     if month == 2:
         return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
     return 30 if month in (4, 6, 9, 11) else 31
 
 
 def _parse(value: object) -> DateRange:
-    """Read a date as the stretch of time that it names: a year, a month, a day, a second."""
+    """Read a date as the period that it covers: a year, a month, a day, a second."""
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        value = _at_rig(value)
     text = "" if value is None else str(value).strip()
     if not text and (value is None or isinstance(value, str)):
         return DateRange()
@@ -139,19 +151,43 @@ def _parse(value: object) -> DateRange:
     match = re.fullmatch(_COMPACT, text, re.I) or re.fullmatch(_SPACED, text, re.I)
     if match is None:
         raise _bad(value)
-    written = [int(part) for part in match.groups() if part is not None]
+    written = [int(part) for part in match.groups()[:6] if part is not None]
     try:
         if not 1900 <= written[0] <= 2100:
-            raise ValueError("no year of a recording")
+            raise ValueError("not a year of a recording")
         year, month, day, hour, minute, second = (*written, *(1, 1, 1, 0, 0, 0)[len(written) :])
         start = datetime.datetime(year, month, day, hour, minute, second)
+        if match["offset"]:
+            start = _at_rig(start.replace(tzinfo=_time_zone(match["offset"])))
         return DateRange(start, _last_instant(start, len(written)))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise _bad(value) from error
 
 
+def _time_zone(offset: str) -> datetime.timezone:
+    if offset[0] not in "+-":
+        return datetime.timezone.utc
+    digits = offset[1:].replace(":", "")
+    shift = datetime.timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
+    return datetime.timezone(-shift if offset[0] == "-" else shift)
+
+
+def _at_rig(dt: datetime.datetime) -> datetime.datetime:
+    """Convert an aware date-time to the local time of the rig; both results are naive."""
+    if dt.tzinfo is None:
+        return dt
+    # Imported here: only aware values need the settings and the database of time zones.
+    from zoneinfo import ZoneInfo
+
+    from aind_session import settings
+
+    setting = getattr(settings.current(), "rig_time_zone", None)
+    zone = str(getattr(setting, "value", setting) or RIG_TIME_ZONE)
+    return dt.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+
+
 def _last_instant(start: datetime.datetime, parts: int) -> datetime.datetime:
-    """Give the end of the year, month, day, hour, minute or second that begins at `start`."""
+    """Return the end of the year, month, day, hour, minute or second that begins at `start`."""
     if parts == 1:
         return start.replace(year=start.year + 1) - _TICK
     if parts == 2:
@@ -161,19 +197,23 @@ def _last_instant(start: datetime.datetime, parts: int) -> datetime.datetime:
     return start + datetime.timedelta(**{unit: 1}) - _TICK
 
 
-def _bad(value: object) -> InvalidFilterError:
-    # Of other objects the type only: their `repr` may be long, or hold secrets.
+def _shown(value: object) -> str:
+    # Other objects by their type only: a `repr` may be long, or contain secrets.
     known = isinstance(value, str | int | float | datetime.date)
     shown = repr(value) if known else f"a {type(value).__name__}"
-    shown = shown if len(shown) <= 100 else f"{shown[:97]}..."
+    return shown if len(shown) <= 100 else f"{shown[:97]}..."
+
+
+def _bad(value: object) -> InvalidFilterError:
     return InvalidFilterError(
-        f"{shown} is no date. Write '2023-12-13', '2023-12-13_13-43-40', '20231213', '2023-12' "
-        "(the whole month) or '2023', or give a datetime.date or datetime.datetime"
+        f"{_shown(value)} is not a valid date. Write '2023-12-13', '2023-12-13_13-43-40', "
+        "'20231213', '2023-12' (the whole month) or '2023', or use a datetime.date or "
+        "datetime.datetime"
     )
 
 
 def npc_record(kind: str, text: str) -> Any:
-    """Make a record of `npc_session`, where that knows the year.
+    """Return a record of `npc_session`, or the text if that package does not accept it.
 
     Parameters
     ----------

@@ -1,0 +1,463 @@
+"""Session IDs (`<platform>_<subject>_<date>_<time>`, now `<subject>_<date>_<time>`) and subject IDs."""
+
+from __future__ import annotations
+
+import datetime
+import operator
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from aind_session.errors import InvalidIdentifierError
+from aind_session.identifiers.dates import is_calendar_day
+
+# Separators are all written or all omitted. The groups: year, separator, month, day; hour,
+# separator, minute, second. A year stands first in `_STAMP`: separators have fixed group numbers.
+_MONTH, _DAY = "(0[1-9]|1[0-2])", "(0[1-9]|[12][0-9]|3[01])"
+_HOUR, _MINUTE = "([01][0-9]|2[0-3])", "([0-5][0-9])"
+DATE = rf"(20[0-9]{{2}})([-_/])?{_MONTH}(?(2)[-_/]){_DAY}"
+TIME = rf"{_HOUR}([-_:.])?{_MINUTE}(?(6)[-_:.]){_MINUTE}(?(6)|(?![0-9]))"
+
+# The literal beginning `_20` lets `re` skip through a text. The rest of an ID is read backwards
+# from here, so that a search is linear in the text's length whatever it contains.
+_STAMP = re.compile(rf"_{DATE}[_T]{TIME}")
+
+# A label with a digit (`sortedKS4`) looks like a subject if the subject is missing.
+_NO_LABEL = r"(?!(?i:sorted|curated|processed))"
+_PART = r"[A-Za-z]{0,31}[0-9][A-Za-z0-9]{0,31}"
+_SUBJECT = rf"{_NO_LABEL}{_PART}(?:\.{_PART}){{0,3}}"
+
+# The most frequent argument of `Session`, in one match.
+_WHOLE_ID = re.compile(
+    rf"((?:([A-Za-z][A-Za-z0-9-]{{0,63}})_)?({_NO_LABEL}{_PART})_"
+    r"20[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])_"
+    r"(?:[01][0-9]|2[0-3])-[0-5][0-9]-[0-5][0-9])"
+)
+
+# Matched against the reversed text before a date: the subject, then the platform if there is one,
+# then a place where an ID can begin. A platform has a letter, else it is part of a date. A dot
+# belongs to the subject if the part before it has a digit (`H24.26.001`), else an ID begins after
+# it (`params.ecephys_713655_...`).
+_REVERSED_PART = r"[A-Za-z0-9]{0,31}[0-9][A-Za-z]{0,31}"
+_BEFORE = re.compile(
+    rf"({_REVERSED_PART}(?:\.{_REVERSED_PART}){{0,3}})(?!\.{_REVERSED_PART})"
+    r"(?:_((?=[0-9-]*[A-Za-z])[A-Za-z0-9-]{0,63}[A-Za-z0-9])-*(?![A-Za-z0-9-])|(?![A-Za-z0-9-]))"
+)
+_WINDOW = 200
+
+# Patterns as text are for errors only: `re` compiles them when needed, not at every start.
+_UUID = r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}"
+_SHORT_ID = (
+    rf"(?<![A-Za-z0-9-])(?<![0-9]\.)({_SUBJECT})_([0-9]{{4}})([-_/])?([0-9]{{2}})(?(3)[-_/])"
+    r"([0-9]{2})(?![0-9])(?:[_T]([0-9][0-9:._-]{0,15}))?"
+)
+_SUBJECT_ALONE = rf"[A-Za-z]*[0-9][A-Za-z0-9]*|{_PART}(?:\.{_PART}){{1,3}}"
+_LABTRACKS = r"(?<![A-Za-z0-9])[0-9]{6,7}(?![A-Za-z0-9])"
+_COMPACT_STAMP = r"20[0-9]{6}[_ T-][0-9]{6}(?![0-9])"
+
+_FORMS = """Accepted forms, alone or anywhere in a path, a name or a URL:
+    ecephys_676909_2023-12-13_13-43-40    <platform>_<subject>_<date>_<time>
+    676909_2023-12-13_13-43-40            <subject>_<date>_<time>
+also a data asset or a DocDB record whose name contains one."""
+
+
+class SessionID(NamedTuple):
+    """A session's ID and its parts.
+
+    Attributes
+    ----------
+    id : str
+        As written, with `-` and `_` as separators.
+    platform : str or None
+        None if the name has none, as in current names.
+    subject_id : str
+        Leading zeros are kept.
+
+    Examples
+    --------
+    >>> session_id = parse_session_id("s3://a-bucket/ecephys_676909_2023_12_13_13_43_40/ecephys")
+    >>> session_id.id, session_id.platform, session_id.subject_id
+    ('ecephys_676909_2023-12-13_13-43-40', 'ecephys', '676909')
+    >>> session_id.date, session_id.time, session_id.dt
+    ('2023-12-13', '13:43:40', datetime.datetime(2023, 12, 13, 13, 43, 40))
+    """
+
+    id: str
+    platform: str | None
+    subject_id: str
+
+    @property
+    def date(self) -> str:
+        """Day of acquisition, `YYYY-MM-DD`."""
+        return self.id[-19:-9]
+
+    @property
+    def time(self) -> str:
+        """Start of acquisition in the name, `HH:MM:SS`."""
+        return self.id[-8:].replace("-", ":")
+
+    @property
+    def dt(self) -> datetime.datetime:
+        """Start of acquisition, naive: the name has no time zone."""
+        return datetime.datetime.fromisoformat(f"{self.date} {self.time}")
+
+    @property
+    def bare(self) -> str:
+        """The ID without platform, as in current names."""
+        return f"{self.subject_id}{self.id[-20:]}"
+
+    def __str__(self) -> str:
+        return self.id
+
+
+def parse_session_id(value: object) -> SessionID:
+    """Read the session ID in a text or an object.
+
+    The leftmost ID counts. It begins at the start of the text or after a character that is not a
+    letter, a digit or a hyphen. Parts of dates are separated by `-`, `_` or `/`, of times by `-`,
+    `_`, `:` or `.`; both may be compact (`20231213_134340`), and `T` may separate them.
+
+    Parameters
+    ----------
+    value
+        A session ID, a path, a data asset's name, a URL; an object with an `id` or a `name` (a
+        session, a data asset); a DocDB record.
+
+    Returns
+    -------
+    SessionID
+        The ID and its parts.
+
+    Raises
+    ------
+    InvalidIdentifierError
+        It contains no session ID; the message says what is wrong. This is a `ValueError`.
+
+    Examples
+    --------
+    >>> parse_session_id("/data/ecephys_676909_2023-12-13_13-43-40_sorted_2024-03-01_16-02-45").id
+    'ecephys_676909_2023-12-13_13-43-40'
+    >>> parse_session_id("828418_20260213T183113")
+    SessionID(id='828418_2026-02-13_18-31-13', platform=None, subject_id='828418')
+    """
+    found = find_session_id(value)
+    if found is None:
+        raise InvalidIdentifierError(_why_not_found(value))
+    return found
+
+
+def find_session_id(value: object) -> SessionID | None:
+    """Read the session ID in a text or an object; None if it contains none.
+
+    Parameters
+    ----------
+    value
+        What `parse_session_id` accepts, or anything else.
+
+    Returns
+    -------
+    SessionID or None
+        The ID and its parts.
+
+    Examples
+    --------
+    >>> find_session_id("Example T1 and T2 MRI Images") is None
+    True
+    """
+    if isinstance(value, str):
+        whole = _WHOLE_ID.match(value)
+        if whole is not None:
+            return SessionID(*whole.groups())
+        located = locate(value)
+        return None if located is None else located[0]
+    if isinstance(value, SessionID):
+        return value
+    for text in _texts_in(value):
+        located = locate(text)
+        if located is not None:
+            return located[0]
+    return None
+
+
+def locate(text: str) -> tuple[SessionID, int, int] | None:
+    """Return the leftmost session ID of a text, its start and its end."""
+    stamp = _STAMP.search(text)
+    while stamp is not None:
+        end = stamp.start()
+        before = _BEFORE.match(text[max(0, end - _WINDOW) : end][::-1])
+        if before is not None:
+            year, _, month, day, hour, _, minute, second = stamp.groups()
+            subject = before[1][::-1]
+            if is_calendar_day(year, month, day) and re.match(_NO_LABEL, subject):
+                platform = before[2] and before[2][::-1]
+                start = end - len(subject) - (len(platform) + 1 if platform else 0)
+                name = f"{subject}_{year}-{month}-{day}_{hour}-{minute}-{second}"
+                whole = f"{platform}_{name}" if platform else name
+                return SessionID(whole, platform, subject), start, stamp.end()
+        stamp = _STAMP.search(text, end + 1)
+    return None
+
+
+def nearest_sessions(
+    wanted: SessionID, existing: Iterable[SessionID], limit: int = 3
+) -> tuple[SessionID, ...]:
+    """Return the existing sessions of the same subject that are closest in time, closest first.
+
+    Examples
+    --------
+    >>> wanted = parse_session_id("behavior_676909_2023-12-13_13-43-41")
+    >>> there = map(parse_session_id, ["676909_2023-12-14_10-00-00", "676909_2023-12-13_13-43-40"])
+    >>> [session.id for session in nearest_sessions(wanted, there, limit=1)]
+    ['676909_2023-12-13_13-43-40']
+    """
+    others = {s for s in existing if s.subject_id == wanted.subject_id and s.id != wanted.id}
+    return tuple(sorted(others, key=lambda s: (abs(s.dt - wanted.dt), s.id))[:limit])
+
+
+def session_of_description(description: Mapping[str, Any]) -> SessionID | None:
+    """Return the session that a `data_description` refers to, from its name or its inputs.
+
+    Parameters
+    ----------
+    description
+        The content of `data_description.json`, of schema 1.x (`input_data_name`) or 2.x
+        (`source_data`).
+
+    Returns
+    -------
+    SessionID or None
+        From `name` if that contains a session ID, else from the first input that does.
+
+    Examples
+    --------
+    >>> core = {"name": "a sorting", "source_data": ["ecephys_676909_2023-12-13_13-43-40"]}
+    >>> session_of_description(core).subject_id
+    '676909'
+    """
+    for key in ("name", "input_data_name", "source_data"):
+        value = description.get(key)
+        for text in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(text, str | Mapping) and (found := find_session_id(text)) is not None:
+                return found
+    return None
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    """Yield the texts of an object that can contain its session's ID, the most reliable first."""
+    if value is None or isinstance(value, int | float):
+        return
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, bytes):
+        yield value.decode("utf-8", "replace")
+    elif isinstance(value, Mapping):
+        description = value.get("data_description")
+        nested = description.get("name") if isinstance(description, Mapping) else None
+        bucket = value.get("source_bucket")
+        prefix = bucket.get("prefix") if isinstance(bucket, Mapping) else None
+        found = (value.get("name"), value.get("location"), prefix, nested)
+        yield from (text for text in found if isinstance(text, str))
+    elif _is_path(value):
+        # A path's `name` is its last part only: the ID may be in a parent.
+        yield str(value)
+    else:
+        # `id` first: a session has no `name`, and `getattr` would search for a plug-in.
+        for name in ("id", "name", "location"):
+            text = getattr(value, name, None)
+            if isinstance(text, str):
+                yield text
+        prefix = getattr(getattr(value, "source_bucket", None), "prefix", None)
+        if isinstance(prefix, str):
+            yield prefix
+
+
+def _is_path(value: object) -> bool:
+    # On the class: a session that lacks an attribute searches for a plug-in of that name.
+    return hasattr(type(value), "as_posix") or hasattr(type(value), "__fspath__")
+
+
+def _why_not_found(value: object) -> str:
+    """Return why a value contains no session ID, and what to call instead."""
+    shown = shown_briefly(value)
+    text = str(value).strip() if isinstance(value, str | int) or _is_path(value) else ""
+    if re.fullmatch(_UUID, text) or type(value).__name__ == "UUID":
+        return (
+            f"{shown} is the ID of a data asset or a computation, not of a session. "
+            "Get the data asset first: Session(get_data_asset_model(asset_id))"
+        )
+    short = re.search(_SHORT_ID, text)
+    if short is not None:
+        return f"{shown} {_what_is_missing(short)}\n{_FORMS}"
+    if re.fullmatch(_SUBJECT_ALONE, text) and len(text) <= 12:
+        return (
+            f"{shown} can be a subject ID, but contains no session ID. "
+            f"Try get_sessions({text!r})\n{_FORMS}"
+        )
+    return f"No session ID in {shown}. {_FORMS}"
+
+
+def _what_is_missing(short: re.Match[str]) -> str:
+    """Return what a subject with a date lacks, or has wrong, and which search is possible."""
+    subject, year, _, month, day, rest = short.groups()
+    date = f"{year}-{month}-{day}"
+    if not _is_session_date(year, month, day):
+        return f"contains no session ID: {date} is not a valid date (of the years 2000 to 2099)."
+    time = (rest or "").rstrip("-_:.")
+    digits = re.sub(r"[^0-9]", "", time)
+    which = ""
+    if not time:
+        problem = "contains a subject and a date, but no time"
+    elif len(time) == 1:
+        # The convention for the second session of a day. A slice: a missing one is no error.
+        problem = "contains a subject, a date and an index, but no time"
+        which = f"[{time}:{int(time) + 1}]"
+    elif len(digits) < 6:
+        problem = f"contains no session ID: the time {time} is cut short"
+    else:
+        problem = f"contains no session ID: {time} is not a valid time"
+    return f"{problem}. Try get_sessions({subject!r}, date={date!r}){which}"
+
+
+def _is_session_date(year: str, month: str, day: str) -> bool:
+    return (
+        year.startswith("20")
+        and 1 <= int(month) <= 12
+        and day != "00"
+        and is_calendar_day(year, month, day)
+    )
+
+
+def short_id(text: str) -> tuple[str, str] | None:
+    """Return the subject and the date of a text that has both, but may lack the time.
+
+    Examples
+    --------
+    >>> short_id("ecephys_676909_20231213"), short_id("676909_2023-02-30")
+    (('676909', '2023-12-13'), None)
+    """
+    short = re.search(_SHORT_ID, text)
+    if short is None:
+        return None
+    subject, year, _, month, day, _ = short.groups()
+    return (subject, f"{year}-{month}-{day}") if _is_session_date(year, month, day) else None
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a bare UUID: the ID of an asset, a computation or a record.
+
+    Examples
+    --------
+    >>> is_uuid("16d46411-540a-4122-b47f-8cb2a15d593a"), is_uuid("676909")
+    (True, False)
+    """
+    return re.fullmatch(_UUID, text) is not None
+
+
+def shown_briefly(value: object) -> str:
+    """Describe a value for a message: objects by type and names, as a `repr` may hold secrets."""
+    if value is None or isinstance(value, str | bytes | int | float):
+        shown = repr(value)
+    elif _is_path(value) or type(value).__name__ == "UUID":
+        shown = repr(str(value))
+    else:
+        names = ", ".join(repr(text) for text in _texts_in(value))
+        shown = f"a {type(value).__name__}" + (f" named {names}" if names else "")
+    return shown if len(shown) <= 200 else f"{shown[:197]}..."
+
+
+# -- subjects --------------------------------------------------------------------------------------
+
+
+def parse_subject_id(value: object) -> str:
+    """Read a subject ID.
+
+    Parameters
+    ----------
+    value
+        A text of letters, digits and dots with at least one digit, an int, an `npc_session`
+        record, or an object with a `subject_id` (a session) or an `id` (a subject).
+
+    Returns
+    -------
+    str
+        As written: leading zeros are kept.
+
+    Raises
+    ------
+    InvalidIdentifierError
+        It is not a subject ID. This is a `ValueError`.
+
+    Examples
+    --------
+    >>> parse_subject_id(676909), parse_subject_id("018559"), parse_subject_id("H24.26.001")
+    ('676909', '018559', 'H24.26.001')
+    """
+    if isinstance(value, float) and value.is_integer():
+        # A table's column of subjects with a missing value is read as floats.
+        value = int(value)
+    if isinstance(value, str):
+        text = value.strip()
+    elif hasattr(value, "__index__") and not isinstance(value, bool):
+        # Any whole number: those of numpy, as in a table's column, are not `int`.
+        text = str(operator.index(value))
+    else:
+        nested = getattr(value, "subject_id", None) or getattr(value, "id", None)
+        text = str(nested).strip() if isinstance(nested, str | int) else ""
+    if not re.fullmatch(_SUBJECT_ALONE, text):
+        session = find_session_id(text)
+        raise InvalidIdentifierError(
+            f"{shown_briefly(value)} is not a valid subject ID: letters, digits and dots with at "
+            "least one digit, such as 676909, '018559' or 'M2501'"
+            + (f". It contains a session ID: Session({session.id!r})" if session else "")
+        )
+    return text
+
+
+def subject_of(value: object) -> str:
+    """Read a subject ID, or the one in a session ID, a path, an asset's name or a record.
+
+    Raises
+    ------
+    InvalidIdentifierError
+        There is none.
+
+    Examples
+    --------
+    >>> subject_of("/data/ecephys_676909_2023-12-13_13-43-40/ecephys"), subject_of("M2501")
+    ('676909', 'M2501')
+    """
+    try:
+        return parse_subject_id(value)
+    except InvalidIdentifierError:
+        subject = next(filter(None, map(subject_in, _texts_in(value))), None)
+        if subject is None:
+            raise
+        return subject
+
+
+def subject_in(text: str) -> str | None:
+    """Find the subject in a text.
+
+    Parameters
+    ----------
+    text
+        A name, a path, a sentence.
+
+    Returns
+    -------
+    str or None
+        The subject of the leftmost session or short ID; else the first number of 6 or 7 digits.
+
+    Examples
+    --------
+    >>> subject_in("ecephys_ZS061_2021-04-15_16-45-44"), subject_in("surgery of 676909, 2023")
+    ('ZS061', '676909')
+    """
+    session = find_session_id(text)
+    if session is not None:
+        return session.subject_id
+    short = short_id(text)
+    if short is not None:
+        return short[0]
+    number = re.search(_LABTRACKS, re.sub(_COMPACT_STAMP, " ", text))
+    return number[0] if number else None
