@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
 from aind_session.catalogue import Catalogue, Sandbox
-from aind_session.lookup.computation_search import summarise
+from aind_session.identifiers import parse_dates
+from aind_session.lookup import computations
+from aind_session.services import codeocean
 
 PIPELINE = "11111111-1111-4111-8111-111111111111"
 ASSET = "22222222-2222-4222-8222-222222222222"
@@ -186,12 +189,13 @@ odd = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.text(max_size=5
         },
     )
 )
-def test_odd_runs_sink_no_search(facts: dict[str, Any]) -> None:
-    import msgspec
-
-    from aind_session.identifiers import parse_dates
-
-    one = summarise(msgspec.json.encode(facts))
-    assert one.id == "run"
-    assert one.in_range(parse_dates())
-    assert one.in_range(parse_dates("2024")) in (True, False)
+def test_find_odd_computation_does_not_break_the_search(facts: dict[str, Any]) -> None:
+    listed = [msgspec.json.encode(facts), b'{"name": "without an ID"}']
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(codeocean, "list_computations", lambda _: listed)
+        (one,) = computations.find(PIPELINE)
+        assert one.id == "run"
+        assert len(computations.find(PIPELINE, dates=parse_dates("2024"))) in (0, 1)
+        for wanted in (True, False):
+            computations.find(PIPELINE, in_progress=wanted, has_results=wanted, name="x")
+        assert computations.find(PIPELINE, attached_data_asset_id=ASSET) == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from codeocean.data_asset import DataAsset
 import aind_session
 from aind_session import PartialAnswerWarning, Sandbox, ServiceError, Session
 from aind_session.catalogue import Catalogue
-from aind_session.derived import DerivedDataAsset
-from aind_session.lookup.derived import Maker
+from aind_session.derived import DerivedDataAsset, Maker
+from aind_session.errors import UnresolvedInputsWarning
 from aind_session.services.clock import use_clock
 from aind_session.settings import RESULTS_BUCKET
 from loopback import FakeClock
@@ -117,8 +118,10 @@ def _one(session: Session, label: str) -> DerivedDataAsset:
 def test_the_way_back_leads_through_what_is_between(world: Catalogue) -> None:
     with aind_session.sandbox(world):
         session = Session(SESSION)
-        # Asset 77 is gone: its branch ends, the other goes on.
-        chain = _one(session, "dlc_face").provenance_chain
+        # Asset 77 is gone: its branch ends, and a warning names it; the other continues.
+        asset = _one(session, "dlc_face")
+        with pytest.warns(UnresolvedInputsWarning, match=f"dlc_face.*{_id(77)}"):
+            chain = asset.provenance_chain
         assert [a.name for a in chain] == [
             f"{SESSION}_dlc-eye_2024-01-02_10-00-00",
             "a collection",
@@ -164,6 +167,119 @@ def test_an_external_result_is_traced_by_its_record(traced: Catalogue) -> None:
         assert made_by.parameters == (("a", "3"),)
 
 
+OTHER_RAW = "SmartSPIM_990002_2023-05-01_10-00-00"
+
+
+def _record(name: str, generation: str, **cores: Any) -> dict[str, Any]:
+    own = {"_id": name, "name": name, "location": f"s3://aind-open-data/{name}"}
+    return {**own, **cores} if generation == "v1" else {**own, "object_type": "Metadata", **cores}
+
+
+def _with_code_input(*inputs: dict[str, str]) -> dict[str, Any]:
+    code = {"url": "https://example.org/code", "input_data": list(inputs), "parameters": {}}
+    processing = {"schema_version": "2.2.4", "data_processes": [{"name": "x", "code": code}]}
+    return {"processing": processing}
+
+
+@pytest.mark.parametrize(
+    ("generation", "cores", "found", "missing"),
+    [
+        # Only in the steps of processing: by name and location, of this or another subject.
+        (
+            "v2",
+            _with_code_input({"name": SESSION, "url": f"s3://aind-open-data/{SESSION}"}),
+            [1],
+            "",
+        ),
+        ("v2", _with_code_input({"url": f"s3://aind-open-data/{OTHER_RAW}"}), [12], ""),
+        ("v2", _with_code_input({"url": f"s3://{RESULTS_BUCKET}/{_id(3)}"}), [3, 2, 1], ""),
+        ("v2", {"data_description": {"source_data": [SESSION, OTHER_RAW]}}, [1, 12], ""),
+        ("v1", {"data_description": {"input_data_name": OTHER_RAW}}, [12], ""),
+        # Under its other spelling.
+        ("v1", {"data_description": {"input_data_name": OTHER_RAW[10:]}}, [12], ""),
+        # An asset without a session in its name, and one that does not exist.
+        ("v2", {"data_description": {"source_data": ["an atlas", "no such"]}}, [13], "no such"),
+    ],
+)
+def test_provenance_chain_inputs_in_record_only_are_found_in_every_place(
+    world: Catalogue,
+    generation: str,
+    cores: dict[str, Any],
+    found: list[int],
+    missing: str,
+) -> None:
+    name = f"{SESSION}_processed_2024-02-01_10-00-00"
+    place = {"bucket": "aind-open-data", "prefix": name, "origin": "aws", "external": True}
+    world.add_asset(_asset(8, name, source_bucket=place))
+    where = place | {"prefix": OTHER_RAW}
+    world.add_asset(_asset(12, OTHER_RAW, type="dataset", tags=["raw"], source_bucket=where))
+    world.add_asset(_asset(14, OTHER_RAW, type="dataset", tags=["raw"], state="failed"))
+    world.add_asset(_asset(13, "an atlas", type="dataset", tags=[]))
+    world.add_record(generation, _record(name, generation, **cores))
+    with aind_session.sandbox(world):
+        asset = _one(Session(SESSION), "processed")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert [a.id for a in asset.provenance_chain] == [_id(n) for n in found]
+        assert [str(w.message).rpartition(" for ")[2] for w in caught] == [missing] * bool(missing)
+
+
+def test_provenance_chain_input_registered_anew_is_found_by_record(world: Catalogue) -> None:
+    name = f"{SESSION}_processed_2024-02-01_10-00-00"
+    world.add_asset(_asset(8, name, **_made_of(77)))
+    cores = {"data_description": {"source_data": [SESSION]}}
+    world.add_record("v2", _record(name, "v2", **cores))
+    with aind_session.sandbox(world):
+        asset = _one(Session(SESSION), "processed")
+        with pytest.warns(UnresolvedInputsWarning, match=_id(77)):
+            assert [a.id for a in asset.provenance_chain] == [_id(1)]
+
+
+def test_provenance_chain_input_of_another_subject_is_found(world: Catalogue) -> None:
+    world.add_asset(_asset(12, OTHER_RAW, type="dataset", tags=["raw"]))
+    world.add_asset(_asset(8, f"{SESSION}_aligned_2024-02-01_10-00-00", **_made_of(1, 12)))
+    with aind_session.sandbox(world):
+        chain = _one(Session(SESSION), "aligned").provenance_chain
+        assert [a.id for a in chain] == [_id(1), _id(12)]
+
+
+def test_get_derived_data_assets_modality_selects_among_one_label(
+    world: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    session_id = "multiplane-ophys_990003_2025-01-01_10-00-00"
+    written = {20: "pophys", 21: "behavior", 22: "behavior-videos", 23: None}
+    for number, modality in written.items():
+        name = f"{session_id}_processed_2025-01-{number}_10-00-00"
+        # The last one has no record: its tags are read.
+        tags = ["derived", "behavior-videos"] if modality is None else ["derived"]
+        world.add_asset(_asset(number, name, tags=tags))
+        if modality is not None:
+            described = {"modalities": [{"abbreviation": modality}], "data_level": "derived"}
+            core = {"object_type": "Data description", **described}
+            world.add_record("v2", _record(name, "v2", data_description=core))
+    with aind_session.sandbox(world) as box:
+        session = Session(session_id)
+        for wanted, numbers in {
+            "pophys": [20],
+            "multiplane-ophys": [20],
+            "behavior": [21],
+            "behavior_videos": [22, 23],
+            "ecephys": [],
+        }.items():
+            found = session.get_derived_data_assets("processed", modality=wanted)
+            assert [a.id for a in found] == [_id(n) for n in numbers]
+        assert box.count() <= 3
+        assert len(session.get_derived_data_assets("processed")) == 4
+        assert session.get_derived_data_assets(modality="pophys")[0].id == _id(20)
+        sessions = aind_session.get_sessions("990003")
+        with caplog.at_level("INFO", logger="aind_session"):
+            table = sessions.to_pandas(["derived:processed"])
+        assert table["derived:processed"].tolist() == [
+            f"{session_id}_processed_2025-01-23_10-00-00"
+        ]
+        assert "has 4 derived data assets with the label processed" in caplog.text
+
+
 def test_a_way_back_that_could_not_be_followed_is_told(traced: Catalogue) -> None:
     with aind_session.sandbox(traced) as box, use_clock(FakeClock()):
         asset = _one(Session(SESSION), "processed")
@@ -178,7 +294,10 @@ def test_where_the_way_back_breaks_off_is_told(world: Catalogue) -> None:
     with aind_session.sandbox(world) as box, use_clock(FakeClock()):
         asset = _one(Session(SESSION), "dlc_face")
         box.fail("codeocean", path=f"data_assets/{_id(2)}$", times=None)
-        with pytest.warns(PartialAnswerWarning, match="Code Ocean.*further back"):
+        with (
+            pytest.warns(UnresolvedInputsWarning),
+            pytest.warns(PartialAnswerWarning, match="Code Ocean did not.*further back"),
+        ):
             assert [a.id for a in asset.provenance_chain] == [_id(3)]
 
 

@@ -16,8 +16,8 @@ from aind_session.catalogue.invent_assets import RESULTS_BUCKET
 from aind_session.catalogue.invent_files import sorting_files
 from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import MissingAttributeError, MissingFileError
-from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
-from aind_session.lookup import sorted_probes, sorter_names
+from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset, probes, sorting
+from aind_session.lookup import by_id, results
 from rows import shortest_row
 from sortings import (
     DOCUMENTED,
@@ -127,7 +127,7 @@ def test_by_id_costs_one_request_for_the_asset(sandbox: Sandbox) -> None:
 
 
 def test_what_is_no_sorting_or_no_asset_is_a_value_error(sandbox: Sandbox) -> None:
-    with pytest.raises(ValueError, match="no spike sorting"):
+    with pytest.raises(ValueError, match="not a spike sorting"):
         aind_session.ecephys.get_sorted_data_asset_model(RAW)
     with pytest.raises(ValueError, match="404"):
         aind_session.ecephys.get_sorter_name("00000000-0000-4000-8000-000000000000")
@@ -169,26 +169,77 @@ def test_nothing_sorted(box: Sandbox) -> None:
     assert extension.is_sorted is False
     assert extension.sorted_data_assets == ()
     assert extension.sorter.names == ()
+    # An attribute of any name has no assets; only the subscript is an error.
     assert extension.sorter.kilosort4.sorted_data_assets == ()
     with pytest.raises(AttributeError, match="no sorting by 'kilosort4'"):
         _ = extension.sorter["kilosort4"]
 
 
-def test_a_sorting_without_nwb_or_output_failed(box: Sandbox) -> None:
-    files = sorting_files(INVENTED, "kilosort4")
-    no_nwb = {k: v for k, v in files.items() if not k.startswith("nwb/")}
-    no_output = {k: v for k, v in files.items() if k != "output"}
-    cuda = files | {"output": files["output"] + "\nThe CUDA error was: 2"}
-    for created, found in ((1714600000, no_nwb), (1714700000, no_output)):
-        add_sorting(box.catalogue, INVENTED, created, found)
-    assert ecephys(INVENTED).is_sorted is False
-    add_sorting(box.catalogue, INVENTED, 1714800000, cuda)
-    aind_session.Session(INVENTED).refresh()
+FILES_2024 = sorting_files(INVENTED, "kilosort4")
+NO_STREAMS = {
+    "output": "N E X T F L O W  ~ sorting kilosort4\ncompleted",
+    "nwb/x_experiment1_recording1.nwb/.zgroup": "{}",
+    "preprocessed/a.json": "{}",
+    "nextflow/trace.txt": "",
+    "processing.json": "{}",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "why", "is_data_asset_error"),
+    [
+        (FILES_2024, None, False),
+        # The results of 2023 have no `nwb` folder.
+        (
+            {"output": "FULL PIPELINE time:  161658.77s", "sorting_precurated/a#ProbeA-AP/x": ""},
+            None,
+            False,
+        ),
+        ({k: v for k, v in FILES_2024.items() if not k.startswith("nwb/")}, None, True),
+        ({"output": "done", "spikesorted/a/x": ""}, None, False),
+        # The pipeline ended, but every sorting job failed.
+        (NO_STREAMS, "no sorted streams", False),
+        ({"output": "done"}, "no sorted streams", False),
+        ({k: v for k, v in FILES_2024.items() if k != "output"}, "no file 'output'", True),
+        (FILES_2024 | {"output": "Out of memory."}, "an error in its 'output'", True),
+        (FILES_2024 | {"output": FILES_2024["output"] + "\nThe CUDA error was: 2"}, None, False),
+    ],
+)
+def test_failure_of_a_sorting_is_the_same_everywhere(
+    box: Sandbox,
+    files: dict[str, str],
+    why: str | None,
+    is_data_asset_error: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asset_id = add_sorting(box.catalogue, INVENTED, 1714600000, files)
+    session = aind_session.Session(INVENTED)
+    good = why is None
+    assert session.ecephys.is_sorted is good
+    assert session.ecephys.sorted_data_assets[0].is_sorting_error is not good
+    assert session.get_derived_data_assets("sorted")[0].is_error is not good
+    sessions = aind_session.get_sessions("999997")
+    table = sessions.to_pandas(["sorted", "result:sorted"])
+    assert table["sorted"].tolist() == [good]
+    assert table["result:sorted"].tolist() == ["good" if good else "failed"]
+    # `run(label=...)` does not start what has a good result.
+    assert results.failure(by_id.get_asset(asset_id)) == why
+    assert aind_session.is_data_asset_error(asset_id) is is_data_asset_error
+    session.explain()
+    expected = "sorted: yes: " if good else f"sorted: failed: {why}"
+    assert expected in capsys.readouterr().out
+
+
+def test_is_sorted_newest_failed_and_older_good_is_true(
+    box: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = add_sorting(box.catalogue, INVENTED, 1714600000, FILES_2024)
+    add_sorting(box.catalogue, INVENTED, 1714700000, NO_STREAMS)
     assert ecephys(INVENTED).is_sorted is True
-    failed = [asset.is_sorting_error for asset in ecephys(INVENTED).sorted_data_assets]
-    assert failed == [True, True, False]
+    aind_session.Session(INVENTED).explain()
+    assert f"({good})" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError):
-        _ = ecephys(INVENTED).sorted_data_assets[1].output
+        _ = ecephys(INVENTED).sorted_data_assets[1].sorter_name
 
 
 def test_what_is_still_captured_does_not_make_it_sorted(box: Sandbox) -> None:
@@ -269,6 +320,7 @@ def test_sorter_names_are_matched_across_spellings(box: Sandbox) -> None:
     assert {"kilosort2_5", "kilosort4", "names"} <= set(dir(sorter))
     with pytest.raises(MissingAttributeError, match="kilosort2_5, kilosort4"):
         _ = sorter["kilosort3"]
+    assert sorter.kilosort3.sorted_data_assets == ()
 
 
 def test_repr_and_special_names_ask_nothing(sandbox: Sandbox) -> None:
@@ -313,7 +365,7 @@ def test_names_of_sorted_streams(
     stream = f"experiment{experiment}_Record Node {node}#Neuropix-PXI-100.{probe}{band}"
     stream += "" if recording is None else f"_recording{recording}"
     stream += "" if group is None else f"_group{group}"
-    found = sorted_probes.parse(stream)
+    found = probes.parse(stream)
     serial = probe if probe[0].isdigit() else None
     assert found == (probe, serial, group, recording, stream)
 
@@ -330,12 +382,12 @@ def test_names_of_sorted_streams(
     ],
 )
 def test_other_names_of_streams(stream: str, name: str | None) -> None:
-    found = sorted_probes.parse(stream)
+    found = probes.parse(stream)
     assert (found and found.name) == name
 
 
 @given(st.text())
 def test_no_text_breaks_the_reading_of_streams_and_sorters(text: str) -> None:
-    found = sorted_probes.parse(text)
+    found = probes.parse(text)
     assert found is None or found.stream == text
-    assert sorter_names.as_attribute(text).isidentifier() or not text.strip()
+    assert sorting.as_attribute(text).isidentifier() or not text.strip()

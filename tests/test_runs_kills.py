@@ -16,7 +16,7 @@ import pytest
 
 import aind_session
 from aind_session.catalogue import Catalogue
-from aind_session.lookup import outputs
+from aind_session.lookup import results
 from aind_session.runs import RunReport
 from aind_session.services.clock import use_clock
 from conducted import CAPSULE, LABEL, KilledError, World, add_result, add_running, cohort, raw_id
@@ -57,7 +57,7 @@ def status_by_catalogue(catalogue: Catalogue, session: str) -> str:
     }
     runs = {c["id"]: c["_files"]["output"] for c in catalogue.computations if "_files" in c}
     texts = [logs.get(a["id"]) or runs[a["provenance"]["computation"]] for a in found]
-    if any(not outputs.is_output_error(text) for text in texts):
+    if any(not results.is_output_error(text) for text in texts):
         return "good"
     return "failed" if texts else "never"
 

@@ -17,8 +17,8 @@ from aind_session.catalogue import Catalogue
 from aind_session.catalogue.invent import invent_session
 from aind_session.catalogue.serving import Sandbox
 from aind_session.errors import MissingFileError
-from aind_session.extensions.ecephys import EcephysExtension
-from aind_session.lookup import computations, outputs
+from aind_session.extensions.ecephys import EcephysExtension, pipeline
+from aind_session.lookup import by_id, computations, results
 from aind_session.services.models import decode_computation
 from aind_session.services.storage import Listing
 
@@ -49,15 +49,15 @@ def test_a_log_with_an_error_is_that_of_a_failed_run(
     before: str, error: str, after: str, of_sorting: bool
 ) -> None:
     start = SORTING_LOG if of_sorting else ""
-    assert outputs.is_output_error(start + before + error + after)
-    assert outputs.is_output_error(start + CUDA + before + error + after)
+    assert results.is_output_error(start + before + error + after)
+    assert results.is_output_error(start + CUDA + before + error + after)
 
 
 @given(harmless, harmless)
 def test_a_cuda_error_alone_is_a_warning_in_a_sorting(before: str, after: str) -> None:
-    assert outputs.is_output_error(before + CUDA + after)
-    assert not outputs.is_output_error(SORTING_LOG + before + CUDA + after)
-    assert not outputs.is_output_error(before + after)
+    assert results.is_output_error(before + CUDA + after)
+    assert not results.is_output_error(SORTING_LOG + before + CUDA + after)
+    assert not results.is_output_error(before + after)
 
 
 @pytest.mark.parametrize(
@@ -71,47 +71,46 @@ def test_a_cuda_error_alone_is_a_warning_in_a_sorting(before: str, after: str) -
     ],
 )
 def test_logs_of_sorting_pipelines(log: str, is_sorting: bool) -> None:
-    assert outputs.is_output_file_from_sorting_pipeline(log) is is_sorting
+    assert results.is_output_file_from_sorting_pipeline(log) is is_sorting
 
 
 @pytest.mark.parametrize(
-    ("root", "log", "is_sorting", "failed"),
+    ("root", "log", "is_sorting", "why"),
     [
-        (Listing(("nwb", "curated"), ("output",), True), SORTING_LOG, True, False),
-        (Listing(("curated",), ("output",), True), SORTING_LOG, True, True),
-        (Listing(("curated",), ("output",), True), SORTING_LOG, False, True),
-        (Listing(("curated",), ("output",), True), "done", True, True),
-        (Listing(("tracks",), ("output",), True), "done", False, False),
-        (Listing((), ("output", "ecephys.nwb.zarr"), True), SORTING_LOG, True, False),
-        (Listing(("nwb",), (), True), None, True, True),
-        (Listing(), None, False, True),
+        (Listing(("nwb", "curated"), ("output",), True), SORTING_LOG, True, None),
+        (Listing(("sorting_precurated",), ("output",), True), "done", True, None),
+        (Listing(("nwb", "preprocessed"), ("output",), True), SORTING_LOG, True, "no sorted"),
+        (Listing(("tracks",), ("output",), True), SORTING_LOG, False, None),
+        (Listing(("curated",), ("output",), True), ERRORS[0], True, "an error"),
+        (Listing(("nwb",), (), True), None, True, "no file"),
+        (Listing(), None, False, "no file"),
     ],
 )
 def test_why_a_result_failed(
-    root: Listing, log: str | None, is_sorting: bool, failed: bool
+    root: Listing, log: str | None, is_sorting: bool, why: str | None
 ) -> None:
     content = None if log is None else log.encode()
-    assert (outputs.why_failed(root, content, is_sorting=is_sorting) is not None) is failed
+    found = results.why_failed(root, content, is_sorting=is_sorting)
+    assert (found is None) if why is None else (found or "").startswith(why)
 
 
 def test_a_large_log_is_judged_without_a_copy() -> None:
     log = b"\xff" + SORTING_LOG.encode() + 2**22 * b"..."
-    root = Listing(("nwb",), ("output",), True)
+    root = Listing(("curated",), ("output",), True)
     tracemalloc.start()
     try:
-        assert outputs.why_failed(root, log, is_sorting=True) is None
+        assert results.why_failed(root, log, is_sorting=True) is None
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
-    assert outputs.why_failed(root, log + b"Out of memory.", is_sorting=True)
+    assert results.why_failed(root, log + b"Out of memory.", is_sorting=True)
 
 
 def test_raw_data_never_failed_for_want_of_a_log(sandbox: Sandbox) -> None:
-    from aind_session.lookup import by_id
 
-    assert outputs.is_asset_error(by_id.asset(RAW)) is False
+    assert results.failure(by_id.get_asset(RAW)) is None
     with pytest.raises(MissingFileError, match="no file 'output'"):
-        outputs.output_of_asset(by_id.asset(RAW))
+        results.output_of_asset(by_id.get_asset(RAW))
 
 
 def run(**changes: Any) -> dict[str, Any]:
@@ -157,17 +156,17 @@ def test_failed_computations(sandbox: Sandbox, changes: dict[str, Any], failed: 
     known = run(**changes)
     sandbox.catalogue.add_computation(known)
     computation = decode_computation(codeocean.get_computation(known["id"]))
-    assert outputs.is_computation_error(computation) is failed
+    assert computations.is_failed(computation) is failed
 
 
 def test_log_of_a_computation(sandbox: Sandbox) -> None:
     sandbox.catalogue.add_computation(run())
     sandbox.catalogue.add_computation(run(id="11111111-0000-4000-8000-000000000002", _files={}))
-    assert outputs.output_of_computation("11111111-0000-4000-8000-000000000001") == "done"
+    assert computations.output("11111111-0000-4000-8000-000000000001") == "done"
     with pytest.raises(FileNotFoundError, match="no file 'output'"):
-        outputs.output_of_computation("11111111-0000-4000-8000-000000000002")
+        computations.output("11111111-0000-4000-8000-000000000002")
     with pytest.raises(ValueError, match="404"):
-        outputs.output_of_computation("11111111-0000-4000-8000-000000000003")
+        computations.output("11111111-0000-4000-8000-000000000003")
 
 
 # -- under way -------------------------------------------------------------------------------------
@@ -238,7 +237,7 @@ def test_a_sorting_is_started(box: Sandbox) -> None:
     assert values == ["ecephys_ks25", session.raw_data_asset.id]
 
 
-@pytest.mark.parametrize("pipeline_type", computations.PIPELINE_TYPES)
+@pytest.mark.parametrize("pipeline_type", pipeline.PIPELINE_TYPES)
 def test_kinds_of_sorting(box: Sandbox, pipeline_type: str) -> None:
     aind_session.Session(INVENTED).ecephys.run_sorting(pipeline_type=pipeline_type)
     assert launched(box)[0]["parameters"][0]["value"] == pipeline_type

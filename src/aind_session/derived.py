@@ -1,25 +1,86 @@
-"""Derived data assets: Code Ocean's own model, with what made each and the way back to raw data."""
+"""Derived data assets: labels, what made each, whether it failed, the way back to raw data."""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
-from aind_session.lookup import belonging, derived, folders, outputs
-from aind_session.lookup.derived import Maker
-from aind_session.services import storage
-from aind_session.services.models import AssetSummary, decode_asset, decode_assets
+import msgspec
+
+from aind_session.errors import UnresolvedInputsWarning
+from aind_session.identifiers import SessionID, is_uuid, label_family, normalise_label
+from aind_session.lookup import (
+    assets,
+    belonging,
+    by_id,
+    folders,
+    metadata,
+    questions,
+    results,
+    trail,
+)
+from aind_session.lookup.assets import Known, ascending
+from aind_session.lookup.partial import Gaps, callers_depth
+from aind_session.lookup.questions import Assets
+from aind_session.records import Record
+from aind_session.records.modalities import modality_abbreviation
+from aind_session.records.sources import input_names
+from aind_session.services import codeocean, pool, storage
+from aind_session.services.models import (
+    AssetSummary,
+    decode_asset,
+    decode_assets,
+    decode_computation,
+)
 from aind_session.services.sdk import DataAsset
 
 if TYPE_CHECKING:
     from typing_extensions import Self
     from upath import UPath
 
+#: Steps from a result back to raw data that are followed at most.
+MAX_STEPS = 20
+
+Status = Literal["good", "failed", "never"]
+_LABELS_OF_ANY_TOOL = frozenset({"sorted", "curated"})
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What made a data asset, as far as Code Ocean or the metadata say.
+
+    Attributes
+    ----------
+    capsule, pipeline : str or None
+        IDs; a pipeline's run names the pipeline.
+    commit : str or None
+        Hash of the code's commit.
+    version : str or None
+        Version of a released capsule or pipeline, or of the code, from the metadata.
+    run_script : str or None
+        Path of the script.
+    computation : str or None
+        ID of the run.
+    parameters : tuple of (str, str)
+        Names and values; positional ones have their position as name.
+    """
+
+    capsule: str | None = None
+    pipeline: str | None = None
+    commit: str | None = None
+    version: str | None = None
+    run_script: str | None = None
+    computation: str | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
+
 
 # The SDK has no `py.typed`, so that for mypy its model is of no type; read all the same, it exports
 # none of its names, and a hundred lines elsewhere would need this.
 class ExtendedDataAsset(DataAsset):  # type: ignore[misc]
-    """A data asset that tells more of itself; equal to the plain model of the same asset."""
+    """A data asset with more properties; equal to the plain model of the same asset."""
 
     id: str
     name: str
@@ -27,7 +88,7 @@ class ExtendedDataAsset(DataAsset):  # type: ignore[misc]
 
     @classmethod
     def of(cls, asset: DataAsset) -> Self:
-        """Make one of the plain model."""
+        """Make one from the plain model."""
         return cls(**{f.name: getattr(asset, f.name) for f in fields(DataAsset)})
 
     def __eq__(self, other: object) -> bool:
@@ -40,9 +101,9 @@ class ExtendedDataAsset(DataAsset):  # type: ignore[misc]
 
 
 class DerivedDataAsset(ExtendedDataAsset):
-    """A data asset that was made of others; equal to the plain model of the same asset.
+    """A data asset that was made from others; equal to the plain model of the same asset.
 
-    Each property asks when it is read.
+    Each property sends its requests on access.
 
     Examples
     --------
@@ -59,43 +120,284 @@ class DerivedDataAsset(ExtendedDataAsset):
 
     @classmethod
     def of_summary(cls, summary: AssetSummary) -> Self:
-        """Make one of what a search tells of an asset."""
+        """Make one from what a search returned of an asset."""
         made = cls.of(decode_asset(summary.raw))
-        # The model is frozen; the summary is no field of it, and not compared.
+        # The model is frozen; the summary is not one of its fields, and not compared.
         object.__setattr__(made, "_summary", summary)
         return made
 
     @property
     def label(self) -> str | None:
         """The last label in the name, as written: `sorted-ks2.5`; None for a name of its own."""
-        return belonging.named(self.name).label
+        return belonging.label_of(self.name)
 
     @property
     def path(self) -> UPath | None:
-        """Folder of the files, in S3; None where the asset does not tell."""
+        """Folder of the files, in S3; None if the asset does not name it."""
         folder = folders.of_asset(self._summary)
         return None if folder is None else storage.path(folder.bucket, folder.prefix)
 
     @property
     def is_error(self) -> bool:
         """Whether the run that left it failed, by its log and by what it left."""
-        return outputs.is_asset_error(self._summary)
+        return results.failure(self._summary) is not None
 
     @property
     def made_by(self) -> Maker:
-        """Capsule or pipeline, commit, run and parameters, as far as these are told."""
-        return derived.maker(self._summary)
+        """Capsule or pipeline, commit, run and parameters, as far as they are recorded."""
+        return maker(self._summary)
 
     @property
     def provenance_chain(self) -> tuple[DataAsset, ...]:
-        """The assets that it was made of, nearest first, back to raw data.
+        """The assets that it was made from, nearest first, back to raw data.
 
-        Combined and intermediate assets are part of it; what is gone or closed ends its branch.
-        So does a service that does not answer, with a `PartialAnswerWarning`.
+        Combined and intermediate assets are part of it, and inputs that belong to other sessions
+        or subjects. Inputs are those that Code Ocean attached to the run; for assets made
+        elsewhere, those that the metadata record names. An input that cannot be found ends its
+        branch, with an `UnresolvedInputsWarning`; so does a service that does not answer, with a
+        `PartialAnswerWarning`.
 
         Raises
         ------
         ServiceError, CredentialsError
-            Of no asset could be found out what it was made of.
+            No input could be looked up.
         """
-        return decode_assets(asset.raw for asset in derived.chain(self._summary))
+        return decode_assets(asset.raw for asset in chain(self._summary))
+
+
+# -- by label --------------------------------------------------------------------------------------
+
+
+def same_label(label: str) -> str:
+    """Write a label in the one way that all its spellings share.
+
+    `sorted`, `sorted-ks2.5` and `sortedKS4` are one label, and so is what different people curated;
+    `dlc-eye` and `dlc_face` are two.
+    """
+    family = label_family(label)
+    return family if family in _LABELS_OF_ANY_TOOL else normalise_label(label)
+
+
+def by_label(some: Assets) -> dict[str, Assets]:
+    """Group derived assets by label, spellings joined, each group ascending by creation.
+
+    An asset without a label (a name of its own) is under an empty text.
+    """
+    found: dict[str, list[AssetSummary]] = {}
+    for asset in some:
+        if not belonging.is_raw(asset):
+            label = belonging.label_of(asset.name)
+            found.setdefault(same_label(label) if label else "", []).append(asset)
+    return {label: tuple(of) for label, of in sorted(found.items())}
+
+
+def labelled(of_label: Mapping[str, Assets], wanted: str) -> Assets:
+    """Return the assets of a label in any spelling: `dlc` has those of `dlc-eye`, too."""
+    same = same_label(wanted)
+    return ascending(
+        asset
+        for label, of in of_label.items()
+        if label == same or label.startswith(f"{same}-")
+        for asset in of
+    )
+
+
+def of_session(session: SessionID, label: str | None = None, modality: str | None = None) -> Assets:
+    """Return the derived assets of a session, of one label and modality or of all."""
+    with trail.following(session.id, "derived data assets"):
+        found, known = assets.with_linked(session)
+        known.gaps.conclude(found)
+        of_label = by_label(found)
+        some = labelled(of_label, label) if label is not None else None
+        if some is None:
+            some = ascending(asset for of in of_label.values() for asset in of)
+        if modality is None:
+            return some
+        wanted = modality_abbreviation(modality)
+        return tuple(a for a in some if wanted in modalities_of(a, known))
+
+
+def modalities_of(asset: AssetSummary, known: Known) -> frozenset[str]:
+    """Return the modalities of an asset: from its own records, else its tags and custom fields."""
+    rows = [row for row in known.rows if row.name == asset.name or asset.id in row.linked]
+    written = {name for row in rows for name in row.record.modalities}
+    if not written:
+        fields_of = asset.custom_metadata
+        written = {*asset.tags, *(str(fields_of.get(k) or "") for k in ("modality", "modalities"))}
+    return frozenset(modality_abbreviation(name) for name in written if name)
+
+
+def status(some: Assets) -> Status:
+    """Return whether one of a label's assets is good; the newest is checked first."""
+    complete = [asset for asset in some if asset.state.lower() != "draft"]
+    if any(results.failure(asset) is None for asset in reversed(complete)):
+        return "good"
+    return "failed" if complete else "never"
+
+
+# -- what made it ----------------------------------------------------------------------------------
+
+
+def maker(asset: AssetSummary) -> Maker:
+    """Return what made an asset: from its own provenance, the run's parameters from the run."""
+    with trail.following(results.about(asset), "provenance"):
+        own = _json(asset)
+        provenance = _mapping(own.get("provenance"))
+        info = _mapping(own.get("results_info"))
+        computation = _text(provenance.get("computation"))
+        parameters = _parameters(info.get("parameters")) or _parameters(own.get("app_parameters"))
+        if not parameters and computation:
+            parameters = _parameters_of_run(computation)
+        made = Maker(
+            capsule=_text(info.get("capsule_id")) or _text(provenance.get("capsule")),
+            pipeline=_text(info.get("pipeline_id")) or _text(provenance.get("pipeline")),
+            commit=_text(info.get("commit")) or _text(provenance.get("commit")),
+            version=_text(info.get("version")),
+            run_script=_text(info.get("run_script")) or _text(provenance.get("run_script")),
+            computation=computation,
+            parameters=parameters,
+        )
+        return made if made != Maker() else _recorded_maker(asset)
+
+
+def _recorded_maker(asset: AssetSummary) -> Maker:
+    """Read the metadata instead: external results have no provenance in Code Ocean."""
+    found = metadata.record_of(asset.name)
+    raw = found.get("v2") or found.get("v1")
+    processing = Record(msgspec.json.decode(raw)).processing if raw else None
+    if processing is None or not processing.steps:
+        return Maker()
+    last = processing.steps[-1]
+    return Maker(
+        version=last.version,
+        run_script=last.code_url,
+        parameters=tuple((str(k), str(v)) for k, v in last.parameters.items()),
+    )
+
+
+def _parameters_of_run(computation_id: str) -> tuple[tuple[str, str], ...]:
+    def call() -> tuple[bytes, ...]:
+        try:
+            return (codeocean.get_computation(computation_id),)
+        except codeocean.CodeOceanNotFoundError:
+            return ()
+
+    found = trail.ask(
+        questions.CODE_OCEAN,
+        f"computation {computation_id}",
+        ("parameters of computation", computation_id),
+        call,
+        lambda answer: "1 computation" if answer else "gone",
+        questions.FOREVER,
+    )
+    if not found:
+        return ()
+    return _parameters([vars(p) for p in decode_computation(found[0]).parameters or ()])
+
+
+def _parameters(value: object) -> tuple[tuple[str, str], ...]:
+    """Read parameters, named or positional, of any shape that runs have."""
+    found = []
+    for position, item in enumerate(_list(value)):
+        of = _mapping(item)
+        name = of.get("param_name") or of.get("name") or str(position)
+        text = of.get("value")
+        found.append((str(name), "" if text is None else str(text)))
+    return tuple(found)
+
+
+# -- the way back ----------------------------------------------------------------------------------
+
+
+def sources(asset: AssetSummary) -> tuple[Assets, tuple[str, ...]]:
+    """Return the assets that one was made from or contains, and the inputs that were not found.
+
+    The metadata record is read if Code Ocean lists no inputs, or one that no longer exists: raw
+    data may have been registered anew since.
+    """
+    contained = map(_mapping, _list(_json(asset).get("contained_data_assets")))
+    listed = (*belonging.input_ids(asset), *(_text(one.get("id")) for one in contained))
+    ids = [i for i in dict.fromkeys(listed) if i]
+    found = _found(questions.linked_asset, ids)
+    missing = [i for i, source in found.items() if source is None]
+    if missing or not found:
+        # By name; the record of a result may have another name, but then it links the asset.
+        records = metadata.record_of(asset.name) or metadata.record_of(asset.id)
+        read = (Record(msgspec.json.decode(raw)) for raw in records.values())
+        names = list(dict.fromkeys(name for record in read for name in input_names(record)))
+        recorded = _found(_resolved, names)
+        missing += [name for name, source in recorded.items() if source is None]
+        found |= recorded
+    unique = {source.id: source for source in found.values() if source is not None}
+    unique.pop(asset.id, None)
+    return tuple(unique.values()), tuple(missing)
+
+
+def _found(look: Any, wanted: list[str]) -> dict[str, AssetSummary | None]:
+    return dict(zip(wanted, pool.gather_all(look, wanted), strict=True))
+
+
+def _resolved(name: str) -> AssetSummary | None:
+    """Return the asset of a name, a location or an ID in a record, of whatever session."""
+    if is_uuid(name):
+        return questions.linked_asset(name)
+    last = name.rstrip("/").rpartition("/")[2]
+    found = by_id.named(name) or by_id.named(last)
+    if not found:
+        # Under its other spelling, or known by a record's link only.
+        parts = belonging.named(last)
+        of = assets.session_assets(parts.session) if parts.session is not None else ()
+        if parts.is_session_name:
+            return assets.choose_raw(of)
+        found = tuple(a for a in of if a.name == last)
+    return by_id.newest_usable(found)
+
+
+def chain(asset: AssetSummary) -> Assets:
+    """Return the assets from one back to raw data: nearest first, each once."""
+    gaps = Gaps("data assets further back")
+    with trail.following(results.about(asset), "provenance"):
+        seen = {asset.id}
+        found: list[AssetSummary] = []
+        level: list[AssetSummary] = [asset]
+        unresolved: dict[str, tuple[str, ...]] = {}
+        for _ in range(MAX_STEPS):
+            parents = [a for a in level if a is asset or not belonging.is_raw(a)]
+            if not parents:
+                break
+            level = []
+            outcomes = pool.outcomes(*(partial(sources, a) for a in parents))
+            for parent, outcome in zip(parents, outcomes, strict=True):
+                nothing: tuple[Assets, tuple[str, ...]] = ((), ())
+                some, missing = gaps.fill(None, outcome, nothing)
+                unresolved |= {parent.name: missing} if missing else {}
+                for source in some:
+                    if source.id not in seen:
+                        seen.add(source.id)
+                        level.append(source)
+            found += level
+        if not found:
+            gaps.raise_first()
+        gaps.warn()
+        for name, missing in unresolved.items():
+            why = f"no data asset that can be read was found for {', '.join(missing)}"
+            warning = UnresolvedInputsWarning(questions.CODE_OCEAN, f"the inputs of {name}", why)
+            warnings.warn(warning, stacklevel=callers_depth())
+        return tuple(found)
+
+
+def _json(asset: AssetSummary) -> dict[str, Any]:
+    own = msgspec.json.decode(asset.raw) if asset.raw else None
+    return own if isinstance(own, dict) else {}
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int) and value != "" else None

@@ -270,3 +270,10 @@ class PartialAnswerWarning(UserWarning):
     def __str__(self) -> str:
         because = f" ({self.why})" if self.why else ""
         return f"{self.service} did not answer{because}: {self.missing} may be missing"
+
+
+class UnresolvedInputsWarning(PartialAnswerWarning):
+    """Inputs that a data asset names could not be found: its provenance is incomplete."""
+
+    def __str__(self) -> str:
+        return f"{self.missing} are incomplete: {self.why}"

@@ -223,7 +223,9 @@ class Session(Value):
 
         return capsule.dirs_of(self)
 
-    def get_derived_data_assets(self, label: str | None = None) -> tuple[DerivedDataAsset, ...]:
+    def get_derived_data_assets(
+        self, label: str | None = None, modality: str | None = None
+    ) -> tuple[DerivedDataAsset, ...]:
         """Find the derived data assets of the session, ascending by creation.
 
         Parameters
@@ -231,6 +233,9 @@ class Session(Value):
         label
             `"dlc-eye"`, `"sorted"`: in any of its spellings (`sorted-ks2.5`, `sortedKS4`). None
             for all of them.
+        modality
+            `"behavior-videos"`, `"pophys"`: only those of one modality, where several have the same
+            label. By their own metadata records, else by their tags and custom metadata.
 
         Returns
         -------
@@ -249,10 +254,10 @@ class Session(Value):
         >>> [asset.label for asset in session.get_derived_data_assets("sorted-ks2.5")]
         ['sorted', 'sorted']
         """
-        from aind_session.derived import DerivedDataAsset
-        from aind_session.lookup import derived
+        from aind_session import derived
 
-        return tuple(DerivedDataAsset.of_summary(a) for a in derived.of_session(self._id, label))
+        found = derived.of_session(self._id, label, modality)
+        return tuple(derived.DerivedDataAsset.of_summary(asset) for asset in found)
 
     # -- verbs -------------------------------------------------------------------------------------
 

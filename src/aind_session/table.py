@@ -49,9 +49,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from aind_session import derived
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import SessionID
-from aind_session.lookup import assets, belonging, cohort, derived, folders, platform
+from aind_session.lookup import assets, belonging, cohort, folders, platform, results, trail
 from aind_session.lookup.assets import Known
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import Assets, Rows
@@ -140,8 +141,13 @@ class Line:
         return derived.by_label(self.known.assets)
 
     def newest(self, label: str) -> str | None:
-        """Give the name of the newest derived asset of a label."""
+        """Return the name of the newest derived asset of a label."""
         found = derived.labelled(self.of_label, label)
+        if len(found) > 1:
+            trail.tell(
+                "%s has %d derived data assets with the label %s: the newest, %s, is in the table",
+                *(self.session.id, len(found), label, found[-1].name),
+            )
         return found[-1].name if found else None
 
 
@@ -292,9 +298,7 @@ def _of_each(
 
 
 def _fill_sorted(lines: list[Line], progress: bool) -> None:
-    from aind_session.lookup import sorting
-
-    found = _of_each(lines, lambda line: sorting.is_sorted(line.session), "sorted", progress)
+    found = _of_each(lines, lambda line: results.why_sorted(line.session)[0], "sorted", progress)
     gaps = Gaps("values of the column `sorted`")
     for line, outcome in zip(lines, found, strict=True):
         line.is_sorted = gaps.fill(None, outcome, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import Any
 
@@ -12,6 +13,8 @@ from aind_session.extensions.smartspim_neuropixels import (
     SCRATCH_STORAGE_DIR,
     IBLDataConverterExtension,
 )
+
+logging.basicConfig(level=logging.WARNING)
 
 
 @register_namespace(name="ibl_data_converter", cls=aind_session.Subject)

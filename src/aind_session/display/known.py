@@ -96,8 +96,8 @@ def _assets(session: SessionID) -> Assets | None:
         return None
     from aind_session.lookup.assets import ascending
 
-    named = ((asset, belonging.session_of(asset.name)) for asset in found)
-    return ascending(asset for asset, whose in named if whose and whose.id == session.id)
+    owners = belonging.sessions_of_assets(found)
+    return ascending(asset for asset in found if owners.get(asset.id) == session)
 
 
 def _rows(session: SessionID) -> Rows | None:
@@ -133,4 +133,4 @@ def of_subject(subject_id: str) -> Assets | None:
     if all(some is None for some in kept):
         return None
     every = (asset for some in kept for asset in some or ())
-    return ascending(a for a in every if belonging.subject_of_asset(a) == subject_id)
+    return ascending(a for a in every if subject_id in belonging.subjects_of_asset(a))

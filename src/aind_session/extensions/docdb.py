@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aind_session.records import QUESTIONS, Procedures, Processing, QualityControl, Record
 
 if TYPE_CHECKING:
+    from aind_session.lookup.by_id import AssetLike
     from aind_session.session import Session
     from aind_session.subject import Subject
 
@@ -162,13 +163,14 @@ def _rebuild(
     return made
 
 
-def get_record(name_id_or_location: str) -> FoundRecord:
+def get_record(name_id_or_location: AssetLike) -> FoundRecord:
     """Get the metadata record of a data asset.
 
     Parameters
     ----------
     name_id_or_location
-        Name of a data asset, its Code Ocean ID, the record's own ID, or its folder (`s3://...`).
+        Name of a data asset, its Code Ocean ID, its folder (`s3://...`) or its model; or the ID of
+        the record itself.
 
     Returns
     -------
@@ -186,9 +188,9 @@ def get_record(name_id_or_location: str) -> FoundRecord:
     >>> get_record("16d46411-540a-4122-b47f-8cb2a15d593a").name
     'ecephys_676909_2023-12-13_13-43-40'
     """
-    from aind_session.lookup import metadata
+    from aind_session.lookup import by_id
 
-    return FoundRecord(metadata.record_of(name_id_or_location))
+    return FoundRecord(by_id.record_of(name_id_or_location))
 
 
 class SubjectDocDB(_Questions, tuple[RecordDict, ...]):

@@ -76,7 +76,29 @@ def _of_spelling(session: SessionID, missing: str) -> Known:
     )
     assets = gaps.fill(CODE_OCEAN, outcomes[0], ())
     rows = [row for o in outcomes[1:] for row in gaps.fill(DOCDB, o, ())]
-    return Known(ascending(assets), tuple(rows), gaps)
+    return Known(without_others(session, ascending(assets)), tuple(rows), gaps)
+
+
+def without_others(session: SessionID, assets: Assets) -> Assets:
+    """Leave out assets without a session in their name that another session's raw data went into.
+
+    Costs one request for each of their inputs that no search returned; there are hardly any.
+    """
+    have = {asset.id for asset in assets}
+    unknown = {
+        asset.id: [i for i in belonging.input_ids(asset) if i not in have]
+        for asset in assets
+        if belonging.session_of(asset.name) is None
+    }
+    wanted = sorted({i for ids in unknown.values() for i in ids})
+    outcomes = pool.outcomes(*(lambda i=i: questions.linked_asset(i) for i in wanted))
+    opened = {i: o.value for i, o in zip(wanted, outcomes, strict=True) if o.value is not None}
+    others = {
+        asset_id
+        for asset_id, asset in opened.items()
+        if belonging.is_raw(asset) and belonging.session_of(asset.name) not in (None, session)
+    }
+    return tuple(a for a in assets if others.isdisjoint(unknown.get(a.id, ())))
 
 
 def _assets_of(session: SessionID) -> Assets:
@@ -114,8 +136,13 @@ class _Sorted(Generic[Named]):
     def __init__(self, answer: tuple[Named, ...]) -> None:
         self.answer: tuple[Named, ...] = answer
         by_id: dict[str, list[Named]] = {}
+        every: tuple[object, ...] = answer
+        owners = belonging.sessions_of_assets(a for a in every if isinstance(a, AssetSummary))
         for one in answer:
-            session = belonging.session_of(one.name)
+            if isinstance(one, AssetSummary):
+                session = owners.get(one.id)
+            else:
+                session = belonging.session_of(one.name)
             if session is not None:
                 by_id.setdefault(session.id, []).append(one)
         self.by_id: dict[str, tuple[Named, ...]] = {i: tuple(some) for i, some in by_id.items()}
@@ -202,7 +229,8 @@ def of_subjects(
     assets_of: dict[str, list[AssetSummary]] = {s: [] for s in subject_ids}
     rows_of: dict[str, list[Row]] = {s: [] for s in subject_ids}
     for asset in (*by_field, *found):
-        assets_of.get(belonging.subject_of_asset(asset), []).append(asset)
+        for subject_id in belonging.subjects_of_asset(asset):
+            assets_of.get(subject_id, []).append(asset)
     for row in rows:
         rows_of.get(row.subject_id, []).append(row)
     return {s: Known(ascending(assets_of[s]), tuple(rows_of[s]), gaps) for s in subject_ids}
@@ -248,10 +276,10 @@ def _learn_by_names(subject_ids: Sequence[str], each: Callable[[float], object])
 def by_session(some: Assets, rows: Sequence[Row], gaps: Gaps) -> dict[SessionID, Known]:
     """Sort assets and rows by the session in their name."""
     of: dict[SessionID, tuple[list[AssetSummary], list[Row]]] = {}
+    owners = belonging.sessions_of_assets(some)
     for asset in some:
-        session = belonging.session_of(asset.name)
-        if session is not None:
-            of.setdefault(session, ([], []))[0].append(asset)
+        if asset.id in owners:
+            of.setdefault(owners[asset.id], ([], []))[0].append(asset)
     for row in rows:
         session = belonging.session_of(row.name)
         if session is not None:
@@ -284,13 +312,13 @@ def session_assets(session: SessionID) -> Assets:
         Code Ocean could not be asked: it alone has data assets.
     """
     with trail.following(session.id, "data assets"):
-        assets, gaps = with_linked(session)
-        gaps.conclude(assets)
+        assets, known = with_linked(session)
+        known.gaps.conclude(assets)
         return assets
 
 
-def with_linked(session: SessionID) -> tuple[Assets, Gaps]:
-    """Give the data assets of a session, linked ones opened, and who did not answer.
+def with_linked(session: SessionID) -> tuple[Assets, Known]:
+    """Return the data assets of a session, linked ones opened, and what the services returned.
 
     Raises
     ------
@@ -302,7 +330,7 @@ def with_linked(session: SessionID) -> tuple[Assets, Gaps]:
     if not assets:
         trail.tell("No data asset was found for %s", session.id)
         offline.tell(session.id)
-    return assets, known.gaps
+    return assets, known
 
 
 def _opened(known: Known) -> Assets:
@@ -329,9 +357,10 @@ def _need_code_ocean(gaps: Gaps) -> None:
 
 
 def choose_raw(assets: Iterable[AssetSummary]) -> AssetSummary | None:
-    """Give the raw asset among a session's: the newest, where there are several."""
+    """Return the raw asset of a session: the newest that is ready, else the newest."""
     raw = [asset for asset in assets if belonging.is_raw(asset)]
-    chosen = belonging.newest(raw)
+    chosen = belonging.preferred_raw(raw)
     if chosen is not None and len(raw) > 1:
-        trail.tell("%d raw data assets: the newest, %s, is used", len(raw), chosen.id)
+        state = "that is ready" if belonging.is_usable(chosen) else f"({chosen.state})"
+        trail.tell("%d raw data assets: the newest %s, %s, is used", len(raw), state, chosen.id)
     return chosen

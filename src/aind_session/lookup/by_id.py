@@ -1,14 +1,16 @@
-"""Data assets and computations by their ID, or by the model that somebody has of them already."""
+"""Data assets, computations and records by what users have of them: ID, name, location, model."""
 
 from __future__ import annotations
 
 import uuid
 from typing import TypeAlias
 
+from aind_session import settings
 from aind_session.errors import InvalidIdentifierError
-from aind_session.lookup import outputs, trail
-from aind_session.lookup.questions import CODE_OCEAN
-from aind_session.services import codeocean
+from aind_session.identifiers import is_uuid
+from aind_session.lookup import belonging, computations, folders, metadata, questions, trail
+from aind_session.lookup.questions import CODE_OCEAN, Assets
+from aind_session.services import codeocean, storage
 from aind_session.services.models import (
     AssetSummary,
     Computation,
@@ -18,15 +20,20 @@ from aind_session.services.models import (
 )
 
 Model: TypeAlias = "DataAsset | Computation"
+#: The ID, name or location of a data asset, or its model.
+AssetLike: TypeAlias = "DataAsset | str | uuid.UUID"
+
+
+# -- what users give -------------------------------------------------------------------------------
 
 
 def normalised(id_or_model: object) -> str:
-    """Give an ID as the service writes it, with hyphens.
+    """Return an ID as the service writes it, with hyphens.
 
     Raises
     ------
     InvalidIdentifierError
-        It is no UUID (a `ValueError`).
+        It is not a UUID (a `ValueError`).
 
     Examples
     --------
@@ -39,40 +46,136 @@ def normalised(id_or_model: object) -> str:
     except ValueError:
         shown = repr(written) if isinstance(written, str) else f"a {type(written).__name__}"
         raise InvalidIdentifierError(
-            f"{shown:.200} is no ID of a data asset or computation, which would look like "
-            "16d46411-540a-4122-b47f-8cb2a15d593a. A data asset's name? Ask for it with "
+            f"{shown:.200} is not the ID of a data asset or computation, which would look like "
+            "16d46411-540a-4122-b47f-8cb2a15d593a. A data asset's name? Search for it with "
             "`get_data_assets`."
         ) from None
 
 
 def as_written(id_or_model: object) -> str:
-    """Give an ID to ask with: normalised, or as it is where the service may know better."""
+    """Return an ID, normalised, or the text as it is if the service may know better."""
     try:
         return normalised(id_or_model)
     except InvalidIdentifierError:
-        if isinstance(id_or_model, str) and id_or_model.strip():
-            return id_or_model.strip()
-        return _own_id(id_or_model)
+        own = getattr(id_or_model, "id", id_or_model)
+        if isinstance(own, str) and own.strip():
+            return own.strip()
+        raise
 
 
-def _own_id(model: object) -> str:
-    own = getattr(model, "id", None)
-    if isinstance(own, str) and own:
-        return own
-    return normalised(model)
+def asset_key(asset: object) -> str:
+    """Return the ID of a data asset's model, or the ID, name or location itself, normalised.
+
+    The one place that decides what a function accepts as a data asset.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    """
+    own = getattr(asset, "id", None)
+    is_model = isinstance(asset, DataAsset | AssetSummary) or (
+        # The model of another version of the SDK.
+        isinstance(own, str) and is_uuid(own) and hasattr(asset, "source_bucket")
+    )
+    if not (is_model or isinstance(asset, str | uuid.UUID)):
+        raise TypeError(
+            "a data asset is given by its ID, its name, its location (s3://bucket/prefix) or its "
+            f"model (DataAsset), not by a {type(asset).__name__}"
+        )
+    return as_written(asset)
 
 
-def asset(asset_id: str) -> AssetSummary:
-    """Give a data asset; one that is not ready is asked for each time.
+def asset_id(asset: object) -> str:
+    """Return the ID of a data asset, in whatever way it is given; other texts as they are."""
+    key = asset_key(asset)
+    found = None if is_uuid(key) else newest_usable(named(key))
+    return key if found is None else found.id
+
+
+def summary_of(asset: object) -> AssetSummary:
+    """Return what lookups need of a data asset, given by its ID, name, location or model.
 
     Raises
     ------
     CodeOceanNotFoundError
-        There is none of this ID (a `ValueError`).
+        No asset has this ID, name or location (a `ValueError`).
+    TypeError
+        It is something else.
     """
-    known = trail.peek(CODE_OCEAN, ("asset", asset_id))
-    if known is not None and isinstance(known[0], AssetSummary) and is_ready(known[0]):
-        return known[0]
+    if isinstance(asset, AssetSummary):
+        return asset
+    key = asset_key(asset)
+    if not isinstance(asset, DataAsset):
+        return _by_key(key)
+    source = asset.source_bucket
+    return AssetSummary(
+        id=asset.id,
+        name=asset.name,
+        created=int(asset.created or 0),
+        tags=tuple(asset.tags or ()),
+        custom_metadata=asset.custom_metadata or {},
+        bucket=(source.bucket if source is not None else None) or "",
+        prefix=((source.prefix if source is not None else None) or "").strip("/"),
+        external=bool(source is not None and source.external),
+        state=str(asset.state),
+        type=str(asset.type),
+        archived=False,
+        raw=b"",
+    )
+
+
+def _by_key(key: str) -> AssetSummary:
+    if is_uuid(key):
+        return get_asset(key)
+    found = newest_usable(named(key))
+    # A text that no asset is named: Code Ocean's answer to it as an ID is the error.
+    return get_asset(key) if found is None else found
+
+
+def named(name_or_location: str) -> Assets:
+    """Return the data assets of an exact name or location, ascending by creation."""
+    name, location = name_or_location, None
+    if name.startswith("s3://"):
+        bucket, prefix = storage.split(name)
+        location = bucket, prefix.strip("/")
+        name = location[1].rpartition("/")[2]
+        if bucket == settings.RESULTS_BUCKET and is_uuid(location[1].partition("/")[0]):
+            linked = questions.linked_asset(location[1].partition("/")[0])
+            return () if linked is None else (linked,)
+    session = belonging.session_of(name)
+    if not name:
+        return ()
+    if session is not None and f"{session.subject_id}_" not in name[: questions.NAME_QUERY_LENGTH]:
+        # The query's length cuts the subject off.
+        found = questions.assets_by_text(session.subject_id)
+    else:
+        found = questions.assets_by_name(name[: questions.NAME_QUERY_LENGTH])
+    own = {a.id: a for a in found if a.name == name and not a.archived}.values()
+    at_location = [a for a in own if (folders.of_asset(a) or ("", ""))[:2] == location]
+    chosen = own if location is None else at_location
+    return tuple(sorted(chosen, key=lambda a: (a.created, a.id)))
+
+
+def newest_usable(some: Assets) -> AssetSummary | None:
+    """Return the newest asset that can be attached and read, else the newest."""
+    return belonging.newest(filter(belonging.is_usable, some)) or belonging.newest(some)
+
+
+# -- from the services -----------------------------------------------------------------------------
+
+
+def get_asset(asset_id: str) -> AssetSummary:
+    """Return a data asset by its ID; one that is not ready is requested each time.
+
+    Raises
+    ------
+    CodeOceanNotFoundError
+        No asset has this ID (a `ValueError`).
+    """
+    cached = trail.peek(CODE_OCEAN, ("asset", asset_id))
+    if cached is not None and isinstance(cached[0], AssetSummary) and is_ready(cached[0]):
+        return cached[0]
     found = trail.ask(
         CODE_OCEAN,
         f"data asset {asset_id}",
@@ -87,17 +190,17 @@ def asset(asset_id: str) -> AssetSummary:
 
 
 def is_ready(asset: AssetSummary) -> bool:
-    """Tell whether a data asset's files can be read."""
+    """Whether a data asset's files can be read."""
     return asset.state.lower() == "ready"
 
 
 def computation(computation_id: str) -> Computation:
-    """Give a computation; one that has not ended is asked for each time.
+    """Return a computation by its ID; one that has not ended is requested each time.
 
     Raises
     ------
     CodeOceanNotFoundError
-        There is none of this ID (a `ValueError`).
+        No computation has this ID (a `ValueError`).
     """
     key = ("computation", computation_id)
     raw: bytes | None = trail.peek(CODE_OCEAN, key)
@@ -112,61 +215,49 @@ def computation(computation_id: str) -> Computation:
         seconds=0.0,
     )
     found = decode_computation(raw)
-    if outputs.is_finished(found):
+    if computations.is_finished(found):
         trail.learn(CODE_OCEAN, key, raw)
     return found
 
 
-def model(id_or_model: object, is_computation: bool | None = None) -> Model:
-    """Give the data asset or computation of an ID; a model is given back as it is.
+def model_of(summary: AssetSummary) -> DataAsset:
+    """Return the SDK's model of a data asset, made anew."""
+    return decode_asset(summary.raw)
 
-    Parameters
-    ----------
-    id_or_model
-        The ID, or the model.
-    is_computation
-        Which of them it is; None: a data asset, or a computation where there is no such asset.
+
+def model(asset_or_computation: object, is_computation: bool | None = None) -> Model:
+    """Return the model of a data asset or computation; a model is returned as it is.
+
+    Without `is_computation`, a computation is looked for if no data asset is found.
 
     Raises
     ------
     CodeOceanNotFoundError
-        There is neither (a `ValueError`).
+        Neither exists (a `ValueError`).
     """
-    if isinstance(id_or_model, DataAsset | Computation):
-        return id_or_model
-    name = as_written(id_or_model)
+    if isinstance(asset_or_computation, DataAsset | Computation):
+        return asset_or_computation
     if is_computation:
-        return computation(name)
+        return computation(as_written(asset_or_computation))
+    key = asset_key(asset_or_computation)
     try:
-        return decode_asset(asset(name).raw)
+        return model_of(_by_key(key))
     except codeocean.CodeOceanNotFoundError:
         if is_computation is not None:
             raise
-        return computation(name)
+        return computation(key)
 
 
-def summary_of(id_or_model: object) -> AssetSummary:
-    """Give what lookups need of a data asset, by its model or its ID.
+def record_of(asset: object) -> dict[str, bytes]:
+    """Return the records of a data asset, given in any way, or by the record's own ID.
 
     Raises
     ------
-    CodeOceanNotFoundError
-        There is no asset of this ID (a `ValueError`).
+    ServiceError
+        One schema's collection did not answer and the other has no record.
+    TypeError
+        It is not a data asset.
     """
-    if not isinstance(id_or_model, DataAsset):
-        return asset(as_written(id_or_model))
-    source = id_or_model.source_bucket
-    return AssetSummary(
-        id=id_or_model.id,
-        name=id_or_model.name,
-        created=int(id_or_model.created or 0),
-        tags=tuple(id_or_model.tags or ()),
-        custom_metadata=id_or_model.custom_metadata or {},
-        bucket=(source.bucket if source is not None else None) or "",
-        prefix=((source.prefix if source is not None else None) or "").strip("/"),
-        external=bool(source is not None and source.external),
-        state=str(id_or_model.state),
-        type=str(id_or_model.type),
-        archived=False,
-        raw=b"",
-    )
+    key = asset_key(asset)
+    name = None if isinstance(asset, str) else getattr(asset, "name", None)
+    return (metadata.record_of(name) if name else {}) or metadata.record_of(key)

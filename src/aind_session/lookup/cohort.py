@@ -151,7 +151,7 @@ def _shared_out(known: Known, sessions: Iterable[SessionID]) -> Iterator[tuple[S
         own = found.get(other or session, nothing)
         # What its records link is its own, too, whatever the name.
         linked = (by_id[i] for row in own.rows for i in row.linked if i in by_id)
-        all_assets = assets.ascending((*own.assets, *linked))
+        all_assets = assets.ascending((*assets.without_others(session, own.assets), *linked))
         yield session, replace(own, assets=all_assets, of_subject=known.rows)
 
 

@@ -1,112 +1,270 @@
-"""Sorting a session: what runs of the sorting pipeline are under way, and starting one."""
+"""Computations: finding those of a capsule or pipeline, their logs, which of them failed."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+import contextlib
+import datetime
+import difflib
+from collections.abc import Sequence
 
-from aind_session.errors import AccessDeniedError
-from aind_session.forking import when_forked
-from aind_session.lookup import computation_search, trail
-from aind_session.services import codeocean, pool
-from aind_session.services.models import AssetSummary, Computation
-from aind_session.services.sdk import RunParams
+import msgspec
 
-#: Launches the pipeline, by positional parameters: pipeline type, ID of the raw data asset.
-SORTING_TRIGGER_CAPSULE_ID = "eb5a26e4-a391-4d79-9da5-1ab65b71253f"
-SORTING_PIPELINE_ID = "1f8f159a-7670-47a9-baf1-078905fc9c2e"
-#: What the capsule can launch, the default first.
-PIPELINE_TYPES = (
-    "ecephys_ks25",
-    "ecephys_ks25_v0.1.0",
-    "ecephys_opto_ks25",
-    "ecephys_ks4",
-    "ecephys_sc2",
-)
+from aind_session.errors import BadAnswerError, InvalidFilterError, MissingFileError
+from aind_session.identifiers import DateRange, parse_dates
+from aind_session.lookup import results, trail
+from aind_session.lookup.questions import CODE_OCEAN
+from aind_session.services import codeocean
+from aind_session.services.models import Computation, decode_computation, decode_computations
+from aind_session.services.scrubbing import excerpt
+
+#: States in which a computation has ended.
+ENDED = frozenset({"completed", "failed"})
+#: Results of a run that did not get to any.
+NO_RESULTS = frozenset({results.OUTPUT, "nextflow"})
+STATES = ("initializing", "running", "finalizing", "completed", "failed")
 
 
-def current(pipeline_id: str, asset_id: str | None = None) -> tuple[Computation, ...]:
-    """Give the runs of a pipeline that have not ended, ascending by creation.
+class _Attached(msgspec.Struct):
+    id: str = ""
 
-    Parameters
-    ----------
-    pipeline_id
-        The pipeline.
-    asset_id
-        Only the runs with this data asset attached.
+
+class ComputationSummary(msgspec.Struct):
+    """The fields of a computation that a search compares; `raw` is all of it.
+
+    Faster to read than the SDK's model: a pipeline can have thousands of runs.
     """
-    return computation_search.find(pipeline_id, attached_data_asset_id=asset_id, in_progress=True)
+
+    id: str
+    name: str = ""
+    created: int = 0
+    state: str = ""
+    end_status: str | None = None
+    has_results: bool | None = None
+    data_assets: list[_Attached] | None = None
+    raw: bytes = b""
+
+    def is_created_within(self, dates: DateRange) -> bool:
+        """Return True if it was created within some dates, by the clock of this machine."""
+        if dates.is_open:
+            return True
+        try:
+            created = datetime.datetime.fromtimestamp(self.created)
+        except (ValueError, OverflowError, OSError):
+            return False
+        return dates.contains(created)
 
 
-def _launching(capsule_id: str, asset_id: str) -> tuple[Computation, ...]:
-    """Give the runs of the trigger capsule that are about to launch the pipeline."""
+_decoder = msgspec.json.Decoder(ComputationSummary)
+
+
+def summarise(raw: bytes) -> ComputationSummary:
+    """Read the fields that a search compares from a computation's JSON."""
+    found = None
+    with contextlib.suppress(msgspec.MsgspecError):
+        found = _decoder.decode(raw)
+    if found is None or not found.id:
+        # The lenient model accepts every oddity.
+        odd = decode_computation(raw)
+        found = ComputationSummary(
+            id=odd.id,
+            name=odd.name or "",
+            created=int(odd.created or 0),
+            state=str(odd.state),
+            end_status=odd.end_status and str(odd.end_status),
+            has_results=odd.has_results,
+            data_assets=[_Attached(one.id) for one in odd.data_assets or ()],
+        )
+    found.raw = raw
+    return found
+
+
+def _summarise_or_log(raw: bytes) -> ComputationSummary | None:
     try:
-        runs = computation_search.find(capsule_id, in_progress=True)
-    except (codeocean.CodeOceanNotFoundError, AccessDeniedError) as error:
-        # A capsule whose runs are not shown may be started all the same. One of which Code Ocean
-        # does not tell just now may be running: that is an error, not a second start.
-        trail.tell("The runs of capsule %s are not known: %s", capsule_id, error)
-        return ()
-    return tuple(
-        run
-        for run in runs
-        if any(parameter.value == asset_id for parameter in run.parameters or ())
+        return summarise(raw)
+    except BadAnswerError as error:
+        trail.logger.warning("Left out of the computations: %s", error)
+        return None
+
+
+def of_owner(
+    capsule_or_pipeline_id: str, ttl_hash: int | None = None
+) -> tuple[ComputationSummary, ...]:
+    """Return all computations of a capsule or pipeline, ascending by creation.
+
+    Requested each time, as what is a minute old may have started or ended; with a hash, once for
+    each hash.
+
+    Raises
+    ------
+    CodeOceanNotFoundError
+        No capsule or pipeline has this ID (a `ValueError`).
+    """
+
+    def call() -> tuple[ComputationSummary, ...]:
+        listed = codeocean.list_computations(capsule_or_pipeline_id)
+        found = [one for raw in listed if (one := _summarise_or_log(raw)) is not None]
+        if listed and not found:
+            raise BadAnswerError(
+                f"Code Ocean's list of computations has no valid one: {excerpt(listed[0])}",
+                service=CODE_OCEAN,
+            )
+        return tuple(sorted(found, key=lambda c: (c.created, c.id)))
+
+    return trail.ask(
+        CODE_OCEAN,
+        f"computations of {capsule_or_pipeline_id}",
+        ("computations", capsule_or_pipeline_id, str(ttl_hash)),
+        call,
+        lambda found: f"{len(found)} computations",
+        seconds=0.0 if ttl_hash is None else None,
     )
 
 
-# One check and start at a time in a process: two threads that both find nothing would start two.
-_starting = threading.Lock()
-
-
-def _new_lock() -> None:
-    global _starting
-    _starting = threading.Lock()
-
-
-when_forked(_new_lock)
-
-
-def sort(
-    raw: AssetSummary,
-    pipeline_type: str,
-    trigger_capsule_id: str,
-    override_parameters: Sequence[str] | None,
+def find(
+    capsule_or_pipeline_id: str,
     *,
-    pipeline_id: str | None,
-    start: Callable[[RunParams], Computation] | None = None,
-) -> Computation:
-    """Start the sorting of a raw data asset, unless it is under way; give the run.
+    name: str | None = None,
+    attached_data_asset_id: str | None = None,
+    has_results: bool | None = None,
+    in_progress: bool | None = None,
+    computation_state: str | None = None,
+    ttl_hash: int | None = None,
+    dates: DateRange | None = None,
+) -> tuple[Computation, ...]:
+    """Find computations, ascending by creation; every filter that is given must hold.
 
-    Parameters
-    ----------
-    raw
-        The raw data asset.
-    pipeline_type, trigger_capsule_id, override_parameters
-        As `EcephysExtension.run_sorting` takes them.
-    pipeline_id
-        The pipeline, whose runs are looked at first; None: it is started whatever is under way.
-    start
-        Starts the run; by default the package's own client does.
+    Raises
+    ------
+    InvalidFilterError
+        The state does not exist (a `ValueError`).
     """
-    with trail.following(raw.id, "start of a sorting"), _starting:
-        if pipeline_id is not None:
-            runs, launching = pool.gather(
-                lambda: current(pipeline_id, raw.id), lambda: _launching(trigger_capsule_id, raw.id)
+    wanted = dates or DateRange()
+    with trail.following(capsule_or_pipeline_id, "computations"):
+        every = of_owner(capsule_or_pipeline_id, ttl_hash)
+        if computation_state is not None:
+            computation_state = _checked_state(computation_state, every)
+        found = [
+            one
+            for one in every
+            if (name is None or one.name == name)
+            and (attached_data_asset_id is None or _has_attached(one, attached_data_asset_id))
+            and (has_results is None or bool(one.has_results) == has_results)
+            and (in_progress is None or is_finished(one) != in_progress)
+            and (computation_state is None or one.state == computation_state)
+            and one.is_created_within(wanted)
+        ]
+        if not found:
+            trail.tell(
+                "None of the %d computations of %s matches",
+                len(every),
+                capsule_or_pipeline_id,
             )
-            under_way: Computation
-            for under_way in (*reversed(runs), *reversed(launching)):
-                trail.tell(
-                    "Data asset %s (%s) is being sorted: no other sorting is started beside "
-                    "computation %s",
-                    raw.id,
-                    raw.name,
-                    under_way.id,
-                )
-                return under_way
-        given = [pipeline_type, raw.id] if override_parameters is None else override_parameters
-        params = RunParams(
-            capsule_id=trigger_capsule_id, parameters=[str(value) for value in given]
+        return decode_computations(one.raw for one in found)
+
+
+def _has_attached(one: ComputationSummary, asset_id: str) -> bool:
+    return any(asset.id == asset_id for asset in one.data_assets or ())
+
+
+def _checked_state(state: str, every: Sequence[ComputationSummary]) -> str:
+    wanted = str(getattr(state, "value", state)).lower()
+    # The service may have states that this package does not know yet.
+    if wanted not in STATES and all(one.state != wanted for one in every):
+        near = difflib.get_close_matches(wanted, STATES, n=1)
+        advice = f"Did you mean {near[0]!r}? " if near else ""
+        raise InvalidFilterError(
+            f"{wanted!r:.100} is not a valid state of a computation. {advice}"
+            f"Valid states: {', '.join(STATES)}"
         )
-        started = (start or codeocean.run_capsule)(params)
-        trail.tell("Started computation %s: %s", started.id, " ".join(map(str, given)))
-        return started
+    return wanted
+
+
+def local_dates(date: object, start: object, end: object) -> DateRange:
+    """Read date filters for instants; those with a time zone are converted to this machine's."""
+    return parse_dates(*(_local(value) for value in (date, start, end)))
+
+
+def _local(value: object) -> object:
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        return value.astimezone().replace(tzinfo=None)
+    return value
+
+
+# -- ended, failed ---------------------------------------------------------------------------------
+
+
+def is_finished(computation: Computation | ComputationSummary) -> bool:
+    """Whether a computation has ended, well or badly."""
+    return str(computation.state) in ENDED or bool(computation.end_status)
+
+
+def is_failed(computation: Computation) -> bool:
+    """Whether a computation failed; one that has not ended has not failed."""
+    if not is_finished(computation):
+        return False
+    if (
+        str(computation.state) == "failed"
+        or computation.end_status not in (None, "succeeded")
+        or computation.exit_code not in (None, 0)
+        or computation.has_results is False
+    ):
+        return True
+    with trail.following(computation.id, "failed run"):
+        names = _result_names(computation.id)
+        if results.OUTPUT not in names or set(names) <= NO_RESULTS:
+            return True
+        output = _result_file(computation.id, results.OUTPUT)
+        return output is None or results.has_error(output)
+
+
+def output(computation_id: str) -> str:
+    """Return the log of a computation.
+
+    Raises
+    ------
+    MissingFileError
+        It has no log (a `FileNotFoundError`): it has not ended, or left no results.
+    CodeOceanNotFoundError
+        No computation has this ID (a `ValueError`).
+    """
+    with trail.following(computation_id, "output"):
+        log = _result_file(computation_id, results.OUTPUT)
+        if log is None:
+            # Code Ocean answers 404 as well if the computation itself does not exist.
+            codeocean.get_computation(computation_id)
+            raise MissingFileError(
+                f"Computation {computation_id} has no file {results.OUTPUT!r} among its results: "
+                "it has not ended, or left no results.",
+                trail=trail.lines(),
+            )
+        return log.decode("utf-8", "replace")
+
+
+def _result_names(computation_id: str) -> tuple[str, ...]:
+    def call() -> tuple[str, ...]:
+        try:
+            return tuple(name for name, _, _ in codeocean.list_result_files(computation_id))
+        except codeocean.CodeOceanNotFoundError:
+            return ()
+
+    return trail.ask(
+        CODE_OCEAN,
+        f"list the results of computation {computation_id}",
+        ("result files", computation_id),
+        call,
+        lambda found: ", ".join(found) or "nothing",
+    )
+
+
+def _result_file(computation_id: str, path: str) -> bytes | None:
+    try:
+        return trail.ask(
+            CODE_OCEAN,
+            f"read {path} of computation {computation_id}",
+            ("result file", computation_id, path),
+            lambda: codeocean.read_result_file(computation_id, path),
+            lambda found: f"{len(found)} bytes",
+        )
+    except codeocean.CodeOceanNotFoundError:
+        # Errors are not cached: the file may be there at the next request.
+        return None

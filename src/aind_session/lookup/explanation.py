@@ -9,7 +9,7 @@ from dataclasses import replace
 from aind_session import settings
 from aind_session.errors import AindSessionError, PartialAnswerWarning
 from aind_session.identifiers import SessionID
-from aind_session.lookup import assets, facts, folders, metadata, trail
+from aind_session.lookup import assets, facts, folders, metadata, results, trail
 
 
 def of_session(session: SessionID) -> str:
@@ -20,6 +20,7 @@ def of_session(session: SessionID) -> str:
         "raw data folder": lambda: str(facts.raw_folder(session)),
         "uploaded": lambda: "yes" if folders.is_uploaded(session) else "no",
         "modalities": lambda: ", ".join(facts.modalities(session)) or "none",
+        "sorted": lambda: results.why_sorted(session)[1],
         "metadata records": lambda: ", ".join(metadata.records(session)) or "none",
     }
     answers = {what: _answer(look) for what, look in looked_up.items()}

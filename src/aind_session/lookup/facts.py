@@ -18,9 +18,9 @@ def raw_asset(session: SessionID) -> AssetSummary:
         There is none; the message tells what there is instead.
     """
     with trail.following(session.id, "raw data asset"):
-        found, gaps = assets.with_linked(session)
+        found, known = assets.with_linked(session)
         asset = assets.choose_raw(found)
-        gaps.conclude(asset)
+        known.gaps.conclude(asset)
         if asset is None:
             raise _missing("raw_data_asset", advice.no_raw_asset(session))
         return asset

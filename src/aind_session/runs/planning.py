@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from aind_session import derived
 from aind_session.errors import CredentialsError, NotFoundError, ServiceError
-from aind_session.lookup import assets, cohort, derived, freshness, outputs, platform, trail
+from aind_session.lookup import assets, cohort, computations, freshness, platform, results, trail
 from aind_session.lookup.assets import Known
 from aind_session.lookup.questions import CODE_OCEAN, Assets
 from aind_session.runs import inputs, matching
@@ -47,7 +48,9 @@ def plan(
     """
     some = list({session.id: session for session in sessions}.values())
     with trail.following(capsule, "plan of a run"):
-        under_way = [c for c in matching.computations_of(capsule) if not outputs.is_finished(c)]
+        under_way = [
+            c for c in matching.computations_of(capsule) if not computations.is_finished(c)
+        ]
         known = _known(some)
         good = [_good(known[s.id], label) for s in some]
         results = pool.outcomes(*good)
@@ -98,7 +101,7 @@ def _good(known: Known, label: str | None) -> Callable[[], tuple[Action, str] | 
         for asset in reversed(of_label):
             if asset.state.lower() == "draft":
                 return "running", f"{asset.name} ({asset.id}) is being made"
-            if not outputs.is_asset_error(asset):
+            if results.failure(asset) is None:
                 return "good", f"has {asset.name} ({asset.id})"
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aind_session.lookup import outputs
+from aind_session.lookup import computations
 from aind_session.runs import matching
 from aind_session.runs.conducting import MAX_LOST, Conductor
 from aind_session.runs.state import Attempt, Item, RunState
@@ -85,7 +85,7 @@ def _is_to_start(conductor: Conductor, item: Item, free: list[Computation]) -> b
         _take(conductor, item, found, free)
         return False
     for other in matching.alike(free, item.mounts, item.parameters):
-        if not outputs.is_finished(other):
+        if not computations.is_finished(other):
             item.action = "running" if not item.computations else item.action
             why = f"computation {other.id} is {other.state}: somebody else started it"
             conductor.put(item, "failed" if item.computations else "skipped", why)

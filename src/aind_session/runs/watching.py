@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aind_session.errors import ServiceError
-from aind_session.lookup import outputs
+from aind_session.lookup import computations
 from aind_session.runs.conducting import Conductor
 from aind_session.runs.state import Item
 from aind_session.services import codeocean
@@ -31,9 +31,9 @@ def look(conductor: Conductor) -> None:
 def _ended(item: Item) -> Callable[[], tuple[Computation, bool] | None]:
     def ask() -> tuple[Computation, bool] | None:
         computation = decode_computation(codeocean.get_computation(str(item.computation)))
-        if not outputs.is_finished(computation):
+        if not computations.is_finished(computation):
             return None
-        return computation, outputs.is_computation_error(computation)
+        return computation, computations.is_failed(computation)
 
     return ask
 

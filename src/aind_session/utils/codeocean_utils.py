@@ -18,12 +18,13 @@ from aind_session.errors import InvalidFilterError, MissingFileError
 from aind_session.lookup import (
     belonging,
     by_id,
+    computations,
     folders,
     freshness,
-    outputs,
+    results,
     waiting,
 )
-from aind_session.lookup.outputs import is_output_error, is_output_file_from_sorting_pipeline
+from aind_session.lookup.results import is_output_error, is_output_file_from_sorting_pipeline
 from aind_session.services import codeocean, pool, storage
 from aind_session.services.models import AssetSummary, Computation, DataAsset, decode_asset
 from aind_session.utils import s3_utils
@@ -286,7 +287,7 @@ def get_data_asset_source_dir(asset_id: Asset, ttl_hash: int | None = None) -> U
     >>> get_data_asset_source_dir("16d46411-540a-4122-b47f-8cb2a15d593a").as_posix()
     's3://aind-ephys-data/ecephys_676909_2023-12-13_13-43-40'
     """
-    with freshness.at_hash(ttl_hash, "source folder", by_id.as_written(asset_id)):
+    with freshness.at_hash(ttl_hash, "source folder", by_id.asset_key(asset_id)):
         asset = by_id.summary_of(get_data_asset_model(asset_id))
         folder = folders.of_asset(asset)
         if folder is not None:
@@ -336,7 +337,7 @@ def is_data_asset_error(asset_id_or_model: Asset) -> bool:
     >>> is_data_asset_error("1e11bdf5-b452-4fd9-bbb1-48383a9b0842")
     False
     """
-    return outputs.is_asset_error(summary_of(asset_id_or_model))
+    return results.is_data_asset_error(summary_of(asset_id_or_model))
 
 
 def wait_until_ready(
@@ -388,7 +389,7 @@ def wait_until_ready(
         if seconds is not None and not (seconds > 0 and not math.isnan(seconds)):
             raise InvalidFilterError(f"{name}: {seconds!r} is not a positive number of seconds")
     found = waiting.until_ready(
-        by_id.as_written(data_asset),
+        by_id.asset_id(data_asset),
         check_files=check_files,
         timeout=timeout,
         interval=interval,
@@ -422,16 +423,16 @@ def get_output_text(asset_or_computation_id: Asset | Computation) -> str:
     """
     wanted = asset_or_computation_id
     if isinstance(wanted, Computation):
-        return outputs.output_of_computation(wanted.id)
+        return computations.output(wanted.id)
     try:
         asset = by_id.summary_of(get_data_asset_model(wanted))
     except codeocean.CodeOceanNotFoundError:
-        return outputs.output_of_computation(by_id.as_written(wanted))
+        return computations.output(by_id.as_written(wanted))
     replaced = replacement("get_data_asset_source_dir")
     if replaced is not None:
-        text: str = (replaced(asset.id) / outputs.OUTPUT).read_text(errors="replace")
+        text: str = (replaced(asset.id) / results.OUTPUT).read_text(errors="replace")
         return text
-    return outputs.output_of_asset(asset)
+    return results.output_of_asset(asset)
 
 
 def is_computation_error(computation_id_or_model: Run) -> bool:
@@ -453,4 +454,4 @@ def is_computation_error(computation_id_or_model: Run) -> bool:
     True
     """
     model: Any = get_codeocean_model(computation_id_or_model, is_computation=True)
-    return outputs.is_computation_error(model)
+    return computations.is_failed(model)

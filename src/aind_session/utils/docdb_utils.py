@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from aind_session.errors import InvalidFilterError
-from aind_session.identifiers import is_uuid, parse_subject_id
+from aind_session.identifiers import parse_subject_id
 from aind_session.lookup import by_id, freshness, metadata, questions, trail
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import DOCDB, GENERATIONS, Row
@@ -18,7 +18,11 @@ from aind_session.services import docdb, pool
 from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from aind_data_access_api.document_db import MetadataDbClient
+
+    from aind_session.services.models import DataAsset
 
 __all__ = [
     "extract_codeocean_data_asset_ids_from_docdb_record",
@@ -56,13 +60,15 @@ def get_docdb_api_client(retries: int | None = None, **kwargs: Any) -> MetadataD
 
 
 @with_cache_clear
-def get_docdb_record(data_asset_name_or_id: str, ttl_hash: int | None = None) -> dict[str, Any]:
+def get_docdb_record(
+    data_asset_name_or_id: DataAsset | str | UUID, ttl_hash: int | None = None
+) -> dict[str, Any]:
     """Return the metadata record of a data asset.
 
     Parameters
     ----------
     data_asset_name_or_id
-        Its exact name, or its ID in Code Ocean.
+        Its exact name, its ID in Code Ocean, its location (`s3://...`) or its model.
     ttl_hash
         A number that was not given before requests anew; see `get_ttl_hash`.
 
@@ -84,11 +90,8 @@ def get_docdb_record(data_asset_name_or_id: str, ttl_hash: int | None = None) ->
     >>> get_docdb_record("ecephys_676909_2099-01-01_00-00-00")
     {}
     """
-    wanted = str(data_asset_name_or_id).strip()
-    if len(wanted) == 32 and is_uuid(wanted):
-        wanted = by_id.normalised(wanted)
-    with freshness.at_hash(ttl_hash, "record", wanted):
-        return _decoded(metadata.record_of(wanted))
+    with freshness.at_hash(ttl_hash, "record", by_id.asset_key(data_asset_name_or_id)):
+        return _decoded(by_id.record_of(data_asset_name_or_id))
 
 
 def _decoded(found: Mapping[str, bytes]) -> dict[str, Any]:

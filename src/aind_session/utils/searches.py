@@ -13,7 +13,7 @@ from aind_session.lookup import (
     assets,
     belonging,
     by_id,
-    computation_search,
+    computations,
     freshness,
     questions,
     trail,
@@ -287,15 +287,15 @@ def search_computations(
     1
     """
     attached = attached_data_asset_id
-    return computation_search.find(
+    return computations.find(
         by_id.as_written(capsule_or_pipeline_id),
         name=name or None,
-        attached_data_asset_id=by_id.as_written(attached) if attached else None,
+        attached_data_asset_id=by_id.asset_id(attached) if attached else None,
         has_results=has_results,
         in_progress=in_progress,
         computation_state=computation_state or None,
         ttl_hash=ttl_hash,
-        dates=computation_search.local_dates(date, start_date, end_date),
+        dates=computations.local_dates(date, start_date, end_date),
     )
 
 
@@ -352,7 +352,7 @@ def _of_subject(subject: str, body: dict[str, Any], ttl_hash: int | None) -> Ite
         lambda: _matching({**body, "query": f"{subject} {query}".strip()}, ttl_hash),
         lambda: _matching({**by_field, "query": query} if query else by_field, ttl_hash),
     )
-    return [a for some in found for a in some if belonging.subject_of_asset(a) == subject]
+    return [a for some in found for a in some if subject in belonging.subjects_of_asset(a)]
 
 
 def _named(beginning: str, body: dict[str, Any], ttl_hash: int | None) -> Iterable[AssetSummary]:

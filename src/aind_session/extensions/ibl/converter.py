@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from aind_session import derived
 from aind_session.errors import MissingAttributeError
 from aind_session.extension import ExtensionBaseClass
+from aind_session.extensions.ecephys.sorting import SortedDataAsset
 from aind_session.extensions.ibl import inputs, manifests, saved_states, scratch
 from aind_session.extensions.ibl.inputs import (
     ECEPHYS,
@@ -14,9 +16,8 @@ from aind_session.extensions.ibl.inputs import (
     STITCHED,
     NamedParameters,
 )
-from aind_session.extensions.sorted_data_assets import SortedDataAsset, decode_sorted
 from aind_session.identifiers import is_uuid, parse_session_id
-from aind_session.lookup import by_id, derived
+from aind_session.lookup import by_id
 from aind_session.lookup.questions import Assets
 from aind_session.services import codeocean, pipeline_monitor, storage
 from aind_session.services.models import Computation, DataAsset, decode_asset, decode_assets
@@ -115,7 +116,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         `use_data_assets_with_errors` and `use_data_assets_with_sorting_analyzer` select them.
         """
         with inputs.looking(self._base.id, "sorted data assets") as stock:
-            return tuple(decode_sorted(asset) for asset in stock.sorted(**self._options()))
+            return SortedDataAsset.of_summaries(stock.sorted(**self._options()))
 
     @property
     def smartspim_sessions(self) -> Sessions:
@@ -124,13 +125,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
 
     @property
     def smartspim_data_assets(self) -> tuple[DataAsset, ...]:
-        """Raw data assets of the SmartSPIM sessions, one each, ascending by creation.
-
-        Raises
-        ------
-        CredentialsError, ServiceError
-            Code Ocean could not be reached.
-        """
+        """Raw data assets of the SmartSPIM sessions, one each, ascending by creation."""
         with inputs.looking(self._base.id, f"raw {SMARTSPIM} data assets") as stock:
             return _decoded(stock.raw(SMARTSPIM))
 
@@ -160,7 +155,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         """
         given = smartspim_session_id
         if isinstance(given, str) and is_uuid(given.strip()):
-            given = by_id.asset(by_id.normalised(given)).name
+            given = by_id.summary_of(given.strip()).name
         return _decoded(derived.of_session(parse_session_id(given), STITCHED))
 
     # -- the manifest ------------------------------------------------------------------------------

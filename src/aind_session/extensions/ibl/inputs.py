@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from aind_session import derived
 from aind_session.errors import AccessDeniedError, MissingFileError
+from aind_session.extensions.ecephys import sorting
 from aind_session.extensions.ibl import manifests, saved_states, scratch, states
 from aind_session.extensions.ibl.manifests import Day
 from aind_session.identifiers import SessionID
@@ -15,16 +17,15 @@ from aind_session.lookup import (
     assets,
     belonging,
     by_id,
-    derived,
     filters,
     finding,
     platform,
     questions,
-    sorting,
+    results,
     trail,
     waiting,
 )
-from aind_session.lookup.assets import Known
+from aind_session.lookup.assets import Known, ascending
 from aind_session.lookup.finding import Found
 from aind_session.lookup.questions import CODE_OCEAN, Assets
 from aind_session.services import pool
@@ -126,11 +127,10 @@ class Stock:
 
     def sorted(self, *, with_errors: bool, with_analyzer: bool) -> Assets:
         """Return the sorted data assets, ascending, checked at the same time."""
-        found = sorting.sorted_assets(self.assets)
-        sorting.remember(found)
+        found = ascending(a for a in self.assets if belonging.is_sorted(a.name))
 
         def is_wanted(asset: AssetSummary) -> bool:
-            return (with_errors or not sorting.is_failed(asset)) and (
+            return (with_errors or results.failure(asset) is None) and (
                 with_analyzer or not sorting.is_analyzer(asset)
             )
 

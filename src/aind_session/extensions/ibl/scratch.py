@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from aind_session.errors import InvalidContentError, ServiceTimeoutError
-from aind_session.lookup import asset_files, freshness, trail, waiting
+from aind_session.lookup import freshness, results, trail, waiting
 from aind_session.lookup.questions import S3
 from aind_session.services import codeocean, storage
 from aind_session.services.cache import Key, answers
@@ -144,9 +144,9 @@ def read_back(asset: AssetSummary, suffix: str) -> bytes | None:
 
 
 def _read_only(asset: AssetSummary, suffix: str) -> bytes | None:
-    data = asset_files.read(asset, f"{asset.name}{suffix}")
+    data = results.read(asset, f"{asset.name}{suffix}")
     if data is None:
         # The asset may have been renamed; it still holds one file.
-        names = [n for n in asset_files.listing(asset).files if n.lower().endswith(suffix)]
-        data = asset_files.read(asset, names[0]) if len(names) == 1 else None
+        names = [n for n in results.listing(asset).files if n.lower().endswith(suffix)]
+        data = results.read(asset, names[0]) if len(names) == 1 else None
     return data

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extension import ExtensionBaseClass
-from aind_session.extensions.deprecated import Alias
+from aind_session.extensions.ecephys import pipeline, probes, recordings, sorting
+from aind_session.extensions.ecephys.probes import SortedProbe
+from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorter, Sorters
 from aind_session.extensions.ibl import alignments
-from aind_session.extensions.sorted_data_assets import (
-    SortedDataAsset,
-    SortedProbe,
-    Sorter,
-    Sorters,
-    decode_sorted,
-    sorted_summary,
-    summary_of,
-)
 from aind_session.identifiers import parse_session_id
-from aind_session.lookup import belonging, computations, facts, recordings, sorting
-from aind_session.services import storage
-from aind_session.services.models import Computation, DataAsset
+from aind_session.lookup import belonging, by_id, facts, results
+from aind_session.services import codeocean, storage
+from aind_session.services.models import Computation
 from aind_session.utils import codeocean_utils
 from aind_session.utils.caching import with_cache_clear
 
@@ -30,9 +24,42 @@ __all__ = ["EcephysExtension", "SortedDataAsset", "SortedProbe"]
 if TYPE_CHECKING:
     from upath import UPath
 
+    from aind_session.lookup.by_id import AssetLike
+    from aind_session.lookup.folders import Folder
+    from aind_session.lookup.questions import Assets
     from aind_session.session import Session
 
-Asset: TypeAlias = "DataAsset | str"
+T = TypeVar("T")
+
+
+class Alias(property, Generic[T]):
+    """An attribute under an older name: on the class or on the instance, with a warning.
+
+    A property, so that completion offers it without reading it.
+    """
+
+    def __init__(
+        self, name: str, instead: str, give: Callable[[Any], T], *, on_class: bool = False
+    ) -> None:
+        self.name, self.instead, self.give, self.on_class = name, instead, give, on_class
+        self.__doc__ = f"Older spelling of `{instead}`."
+
+    def __get__(  # type: ignore[override]
+        self, obj: object | None, owner: type[Any] | None = None
+    ) -> T:
+        if obj is None and not self.on_class:
+            # Documentation tools read every attribute of a class: they get the alias itself.
+            return self  # type: ignore[return-value]
+        warnings.warn(
+            f"{self.name} is deprecated since 0.4 and goes in 1.0: use {self.instead} instead",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.give(owner if obj is None else obj)
+
+
+def _path(folder: Folder) -> UPath:
+    return storage.path(folder.bucket, folder.prefix)
 
 
 class _Classes:
@@ -42,7 +69,7 @@ class _Classes:
 
 
 class EcephysExtension(_Classes, ExtensionBaseClass):
-    """What is known of a session's electrophysiology: its recording, and its spike sortings.
+    """A session's electrophysiology: its recording, its spike sortings, its probes.
 
     Examples
     --------
@@ -59,10 +86,12 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     _base: Session
 
     #: Capsule that launches the sorting pipeline, and the pipeline.
-    DEFAULT_TRIGGER_CAPSULE_ID: Final = computations.SORTING_TRIGGER_CAPSULE_ID
-    DEFAULT_SORTING_PIPELINE_ID: Final = computations.SORTING_PIPELINE_ID
+    DEFAULT_TRIGGER_CAPSULE_ID: Final = pipeline.TRIGGER_CAPSULE_ID
+    DEFAULT_SORTING_PIPELINE_ID: Final = pipeline.PIPELINE_ID
     #: Beginning of the name of an evaluation with a probe's alignment, in quality control.
     IBL_ALIGNMENT_EVALUATION_PREFIX: Final = alignments.EVALUATION_PREFIX
+
+    _has_compared_sorters = False
 
     # -- the recording -----------------------------------------------------------------------------
 
@@ -73,10 +102,9 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         Raises
         ------
         MissingAttributeError
-            It is not there (an `AttributeError`).
+            It does not exist (an `AttributeError`).
         """
-        folder = recordings.of_session(self._base._id, recordings.CLIPPED, "clipped_dir")
-        return storage.path(folder.bucket, folder.prefix)
+        return _path(recordings.of_session(self._base._id, recordings.CLIPPED, "clipped_dir"))
 
     @property
     def compressed_dir(self) -> UPath:
@@ -85,21 +113,20 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         Raises
         ------
         MissingAttributeError
-            It is not there (an `AttributeError`).
+            It does not exist (an `AttributeError`).
         """
-        folder = recordings.of_session(self._base._id, recordings.COMPRESSED, "compressed_dir")
-        return storage.path(folder.bucket, folder.prefix)
+        return _path(recordings.of_session(self._base._id, recordings.COMPRESSED, "compressed_dir"))
 
     @staticmethod
     def get_clipped_and_compressed_dirs(
-        raw_data_asset_id_or_model: Asset,
+        raw_data_asset_id_or_model: AssetLike,
     ) -> tuple[UPath, UPath]:
         """Get the two folders of a raw data asset's recording.
 
         Parameters
         ----------
         raw_data_asset_id_or_model
-            A raw data asset, or its ID.
+            A raw data asset: its ID, name, folder (`s3://...`) or model.
 
         Returns
         -------
@@ -110,7 +137,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         Raises
         ------
         MissingFileError
-            One of them is not there (a `FileNotFoundError`).
+            One of them does not exist (a `FileNotFoundError`).
 
         Examples
         --------
@@ -125,11 +152,8 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         if codeocean_utils.replacement("get_data_asset_source_dir") is not None:
             model = codeocean_utils.get_data_asset_model(asset)
             return _dirs_in(codeocean_utils.get_data_asset_source_dir(model.id))
-        clipped, compressed = recordings.of_asset(summary_of(asset))
-        return (
-            storage.path(clipped.bucket, clipped.prefix),
-            storage.path(compressed.bucket, compressed.prefix),
-        )
+        clipped, compressed = recordings.of_asset(codeocean_utils.summary_of(asset))
+        return _path(clipped), _path(compressed)
 
     # -- sortings ----------------------------------------------------------------------------------
 
@@ -137,9 +161,10 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     def is_sorted(self) -> bool:
         """Whether there is at least one sorted data asset that did not fail.
 
-        The newest is asked first.
+        The newest is checked first. A sorting failed if its log contains an error, or if its
+        folder has no sorted stream.
         """
-        return sorting.is_sorted(self._base._id)
+        return results.why_sorted(self._base._id)[0]
 
     @property
     def sorted_data_assets(self) -> tuple[SortedDataAsset, ...]:
@@ -148,7 +173,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         Raises
         ------
         CredentialsError, ServiceError
-            Code Ocean could not be asked.
+            Code Ocean did not answer.
         """
         replaced = codeocean_utils.replacement("get_subject_data_assets")
         if replaced is not None:
@@ -157,29 +182,36 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
                 for asset in replaced(self._base.subject_id)
                 if asset.name.startswith(self._base.id) and belonging.is_sorted(asset.name)
             )
-        return tuple(decode_sorted(asset) for asset in sorting.of_session(self._base._id))
+        return SortedDataAsset.of_summaries(
+            sorting.of_session(self._base._id), self._has_compared_sorters
+        )
 
     @property
     def sorter(self) -> Sorters:
         """The spike sorters that were used, each an attribute: `sorter.kilosort2_5`."""
-        return Sorters(self._base.id, lambda: sorting.by_sorter(self._base._id))
+
+        def look_up() -> dict[str, Assets]:
+            self._has_compared_sorters = True
+            return sorting.by_sorter(self._base._id)
+
+        return Sorters(self._base.id, look_up)
 
     @staticmethod
     @with_cache_clear
-    def get_sorted_data_asset_model(asset_id: Asset) -> SortedDataAsset:
+    def get_sorted_data_asset_model(asset_id: AssetLike) -> SortedDataAsset:
         """Get a sorted data asset.
 
         Parameters
         ----------
         asset_id
-            Its ID, or its plain model.
+            Its ID, name, folder (`s3://...`) or plain model.
 
         Raises
         ------
         InvalidIdentifierError
             It is not the result of a spike sorting (a `ValueError`).
         CodeOceanNotFoundError
-            There is no asset of this ID (a `ValueError`).
+            No asset has this ID or name (a `ValueError`).
 
         Examples
         --------
@@ -189,27 +221,27 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         'FULL PIPELINE time:  161658.77s'
         """
         model = codeocean_utils.get_data_asset_model(asset_id)
-        sorted_summary(model)
+        sorting.sorted_summary(model)
         return SortedDataAsset.of(model)
 
     @staticmethod
     @with_cache_clear
-    def is_sorted_data_asset(asset_id: Asset) -> bool:
-        """Tell whether a data asset (or that of an ID) is the result of a spike sorting.
+    def is_sorted_data_asset(asset_id: AssetLike) -> bool:
+        """Return True if a data asset (or that of an ID) is the result of a spike sorting.
 
         By its name, `<session ID>_sorted...`, on any platform.
         """
-        return belonging.is_sorted(summary_of(asset_id).name)
+        return belonging.is_sorted(codeocean_utils.summary_of(asset_id).name)
 
     @staticmethod
     @with_cache_clear
-    def is_sorting_analyzer_asset(asset_id: Asset) -> bool:
-        """Tell whether a sorted data asset (or that of an ID) holds a SortingAnalyzer."""
-        return sorting.is_analyzer(summary_of(asset_id))
+    def is_sorting_analyzer_asset(asset_id: AssetLike) -> bool:
+        """Return True if a sorted data asset (or that of an ID) holds a SortingAnalyzer."""
+        return sorting.is_analyzer(codeocean_utils.summary_of(asset_id))
 
     @staticmethod
     @with_cache_clear
-    def get_sorter_name(sorted_data_asset_id: Asset) -> str:
+    def get_sorter_name(sorted_data_asset_id: AssetLike) -> str:
         """Get the name of the spike sorter, as the files of a sorted data asset write it.
 
         Raises
@@ -223,16 +255,19 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorter_name("1e11bdf5-b452-4fd9-bbb1-48383a9b0842")
         'kilosort2_5'
         """
-        return sorting.required_sorter_name(sorted_summary(sorted_data_asset_id))
+        return sorting.required_sorter_name(
+            sorting.sorted_summary(codeocean_utils.summary_of(sorted_data_asset_id))
+        )
 
     @staticmethod
     @with_cache_clear
-    def get_sorted_probe_names(sorted_data_asset_id_or_model: Asset) -> tuple[str, ...]:
+    def get_sorted_probe_names(sorted_data_asset_id_or_model: AssetLike) -> tuple[str, ...]:
         """Get the names of the probes whose sorting was finished, each once, sorted."""
-        return sorting.probe_names(sorted_summary(sorted_data_asset_id_or_model))
+        summary = codeocean_utils.summary_of(sorted_data_asset_id_or_model)
+        return probes.names(probes.of_asset(sorting.sorted_summary(summary)))
 
     @staticmethod
-    def get_sorted_probes(id: Asset) -> tuple[SortedProbe, ...]:
+    def get_sorted_probes(id: AssetLike) -> tuple[SortedProbe, ...]:
         """Get the streams whose sorting was finished: probe, serial number, group of shanks.
 
         Examples
@@ -242,14 +277,14 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorted_probes(asset_id)[0].stream
         'experiment1_Record Node 102#Neuropix-PXI-100.ProbeA-AP_recording1'
         """
-        return sorting.probes(sorted_summary(id))
+        return probes.of_asset(sorting.sorted_summary(id))
 
     # -- sorting it --------------------------------------------------------------------------------
 
     def run_sorting(
         self,
-        pipeline_type: str = computations.PIPELINE_TYPES[0],
-        trigger_capsule_id: str | None = computations.SORTING_TRIGGER_CAPSULE_ID,
+        pipeline_type: str = pipeline.PIPELINE_TYPES[0],
+        trigger_capsule_id: str | None = pipeline.TRIGGER_CAPSULE_ID,
         override_parameters: Sequence[str] | None = None,
         skip_already_sorting: bool = True,
     ) -> Computation:
@@ -263,17 +298,17 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
             `ecephys_ks25`, `ecephys_ks25_v0.1.0`, `ecephys_opto_ks25`, `ecephys_ks4`,
             `ecephys_sc2`, or whatever else the capsule knows.
         trigger_capsule_id
-            The capsule, `DEFAULT_TRIGGER_CAPSULE_ID` where it is left out; it takes the pipeline
+            The capsule, by default `DEFAULT_TRIGGER_CAPSULE_ID`; it takes the pipeline
             type and the raw asset's ID by position.
         override_parameters
             Parameters of the capsule, in place of these two.
         skip_already_sorting
-            Whether to start nothing where the session is being sorted.
+            Whether to start nothing if the session is being sorted.
 
         Returns
         -------
         codeocean.computation.Computation
-            The capsule's run; where the session is being sorted already, the run under way.
+            The capsule's run; if the session is being sorted already, the run in progress.
 
         Raises
         ------
@@ -288,21 +323,22 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> len(session.ecephys.current_sorting_pipeline_computations)
         1
         """
-        client = codeocean_utils.replacement("get_codeocean_client")
-        return computations.sort(
+        replaced = codeocean_utils.replacement("get_codeocean_client")
+        run = codeocean.run_capsule if replaced is None else replaced().computations.run_capsule
+        return pipeline.sort(
             facts.raw_asset(self._base._id),
             pipeline_type,
             self._patched(trigger_capsule_id, "DEFAULT_TRIGGER_CAPSULE_ID"),
             override_parameters,
             pipeline_id=self.DEFAULT_SORTING_PIPELINE_ID if skip_already_sorting else None,
-            start=client().computations.run_capsule if client is not None else None,
+            run=run,
         )
 
     @property
     def current_sorting_pipeline_computations(self) -> tuple[Computation, ...]:
         """Runs of the sorting pipeline on this session that have not ended, ascending.
 
-        Asked each time.
+        Requested each time.
         """
         return self.get_current_sorting_pipeline_computations(
             raw_data_asset_id_or_model=facts.raw_asset(self._base._id).id
@@ -310,29 +346,29 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     @staticmethod
     def get_current_sorting_pipeline_computations(
-        pipeline_id: str | None = computations.SORTING_PIPELINE_ID,
-        raw_data_asset_id_or_model: Asset | None = None,
+        pipeline_id: str | None = pipeline.PIPELINE_ID,
+        raw_data_asset_id_or_model: AssetLike | None = None,
     ) -> tuple[Computation, ...]:
         """Get the runs of a sorting pipeline that have not ended, ascending by creation.
 
         Parameters
         ----------
         pipeline_id
-            The pipeline, `DEFAULT_SORTING_PIPELINE_ID` where it is left out.
+            The pipeline, by default `DEFAULT_SORTING_PIPELINE_ID`.
         raw_data_asset_id_or_model
             Only the runs with this data asset attached.
         """
         asset = raw_data_asset_id_or_model
-        asset_id = asset.id if isinstance(asset, DataAsset) else asset
-        return computations.current(
+        asset_id = None if asset is None else by_id.asset_id(asset)
+        return pipeline.current(
             EcephysExtension._patched(pipeline_id, "DEFAULT_SORTING_PIPELINE_ID"), asset_id
         )
 
     @classmethod
     def _patched(cls, given: str | None, name: str) -> str:
         """Return the ID that was given, or the class's own, which programs patch, by default."""
-        defaults = (None, computations.SORTING_TRIGGER_CAPSULE_ID, computations.SORTING_PIPELINE_ID)
         default: str = getattr(cls, name)
+        defaults = (None, pipeline.TRIGGER_CAPSULE_ID, pipeline.PIPELINE_ID)
         return default if given is None or given in defaults else given
 
     # -- probe alignment ---------------------------------------------------------------------------
@@ -361,7 +397,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     ) -> dict[str, dict[str, Any]] | list[dict[str, Any]]:
         """Get where a session's probes are in the brain, as aligned in the IBL alignment app.
 
-        Of each probe the newest alignment counts, across all of the session's data assets and both
+        The newest alignment of each probe counts, across all of the session's data assets and both
         generations of DocDB.
 
         Parameters
@@ -369,7 +405,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         session_id
             The session, or any text with its ID.
         as_ccf_records
-            Whether to give a row for each channel, for a table: `probe`, `channel`,
+            Whether to return a row for each channel, for a table: `probe`, `channel`,
             `channel_index`, `axial`, `lateral`, `brain_region_id`, `brain_region`, and its place
             in the common coordinate framework, `ccf_ap`, `ccf_ml`, `ccf_dv`, in micrometres.
 

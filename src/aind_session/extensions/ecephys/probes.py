@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from aind_session.lookup import asset_files
+from aind_session.lookup import results
 from aind_session.services.models import AssetSummary
 
 #: Folders with one folder for each finished probe, the newer name first.
@@ -34,7 +34,7 @@ class SortedProbe(NamedTuple):
     Attributes
     ----------
     name : str
-        The probe: `ProbeA`, or its serial number where the recording names it so.
+        The probe: `ProbeA`, or its serial number if the recording names it so.
     serial : str or None
         Serial number and port (`50213-1`), of a probe that is named so.
     group : int or None
@@ -63,7 +63,7 @@ def parse(stream: str) -> SortedProbe | None:
     Returns
     -------
     SortedProbe or None
-        None for a stream that is no probe's.
+        None for a stream that is not a probe's.
 
     Examples
     --------
@@ -97,21 +97,26 @@ def of_streams(streams: Iterable[str]) -> tuple[SortedProbe, ...]:
 
 
 def of_asset(asset: AssetSummary) -> tuple[SortedProbe, ...]:
-    """Give the streams whose sorting was finished; none where there is no such folder.
+    """Return the streams whose sorting was finished; none if no such folder exists.
 
     Raises
     ------
     ServiceError, CredentialsError
         The folders could not be listed.
     """
-    if asset_files.known_listing(asset) is None:
-        # In all likelihood there: asked for without asking first which folders there are.
+    if results.cached_listing(asset) is None:
+        # Most likely there: one request less than with a listing of the root.
         likely = CURATED if asset.created >= _NEWER else PRECURATED
-        finished = asset_files.listing(asset, likely)
+        finished = results.listing(asset, likely)
         if finished.exists:
             return of_streams(finished.folders)
-    root = asset_files.listing(asset)
+    root = results.listing(asset)
     for name in (CURATED, PRECURATED):
         if name in root.folders:
-            return of_streams(asset_files.listing(asset, name).folders)
+            return of_streams(results.listing(asset, name).folders)
     return ()
+
+
+def names(found: Iterable[SortedProbe]) -> tuple[str, ...]:
+    """Return the probes of some streams, each once, in their order."""
+    return tuple(dict.fromkeys(probe.name for probe in found))

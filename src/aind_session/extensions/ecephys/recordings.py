@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.identifiers import SessionID
-from aind_session.lookup import asset_files, facts, folders, questions, trail
+from aind_session.lookup import facts, folders, questions, results, trail
 from aind_session.lookup.folders import Folder
 from aind_session.services.models import AssetSummary
 from aind_session.services.storage import Listing
@@ -17,13 +17,7 @@ MODALITY = "ecephys"
 
 
 def paths(list_folder: Callable[[str], Listing]) -> dict[str, str]:
-    """Give the path of each of the two folders that is there; the newer place wins.
-
-    Parameters
-    ----------
-    list_folder
-        Lists a folder by its path within the raw data, "" for the root.
-    """
+    """Return the path of each of the two folders that exists; the newer place wins."""
     root = list_folder("")
     found = {name: name for name in (CLIPPED, COMPRESSED) if name in root.folders}
     if MODALITY in root.folders:
@@ -31,18 +25,18 @@ def paths(list_folder: Callable[[str], Listing]) -> dict[str, str]:
         for name in (CLIPPED, COMPRESSED):
             if name in inside:
                 if name in found:
-                    trail.tell("%s is in two places: that in %s/ is used", name, MODALITY)
+                    trail.tell("%s is in two places: the one in %s/ is used", name, MODALITY)
                 found[name] = f"{MODALITY}/{name}"
     return found
 
 
 def of_session(session: SessionID, name: str, attribute: str) -> Folder:
-    """Give one of the two folders of a session.
+    """Return one of the two folders of a session.
 
     Raises
     ------
     MissingAttributeError
-        It is not there, or there is no folder of raw data (an `AttributeError`).
+        It, or the folder of raw data, does not exist (an `AttributeError`).
     """
     with trail.following(session.id, name):
         raw = facts.raw_folder(session)
@@ -57,15 +51,15 @@ def of_session(session: SessionID, name: str, attribute: str) -> Folder:
 
 
 def of_asset(asset: AssetSummary) -> tuple[Folder, Folder]:
-    """Give both folders of a raw data asset.
+    """Return both folders of a raw data asset.
 
     Raises
     ------
     MissingFileError
-        One of them is not there (a `FileNotFoundError`).
+        One of them does not exist (a `FileNotFoundError`).
     """
     with trail.following(asset.id, "recording folders"):
-        found = paths(lambda path: asset_files.listing(asset, path))
+        found = paths(lambda path: results.listing(asset, path))
         place = folders.of_asset(asset)
         missing = [name for name in (CLIPPED, COMPRESSED) if name not in found]
         if missing or place is None:

@@ -1,0 +1,429 @@
+"""Sorted data assets of a session: who sorted them, what is in them, which of them failed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aind_session.derived import ExtendedDataAsset
+from aind_session.errors import (
+    InvalidIdentifierError,
+    MissingAttributeError,
+    MissingSorterNameError,
+)
+from aind_session.extensions.ecephys import probes
+from aind_session.identifiers import SessionID
+from aind_session.lookup import assets, belonging, by_id, folders, results, trail
+from aind_session.lookup.partial import Gaps
+from aind_session.lookup.questions import CODE_OCEAN, Assets
+from aind_session.records.processing import Processing
+from aind_session.records.shape import at, text
+from aind_session.services import pool, storage
+from aind_session.services.models import AssetSummary, decode_asset
+from aind_session.utils import codeocean_utils
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+    from upath import UPath
+
+T = TypeVar("T")
+
+PROCESSING, PARAMS = "processing.json", "params.json"
+#: Folders with one folder per probe, and the file in it that SpikeInterface wrote of the sorting.
+SPIKEINTERFACE = (("spikesorted", "si_folder.json"), ("postprocessed", "sorting.json"))
+_IN_SPIKEINTERFACE = ("annotations", "__sorting_info__", "params", "sorter_name")
+_IN_PARAMS = ("spikesorting", "sorter_name")
+#: Probes whose file is read: the sorter is the same for all.
+_MAX_PROBES_READ = 4
+_SHORT = {"ks": "kilosort", "sc": "spykingcircus", "ms": "mountainsort"}
+
+#: Folder in which the results of SpikeInterface 0.101 and later keep their `*.zarr`.
+_POSTPROCESSED = "postprocessed"
+_NO_ANALYZER = frozenset({"nwb", "nextflow", "visualization", "curated", "spikesorted"})
+
+
+def of_session(session: SessionID) -> Assets:
+    """Return the sorted assets of a session, ascending by creation.
+
+    Raises
+    ------
+    CredentialsError, ServiceError
+        Code Ocean did not answer: no other service has data assets.
+    """
+    with trail.following(session.id, "sorted data assets"):
+        found = results.sorted_assets(session, assets.session_assets(session))
+        if not found:
+            trail.tell("No sorted data asset was found for %s", session.id)
+        for asset in found:
+            trail.learn(CODE_OCEAN, ("asset", asset.id), (asset,))
+        return found
+
+
+# -- models ----------------------------------------------------------------------------------------
+
+
+class _Siblings:
+    """Sorted assets that were returned together: a loop over them reads all files at once.
+
+    The first asset is read on its own; when a second one is read for the same, so are the rest.
+    """
+
+    MANY = 8
+
+    def __init__(self, members: Assets, in_comparison: bool = False) -> None:
+        self.members = members
+        # With many assets, a program that has compared them goes on doing so.
+        self.is_loop = in_comparison and len(members) > self.MANY
+        self.read: dict[str, set[str]] = {}
+
+    def read_ahead(self, asset_id: str, what: str, ask: Callable[[AssetSummary], object]) -> None:
+        seen = self.read.setdefault(what, set())
+        seen.add(asset_id)
+        if len(seen) > 1 or self.is_loop:
+            seen.clear()
+            # An error of another asset is raised when that one is read.
+            pool.outcomes(*(lambda a=a: ask(a) for a in self.members))
+
+
+class SortedDataAsset(ExtendedDataAsset):
+    """A data asset that a spike sorting left: Code Ocean's own model, and what its files contain.
+
+    Equal to the plain model of the same asset. Each property reads the files on access; in a loop
+    over the sortings of a session, those of all are read at the same time.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
+    >>> asset = session.ecephys.sorted_data_assets[0]
+    >>> asset.sorter_name, asset.is_sorting_error
+    ('kilosort2_5', False)
+    >>> asset.sorted_probes
+    ('ProbeA', 'ProbeB', 'ProbeC', 'ProbeD', 'ProbeE', 'ProbeF')
+    """
+
+    _siblings: _Siblings | None = None
+
+    @classmethod
+    def of_summaries(cls, some: Assets, in_comparison: bool = False) -> tuple[Self, ...]:
+        """Make the models of a session's sorted assets."""
+        siblings = _Siblings(some, in_comparison)
+        made = tuple(cls.of(decode_asset(summary.raw)) for summary in some)
+        for asset in made:
+            # The model is frozen; this is not one of its fields, and not compared.
+            object.__setattr__(asset, "_siblings", siblings)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_siblings"}
+
+    def _each(self, what: str, ask: Callable[[AssetSummary], T]) -> T:
+        summary = codeocean_utils.summary_of(self)
+        with trail.following(results.about(summary), f"{what} of {self.id}"):
+            if self._siblings is not None:
+                self._siblings.read_ahead(self.id, what, ask)
+            return ask(summary)
+
+    @property
+    def path(self) -> UPath:
+        """Folder of the files, in S3.
+
+        Raises
+        ------
+        MissingAttributeError
+            The asset does not name it (an `AttributeError`).
+        """
+        if codeocean_utils.replacement("get_data_asset_source_dir") is not None:
+            return codeocean_utils.get_data_asset_source_dir(self.id)
+        folder = folders.of_asset(by_id.summary_of(self))
+        if folder is None:
+            raise MissingAttributeError(
+                f"Data asset {self.id} ({self.name}) does not name the folder of its files: it is "
+                "outside of Code Ocean, and has no source bucket.",
+                name="path",
+            )
+        return storage.path(folder.bucket, folder.prefix)
+
+    @property
+    def output(self) -> str:
+        """Log of the sorting pipeline.
+
+        Raises
+        ------
+        MissingFileError
+            It has none: the run failed (a `FileNotFoundError`).
+        """
+        return self._each("output", results.output_of_asset)
+
+    @property
+    def sorted_probes(self) -> tuple[str, ...]:
+        """Names of the probes whose sorting was finished, sorted; `()` if none was."""
+        return probes.names(self._each("probes", probes.of_asset))
+
+    @property
+    def sorter_name(self) -> str:
+        """The name of the spike sorter, as the files write it.
+
+        Raises
+        ------
+        MissingFileError
+            No file names it: the sorting finished for no probe (a `FileNotFoundError`).
+        """
+        return self._each("sorter name", required_sorter_name)
+
+    @property
+    def is_sorting_error(self) -> bool:
+        """Whether the sorting failed: by its log, or because no sorted stream is in its folder."""
+        return self._each("failed", results.failure) is not None
+
+    @property
+    def is_sorting_analyzer(self) -> bool:
+        """Whether it holds a SortingAnalyzer: SpikeInterface 0.101 and later."""
+        return self._each("analyzer", is_analyzer)
+
+
+def sorted_summary(asset: object) -> AssetSummary:
+    """Return what lookups need of a sorted data asset.
+
+    Raises
+    ------
+    InvalidIdentifierError
+        It is not the result of a sorting (a `ValueError`).
+    """
+    summary = by_id.summary_of(asset)
+    if not belonging.is_sorted(summary.name):
+        raise InvalidIdentifierError(
+            f"Data asset {summary.id} is {summary.name!r}: not a spike sorting, which would be "
+            "named <session ID>_sorted..."
+        )
+    return summary
+
+
+def is_analyzer(asset: AssetSummary) -> bool:
+    """Whether a result holds a SortingAnalyzer (SpikeInterface 0.101 and later)."""
+    if belonging.is_raw(asset):
+        # The streams of raw data are `*.zarr`, in the same place.
+        return False
+    if results.cached_listing(asset) is None:
+        found = results.listing(asset, _POSTPROCESSED)
+        if found.exists:
+            return _has_zarr(found.folders)
+    inside = [n for n in results.listing(asset).folders if n not in _NO_ANALYZER]
+    if _POSTPROCESSED in inside:
+        inside = [_POSTPROCESSED]
+    listed = pool.gather_all(lambda name: results.listing(asset, name), inside)
+    return any(_has_zarr(found.folders) for found in listed)
+
+
+def _has_zarr(names: Iterable[str]) -> bool:
+    return any(name.endswith(".zarr") for name in names)
+
+
+# -- names of sorters ------------------------------------------------------------------------------
+
+
+def sorter_name(asset: AssetSummary) -> str | None:
+    """Return the sorter's name as the files write it, None if the sorting finished for no probe."""
+    root = results.cached_listing(asset)
+    if root is None or PROCESSING in root.files:
+        name = sorter_of_processing(_json(results.read(asset, PROCESSING)))
+        if name is not None:
+            return name
+    return next(_other_names(asset), None)
+
+
+def _other_names(asset: AssetSummary) -> Iterator[str]:
+    root = results.cached_listing(asset) and results.listing(asset)
+    for folder, file in SPIKEINTERFACE:
+        if root is not None and folder not in root.folders:
+            continue
+        for path in islice(results.find(asset, folder, file), _MAX_PROBES_READ):
+            name = text(at(_json(results.read(asset, path)), *_IN_SPIKEINTERFACE))
+            if name is not None:
+                trail.tell("%s of %s names the sorter: %s", path, asset.id, name)
+                yield name
+        # Only now: most results have the first folder, and do not need this request.
+        root = results.listing(asset)
+    if root is not None and PARAMS in root.files:
+        name = text(at(_json(results.read(asset, PARAMS)), *_IN_PARAMS))
+        if name is not None:
+            yield name
+
+
+def required_sorter_name(asset: AssetSummary) -> str:
+    """Return the name of the sorter.
+
+    Raises
+    ------
+    MissingSorterNameError
+        No file names it (a `FileNotFoundError`, a `ValueError`): no probe was finished.
+    """
+    with trail.following(asset.id, "sorter name"):
+        name = sorter_name(asset)
+        if name is None:
+            raise MissingSorterNameError(
+                f"No file of data asset {asset.id} ({asset.name}) names the sorter: the sorting "
+                "did not finish for any probe.",
+                trail=trail.lines(),
+            )
+        return name
+
+
+def sorter_of_processing(core: Any) -> str | None:
+    """Return the first sorter that the core file `processing` names, in any of its nestings.
+
+    Examples
+    --------
+    >>> step = {"name": "Spike sorting", "parameters": {"sorter_name": "kilosort4"}}
+    >>> sorter_of_processing({"processing_pipeline": {"data_processes": [[step]]}})
+    'kilosort4'
+    """
+    names = (*Processing(core).sorter_names, *Processing(at(core, "processing")).sorter_names)
+    return names[0] if names else None
+
+
+def _json(content: bytes | None) -> Any:
+    """Read a file's JSON; a broken one counts as empty."""
+    try:
+        # Python's own reader accepts NaN and Infinity, which Python writes into parameters.
+        return None if not content else json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def normalised_sorter(name: str) -> str:
+    """Write a sorter's name in one way, so that its spellings compare equal.
+
+    Examples
+    --------
+    >>> {normalised_sorter(n) for n in ("kilosort2_5", "Kilosort2.5", "kilosort_2_5", "ks25")}
+    {'kilosort25'}
+    """
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    short = re.fullmatch(r"([a-z]{2})(\d+)", plain)
+    if short is not None and short[1] in _SHORT:
+        return _SHORT[short[1]] + short[2]
+    return plain
+
+
+def as_attribute(name: str) -> str:
+    """Write a sorter's name so that it can be an attribute.
+
+    Examples
+    --------
+    >>> as_attribute("kilosort2.5"), as_attribute("kilosort2_5")
+    ('kilosort2_5', 'kilosort2_5')
+    """
+    plain = re.sub(r"\W", "_", name.strip(), flags=re.ASCII)
+    return plain if plain.isidentifier() else f"_{plain}"
+
+
+# -- by sorter -------------------------------------------------------------------------------------
+
+
+def by_sorter(session: SessionID) -> dict[str, Assets]:
+    """Return the sorted assets by the name of their sorter, written as an attribute."""
+    with trail.following(session.id, "sorters"):
+        gaps = Gaps("sorters of some sorted data assets")
+        found = of_session(session)
+        outcomes = pool.outcomes(*(lambda a=a: sorter_name(a) for a in found))
+        names: dict[str, list[AssetSummary]] = {}
+        spelling: dict[str, str] = {}
+        for asset, outcome in zip(found, outcomes, strict=True):
+            name = gaps.fill(None, outcome, None)
+            if name is not None:
+                spelled = spelling.setdefault(normalised_sorter(name), as_attribute(name))
+                names.setdefault(spelled, []).append(asset)
+        if not names:
+            gaps.raise_first()
+        gaps.warn()
+        return {name: tuple(names[name]) for name in sorted(names)}
+
+
+class Sorter:
+    """A spike sorter of a session.
+
+    Attributes
+    ----------
+    name : str
+        Its name, as an attribute of `session.ecephys.sorter`.
+    """
+
+    def __init__(self, name: str, assets: Assets) -> None:
+        self.name = name
+        self._assets = assets
+
+    def __repr__(self) -> str:
+        return f"<Sorter {self.name}, {len(self._assets)} sorted data assets>"
+
+    @property
+    def sorted_data_assets(self) -> tuple[SortedDataAsset, ...]:
+        """The data assets that it sorted, ascending by creation, failed ones included."""
+        return SortedDataAsset.of_summaries(self._assets)
+
+
+class Sorters:
+    """The spike sorters of a session, each an attribute, in any spelling of its name.
+
+    The attribute of a sorter that sorted nothing has no assets; `sorter[name]` raises an error.
+
+    Examples
+    --------
+    >>> import aind_session
+    >>> sorter = aind_session.Session("ecephys_676909_2023-12-13_13-43-40").ecephys.sorter
+    >>> sorter.names
+    ('kilosort2_5',)
+    >>> sorter.kilosort2_5.sorted_data_assets == sorter["Kilosort2.5"].sorted_data_assets
+    True
+    """
+
+    def __init__(self, session_id: str, look_up: Callable[[], dict[str, Assets]]) -> None:
+        self._session_id = session_id
+        self._look_up = look_up
+
+    def __repr__(self) -> str:
+        return f"<Sorters of {self._session_id}>"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the sorters, sorted; a sorting that finished for no probe has none."""
+        return tuple(self._look_up())
+
+    def __dir__(self) -> list[str]:
+        try:
+            found = self.names
+        except Exception:
+            # Completion shows no errors: the services do not answer just now.
+            found = ()
+        return sorted({"names", *found})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._find(name) is not None
+
+    def __getitem__(self, name: str) -> Sorter:
+        found = self._find(name)
+        if found is None:
+            names = ", ".join(self.names)
+            there = f"its sorters are: {names}" if names else "none of its sortings names a sorter"
+            raise MissingAttributeError(
+                f"{self._session_id} has no sorting by {name!r}: {there}.", name=name
+            )
+        return found
+
+    def __getattr__(self, name: str) -> Sorter:
+        if name.startswith("_") and not name[1:2].isdigit():
+            raise AttributeError(name)
+        return self._find(name) or Sorter(name, ())
+
+    def _find(self, name: str) -> Sorter | None:
+        wanted = normalised_sorter(name)
+        for spelled, some in self._look_up().items():
+            if normalised_sorter(spelled) == wanted:
+                return Sorter(spelled, some)
+        return None
