@@ -77,3 +77,9 @@ def _linked_by(search: str, whose: str) -> set[str]:
         for generation in questions.GENERATIONS
     )
     return {asset_id for rows in found for row in rows for asset_id in row.linked}
+
+
+def forget_everything() -> None:
+    """Forget every cached answer."""
+    answers.clear()
+    storage_client.forget_listings()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from aind_session.errors import ServiceConnectionError, ServiceError, ServiceTimeoutError
 from aind_session.identifiers import SessionID, is_uuid
@@ -10,7 +11,10 @@ from aind_session.lookup import assets, belonging, cohort, offline, questions, t
 from aind_session.lookup.assets import Known
 from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import DOCDB, GENERATIONS
+from aind_session.records import Record
 from aind_session.services import pool
+
+D = TypeVar("D", bound=Mapping[str, Any])
 
 
 def records(session: SessionID) -> dict[str, bytes]:
@@ -94,11 +98,6 @@ def record_of(what: str) -> dict[str, bytes]:
     return _told(what, lambda generation: by(generation, what))
 
 
-def record_of_subject(subject_id: str) -> dict[str, bytes]:
-    """Give the newest record of each generation that has a subject's core file."""
-    return _told(subject_id, lambda generation: questions.record_of_subject(generation, subject_id))
-
-
 def records_of_subject(subject_id: str) -> dict[str, tuple[bytes, ...]]:
     """Give every full record of a subject, by generation."""
     with trail.following(subject_id, "metadata records"):
@@ -112,6 +111,22 @@ def records_of_subject(subject_id: str) -> dict[str, tuple[bytes, ...]]:
         offline.tell(subject_id, empty=not any(found))
         gaps.warn()
         return dict(zip(GENERATIONS, found, strict=True))
+
+
+def one_per_asset(found: Mapping[str, Iterable[D]]) -> tuple[D, ...]:
+    """Choose one record for each data asset, of schema 1.x if there is one; ascending by creation.
+
+    Parameters
+    ----------
+    found
+        Decoded records by generation.
+    """
+    kept: dict[str, D] = {}
+    for generation in GENERATIONS:
+        for record in found.get(generation, ()):
+            # The records of 1.x and 2.x for one asset share the location.
+            kept.setdefault(str(record.get("location") or record.get("_id")).rstrip("/"), record)
+    return tuple(sorted(kept.values(), key=lambda record: str(Record(record).created or "")))
 
 
 def _told(about: str, ask: Callable[[str], bytes | None]) -> dict[str, bytes]:

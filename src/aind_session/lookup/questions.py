@@ -319,14 +319,6 @@ def record_at(generation: str, location: str) -> bytes | None:
     return _record(generation, f"at {where}", ("record", generation, where), match)
 
 
-def record_of_subject(generation: str, subject_id: str) -> bytes | None:
-    """Get the newest record of a subject that has its core file."""
-    match = {"subject.subject_id": subject_id}
-    return _record(
-        generation, f"of subject {subject_id}", ("record of subject", generation, subject_id), match
-    )
-
-
 def records_of_subject(generation: str, subject_id: str) -> tuple[bytes, ...]:
     """Get every full record of a subject: large, as many as there are data assets."""
     return trail.ask(
