@@ -82,4 +82,4 @@ def _linked_by(search: str, whose: str) -> set[str]:
 def forget_everything() -> None:
     """Forget every cached answer."""
     answers.clear()
-    storage_client.forget_listings()
+    s3.forget_listings()

@@ -20,7 +20,7 @@ from aind_session.lookup import assets, belonging, questions, trail
 from aind_session.lookup.questions import Assets
 from aind_session.services import pool, storage, web
 from aind_session.services.models import AssetSummary
-from aind_session.services.scrubbing import excerpt, without_text
+from aind_session.services.redact import excerpt, without_text
 
 _S3_URL = re.compile(r"s3://([^/|?#\s]+)/([^|?#\s]+)")
 _WEB_URL = re.compile(
