@@ -78,7 +78,7 @@ def _read_place(source: object, text: str) -> bytes:
             raise MissingFileError(f"There is no {text}.", trail=trail.lines())
         return found
     if scheme in ("https", "http"):
-        return web.read(text)
+        return read_document(text)
     if scheme not in ("", "file") and isinstance(source, str):
         raise InvalidContentError(f"{text[:120]}: files on {scheme}:// cannot be read here")
     path: Any = source
