@@ -18,7 +18,8 @@ from aind_session.errors import InvalidContentError, MissingFileError
 from aind_session.identifiers import SessionID, find_session_id, is_uuid
 from aind_session.lookup import assets, belonging, questions, trail
 from aind_session.lookup.questions import Assets
-from aind_session.services import pool, storage, web
+from aind_session.services import pool, storage
+from aind_session.services.http import read_document
 from aind_session.services.models import AssetSummary
 from aind_session.services.redact import excerpt, without_text
 
