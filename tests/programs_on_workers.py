@@ -1,4 +1,4 @@
-"""Functions that other processes import and call: what a user's own module would hold."""
+"""Functions that other processes import and call, as in a user's own module."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import aind_session
 
 
 def describe(session: aind_session.Session) -> tuple[str, str, int, int]:
-    """Look a session up where this runs, and say in which process that was."""
+    """Look a session up, and return the process that did it."""
     folder = session.raw_data_dir.as_posix()
     return session.id, folder, len(session.data_assets), os.getpid()
 
@@ -21,7 +21,7 @@ def platform_or_fail(session: aind_session.Session) -> str | None:
 
 
 class Looked:
-    """A dataset for PyTorch, which takes anything with a length and items for one."""
+    """A dataset for PyTorch, which accepts anything with a length and items."""
 
     def __init__(self, sessions: aind_session.Sessions) -> None:
         self.sessions = sessions
@@ -35,5 +35,5 @@ class Looked:
 
 
 def as_they_are(batch: list[object]) -> list[object]:
-    """Collate nothing."""
+    """Return the items of a batch unchanged."""
     return batch

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import aind_session
 from aind_session.errors import MissingAlignmentError
+from aind_session.extensions.ibl import alignments
 from aind_session.identifiers import parse_session_id
-from aind_session.lookup import alignments
 from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.sandbox.shapes import Mouse, session_record
 from rows import shortest_row
@@ -76,7 +76,7 @@ def places(found: dict[str, dict[str, Any]]) -> dict[str, float]:
 # -- the known session -----------------------------------------------------------------------------
 
 
-def test_known_alignments(sandbox: Sandbox) -> None:
+def test_annotations_of_the_documented_session(sandbox: Sandbox) -> None:
     for place in (aind_session.ecephys, aind_session.Session(KNOWN).ecephys):
         for session in (KNOWN, aind_session.Session(KNOWN), f"/data/{KNOWN}/ecephys"):
             found = place.get_latest_ibl_annotations(session)
@@ -89,7 +89,7 @@ def test_known_alignments(sandbox: Sandbox) -> None:
     assert ccf["z"] == -5.8538970947265625
 
 
-def test_known_places_in_the_ccf(sandbox: Sandbox) -> None:
+def test_ccf_rows_of_the_documented_session(sandbox: Sandbox) -> None:
     rows = get(KNOWN, as_ccf_records=True)
     (first,) = (r for r in rows if (r["probe"], r["channel"]) == ("ProbeA_0", "channel_0"))
     assert first == rows[0]
@@ -101,7 +101,7 @@ def test_known_places_in_the_ccf(sandbox: Sandbox) -> None:
     assert len({tuple(row) for row in rows}) == 1
 
 
-def test_two_requests_and_one_for_each_record_that_counts(sandbox: Sandbox) -> None:
+def test_annotations_send_two_requests_and_one_per_record(sandbox: Sandbox) -> None:
     row = shortest_row(sandbox, lambda: get(KNOWN), 2)
     assert sandbox.count() == 4
     assert row <= 2
@@ -109,7 +109,7 @@ def test_two_requests_and_one_for_each_record_that_counts(sandbox: Sandbox) -> N
     assert sandbox.count() == 4
 
 
-def test_patching_the_class_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patched_class_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         aind_session.ecephys, "get_latest_ibl_annotations", lambda *_args, **_named: {"mine": {}}
     )
@@ -122,20 +122,20 @@ def test_patching_the_class_takes_effect(monkeypatch: pytest.MonkeyPatch) -> Non
 # -- which one counts ------------------------------------------------------------------------------
 
 
-def test_none(box: Sandbox) -> None:
-    with pytest.raises(KeyError, match="no aligned probe") as told:
+def test_session_without_alignment_raises_key_error(box: Sandbox) -> None:
+    with pytest.raises(KeyError, match="no aligned probe") as caught:
         get(INVENTED)
-    assert isinstance(told.value, MissingAlignmentError)
-    assert any("DocDB" in line for line in told.value.trail)
+    assert isinstance(caught.value, MissingAlignmentError)
+    assert any("DocDB" in line for line in caught.value.trail)
     with pytest.raises(ValueError, match="session ID"):
         get("no session here")
 
 
 @pytest.mark.parametrize("generation", ["v1", "v2"])
-def test_newest_of_each_probe_across_assets(box: Sandbox, generation: str) -> None:
+def test_newest_alignment_of_each_probe_wins(box: Sandbox, generation: str) -> None:
     old, new = "2024-06-01T10:00:00-07:00", "2024-06-02T02:00:00+00:00"
     newest = "2024-06-01T20:00:00-07:00"
-    assert sorted((old, new, newest)) != [old, new, newest], "not by their text"
+    assert sorted((old, new, newest)) != [old, new, newest], "not sorted as text"
     add(box, generation, "sorted_2024-05-03_10-00-00", [aligned("ProbeA", [curation(1)], old)])
     both = [aligned("ProbeA", [curation(2), curation(3)], newest)]
     both += [aligned("ProbeB_1", [curation(4)], new)]
@@ -144,7 +144,7 @@ def test_newest_of_each_probe_across_assets(box: Sandbox, generation: str) -> No
     assert places(get(INVENTED)) == {"ProbeA": 3, "ProbeB_1": 4}
 
 
-def test_generations_are_joined(box: Sandbox) -> None:
+def test_alignments_of_both_schema_versions_are_merged(box: Sandbox) -> None:
     day = "2024-06-0{}T10:00:00Z".format
     add(box, "v1", "sorted_2024-05-03_10-00-00", [aligned("ProbeA", [curation(1)], day(1))])
     twins = [aligned("ProbeA", [curation(2)], day(2)), aligned("ProbeB", [curation(3)], day(3))]
@@ -155,7 +155,7 @@ def test_generations_are_joined(box: Sandbox) -> None:
     assert places(get(INVENTED)) == {"ProbeA": 2, "ProbeB": 4}
 
 
-def test_of_twins_that_differ_the_older_generation_counts(box: Sandbox) -> None:
+def test_schema_1_wins_if_both_have_the_same_time(box: Sandbox) -> None:
     # The upgrade copies an alignment once; the older record is the one that is worked on.
     for x, generation in enumerate(("v2", "v1")):
         same = [aligned("ProbeA", [curation(x)], "2024-06-01T10:00:00Z")]
@@ -163,7 +163,7 @@ def test_of_twins_that_differ_the_older_generation_counts(box: Sandbox) -> None:
     assert places(get(INVENTED)) == {"ProbeA": 1}
 
 
-def test_others_are_left_out(box: Sandbox) -> None:
+def test_other_sessions_and_evaluations_are_left_out(box: Sandbox) -> None:
     day = "2024-06-01T10:00:00Z"
     other = "ecephys_999997_2024-05-02_10-00-00"
     some = [
@@ -177,7 +177,7 @@ def test_others_are_left_out(box: Sandbox) -> None:
     assert places(get(INVENTED)) == {"ProbeA": 1}
 
 
-def test_broken_ones_give_way_to_older_ones(box: Sandbox) -> None:
+def test_broken_alignment_falls_back_to_older_one(box: Sandbox) -> None:
     day = "2024-06-0{}T10:00:00Z".format
     add(box, "v1", "sorted_2024-05-01_12-00-00", [aligned("ProbeA", [curation(1)], day(1))])
     broken: tuple[Any, ...] = (["{"], [], None, [curation(2), "null"], "text", [{"a": 1}])
@@ -187,7 +187,7 @@ def test_broken_ones_give_way_to_older_ones(box: Sandbox) -> None:
     assert places(get(INVENTED)) == {"ProbeA": 1}
 
 
-def test_a_curation_that_is_no_text_and_a_session_without_platform(box: Sandbox) -> None:
+def test_curation_as_object_of_a_session_without_platform(box: Sandbox) -> None:
     day = "2024-06-01T10:00:00Z"
     bare = INVENTED.removeprefix("ecephys_")
     drafts = [json.loads(curation(1))]
@@ -197,7 +197,7 @@ def test_a_curation_that_is_no_text_and_a_session_without_platform(box: Sandbox)
     assert places(get(INVENTED)) == {"ProbeA": 1}
 
 
-def test_one_generation_down(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_of_one_schema_version_warns(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
     day = "2024-06-01T10:00:00Z"
     add(box, "v1", "sorted_2024-05-03_10-00-00", [aligned("ProbeA", [curation(1)], day)])
@@ -221,7 +221,7 @@ def test_one_generation_down(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> N
         ("", None),
     ],
 )
-def test_probe_in_a_name(name: str, probe: str | None) -> None:
+def test_probe_of_an_evaluation_name(name: str, probe: str | None) -> None:
     assert alignments.probe_of(name, SESSION) == probe
 
 
@@ -231,10 +231,10 @@ coordinates = st.floats(-14, 14, allow_nan=False)
 
 
 @given(coordinates, coordinates, coordinates)
-def test_places_are_in_micrometres_either_way(x: float, y: float, z: float) -> None:
+def test_ccf_rows_are_in_micrometers(x: float, y: float, z: float) -> None:
     for scale in (1.0, 1000.0):
         place = {"x": x * scale, "y": y * scale, "z": z * scale}
-        # A second channel tells the unit of a probe that happens to lie near the origin.
+        # A second channel sets the unit of a probe that happens to lie near the origin.
         far = {"x": 5.0 * scale, "y": 0.0, "z": 0.0}
         payload = {"ccf_channel_results": {"channel_0": place, "channel_1": far}}
         first, second = alignments.ccf_records({"ProbeA": payload})
@@ -247,18 +247,18 @@ def test_places_are_in_micrometres_either_way(x: float, y: float, z: float) -> N
 @pytest.mark.parametrize(
     ("largest", "scale"), [(19.99, 1000.0), (20.0, 1.0), (-19_999.0, 1.0), (0.0, 1000.0)]
 )
-def test_units(largest: float, scale: float) -> None:
+def test_scale_of_coordinates(largest: float, scale: float) -> None:
     assert alignments.scale_of("ProbeA", [1.0, largest, None]) == scale
 
 
 @pytest.mark.parametrize("largest", [20_000.0, -1e9])
-def test_places_outside_of_any_brain_are_an_error(largest: float) -> None:
+def test_coordinates_larger_than_a_brain_raise(largest: float) -> None:
     payload = {"ccf_channel_results": {"channel_0": channel(largest)}}
     with pytest.raises(ValueError, match="ProbeB reach"):
         alignments.ccf_records({"ProbeB": payload})
 
 
-def test_rows_are_in_the_order_of_channels_whatever_they_lack() -> None:
+def test_ccf_rows_are_sorted_by_channel() -> None:
     channels: dict[str, Any] = {f"channel_{n}": channel(1.0) for n in (10, 2, 1)}
     channels |= {"channel_3": {"x": None, "y": "1"}, "channel_4": None, "other": channel(2.0)}
     rows = alignments.ccf_records({"A": {"ccf_channel_results": channels}, "B": {}})
@@ -267,14 +267,14 @@ def test_rows_are_in_the_order_of_channels_whatever_they_lack() -> None:
     assert rows[2]["brain_region"] is None
 
 
-def test_rows_make_a_table(sandbox: Sandbox) -> None:
+def test_ccf_rows_make_a_table(sandbox: Sandbox) -> None:
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(get(KNOWN, as_ccf_records=True))
     assert table.groupby("probe").size().to_dict() == {f"Probe{x}_0": 8 for x in "ABCDEF"}
     assert str(table["ccf_ap"].dtype) == "float64"
 
 
-def test_an_alignment_with_what_is_no_number_is_read(box: Sandbox) -> None:
+def test_alignment_with_nan_is_read(box: Sandbox) -> None:
     unknown = channel(float("nan"), axial=float("inf"))
     text = json.dumps({"channel_results": {}, "ccf_channel_results": {"channel_0": unknown}})
     add(box, "v1", "sorted_2024-05-02_00-00-00", [aligned("ProbeA", [text], "2024-05-02T00:00:00")])
@@ -283,16 +283,16 @@ def test_an_alignment_with_what_is_no_number_is_read(box: Sandbox) -> None:
     assert row["ccf_ap"] == 2000.0
 
 
-def test_an_alignment_that_is_nested_without_end_is_passed_over(box: Sandbox) -> None:
+def test_deeply_nested_alignment_is_skipped(box: Sandbox) -> None:
     for day, text in (("2024-05-02", curation(1.0)), ("2024-05-03", "[" * 100_000)):
         one = aligned("ProbeA", [text], f"{day}T00:00:00")
         add(box, "v1", f"sorted_{day}_00-00-00", [one])
     assert places(get(INVENTED)) == {"ProbeA": 1.0}
 
 
-def test_a_coordinate_beyond_all_numbers_is_refused(box: Sandbox) -> None:
+def test_coordinate_beyond_float_raises(box: Sandbox) -> None:
     text = curation(1.0).replace("1.0", "1" + "0" * 400)
     add(box, "v1", "sorted_2024-05-02_00-00-00", [aligned("ProbeA", [text], "2024-05-02T00:00:00")])
     assert get(INVENTED)
-    with pytest.raises(ValueError, match="neither millimetres nor micrometres"):
+    with pytest.raises(ValueError, match="neither millimeters nor micrometers"):
         get(INVENTED, as_ccf_records=True)

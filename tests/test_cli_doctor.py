@@ -17,9 +17,9 @@ import pytest
 
 import aind_session
 from aind_session import capsule, settings
-from aind_session.sandbox import Sandbox
 from aind_session.cli import doctor
 from aind_session.errors import SettingsWarning
+from aind_session.sandbox import Sandbox
 from aind_session.services.sdk import CodeOcean
 from cli_calls import Here, call, running_here
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.identifiers import parse_dates
 from aind_session.lookup import computations
+from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.services import codeocean
 
 PIPELINE = "11111111-1111-4111-8111-111111111111"

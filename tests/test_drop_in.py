@@ -1,4 +1,4 @@
-"""The older API: every name where programs look for it, and every signature they call."""
+"""The older API: every name where programs look for it, its parameters, and the type it returns."""
 
 from __future__ import annotations
 
@@ -8,110 +8,275 @@ import inspect
 import json
 import subprocess
 import sys
-from typing import Any
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
+import codeocean
 import pytest
+from aind_data_access_api.document_db import MetadataDbClient
+from codeocean.computation import Computation
+from codeocean.data_asset import DataAsset
+from upath import UPath
 
 import aind_session
 import aind_session.utils
+from aind_session.services.clock import use_clock
+from loopback import FakeClock
 
-CODE_OCEAN, DOCDB, S3, MISC = "codeocean_utils", "docdb_utils", "s3_utils", "misc_utils"
+ID, LEGACY = "ecephys_676909_2023-12-13_13-43-40", "ecephys_747816_2024-08-14_13-57-37"
+UNSORTED = "ecephys_668759_2023-07-11_13-07-32"
+ALIGNED = "ecephys_795555_2025-08-26_11-29-20"
+IMAGED = "SmartSPIM_717381_2024-05-20_15-19-15"
+RAW, SORTED = "16d46411-540a-4122-b47f-8cb2a15d593a", "1e11bdf5-b452-4fd9-bbb1-48383a9b0842"
+RUN = "551ef68d-016d-55ca-902e-ce067089bd7e"
+PIPELINE = "1f8f159a-7670-47a9-baf1-078905fc9c2e"
+TRIGGER = "eb5a26e4-a391-4d79-9da5-1ab65b71253f"
+CONVERTER = "9fe42995-ffff-40ff-9c4c-c8206b8aacb5"
+MONITOR = "567b5b98-8d41-413b-9375-9ca610ca2fd3"
 
-# Module of `aind_session.utils`, and the call as it is written down; `...`: any default.
-UTILITIES = [
-    (CODE_OCEAN, "get_codeocean_client(check_credentials=True, retries=...)"),
-    (CODE_OCEAN, "get_normalized_uuid(id_or_model)"),
-    (CODE_OCEAN, "get_codeocean_model(asset_or_computation_id, is_computation=None)"),
-    (CODE_OCEAN, "get_data_asset_model(asset_id_or_model)"),
-    (CODE_OCEAN, "sort_by_created(ids_or_models)"),
-    (CODE_OCEAN, "get_data_asset_source_dir(asset_id, ttl_hash=None)"),
-    (CODE_OCEAN, "wait_until_ready(data_asset, check_files=True, timeout=60, **kwargs)"),
-    (
-        CODE_OCEAN,
-        "get_data_asset_search_query(name=None, subject_id=None, tag=None, description=None)",
-    ),
-    (
-        CODE_OCEAN,
-        "search_data_assets(search_params, as_dict=False, page_size=..., max_pages=..., "
-        "raise_on_page_limit=True)",
-    ),
-    (
-        CODE_OCEAN,
-        "search_computations(capsule_or_pipeline_id, name=None, attached_data_asset_id=None, "
-        "has_results=None, in_progress=None, computation_state=None, ttl_hash=None, date=None, "
-        "start_date=None, end_date=None)",
-    ),
-    (CODE_OCEAN, "get_subject_data_assets(subject_id, ttl_hash=None, **search_params)"),
-    (CODE_OCEAN, "get_data_assets(name_startswith, ttl_hash=None, **search_params)"),
-    (CODE_OCEAN, "is_raw_data_asset(asset_id_or_model)"),
-    (CODE_OCEAN, "get_output_text(asset_or_computation_id)"),
-    (CODE_OCEAN, "is_data_asset_error(asset_id_or_model)"),
-    (CODE_OCEAN, "is_computation_error(computation_id_or_model)"),
-    (CODE_OCEAN, "is_output_file_from_sorting_pipeline(output)"),
-    (CODE_OCEAN, "is_output_error(output_text)"),
-    (DOCDB, "get_docdb_api_client(retries=..., **kwargs)"),
-    (DOCDB, "get_docdb_record(data_asset_name_or_id, ttl_hash=None)"),
-    (DOCDB, "get_subject_docdb_records(subject_id, ttl_hash=None)"),
-    (
-        DOCDB,
-        "get_codeocean_data_asset_ids_from_docdb(partial_name=None, subject_id=None, "
-        "ttl_hash=None)",
-    ),
-    (DOCDB, "extract_codeocean_data_asset_ids_from_docdb_record(record)"),
-    (S3, "get_source_dir_by_name(name, ttl_hash=None)"),
-    (S3, "get_bucket_and_prefix(path)"),
-    (MISC, "get_ttl_hash(seconds=600)"),
-    (MISC, "testmod(**kwargs)"),
+ecephys, lims = aind_session.ecephys, aind_session.lims
+Sorted: Any = ecephys.SortedDataAsset
+Records = dict[str, dict[str, Any]]
+
+
+def session(session_id: str = ID) -> aind_session.Session:
+    return aind_session.Session(session_id)
+
+
+def being_sorted() -> aind_session.Session:
+    session(UNSORTED).ecephys.run_sorting()
+    return session(UNSORTED)
+
+
+def subject(subject_id: object = 717381) -> aind_session.Subject:
+    return aind_session.Subject(subject_id)
+
+
+def state() -> Any:
+    return subject().neuroglancer.states[-1]
+
+
+def completed() -> list[dict[str, str]]:
+    first = subject().ibl_data_converter.get_partial_manifest_records()[0]
+    return [{**first, "probe_name": "ProbeA"}]
+
+
+def with_manifest() -> Any:
+    subject().ibl_data_converter.create_manifest_asset(completed())
+    return subject().ibl_data_converter
+
+
+class Row(NamedTuple):
+    """A name of the older API: its call (`...`: any default), its result's type, and a call."""
+
+    where: str
+    call: str
+    returns: Any
+    ask: Callable[[], Any]
+
+    @property
+    def path(self) -> str:
+        return f"{self.where}.{name_of(self.call)}"
+
+
+CODE_OCEAN, DOCDB = "utils.codeocean_utils", "utils.docdb_utils"
+S3, MISC = "utils.s3_utils", "utils.misc_utils"
+STATE, NEUROGLANCER = "Subject.neuroglancer.NeuroglancerState", "Subject.neuroglancer"
+IBL, OF_SORTED = "Subject.ibl_data_converter", "ecephys.SortedDataAsset"
+Assets, Computations = tuple[DataAsset, ...], tuple[Computation, ...]
+Found = tuple[aind_session.Session, ...]
+SortedAssets = types.GenericAlias(tuple, (Sorted, ...))
+
+# fmt: off
+ROWS = [
+    Row("Session", "data_assets", Assets, lambda: session().data_assets),
+    Row("Session", "is_uploaded", bool, lambda: session().is_uploaded),
+    Row("Session", "raw_data_asset", DataAsset, lambda: session().raw_data_asset),
+    Row("Session", "raw_data_dir", UPath, lambda: session().raw_data_dir),
+    Row("Session", "modalities", tuple[str, ...], lambda: session().modalities),
+    Row("Session", "docdb", dict[str, Any], lambda: session().docdb),
+    Row("Session", "subject", aind_session.Subject, lambda: session().subject),
+    Row("session", "Session(session_id)", aind_session.Session, session),
+    Row("session", "get_sessions(subject_id, date=None, platform=None, start_date=None, "
+        "end_date=None)", Found, lambda: aind_session.get_sessions(676909)),
+    Row("subject", "Subject(subject_id)", aind_session.Subject, subject),
+    Row("Subject", "sessions", Found, lambda: subject().sessions),
+    Row("Subject", "docdb", tuple[dict[str, Any], ...], lambda: subject(676909).docdb),
+    Row("Subject", "data_assets", Assets, lambda: subject().data_assets),
+    Row("extension", "register_namespace(name, cls=...)", types.FunctionType,
+        lambda: aind_session.register_namespace("made_for_a_test")),
+
+    Row(CODE_OCEAN, "get_codeocean_client(check_credentials=True, retries=...)",
+        codeocean.CodeOcean, lambda: aind_session.get_codeocean_client()),
+    Row(CODE_OCEAN, "get_normalized_uuid(id_or_model)", str,
+        lambda: aind_session.get_normalized_uuid(RAW)),
+    Row(CODE_OCEAN, "get_codeocean_model(asset_or_computation_id, is_computation=None)",
+        DataAsset | Computation, lambda: aind_session.get_codeocean_model(RUN)),
+    Row(CODE_OCEAN, "get_data_asset_model(asset_id_or_model)", DataAsset,
+        lambda: aind_session.get_data_asset_model(RAW)),
+    Row(CODE_OCEAN, "sort_by_created(ids_or_models)", Assets,
+        lambda: aind_session.sort_by_created([SORTED, RAW])),
+    Row(CODE_OCEAN, "get_data_asset_source_dir(asset_id, ttl_hash=None)", UPath,
+        lambda: aind_session.get_data_asset_source_dir(RAW)),
+    Row(CODE_OCEAN, "wait_until_ready(data_asset, check_files=True, timeout=60, **kwargs)",
+        DataAsset, lambda: aind_session.wait_until_ready(RAW)),
+    Row(CODE_OCEAN, "get_data_asset_search_query(name=None, subject_id=None, tag=None, "
+        "description=None)", str, lambda: aind_session.get_data_asset_search_query("x")),
+    Row(CODE_OCEAN, "search_data_assets(search_params, as_dict=False, page_size=100, "
+        "max_pages=1000, raise_on_page_limit=True)", tuple[DataAsset | dict[str, Any], ...],
+        lambda: aind_session.search_data_assets({"query": "name:ecephys_676909"})),
+    Row(CODE_OCEAN, "search_computations(capsule_or_pipeline_id, name=None, "
+        "attached_data_asset_id=None, has_results=None, in_progress=None, computation_state=None, "
+        "ttl_hash=None, date=None, start_date=None, end_date=None)", Computations,
+        lambda: aind_session.search_computations(PIPELINE)),
+    Row(CODE_OCEAN, "get_subject_data_assets(subject_id, ttl_hash=None, **search_params)", Assets,
+        lambda: aind_session.get_subject_data_assets(676909)),
+    Row(CODE_OCEAN, "get_data_assets(name_startswith, ttl_hash=None, **search_params)", Assets,
+        lambda: aind_session.get_data_assets(ID)),
+    Row(CODE_OCEAN, "is_raw_data_asset(asset_id_or_model)", bool,
+        lambda: aind_session.is_raw_data_asset(RAW)),
+    Row(CODE_OCEAN, "get_output_text(asset_or_computation_id)", str,
+        lambda: aind_session.get_output_text(SORTED)),
+    Row(CODE_OCEAN, "is_data_asset_error(asset_id_or_model)", bool,
+        lambda: aind_session.is_data_asset_error(SORTED)),
+    Row(CODE_OCEAN, "is_computation_error(computation_id_or_model)", bool,
+        lambda: aind_session.is_computation_error(RUN)),
+    Row(CODE_OCEAN, "is_output_file_from_sorting_pipeline(output)", bool,
+        lambda: aind_session.is_output_file_from_sorting_pipeline("")),
+    Row(CODE_OCEAN, "is_output_error(output_text)", bool, lambda: aind_session.is_output_error("")),
+    Row(DOCDB, "get_docdb_api_client(retries=..., **kwargs)", MetadataDbClient,
+        lambda: aind_session.get_docdb_api_client()),
+    Row(DOCDB, "get_subject_docdb_records(subject_id, ttl_hash=None)",
+        tuple[dict[str, Any], ...], lambda: aind_session.get_subject_docdb_records(676909)),
+    Row(DOCDB, "get_docdb_record(data_asset_name_or_id, ttl_hash=None)", dict[str, Any],
+        lambda: aind_session.get_docdb_record(ID)),
+    Row(DOCDB, "get_codeocean_data_asset_ids_from_docdb(partial_name=None, subject_id=None, "
+        "ttl_hash=None)", list[str],
+        lambda: aind_session.get_codeocean_data_asset_ids_from_docdb(subject_id=676909)),
+    Row(DOCDB, "extract_codeocean_data_asset_ids_from_docdb_record(record)", tuple[str, ...],
+        lambda: aind_session.extract_codeocean_data_asset_ids_from_docdb_record(session().docdb)),
+    Row(S3, "get_source_dir_by_name(name, ttl_hash=None)", UPath,
+        lambda: aind_session.get_source_dir_by_name(ID)),
+    Row(S3, "get_bucket_and_prefix(path)", tuple[str, str],
+        lambda: aind_session.get_bucket_and_prefix("s3://bucket/a/b")),
+    Row(MISC, "get_ttl_hash(seconds=600)", int, lambda: aind_session.get_ttl_hash()),
+    Row(MISC, "testmod(**kwargs)", tuple,
+        lambda: aind_session.testmod(m=aind_session.utils.s3_utils)),
+
+    Row("ecephys", "get_latest_ibl_annotations(session_id, as_ccf_records=False)", Records,
+        lambda: ecephys.get_latest_ibl_annotations(ALIGNED)),
+    Row("ecephys", "get_latest_ibl_annotations(session_id, as_ccf_records=False)",
+        list[dict[str, Any]],
+        lambda: ecephys.get_latest_ibl_annotations(ALIGNED, as_ccf_records=True)),
+    Row("ecephys", "clipped_dir", UPath, lambda: session().ecephys.clipped_dir),
+    Row("ecephys", "compressed_dir", UPath, lambda: session().ecephys.compressed_dir),
+    Row("ecephys", "get_clipped_and_compressed_dirs(raw_data_asset_id_or_model)",
+        tuple[UPath, UPath], lambda: ecephys.get_clipped_and_compressed_dirs(RAW)),
+    Row("ecephys", "is_sorted", bool, lambda: session().ecephys.is_sorted),
+    Row("ecephys", "sorted_data_assets", SortedAssets,
+        lambda: session().ecephys.sorted_data_assets),
+    Row(OF_SORTED, "path", UPath, lambda: ecephys.get_sorted_data_asset_model(SORTED).path),
+    Row(OF_SORTED, "output", str, lambda: ecephys.get_sorted_data_asset_model(SORTED).output),
+    Row(OF_SORTED, "sorted_probes", tuple[str, ...],
+        lambda: ecephys.get_sorted_data_asset_model(SORTED).sorted_probes),
+    Row(OF_SORTED, "sorter_name", str,
+        lambda: ecephys.get_sorted_data_asset_model(SORTED).sorter_name),
+    Row(OF_SORTED, "is_sorting_error", bool,
+        lambda: ecephys.get_sorted_data_asset_model(SORTED).is_sorting_error),
+    Row(OF_SORTED, "is_sorting_analyzer", bool,
+        lambda: ecephys.get_sorted_data_asset_model(SORTED).is_sorting_analyzer),
+    Row("ecephys", "get_sorted_data_asset_model(asset_id)", Sorted,
+        lambda: ecephys.get_sorted_data_asset_model(SORTED)),
+    Row("ecephys", "is_sorted_data_asset(asset_id)", bool,
+        lambda: ecephys.is_sorted_data_asset(SORTED)),
+    Row("ecephys", "is_sorting_analyzer_asset(asset_id)", bool,
+        lambda: ecephys.is_sorting_analyzer_asset(SORTED)),
+    Row("ecephys", "sorter", object, lambda: session().ecephys.sorter.names),
+    Row("ecephys.SorterExtension", "sorted_data_assets", SortedAssets,
+        lambda: session().ecephys.sorter.kilosort2_5.sorted_data_assets),
+    Row("ecephys", "get_sorted_probe_names(sorted_data_asset_id_or_model)", tuple[str, ...],
+        lambda: ecephys.get_sorted_probe_names(SORTED)),
+    Row("ecephys", "run_sorting(self, pipeline_type='ecephys_ks25', "
+        f"trigger_capsule_id='{TRIGGER}', override_parameters=None, skip_already_sorting=True)",
+        Computation,
+        lambda: session(UNSORTED).ecephys.run_sorting()),
+    Row("ecephys", "current_sorting_pipeline_computations", Computations,
+        lambda: being_sorted().ecephys.current_sorting_pipeline_computations),
+    Row("ecephys", f"get_current_sorting_pipeline_computations(pipeline_id='{PIPELINE}', "
+        "raw_data_asset_id_or_model=None)", Computations,
+        lambda: ecephys.get_current_sorting_pipeline_computations()),
+    Row("ecephys", "get_sorter_name(sorted_data_asset_id)", str,
+        lambda: ecephys.get_sorter_name(SORTED)),
+    Row("lims", "get_session(labtracks_mouse_id, lims_session_id)", aind_session.Session,
+        lambda: lims.get_session(747816, 1386750279)),
+    Row("lims", "extract_id(value)", int, lambda: lims.extract_id("1386750279_747816.sync")),
+    Row("lims", "get_id(aind_session_id)", int, lambda: lims.get_id(LEGACY)),
+    Row("lims", "id", int, lambda: session(LEGACY).lims.id),
+
+    Row(NEUROGLANCER, "NeuroglancerState(path_or_dict)", object, state),
+    Row(STATE, "image_sources", tuple[str, ...], lambda: state().image_sources),
+    Row(STATE, "image_data_assets", Assets, lambda: state().image_data_assets),
+    Row(STATE, "session", aind_session.Session, lambda: state().session),
+    Row(STATE, "annotation_names", tuple[str, ...], lambda: state().annotation_names),
+    Row(STATE, "get_new_file_name(session_id)", str, lambda: state().get_new_file_name(IMAGED)),
+    Row(STATE, "write(self, path=None, timeout_sec=10)", UPath, lambda: state().write()),
+    Row(STATE, "create_data_asset(self, path=None)", DataAsset,
+        lambda: state().create_data_asset()),
+    Row(NEUROGLANCER, "from_json(content)", object, lambda: subject().neuroglancer.from_json("{}")),
+    Row(NEUROGLANCER, "states", tuple, lambda: subject().neuroglancer.states),
+    Row(NEUROGLANCER, "state_json_paths", tuple[UPath, ...],
+        lambda: subject().neuroglancer.state_json_paths),
+    Row(NEUROGLANCER, "state_json_data_assets", Assets,
+        lambda: subject().neuroglancer.state_json_data_assets),
+    Row(NEUROGLANCER, "state_json_dir", UPath, lambda: subject().neuroglancer.state_json_dir),
+    Row(IBL, "ecephys_sessions", Found,
+        lambda: subject().ibl_data_converter.ecephys_sessions),
+    Row(IBL, "ecephys_data_assets", Assets,
+        lambda: subject().ibl_data_converter.ecephys_data_assets),
+    Row(IBL, "surface_recording_names", dict[str, str],
+        lambda: subject().ibl_data_converter.surface_recording_names),
+    Row(IBL, "sorted_data_assets", SortedAssets,
+        lambda: subject().ibl_data_converter.sorted_data_assets),
+    Row(IBL, "smartspim_sessions", Found,
+        lambda: subject().ibl_data_converter.smartspim_sessions),
+    Row(IBL, "smartspim_data_assets", Assets,
+        lambda: subject().ibl_data_converter.smartspim_data_assets),
+    Row(IBL, "get_stitched_data_assets(smartspim_session_id)", Assets,
+        lambda: subject().ibl_data_converter.get_stitched_data_assets(IMAGED)),
+    Row(IBL, "get_mindscope_probe_day_from_ng_state(neuroglancer_state)",
+        dict[str, dict[Literal["probe", "day"], str]],
+        lambda: subject().ibl_data_converter.get_mindscope_probe_day_from_ng_state(
+            subject().neuroglancer.from_json({"layers": [{"type": "annotation", "name": "A1"}]}))),
+    Row(IBL, "get_partial_manifest_records(self, neuroglancer_state_json_name=None, "
+        "sorted_data_asset_names=())", list[dict[str, Any]],
+        lambda: subject().ibl_data_converter.get_partial_manifest_records()),
+    Row(IBL, "csv_manifest_path", UPath, lambda: subject().ibl_data_converter.csv_manifest_path),
+    Row(IBL, "create_manifest_asset(self, completed_records, asset_name=None, skip_existing=True, "
+        "timeout_sec=10)", DataAsset,
+        lambda: subject().ibl_data_converter.create_manifest_asset(completed())),
+    Row(IBL, "manifest_data_asset", DataAsset, lambda: with_manifest().manifest_data_asset),
+    Row(IBL, "neuroglancer_state_json_asset", DataAsset,
+        lambda: subject().ibl_data_converter.neuroglancer_state_json_asset),
+    Row(IBL, f"run_data_converter_capsule(self, capsule_id='{CONVERTER}', manifest_asset=None, "
+        "neuroglancer_state_json_asset=None, additional_assets=(), named_parameters=None, "
+        f"pipeline_monitor_capsule_id='{MONITOR}')", Computation,
+        lambda: with_manifest().run_data_converter_capsule(pipeline_monitor_capsule_id=None)),
 ]
+# fmt: on
 
-OTHERS = [
-    "session.Session(session_id)",
-    "session.get_sessions(subject_id, date=None, platform=None, start_date=None, end_date=None)",
-    "subject.Subject(subject_id)",
-    "extension.register_namespace(name, cls=...)",
-    "ecephys.get_clipped_and_compressed_dirs(asset)",
-    "ecephys.get_sorted_data_asset_model(id)",
-    "ecephys.is_sorted_data_asset(id)",
-    "ecephys.is_sorting_analyzer_asset(id)",
-    "ecephys.get_sorter_name(id)",
-    "ecephys.get_sorted_probe_names(id)",
-    "ecephys.run_sorting(self, *, pipeline_type=..., trigger_capsule_id=..., "
-    "override_parameters=..., skip_already_sorting=True)",
-    "ecephys.get_current_sorting_pipeline_computations(*, pipeline_id=..., "
-    "raw_data_asset_id_or_model=...)",
-    "ecephys.get_latest_ibl_annotations(session_id, as_ccf_records=False)",
-    "lims.get_session(labtracks_mouse_id, lims_session_id)",
-    "lims.extract_id(value)",
-    "lims.get_id(aind_session_id)",
-    "Subject.neuroglancer.NeuroglancerState(path_or_dict)",
-    "Subject.neuroglancer.NeuroglancerState.write(self, path=None, timeout_sec=10)",
-    "Subject.neuroglancer.NeuroglancerState.create_data_asset(self, path=None)",
-    "Subject.ibl_data_converter.get_stitched_data_assets(id)",
-    "Subject.ibl_data_converter.get_partial_manifest_records(self, "
-    "neuroglancer_state_json_name=None, sorted_data_asset_names=())",
-    "Subject.ibl_data_converter.create_manifest_asset(self, completed_records, asset_name=None, "
-    "skip_existing=True)",
-]
-
+# Constants, aliases, nested classes, and what else programs name.
 ATTRIBUTES = {
-    "Session": "id subject_id platform date time datetime dt data_assets raw_data_asset "
-    "raw_data_dir is_uploaded modalities docdb ecephys lims",
-    "Subject": "id sessions data_assets docdb neuroglancer ibl_data_converter",
+    "Session": "id subject_id platform date time datetime dt docdb ecephys lims",
+    "Subject": "id neuroglancer ibl_data_converter",
     "ExtensionBaseClass": "",
-    "ecephys": "clipped_dir compressed_dir is_sorted sorted_data_assets sorter SortedDataAsset "
-    "current_sorting_pipeline_computations DEFAULT_SORTING_PIPELINE_ID DEFAULT_TRIGGER_CAPSULE_ID "
-    "sorted_data_asset sorted_data_dir is_sorting_fail sorted_probes",
-    "ecephys.SortedDataAsset": "path output sorted_probes sorter_name is_sorting_error "
-    "is_sorting_analyzer",
-    "lims": "id",
-    "Subject.neuroglancer": "from_json states state_json_paths state_json_data_assets "
-    "state_json_dir NeuroglancerState",
-    "Subject.neuroglancer.NeuroglancerState": "image_sources image_data_assets session "
-    "annotation_names write create_data_asset",
-    "Subject.ibl_data_converter": "ecephys_sessions ecephys_data_assets surface_recording_names "
-    "sorted_data_assets smartspim_sessions smartspim_data_assets csv_manifest_path "
-    "manifest_data_asset neuroglancer_state_json_asset run_data_converter_capsule "
-    "use_data_assets_with_errors use_data_assets_with_sorting_analyzer",
+    "ecephys": "SortedDataAsset SorterExtension DEFAULT_SORTING_PIPELINE_ID "
+    "DEFAULT_TRIGGER_CAPSULE_ID sorted_data_asset sorted_data_dir is_sorting_fail sorted_probes "
+    "SORTING_PIPELINE_ID TRIGGER_CAPSULE_ID IBL_ALIGNMENT_EVALUATION_PREFIX",
+    "Subject.ibl_data_converter": "ManifestRecord DATA_CONVERTER_CAPSULE_ID "
+    "PIPELINE_MONITOR_CAPUSLE_ID use_data_assets_with_errors "
+    "use_data_assets_with_sorting_analyzer",
 }
 
 MODULES = [
@@ -132,6 +297,26 @@ MODULES = [
 
 def name_of(call: str) -> str:
     return call.partition("(")[0]
+
+
+def is_a(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type, its items included."""
+    origin, of = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return True
+    if origin in (types.UnionType, typing.Union):
+        return any(is_a(value, one) for one in of)
+    if origin is Literal:
+        return value in of
+    if origin is None:
+        return isinstance(value, kind)
+    if not isinstance(value, origin):
+        return False
+    if origin is dict:
+        return all(is_a(k, of[0]) and is_a(v, of[1]) for k, v in value.items())
+    if origin is tuple and of[-1] is not ...:
+        return len(value) == len(of) and all(map(is_a, value, of))
+    return bool(value) and all(is_a(one, of[0]) for one in value)
 
 
 def written(call: str) -> ast.arguments:
@@ -171,20 +356,39 @@ def found_at(path: str) -> Any:
     return thing
 
 
-@pytest.mark.parametrize(("module", "call"), UTILITIES, ids=name_of)
-def test_utilities_answer_at_three_levels_with_their_signature(module: str, call: str) -> None:
-    name = name_of(call)
-    utility = getattr(importlib.import_module(f"aind_session.utils.{module}"), name)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.path)
+def test_name_of_the_older_api_takes_its_parameters(row: Row) -> None:
+    if "(" in row.call:
+        check(found_at(row.path), row.call)
+    else:
+        owner = found_at(row.where)
+        assert inspect.isclass(owner)
+        assert name_of(row.call) in dir(owner)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.path)
+@pytest.mark.usefixtures("sandbox")
+def test_name_of_the_older_api_returns_its_type(row: Row) -> None:
+    with use_clock(FakeClock()):
+        value = row.ask()
+    assert is_a(value, row.returns), f"{value!r:.500}"
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.where.startswith("utils")], ids=lambda row: row.path
+)
+def test_utility_is_found_at_three_levels(row: Row) -> None:
+    name = name_of(row.call)
+    utility = getattr(importlib.import_module(f"aind_session.{row.where}"), name)
     assert getattr(aind_session.utils, name) is utility
     assert getattr(aind_session, name) is utility
     assert name in dir(aind_session)
     assert name in aind_session.utils.__all__
-    check(utility, call)
 
 
-@pytest.mark.parametrize("call", OTHERS, ids=name_of)
-def test_everything_else_has_its_signature(call: str) -> None:
-    check(found_at(name_of(call)), call)
+def test_table_has_all_utilities() -> None:
+    names = {name_of(row.call) for row in ROWS if row.where.startswith("utils")}
+    assert names | {"S3_DATA_BUCKET_NAMES"} == set(aind_session.utils.__all__)
 
 
 @pytest.mark.parametrize("owner", ATTRIBUTES)
@@ -200,14 +404,26 @@ def test_modules_are_imported_by_name(name: str) -> None:
     assert importlib.import_module(name).__name__ == name
 
 
-def test_neuroglancer_and_the_converter_are_in_their_older_module() -> None:
+@pytest.mark.usefixtures("sandbox")
+def test_constants_have_their_older_values() -> None:
+    older = importlib.import_module("aind_session.extensions.smartspim_neuropixels")
+    assert older.IBLDataConverterExtension.DATA_CONVERTER_CAPSULE_ID == CONVERTER
+    assert older.IBLDataConverterExtension.PIPELINE_MONITOR_CAPUSLE_ID == MONITOR
+    assert ecephys.IBL_ALIGNMENT_EVALUATION_PREFIX == "Probe Alignment for"
+    assert isinstance(older.SCRATCH_STORAGE_DIR, UPath)
+    assert older.SCRATCH_STORAGE_DIR.as_posix() == "s3://aind-scratch-data/aind-session"
+    record = older.IBLDataConverterExtension.ManifestRecord(mouseid="717381", probe_id="268")
+    assert record == {"mouseid": "717381", "probe_id": "268"}
+
+
+def test_older_module_has_neuroglancer_and_converter() -> None:
     older = importlib.import_module("aind_session.extensions.smartspim_neuropixels")
     assert older.NeuroglancerExtension is aind_session.Subject.neuroglancer
     assert older.IBLDataConverterExtension is aind_session.Subject.ibl_data_converter
     assert older.NeuroglancerState is older.NeuroglancerExtension.NeuroglancerState
 
 
-def test_the_extension_classes_are_at_the_top() -> None:
+def test_extension_classes_are_top_level_names() -> None:
     assert found_at("Session.ecephys") is aind_session.ecephys
     assert found_at("Session.lims") is aind_session.lims
     session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
@@ -215,25 +431,29 @@ def test_the_extension_classes_are_at_the_top() -> None:
     assert type(session.lims) is aind_session.lims
 
 
-def test_buckets_are_named() -> None:
+def test_bucket_names_begin_with_the_results() -> None:
     names = aind_session.S3_DATA_BUCKET_NAMES
     assert names is aind_session.utils.s3_utils.S3_DATA_BUCKET_NAMES
     assert isinstance(names, tuple)
-    assert {"aind-ephys-data", "aind-open-data", "aind-private-data-prod-o5171v"} <= set(names)
+    assert names[0] == "codeocean-s3datasetsbucket-1u41qdg42ur9"
+    assert set(names) >= {
+        *("aind-private-data-prod-o5171v", "aind-open-data-prod-o5171v", "aind-open-data"),
+        *("aibs-behavior-data", "aind-ephys-data", "aind-ophys-data"),
+    }
 
 
-def test_the_version_is_a_text() -> None:
+def test_version_is_text() -> None:
     assert [part.isdigit() for part in aind_session.__version__.split(".")[:2]] == [True, True]
 
 
-def test_unknown_names_are_attribute_errors() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     for module in (aind_session, aind_session.utils, aind_session.extensions, aind_session.session):
         assert getattr(module, "no_such_name", None) is None
         with pytest.raises(AttributeError, match=module.__name__):
             _ = module.no_such_name
 
 
-def test_completion_offers_public_names_only() -> None:
+def test_dir_lists_public_names_only() -> None:
     for module in (aind_session, aind_session.utils):
         offered = {name for name in dir(module) if name != "__version__"}
         assert not any(name.startswith("_") for name in offered)
@@ -263,9 +483,9 @@ def _python(code: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_the_tables_of_contents_import_no_service() -> None:
+def test_lazy_modules_import_no_service() -> None:
     assert json.loads(_python(LAZY)) == []
 
 
-def test_modules_are_there_after_importing_the_package_alone() -> None:
+def test_submodules_need_no_import_of_their_own() -> None:
     _python(ALONE)

@@ -1,4 +1,4 @@
-"""The older API: what callers catch when something is wrong, against the sandbox."""
+"""The older API: errors that callers catch, against the sandbox."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def get_any(name: str) -> Any:
         lambda: aind_session.wait_until_ready(RAW, polling_interval=-1),
     ],
 )
-def test_bad_ids_and_filters_are_value_errors(ask: Ask, sandbox: Sandbox) -> None:
+def test_invalid_id_or_filter_is_a_value_error(ask: Ask, sandbox: Sandbox) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its message is another test's
         ask()
     assert isinstance(caught.value, aind_session.AindSessionError)
@@ -90,7 +90,7 @@ def test_bad_ids_and_filters_are_value_errors(ask: Ask, sandbox: Sandbox) -> Non
         lambda: aind_session.get_codeocean_client().data_assets.get_data_asset(MISSING),
     ],
 )
-def test_ids_that_do_not_exist_are_all_three(ask: Ask, sandbox: Sandbox) -> None:
+def test_unknown_id_is_a_value_error_and_an_http_error(ask: Ask, sandbox: Sandbox) -> None:
     with pytest.raises(ValueError, match="404") as caught:
         ask()
     error: Any = caught.value
@@ -114,7 +114,7 @@ def test_ids_that_do_not_exist_are_all_three(ask: Ask, sandbox: Sandbox) -> None
         lambda: aind_session.Session(ID).data_assets,
     ],
 )
-def test_what_code_ocean_answers_is_caught_as_before(
+def test_code_ocean_error_is_an_sdk_and_http_error(
     ask: Ask, status: int, kind: type[Exception], sandbox: Sandbox
 ) -> None:
     sandbox.fail("codeocean", status=status, times=None)
@@ -137,7 +137,7 @@ def test_what_code_ocean_answers_is_caught_as_before(
         (NOBODY, "lims.id"),
     ],
 )
-def test_what_a_session_lacks_is_an_attribute_error(
+def test_missing_attribute_is_an_attribute_error(
     session_id: str, name: str, sandbox: Sandbox
 ) -> None:
     owner: Any = aind_session.Session(session_id)
@@ -160,26 +160,26 @@ def test_what_a_session_lacks_is_an_attribute_error(
         ),
     ],
 )
-def test_folders_and_logs_that_are_not_there(ask: Ask, sandbox: Sandbox) -> None:
+def test_missing_folder_or_log_is_a_file_not_found_error(ask: Ask, sandbox: Sandbox) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         ask()
     assert isinstance(caught.value, aind_session.NotFoundError)
 
 
-def test_an_asset_that_does_not_tell_its_folder_says_so(sandbox: Sandbox) -> None:
+def test_source_dir_of_an_asset_without_folder_is_a_file_not_found_error(sandbox: Sandbox) -> None:
     sandbox.catalogue.add_asset(FOREIGN)
-    with pytest.raises(FileNotFoundError, match="does not tell where its files are") as caught:
+    with pytest.raises(FileNotFoundError, match="does not name its folder") as caught:
         aind_session.get_data_asset_source_dir(MISSING)
     assert isinstance(caught.value, aind_session.NotFoundError)
     assert "aind-open-data" in str(caught.value)
 
 
-def test_no_alignment_is_a_key_error(sandbox: Sandbox) -> None:
+def test_missing_alignment_is_a_key_error(sandbox: Sandbox) -> None:
     with pytest.raises(KeyError):
         aind_session.ecephys.get_latest_ibl_annotations(ID)
 
 
-ASKED_WITH_A_TOKEN = [
+CALLS_WITH_A_TOKEN = [
     lambda: aind_session.get_codeocean_client(),
     lambda: aind_session.get_data_asset_model(RAW),
     lambda: aind_session.search_data_assets({}),
@@ -189,14 +189,14 @@ ASKED_WITH_A_TOKEN = [
 ]
 
 
-@pytest.mark.parametrize("ask", ASKED_WITH_A_TOKEN)
-def test_no_token_is_a_key_error(ask: Ask, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("ask", CALLS_WITH_A_TOKEN)
+def test_missing_token_is_a_key_error(ask: Ask, sandbox: Sandbox) -> None:
     with sandbox.without_token(), pytest.raises(KeyError, match="CODE_OCEAN_API_TOKEN"):
         ask()
 
 
-@pytest.mark.parametrize("ask", ASKED_WITH_A_TOKEN)
-def test_a_refused_token_is_a_value_error(
+@pytest.mark.parametrize("ask", CALLS_WITH_A_TOKEN)
+def test_refused_token_is_a_value_error(
     ask: Ask, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = "cop_0123456789wrong0123456789"
@@ -207,7 +207,7 @@ def test_a_refused_token_is_a_value_error(
     assert aind_session.get_codeocean_client(check_credentials=False)
 
 
-def test_the_end_of_a_wait_is_a_timeout() -> None:
+def test_wait_that_is_over_is_a_timeout_error() -> None:
     assert issubclass(NotReadyError, TimeoutError)
     assert issubclass(NotReadyError, aind_session.AindSessionError)
 
@@ -226,7 +226,7 @@ def test_the_end_of_a_wait_is_a_timeout() -> None:
         ("files", lambda: aind_session.get_output_text("5c7c5fa3-8555-5645-8582-085313272d75")),
     ],
 )
-def test_a_service_that_is_down_is_never_told_as_nothing(
+def test_service_that_is_down_is_not_reported_as_not_found(
     service: str, ask: Ask, sandbox: Sandbox
 ) -> None:
     with sandbox.down(service, status=400), pytest.raises(aind_session.ServiceError) as caught:
@@ -244,7 +244,7 @@ def test_a_service_that_is_down_is_never_told_as_nothing(
         "<Error><Code>AccessDenied</Code></Error>",
     ],
 )
-def test_an_error_page_is_never_taken_for_a_log(body: str, kind: str, sandbox: Sandbox) -> None:
+def test_error_page_is_not_returned_as_log(body: str, kind: str, sandbox: Sandbox) -> None:
     sandbox.fail("files", status=200, headers={"Content-Type": kind}, body=body, times=None)
     with pytest.raises(aind_session.ServiceError, match="error page"):
         aind_session.get_output_text("5c7c5fa3-8555-5645-8582-085313272d75")
@@ -260,7 +260,7 @@ def test_an_error_page_is_never_taken_for_a_log(body: str, kind: str, sandbox: S
     ],
 )
 @pytest.mark.parametrize("retries", [0, 2])
-def test_clients_ask_again_as_often_as_they_were_told(
+def test_client_repeats_requests_as_given(
     service: str, ask: Callable[..., Any], retries: int, sandbox: Sandbox
 ) -> None:
     sandbox.fail(service, status=503, times=None)

@@ -1,4 +1,4 @@
-"""The older API: what comes back, by type and value, against the sandbox."""
+"""The older API: types and values of results, against the sandbox."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def session() -> aind_session.Session:
         ),
     ],
 )
-def test_sessions_are_found_by_values_of_any_kind(
+def test_get_sessions_takes_values_of_any_type(
     arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> None:
     for search in (aind_session.get_sessions, aind_session.session.get_sessions):
@@ -68,7 +68,7 @@ def test_sessions_are_found_by_values_of_any_kind(
         assert found == (session(),)
 
 
-def test_empty_texts_are_no_filter() -> None:
+def test_get_sessions_ignores_empty_texts() -> None:
     every = aind_session.get_sessions(676909)
     assert len(every) == 4
     assert every == aind_session.get_sessions("676909", "", "", "", "")
@@ -76,7 +76,7 @@ def test_empty_texts_are_no_filter() -> None:
     assert every[-1] == next(reversed(every))
 
 
-def test_dates_of_a_session_are_records_and_text() -> None:
+def test_date_of_a_session_is_record_and_text() -> None:
     for value, record, text in (
         (session().date, npc_session.DateRecord, "2023-12-13"),
         (session().time, npc_session.TimeRecord, "13:43:40"),
@@ -87,7 +87,7 @@ def test_dates_of_a_session_are_records_and_text() -> None:
         assert value == text
 
 
-def test_the_record_of_a_session_is_a_dictionary(capsys: pytest.CaptureFixture[str]) -> None:
+def test_docdb_of_a_session_is_a_dict(capsys: pytest.CaptureFixture[str]) -> None:
     record = session().docdb
     assert isinstance(record, dict)
     print(record.keys())
@@ -98,7 +98,7 @@ def test_the_record_of_a_session_is_a_dictionary(capsys: pytest.CaptureFixture[s
     assert aind_session.Session(NOBODY).docdb == {}
 
 
-def test_assets_are_true_models_ascending() -> None:
+def test_data_assets_are_sdk_models_ascending() -> None:
     assets = session().data_assets
     assert isinstance(assets, tuple)
     assert {type(asset) for asset in assets} == {DataAsset}
@@ -149,12 +149,12 @@ def test_paths_are_upaths_in_s3(path: Callable[[], UPath]) -> None:
         (lambda: aind_session.get_docdb_record("no such name"), {}),
         (lambda: aind_session.get_docdb_record(str(uuid.UUID(int=1))), {}),
         (lambda: aind_session.get_subject_docdb_records("111111"), ()),
-        (lambda: aind_session.get_codeocean_data_asset_ids_from_docdb("no such name"), ()),
+        (lambda: aind_session.get_codeocean_data_asset_ids_from_docdb("no such name"), []),
         (lambda: aind_session.extract_codeocean_data_asset_ids_from_docdb_record({}), ()),
         (lambda: aind_session.Session(NOBODY).docdb, {}),
     ],
 )
-def test_what_finds_nothing_is_empty_and_no_error(search: Callable[[], Any], empty: object) -> None:
+def test_search_without_match_is_empty(search: Callable[[], Any], empty: object) -> None:
     found = search()
     assert found == empty
     assert isinstance(found, type(empty))
@@ -163,7 +163,7 @@ def test_what_finds_nothing_is_empty_and_no_error(search: Callable[[], Any], emp
 # --- code ocean -----------------------------------------------------------------------------------
 
 
-def test_the_client_is_the_true_one(sandbox: Sandbox) -> None:
+def test_codeocean_client_is_the_sdk_client(sandbox: Sandbox) -> None:
     client = aind_session.get_codeocean_client()
     assert isinstance(client, codeocean.CodeOcean)
     assert client.domain == sandbox.urls["codeocean"]
@@ -173,12 +173,12 @@ def test_the_client_is_the_true_one(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("written", [RAW, RAW.upper(), RAW.replace("-", ""), uuid.UUID(RAW)])
-def test_ids_are_normalised(written: object) -> None:
+def test_normalized_uuid_of_all_spellings(written: object) -> None:
     assert aind_session.get_normalized_uuid(written) == RAW
     assert aind_session.get_codeocean_model(written).id == RAW
 
 
-def test_models_are_true_and_given_back_as_they_are() -> None:
+def test_models_are_returned_unchanged() -> None:
     asset, run = aind_session.get_codeocean_model(RAW), aind_session.get_codeocean_model(RUN)
     assert type(asset) is DataAsset
     assert type(run) is Computation
@@ -191,7 +191,7 @@ def test_models_are_true_and_given_back_as_they_are() -> None:
     assert aind_session.get_data_asset_model(asset) is asset
 
 
-def test_a_run_that_has_not_ended_is_asked_for_each_time(sandbox: Sandbox) -> None:
+def test_running_computation_is_requested_each_time(sandbox: Sandbox) -> None:
     assert aind_session.get_codeocean_model(RUNNING).state == ComputationState.Running
     (known,) = (c for c in sandbox.catalogue.computations if c["id"] == RUNNING)
     known["state"] = "completed"
@@ -201,7 +201,7 @@ def test_a_run_that_has_not_ended_is_asked_for_each_time(sandbox: Sandbox) -> No
     assert len([r for r in sandbox.requests if r.path.endswith(f"computations/{RUNNING}")]) == 2
 
 
-def test_assets_and_computations_are_sorted_by_creation() -> None:
+def test_sort_by_created_of_ids_and_models() -> None:
     asset = aind_session.get_data_asset_model(SORTED)
     found = aind_session.sort_by_created([RUN, asset, RAW])
     assert [one.id for one in found] == [RUN, RAW, SORTED]
@@ -210,7 +210,7 @@ def test_assets_and_computations_are_sorted_by_creation() -> None:
     assert aind_session.sort_by_created(iter([])) == ()
 
 
-def test_queries_are_written() -> None:
+def test_search_query_of_all_arguments() -> None:
     write = aind_session.get_data_asset_search_query
     assert write() == ""
     assert write(name=ID) == "name:ecephys_676909_2023-"
@@ -237,7 +237,7 @@ def test_queries_are_written() -> None:
     ],
 )
 @pytest.mark.parametrize("size", [1000, 1])
-def test_searches_take_both_kinds_of_parameters(params: Any, size: int) -> None:
+def test_search_takes_dict_and_params(params: Any, size: int) -> None:
     search = aind_session.search_data_assets
     found = search(params, page_size=size, max_pages=1000)
     assert isinstance(found, tuple)
@@ -249,7 +249,7 @@ def test_searches_take_both_kinds_of_parameters(params: Any, size: int) -> None:
     assert {type(one) for one in plain} == {dict}
 
 
-def test_a_search_keeps_the_order_that_it_asks_for() -> None:
+def test_search_keeps_the_requested_order() -> None:
     params = DataAssetSearchParams(
         query="name:676909", sort_field=DataAssetSortBy.Name, sort_order=SortOrder.Descending
     )
@@ -258,7 +258,7 @@ def test_a_search_keeps_the_order_that_it_asks_for() -> None:
     assert names == sorted(names, reverse=True)
 
 
-def test_a_search_stops_at_its_last_page(sandbox: Sandbox) -> None:
+def test_search_stops_at_max_pages(sandbox: Sandbox) -> None:
     query = {"query": "name:ecephys_676909"}
     limits: dict[str, Any] = {"page_size": 2, "max_pages": 2}
     with pytest.raises(aind_session.ServiceError, match="more than 2 pages of 2"):
@@ -273,7 +273,7 @@ def test_a_search_stops_at_its_last_page(sandbox: Sandbox) -> None:
         aind_session.search_data_assets(query, max_pages=0)
 
 
-def test_assets_of_a_subject_are_found_with_conditions(sandbox: Sandbox) -> None:
+def test_subject_assets_with_conditions(sandbox: Sandbox) -> None:
     every = aind_session.get_subject_data_assets(668759)
     assert every == aind_session.Subject(668759).data_assets
     assert (every[0].name, every[0].created) == ("Example T1 and T2 MRI Images", 1673996872)
@@ -291,7 +291,7 @@ def test_assets_of_a_subject_are_found_with_conditions(sandbox: Sandbox) -> None
 
 
 @pytest.mark.parametrize("limit", [0, 2, 5000])
-def test_a_limit_is_the_size_of_a_page(limit: int) -> None:
+def test_limit_is_the_page_size(limit: int) -> None:
     for search, wanted in (
         (aind_session.get_subject_data_assets, "676909"),
         (aind_session.get_data_assets, "ecephys_676909"),
@@ -303,13 +303,13 @@ def test_a_limit_is_the_size_of_a_page(limit: int) -> None:
     ("beginning", "count"),
     [(ID, 42), ("ecephys_676909_2023-12-13", 42), (f"{ID}_sorted_2024", 1), ("676909", 0)],
 )
-def test_assets_are_found_by_the_beginning_of_their_name(beginning: str, count: int) -> None:
+def test_data_assets_by_beginning_of_the_name(beginning: str, count: int) -> None:
     found = aind_session.get_data_assets(beginning)
     assert len(found) == count
     assert all(asset.name.startswith(beginning) for asset in found)
 
 
-def test_long_platforms_do_not_cut_the_subject_off(sandbox: Sandbox) -> None:
+def test_data_assets_of_a_long_platform_name(sandbox: Sandbox) -> None:
     name = "multiplane-ophys_721291_2024-05-08"
     found = aind_session.get_data_assets(name)
     assert found
@@ -319,7 +319,7 @@ def test_long_platforms_do_not_cut_the_subject_off(sandbox: Sandbox) -> None:
     assert [asset.name for asset in narrowed] == ["multiplane-ophys_721291_2024-05-08_08-05-54"]
 
 
-def test_raw_and_failed_assets_are_told() -> None:
+def test_raw_and_failed_assets() -> None:
     for form in (RAW, aind_session.get_data_asset_model(RAW)):
         assert aind_session.is_raw_data_asset(form) is True
         assert aind_session.is_data_asset_error(form) is False
@@ -329,14 +329,14 @@ def test_raw_and_failed_assets_are_told() -> None:
 
 
 @pytest.mark.parametrize(("run", "failed"), [(RUN, False), (RUNNING, False), (FAILED, True)])
-def test_failed_computations_are_told(run: str, failed: bool) -> None:
+def test_failed_computations(run: str, failed: bool) -> None:
     assert aind_session.is_computation_error(run) is failed
     model = aind_session.get_codeocean_model(run)
     assert isinstance(model, Computation)
     assert aind_session.is_computation_error(model) is failed
 
 
-def test_logs_are_read_by_id_and_model(sandbox: Sandbox) -> None:
+def test_output_text_by_id_and_model(sandbox: Sandbox) -> None:
     for asset_or_run in (SORTED, RUN):
         text = aind_session.get_output_text(asset_or_run)
         assert text.startswith("N E X T F L O W")
@@ -349,20 +349,20 @@ def test_logs_are_read_by_id_and_model(sandbox: Sandbox) -> None:
     assert all(request.status == 200 for request in sent)
 
 
-def test_folders_are_told_or_searched(sandbox: Sandbox) -> None:
-    told = aind_session.get_data_asset_source_dir(RAW)
-    assert aind_session.get_bucket_and_prefix(told) == ("aind-ephys-data", ID)
+def test_source_dir_without_bucket_is_searched_by_name(sandbox: Sandbox) -> None:
+    found = aind_session.get_data_asset_source_dir(RAW)
+    assert aind_session.get_bucket_and_prefix(found / "x.json") == ("aind-ephys-data", ID)
     assert sandbox.count("s3") == 0
-    assert aind_session.get_source_dir_by_name(ID) == told
+    assert aind_session.get_source_dir_by_name(ID) == found
     asset = {"source_bucket": {"bucket": "", "origin": "local", "prefix": "", "external": True}}
     added = sandbox.catalogue.add_asset({"id": str(uuid.UUID(int=7)), "name": ID, **asset})
-    assert aind_session.get_data_asset_source_dir(added["id"]) == told
+    assert aind_session.get_data_asset_source_dir(added["id"]) == found
 
 
 # --- docdb ----------------------------------------------------------------------------------------
 
 
-def test_the_metadata_client_is_the_true_one() -> None:
+def test_docdb_client_is_the_original() -> None:
     client = aind_session.get_docdb_api_client()
     assert isinstance(client, MetadataDbClient)
     found = client.retrieve_docdb_records(filter_query={"name": ID}, limit=1)
@@ -371,7 +371,7 @@ def test_the_metadata_client_is_the_true_one() -> None:
     assert newer.retrieve_docdb_records(filter_query={"name": ID}, limit=1) == []
 
 
-def test_records_are_plain_dictionaries() -> None:
+def test_docdb_record_is_a_dict() -> None:
     for key in (ID, RAW, RAW.replace("-", "")):
         record = aind_session.get_docdb_record(key)
         assert type(record) is dict
@@ -381,7 +381,7 @@ def test_records_are_plain_dictionaries() -> None:
     assert only_new["acquisition"]
 
 
-def test_records_of_a_subject_are_one_each_ascending(sandbox: Sandbox) -> None:
+def test_subject_records_are_one_per_asset(sandbox: Sandbox) -> None:
     records = aind_session.get_subject_docdb_records("676909")
     twin = {**records[0], "_id": str(uuid.UUID(int=5)), "_created": "2026-01-01T00:00:00.000Z"}
     twin["location"] += "/"
@@ -395,7 +395,7 @@ def test_records_of_a_subject_are_one_each_ascending(sandbox: Sandbox) -> None:
     assert ID in {record["name"] for record in records}
 
 
-def test_linked_assets_are_found_by_name_and_subject() -> None:
+def test_linked_ids_by_name_and_subject() -> None:
     by_name = aind_session.get_codeocean_data_asset_ids_from_docdb(partial_name="676909_2023-12-13")
     by_subject = aind_session.get_codeocean_data_asset_ids_from_docdb(subject_id=676909)
     both = aind_session.get_codeocean_data_asset_ids_from_docdb("2023-12-13", 676909)
@@ -404,7 +404,7 @@ def test_linked_assets_are_found_by_name_and_subject() -> None:
     assert len(set(by_subject)) == len(by_subject)
 
 
-def test_linked_assets_are_the_subjects_own_and_ascend(sandbox: Sandbox) -> None:
+def test_linked_ids_are_the_subjects_own_ascending(sandbox: Sandbox) -> None:
     def add(name: str, created: str, number: int) -> str:
         asset_id = str(uuid.UUID(int=number))
         record = {"name": name, "created": created, "subject": {"subject_id": "999123"}}
@@ -419,17 +419,17 @@ def test_linked_assets_are_the_subjects_own_and_ascend(sandbox: Sandbox) -> None
     earlier = add("ecephys_999123_2024-01-03_10-00-00", "2024-02-01T00:00:00Z", 2)
     add("ecephys_999124_2024-01-03_10-00-00", "2024-02-01T00:00:00Z", 3)
     find = aind_session.get_codeocean_data_asset_ids_from_docdb
-    assert find(subject_id="999123") == (earlier, later)
+    assert find(subject_id="999123") == [earlier, later]
     sandbox.reset()
     sandbox.fail("docdb", path="/v2/", status=400, times=None)
     with pytest.warns(aind_session.PartialAnswerWarning, match="the other generation"):
-        assert find(subject_id="999123") == (earlier, later)
+        assert find(subject_id="999123") == [earlier, later]
 
 
 # --- the rest -------------------------------------------------------------------------------------
 
 
-def test_hashes_stay_within_a_window() -> None:
+def test_ttl_hash_is_constant_within_a_window() -> None:
     assert isinstance(aind_session.get_ttl_hash(), int)
     assert aind_session.get_ttl_hash(10**9) == aind_session.get_ttl_hash(seconds=10**9)
     assert aind_session.get_ttl_hash(1) > aind_session.get_ttl_hash(2)
@@ -437,7 +437,7 @@ def test_hashes_stay_within_a_window() -> None:
         aind_session.get_ttl_hash(0)
 
 
-ASKED_WITH_A_HASH: list[Callable[..., Any]] = [
+CALLS_WITH_A_HASH: list[Callable[..., Any]] = [
     lambda **h: aind_session.get_data_asset_source_dir(RAW, **h),
     lambda **h: aind_session.search_computations(PIPELINE, **h),
     lambda **h: aind_session.get_subject_data_assets("676909", **h),
@@ -451,10 +451,8 @@ ASKED_WITH_A_HASH: list[Callable[..., Any]] = [
 ]
 
 
-@pytest.mark.parametrize("ask", ASKED_WITH_A_HASH)
-def test_a_new_hash_asks_anew_and_an_old_one_does_not(
-    ask: Callable[..., Any], sandbox: Sandbox
-) -> None:
+@pytest.mark.parametrize("ask", CALLS_WITH_A_HASH)
+def test_new_ttl_hash_requests_anew(ask: Callable[..., Any], sandbox: Sandbox) -> None:
     first = ask(ttl_hash=1)
     count = sandbox.count()
     assert count > 0
@@ -465,7 +463,7 @@ def test_a_new_hash_asks_anew_and_an_old_one_does_not(
     assert ask(ttl_hash=None) == first
 
 
-def test_a_class_is_patched_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patched_class_attribute_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     from aind_session.extensions.ecephys import EcephysExtension
 
     name = "get_latest_ibl_annotations"
@@ -478,14 +476,14 @@ def test_a_class_is_patched_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert aind_session.Session(NOBODY).ecephys.is_sorted is True
 
 
-def test_states_of_computations_are_the_clients_own(sandbox: Sandbox) -> None:
+def test_computation_state_as_text_or_enum(sandbox: Sandbox) -> None:
     for state in ("completed", ComputationState.Completed):
         found = aind_session.search_computations(PIPELINE, computation_state=state)
         assert {type(one) for one in found} == {Computation}
         assert {one.state for one in found} == {ComputationState.Completed}
 
 
-def test_a_catalogue_without_anything_is_no_error() -> None:
+def test_search_in_an_empty_catalogue_is_empty() -> None:
     with aind_session.sandbox(Catalogue()):
         assert aind_session.get_sessions(676909) == ()
         assert aind_session.search_data_assets({}) == ()

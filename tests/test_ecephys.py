@@ -11,13 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from worlds import invent_session
-from aind_session.sandbox.shapes import RESULTS_BUCKET
-from aind_session.sandbox.shapes import sorting_files
-from aind_session.sandbox import Sandbox
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset, probes, sorting
 from aind_session.lookup import by_id, results
+from aind_session.sandbox import Sandbox
+from aind_session.sandbox.shapes import RESULTS_BUCKET, sorting_files
 from rows import shortest_row
 from sortings import (
     DOCUMENTED,
@@ -30,6 +28,7 @@ from sortings import (
     asked,
     ecephys,
 )
+from worlds import invent_session
 
 # -- the documented session ------------------------------------------------------------------------
 

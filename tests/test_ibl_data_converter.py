@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from codeocean.computation import Computation, RunParams
+from codeocean.computation import Computation, NamedRunParam, RunParams
 from codeocean.data_asset import DataAsset
 
 import aind_session
@@ -22,8 +22,8 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.extensions.ecephys import SortedDataAsset
-from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
-from aind_session.lookup import ibl_inputs
+from aind_session.extensions.ibl import inputs
+from aind_session.extensions.ibl.converter import IBLDataConverterExtension
 from aind_session.sandbox import Sandbox
 from aind_session.services.clock import use_clock
 from ibl_world import world
@@ -37,7 +37,7 @@ DAYS = (
     ("ecephys_717381_2024-04-10_16-29-12", "ecephys_717381_2024-04-10_16-51-20"),
 )
 RECORDED = tuple(name for day in DAYS for name in day)
-SURFACES = tuple(day[1] for day in DAYS)
+SURFACES = dict(DAYS)
 SORTED = "ecephys_717381_2024-04-09_11-14-13_sorted_2024-04-10_22-15-25"
 IMAGED = ("SmartSPIM_717381_2024-05-20_15-19-15", "SmartSPIM_717381_2024-07-03_10-49-01")
 STITCHED = (
@@ -76,7 +76,7 @@ def completed(state: str | None = STATE) -> list[dict[str, str]]:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_what_the_documented_subject_has() -> None:
+def test_inputs_of_the_documented_subject() -> None:
     of = converter()
     assert of.ecephys_sessions == tuple(map(aind_session.Session, RECORDED))
     assert isinstance(of.ecephys_sessions, aind_session.Sessions)
@@ -93,15 +93,15 @@ def test_what_the_documented_subject_has() -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_subject_with_nothing_has_empty_collections() -> None:
+def test_subject_without_data_has_empty_collections() -> None:
     of = converter(717121)
     assert of.ecephys_sessions == of.smartspim_sessions == ()
     assert of.ecephys_data_assets == of.sorted_data_assets == of.smartspim_data_assets == ()
-    assert of.surface_recording_names == ()
+    assert of.surface_recording_names == {}
     assert getattr(of, "neuroglancer_state_json_asset", None) is None
 
 
-def test_everything_costs_the_subjects_searches_once(sandbox: Sandbox) -> None:
+def test_all_inputs_send_the_subjects_searches_once(sandbox: Sandbox) -> None:
     of = converter()
     assert names(of.ecephys_data_assets) == RECORDED
     assert sandbox.count() == 4
@@ -111,7 +111,7 @@ def test_everything_costs_the_subjects_searches_once(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_stitched_assets_are_found_by_whatever_names_the_session() -> None:
+def test_stitched_assets_by_session_asset_and_id() -> None:
     asset = converter().smartspim_data_assets[0]
     session = aind_session.Session(IMAGED[0])
     for given_id in (IMAGED[0], session, asset, asset.id, asset.id.upper(), STITCHED[0]):
@@ -124,7 +124,7 @@ def test_stitched_assets_are_found_by_whatever_names_the_session() -> None:
         converter().get_stitched_data_assets("00000000-0000-4000-8000-000000000000")
 
 
-def test_names_of_today_count_as_well() -> None:
+def test_sessions_with_current_names() -> None:
     catalogue = world()
     invent_session(catalogue, "smartspim_999994_2025-03-01_10-00-00", modalities=("SPIM",))
     with aind_session.sandbox(catalogue):
@@ -136,17 +136,19 @@ def test_names_of_today_count_as_well() -> None:
             "ecephys_999994_2025-01-05_10-00-00",
         ]
         assert len(of.ecephys_data_assets) == 3
-        assert of.surface_recording_names == ("ecephys_999994_2025-01-03_11-00-00",)
+        assert of.surface_recording_names == {
+            "999994_2025-01-03_10-00-00": "ecephys_999994_2025-01-03_11-00-00"
+        }
         assert [session.id for session in of.smartspim_sessions] == [
             "SmartSPIM_999994_2025-02-01_10-00-00",
             "smartspim_999994_2025-03-01_10-00-00",
         ]
-        with ibl_inputs.looking("999994", "stitched data assets") as stock:
+        with inputs.looking("999994", "stitched data assets") as stock:
             (latest,) = stock.latest_stitched()
         assert latest.id == of.get_stitched_data_assets(of.smartspim_sessions[0])[-1].id
 
 
-def test_which_sorted_assets_are_used_can_be_set() -> None:
+def test_use_flags_select_sorted_assets() -> None:
     with aind_session.sandbox(world()):
         subject = aind_session.Subject(999994)
         of = subject.ibl_data_converter
@@ -167,7 +169,7 @@ def test_which_sorted_assets_are_used_can_be_set() -> None:
         assert len(converter(999994).sorted_data_assets) == 3
 
 
-def test_a_failed_check_is_no_answer(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_sorting_that_cannot_be_checked_raises(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.fail("s3", times=None)
     sandbox.fail("codeocean", path="/files", times=None)
     with pytest.raises(ServiceError):
@@ -175,10 +177,10 @@ def test_a_failed_check_is_no_answer(sandbox: Sandbox, clock: FakeClock) -> None
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_service_that_is_down(sandbox: Sandbox, clock: FakeClock) -> None:
-    with sandbox.down("docdb"), pytest.warns(PartialAnswerWarning) as told:
+def test_inputs_with_one_service_down(sandbox: Sandbox, clock: FakeClock) -> None:
+    with sandbox.down("docdb"), pytest.warns(PartialAnswerWarning) as caught:
         assert names(converter().ecephys_data_assets) == RECORDED
-    assert len(told) == 1
+    assert len(caught) == 1
     with sandbox.down("codeocean"):
         with pytest.raises(ServiceError):
             _ = converter().ecephys_data_assets
@@ -197,9 +199,9 @@ def prepare(box: Sandbox, state: str = STATE) -> None:
     box.reset()
 
 
-def test_the_converter_runs_with_its_inputs(sandbox: Sandbox) -> None:
+def test_run_attaches_all_inputs(sandbox: Sandbox) -> None:
     prepare(sandbox)
-    run = converter().run_data_converter_capsule(monitor_capsule_id=None)
+    run = converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert isinstance(run, Computation)
     launched = sandbox.launched[-1]
     assert (launched["id"], launched["_capsule"]) == (run.id, CONVERTER)
@@ -212,7 +214,7 @@ def test_the_converter_runs_with_its_inputs(sandbox: Sandbox) -> None:
     }
 
 
-def test_inputs_are_gathered_at_the_same_time(sandbox: Sandbox) -> None:
+def test_run_params_send_three_requests_in_a_row(sandbox: Sandbox) -> None:
     prepare(sandbox)
     found: list[RunParams] = []
     row = shortest_row(
@@ -225,7 +227,7 @@ def test_inputs_are_gathered_at_the_same_time(sandbox: Sandbox) -> None:
     assert not any(r.path.endswith("/computations") for r in sandbox.requests)
 
 
-def test_what_the_run_takes_can_be_changed(sandbox: Sandbox) -> None:
+def test_run_params_with_additional_assets(sandbox: Sandbox) -> None:
     prepare(sandbox)
     extra = aind_session.Session("ecephys_676909_2023-12-13_13-43-40").raw_data_asset
     other = "537f2e0f-631a-4ac3-9f6f-1972feb11892"
@@ -239,7 +241,24 @@ def test_what_the_run_takes_can_be_changed(sandbox: Sandbox) -> None:
     assert [each.id for each in params.data_assets[-2:]] == [extra.id, other]
 
 
-def test_the_state_that_the_manifest_names_is_attached(sandbox: Sandbox) -> None:
+def test_run_inputs_can_be_given_by_id_model_and_name(sandbox: Sandbox) -> None:
+    first = converter().create_manifest_asset(completed())
+    converter().create_manifest_asset(completed(), asset_name="717381_other")
+    older = converter().neuroglancer_state_json_asset
+    aind_session.Subject(SUBJECT).neuroglancer.states[-1].create_data_asset()
+    for extra in ({"mode": "fast"}, [NamedRunParam(param_name="mode", value="fast")]):
+        params = converter().get_data_converter_run_params(
+            manifest_asset=first.id, neuroglancer_state_json_asset=older, named_parameters=extra
+        )
+        assert {p.param_name: p.value for p in params.named_parameters} == {
+            "manifest": f"{MANIFEST}/{MANIFEST}.csv",
+            "neuroglancer": f"{STATE}/{STATE}.json",
+            "mode": "fast",
+        }
+        assert {first.id, older.id} <= {each.id for each in params.data_assets}
+
+
+def test_run_uses_the_state_of_the_manifest(sandbox: Sandbox) -> None:
     newer = aind_session.Subject(SUBJECT).neuroglancer.states[-1].create_data_asset()
     prepare(sandbox, STATE)
     assert converter().neuroglancer_state_json_asset.id == newer.id
@@ -247,7 +266,7 @@ def test_the_state_that_the_manifest_names_is_attached(sandbox: Sandbox) -> None
     assert params.named_parameters[-1].value == f"{STATE}/{STATE}.json"
 
 
-def test_a_manifest_of_another_state_is_told(
+def test_run_with_a_manifest_of_another_state_warns(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     prepare(sandbox, LATEST_STATE)
@@ -257,28 +276,30 @@ def test_a_manifest_of_another_state_is_told(
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_manifest_that_cannot_be_read_just_now_starts_nothing(sandbox: Sandbox) -> None:
+def test_run_with_an_unreadable_manifest_starts_nothing(sandbox: Sandbox) -> None:
     prepare(sandbox)
     before = len(sandbox.launched)
     sandbox.fail("s3", path=f"{MANIFEST}.csv$", times=None)
     sandbox.fail("codeocean", path="/files", times=None)
     with pytest.raises(ServiceError):
-        converter().run_data_converter_capsule(monitor_capsule_id=None)
+        converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert len(sandbox.launched) == before
 
 
-def test_inputs_that_were_just_made_are_waited_for(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_run_waits_for_a_draft_manifest(sandbox: Sandbox, clock: FakeClock) -> None:
     converter().create_manifest_asset(completed())
+    sandbox.launched[-1]["state"] = "draft"
+    sandbox.reset()
     sandbox.launches.polls = 3
-    run = converter().run_data_converter_capsule(monitor_capsule_id=None)
+    run = converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert run.id == sandbox.launched[-1]["id"]
     assert sandbox.launched[0]["state"] == "ready"
     assert clock.slept
 
 
-def test_missing_inputs_are_all_named(sandbox: Sandbox) -> None:
+def test_run_names_all_missing_inputs(sandbox: Sandbox) -> None:
     with pytest.raises(FileNotFoundError, match="no manifest") as raised:
-        converter().run_data_converter_capsule(monitor_capsule_id=None)
+        converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert "no sorted" not in str(raised.value)
     with pytest.raises(MissingFileError) as missing:
         converter(717121).get_data_converter_run_params()
@@ -288,27 +309,25 @@ def test_missing_inputs_are_all_named(sandbox: Sandbox) -> None:
     assert sandbox.launched == []
 
 
-def test_a_run_is_sent_once(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_run_request_is_sent_once(sandbox: Sandbox, clock: FakeClock) -> None:
     prepare(sandbox)
     sandbox.fail("codeocean", path="/computations$", method="POST", times=None)
     with pytest.raises(ServiceError):
-        converter().run_data_converter_capsule(monitor_capsule_id=None)
+        converter().run_data_converter_capsule(pipeline_monitor_capsule_id=None)
     assert sum(r.path.endswith("/computations") for r in sandbox.requests) == 1
 
 
 # -- the monitor -----------------------------------------------------------------------------------
 
 
-def test_without_the_extra_the_error_names_it(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # What Python itself does for a module that is not there.
+def test_run_without_the_extra_names_it(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As Python marks a module that does not exist.
     monkeypatch.setitem(sys.modules, PACKAGE, None)
     monkeypatch.setitem(sys.modules, f"{PACKAGE}.models", None)
     with pytest.raises(ImportError, match=r'pip install "aind-session\[monitor\]"') as raised:
         converter().run_data_converter_capsule()
     assert isinstance(raised.value, MissingExtraError)
-    assert "monitor_capsule_id=None" in str(raised.value)
+    assert "pipeline_monitor_capsule_id=None" in str(raised.value)
     assert sandbox.requests == []
 
 
@@ -331,7 +350,7 @@ def _stand_in() -> ModuleType:
 
 
 @pytest.mark.parametrize("real", [False, True])
-def test_the_monitor_is_told_what_to_run(
+def test_run_with_a_monitor_passes_its_settings(
     sandbox: Sandbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, real: bool
 ) -> None:
     if real:
@@ -339,7 +358,7 @@ def test_the_monitor_is_told_what_to_run(
     else:
         monkeypatch.setitem(sys.modules, PACKAGE, ModuleType(PACKAGE))
         monkeypatch.setitem(sys.modules, f"{PACKAGE}.models", _stand_in())
-    # The models read the environment where they are let.
+    # The models could read the environment.
     monkeypatch.setenv("ALERT_URL", "https://example.org")
     monkeypatch.setenv("DESCRIPTION", "from the environment")
     prepare(sandbox)
@@ -348,22 +367,22 @@ def test_the_monitor_is_told_what_to_run(
     assert (launched["id"], launched["_capsule"]) == (run.id, MONITOR)
     assert "data_assets" not in launched
     (parameter,) = launched["parameters"]
-    told = json.loads(parameter["value"])
-    # A monitor with an older SDK does not know every field.
+    sent = json.loads(parameter["value"])
+    # An older SDK in the monitor does not know every field.
     assert "null" not in parameter["value"]
-    assert told["run_params"]["capsule_id"] == CONVERTER
-    assert tuple(a["mount"] for a in told["run_params"]["data_assets"]) == ATTACHED
-    named = {p["param_name"]: p["value"] for p in told["run_params"]["named_parameters"]}
+    assert sent["run_params"]["capsule_id"] == CONVERTER
+    assert tuple(a["mount"] for a in sent["run_params"]["data_assets"]) == ATTACHED
+    named = {p["param_name"]: p["value"] for p in sent["run_params"]["named_parameters"]}
     assert named["manifest"] == f"{MANIFEST}/{MANIFEST}.csv"
-    capture = told["capture_settings"]
+    capture = sent["capture_settings"]
     assert capture["name"] == "717381_ibl-data-converter_2023-11-14_14-13-20"
     assert capture["custom_metadata"]["subject id"] == SUBJECT
     assert "derived" in capture["tags"]
-    assert "alert_url" not in told
+    assert "alert_url" not in sent
     assert "description" not in capture
 
 
-def test_the_namespace_is_on_subjects() -> None:
+def test_namespace_is_on_subjects() -> None:
     from aind_session.extensions import smartspim_neuropixels
 
     assert aind_session.Subject.ibl_data_converter is IBLDataConverterExtension  # type: ignore[comparison-overlap]

@@ -14,8 +14,8 @@ from aind_session.errors import (
     InvalidFilterError,
     MissingFileError,
 )
-from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
-from aind_session.lookup import manifests
+from aind_session.extensions.ibl import manifests
+from aind_session.extensions.ibl.converter import IBLDataConverterExtension
 from aind_session.sandbox import Sandbox
 from ibl_world import add_state, world
 from rows import shortest_row
@@ -61,29 +61,31 @@ def completed(state: str | None = STATE) -> list[dict[str, str]]:
         ("E_day2", "ProbeE", 2),
     ],
 )
-def test_annotations_tell_probe_and_day(name: str, probe: str, day: int) -> None:
-    assert manifests.parse_annotation(name) == (probe, day)
+def test_annotation_name_with_probe_and_day(name: str, probe: str, day: int) -> None:
+    found = manifests.parse_annotation(name)
+    assert found is not None
+    assert (found.probe, found.day) == (probe, day)
 
 
 @pytest.mark.parametrize(
     "name", ["268", "targets", "G1", "A0", "A10", "A", "1", "AB1", "CCF_2", ""]
 )
-def test_other_annotations_tell_nothing(name: str) -> None:
+def test_annotation_name_without_probe_and_day(name: str) -> None:
     assert manifests.parse_annotation(name) is None
 
 
 @given(letter=st.sampled_from("ABCDEFabcdef"), day=st.integers(1, 9), text=st.text(max_size=6))
-def test_every_probe_and_day_is_read(letter: str, day: int, text: str) -> None:
-    assert manifests.parse_annotation(f"{letter}{day}") == (f"Probe{letter.upper()}", day)
+def test_annotation_names_of_all_probes_and_days(letter: str, day: int, text: str) -> None:
+    assert manifests.parse_annotation(f"{letter}{day}") == (letter.upper(), day)
     found = manifests.parse_annotation(text)
-    assert found is None or (found.probe[-1] in "ABCDEF" and 1 <= found.day <= 9)
+    assert found is None or (found.letter in "ABCDEF" and 1 <= found.day <= 9)
 
 
 # -- partial manifests -----------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_records_of_plain_names_leave_the_probe_to_a_person() -> None:
+def test_partial_records_of_plain_names() -> None:
     records = converter().get_partial_manifest_records()
     assert [record["probe_id"] for record in records] == [
         *("268", "269", "270", "265", "263", "262", "targets")
@@ -103,19 +105,19 @@ def test_records_of_plain_names_leave_the_probe_to_a_person() -> None:
 
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.parametrize("name", [STATE, f"{STATE}.json"])
-def test_records_of_a_named_state(name: str) -> None:
+def test_partial_records_of_a_named_state(name: str) -> None:
     assert {r["probe_file"] for r in converter().get_partial_manifest_records(name)} == {STATE}
 
 
-def test_records_of_telling_names_are_whole() -> None:
+def test_partial_records_of_names_with_probe_and_day() -> None:
     catalogue = world()
     state = add_state(catalogue, "A1", "probe B_2", "C3", "D9", "268")
     with aind_session.sandbox(catalogue) as box:
         of = converter(999994)
         latest = [asset.name for asset in of.sorted_data_assets][1:]
         records = of.get_partial_manifest_records()
-        told = [(r["probe_id"], r["probe_name"], r["sorted_recording"]) for r in records]
-        assert told == [
+        rows = [(r["probe_id"], r["probe_name"], r["sorted_recording"]) for r in records]
+        assert rows == [
             # The latest of two sortings; of day 2 the one that did not fail.
             ("A1", "ProbeA", latest[0]),
             ("probe B_2", "ProbeB", latest[1]),
@@ -136,7 +138,7 @@ def test_records_of_telling_names_are_whole() -> None:
             assert [r["sorted_recording"] for r in records] == [first, "", "", "", first]
 
 
-def test_a_sorted_surface_recording_is_none_of_the_recordings() -> None:
+def test_partial_records_leave_out_surface_recordings() -> None:
     catalogue = world()
     add_state(catalogue, "268")
     surface = "ecephys_999994_2025-01-03_11-00-00"
@@ -154,7 +156,7 @@ def test_a_sorted_surface_recording_is_none_of_the_recordings() -> None:
         assert of.get_partial_manifest_records() == before
 
 
-def test_records_cost_three_questions_in_a_row(sandbox: Sandbox) -> None:
+def test_partial_records_send_three_requests_in_a_row(sandbox: Sandbox) -> None:
     _ = converter().get_partial_manifest_records()
     row = shortest_row(sandbox, lambda: converter().get_partial_manifest_records(), 3)
     assert sandbox.count() <= 8
@@ -162,7 +164,7 @@ def test_records_cost_three_questions_in_a_row(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_records_that_cannot_be_made() -> None:
+def test_partial_records_with_bad_names_raise() -> None:
     with pytest.raises(FileNotFoundError) as raised:
         converter().get_partial_manifest_records("x")
     assert isinstance(raised.value, MissingFileError)
@@ -173,7 +175,7 @@ def test_records_that_cannot_be_made() -> None:
             converter().get_partial_manifest_records(sorted_data_asset_names=[name])
 
 
-def test_a_state_without_annotations_has_no_records() -> None:
+def test_partial_records_of_a_state_without_annotations() -> None:
     catalogue = world()
     add_state(catalogue)
     with aind_session.sandbox(catalogue):
@@ -183,7 +185,7 @@ def test_a_state_without_annotations_has_no_records() -> None:
 # -- manifests -------------------------------------------------------------------------------------
 
 
-def test_a_manifest_goes_round(sandbox: Sandbox) -> None:
+def test_manifest_is_written_and_found(sandbox: Sandbox) -> None:
     of = converter()
     records = completed()
     made = of.create_manifest_asset(records)
@@ -194,7 +196,7 @@ def test_a_manifest_goes_round(sandbox: Sandbox) -> None:
     assert SUBJECT in launched["tags"]
     path = of.csv_manifest_path
     assert path.as_posix() == (
-        f"s3://aind-scratch-data/aind-session/manifests/{MANIFEST}/{MANIFEST}.csv"
+        f"s3://aind-scratch-data/aind-session/manifests/{SUBJECT}/{MANIFEST}.csv"
     )
     assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
     assert manifests.decode(path.read_bytes()) == records
@@ -203,11 +205,11 @@ def test_a_manifest_goes_round(sandbox: Sandbox) -> None:
     assert of.manifest_data_asset.id == made.id
 
 
-def test_a_manifest_is_made_once_unless_told(sandbox: Sandbox) -> None:
+def test_existing_manifest_is_returned(sandbox: Sandbox) -> None:
     of = converter()
     first = of.create_manifest_asset(completed())
     assert of.create_manifest_asset(completed()).id == first.id
-    # Nothing is asked of the records: nothing is made of them.
+    # The records are not read: no manifest is made of them.
     assert of.create_manifest_asset([]).id == first.id
     second = of.create_manifest_asset(completed(), skip_existing=False)
     other = of.create_manifest_asset(completed(), asset_name="717381_other.csv")
@@ -219,7 +221,7 @@ def test_a_manifest_is_made_once_unless_told(sandbox: Sandbox) -> None:
     assert of.manifest_data_asset.id == second.id
 
 
-def test_without_a_token_nothing_is_left_over(sandbox: Sandbox) -> None:
+def test_create_manifest_without_token_writes_nothing(sandbox: Sandbox) -> None:
     records = completed()
     before = len(sandbox.catalogue.objects)
     with sandbox.without_token(), pytest.raises(KeyError, match="CODE_OCEAN_API_TOKEN"):
@@ -227,7 +229,7 @@ def test_without_a_token_nothing_is_left_over(sandbox: Sandbox) -> None:
     assert len(sandbox.catalogue.objects) == before
 
 
-def test_a_manifest_without_custom_fields_is_found(sandbox: Sandbox) -> None:
+def test_manifest_without_custom_fields_is_found(sandbox: Sandbox) -> None:
     made = converter().create_manifest_asset(completed())
     launched = sandbox.launched[-1]
     del launched["custom_metadata"]
@@ -248,7 +250,7 @@ def test_a_manifest_without_custom_fields_is_found(sandbox: Sandbox) -> None:
         ({"probe": "A"}, "probe"),
     ],
 )
-def test_a_record_that_is_not_complete_is_refused(change: dict[str, Any], said: str) -> None:
+def test_incomplete_record_raises(change: dict[str, Any], said: str) -> None:
     good = completed()[0]
     with pytest.raises(InvalidContentError, match=said):
         converter().create_manifest_asset([good, {**good, **change}])
@@ -256,19 +258,19 @@ def test_a_record_that_is_not_complete_is_refused(change: dict[str, Any], said: 
 
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.parametrize("records", [[], [5], {"a": 1}, "text", 5])
-def test_what_is_no_record_is_refused(records: Any) -> None:
+def test_invalid_record_raises(records: Any) -> None:
     with pytest.raises(ValueError, match=r"[Rr]ecord"):
         converter().create_manifest_asset(records)
 
 
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a\nb"])
-def test_what_is_no_name_is_refused(name: str) -> None:
+def test_invalid_manifest_name_raises(name: str) -> None:
     with pytest.raises(InvalidFilterError):
         converter().create_manifest_asset(completed(), asset_name=name)
 
 
-def test_tables_are_records_too(sandbox: Sandbox) -> None:
+def test_manifest_from_tables(sandbox: Sandbox) -> None:
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     records = completed()
     for number, table in enumerate((pandas.DataFrame(records), polars.DataFrame(records))):
@@ -277,7 +279,7 @@ def test_tables_are_records_too(sandbox: Sandbox) -> None:
         assert manifests.decode(text.encode()) == records
 
 
-def test_whole_numbers_stay_whole_where_a_table_lacks_some() -> None:
+def test_whole_numbers_stay_whole_with_missing_values() -> None:
     known = {"sorted_recording": SORTED, "probe_file": STATE, "probe_name": "A", "probe_id": 268}
     shanks = [{**known, "probe_shank": shank} for shank in (2.0, float("nan"), None)]
     made = manifests.completed(SUBJECT, shanks)
@@ -294,7 +296,7 @@ def test_whole_numbers_stay_whole_where_a_table_lacks_some() -> None:
         (b"\x00\xff", []),
     ],
 )
-def test_files_that_others_wrote_are_read_or_say_nothing(data: bytes, probes: list[str]) -> None:
+def test_decode_of_other_files(data: bytes, probes: list[str]) -> None:
     assert [record["probe_id"] for record in manifests.decode(data)] == probes
 
 
@@ -304,7 +306,7 @@ CELL = st.text(
 
 
 @given(cells=st.lists(st.tuples(CELL, CELL, st.none() | st.integers(0, 3)), min_size=1, max_size=4))
-def test_any_text_goes_round(cells: list[tuple[str, str, int | None]]) -> None:
+def test_encode_and_decode_keep_any_text(cells: list[tuple[str, str, int | None]]) -> None:
     records = [
         {
             "sorted_recording": SORTED,

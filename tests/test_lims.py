@@ -42,17 +42,23 @@ def box() -> Iterator[Sandbox]:
         ("202408141357.h5", None),
         ("20240814135737123456.h5", None),
         ("20230803T120415.h5", None),
+        ("747816_20240814.sync", None),
         ("1386750279/video.mp4", None),
         ("12345678_747816.sync", None),
         ("", None),
     ],
 )
-def test_extract_id(name: str, found: int | None) -> None:
-    assert aind_session.lims.extract_id(name) == found
+def test_extract_id_of_a_file_name(name: str, found: int | None) -> None:
+    if found is not None:
+        assert aind_session.lims.extract_id(name) == found
+        return
+    with pytest.raises(ValueError, match="no LIMS2 ID") as caught:
+        aind_session.lims.extract_id(name)
+    assert isinstance(caught.value, aind_session.AindSessionError)
 
 
 @given(st.lists(words, max_size=4), ids, st.lists(words, max_size=4), st.sampled_from("_."))
-def test_an_id_is_found_wherever_it_stands(
+def test_extract_id_finds_it_at_any_position(
     before: list[str], lims_id: int, after: list[str], separator: str
 ) -> None:
     name = separator.join([*before, str(lims_id), *after])
@@ -66,19 +72,20 @@ def test_an_id_is_found_wherever_it_stands(
     st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)),
     st.sampled_from(["%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%m%d%H%M%S%f"]),
 )
-def test_no_date_time_is_an_id(others: list[str], moment: datetime, layout: str) -> None:
+def test_extract_id_of_a_date_time_raises(others: list[str], moment: datetime, layout: str) -> None:
     name = "_".join([*others, moment.strftime(layout)])
-    assert aind_session.lims.extract_id(name) is None
+    with pytest.raises(ValueError, match="no LIMS2 ID"):
+        aind_session.lims.extract_id(name)
 
 
-def test_id_of_the_known_session(sandbox: Sandbox) -> None:
+def test_id_of_the_documented_session(sandbox: Sandbox) -> None:
     session = aind_session.Session(KNOWN)
     assert session.lims.id == KNOWN_ID
     assert aind_session.lims.get_id(KNOWN) == KNOWN_ID
     assert session.lims.get_id(session) == KNOWN_ID
 
 
-def test_id_costs_one_listing_for_each_modality(sandbox: Sandbox) -> None:
+def test_id_sends_one_listing_per_modality(sandbox: Sandbox) -> None:
     session = aind_session.Session(KNOWN)
     modalities = session.modalities
 
@@ -94,7 +101,7 @@ def test_id_costs_one_listing_for_each_modality(sandbox: Sandbox) -> None:
     assert sandbox.count() == len(modalities)
 
 
-def test_large_folders_are_not_walked_through(box: Sandbox) -> None:
+def test_id_in_a_large_folder_sends_one_listing(box: Sandbox) -> None:
     invent_session(box.catalogue, INVENTED, modalities=["behavior"])
     for number in range(2500):
         box.catalogue.add_object("aind-open-data", f"{INVENTED}/behavior/frame_{number}.tif", "")
@@ -106,7 +113,7 @@ def test_large_folders_are_not_walked_through(box: Sandbox) -> None:
     assert box.count("s3") == 1
 
 
-def test_session_by_its_id(sandbox: Sandbox) -> None:
+def test_get_session_by_lims_id(sandbox: Sandbox) -> None:
     for subject, lims_id in ((747816, KNOWN_ID), ("747816", str(KNOWN_ID))):
         assert aind_session.lims.get_session(subject, lims_id) == aind_session.Session(KNOWN)
     found = aind_session.lims.get_session(labtracks_mouse_id=747816, lims_session_id=KNOWN_ID)
@@ -117,26 +124,26 @@ def test_session_by_its_id(sandbox: Sandbox) -> None:
         aind_session.lims.get_session(123456, KNOWN_ID)
 
 
-def test_a_session_without_one(sandbox: Sandbox) -> None:
+def test_session_without_lims_id_raises(sandbox: Sandbox) -> None:
     session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
     assert getattr(session.lims, "id", None) is None
-    with pytest.raises(ValueError, match="no LIMS2 ID") as told:
+    with pytest.raises(ValueError, match="no LIMS2 ID") as caught:
         aind_session.lims.get_id(session.id)
-    assert any("list all keys" in line for line in told.value.trail)  # type: ignore[attr-defined]
-    assert str(pickle.loads(pickle.dumps(told.value))) == str(told.value)
+    assert any("list all keys" in line for line in caught.value.trail)  # type: ignore[attr-defined]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     with pytest.raises(AttributeError, match="no folder"):
         _ = aind_session.Session("ecephys_999999_2030-01-01_10-00-00").lims.id
     with pytest.raises(ValueError, match="session ID"):
         aind_session.lims.get_id("no session here")
 
 
-def test_the_id_of_most_files_counts(box: Sandbox) -> None:
+def test_id_is_the_most_common_one(box: Sandbox) -> None:
     files = ["behavior/1111111111_x.sync", "behavior/1222222222_x.sync", "behavior/1222222222_y.h5"]
     invent_session(box.catalogue, INVENTED, modalities=["behavior"], files=files)
     assert aind_session.Session(INVENTED).lims.id == 1222222222
 
 
-def test_a_folder_that_cannot_be_listed_is_not_told_as_none(
+def test_failed_listing_is_not_reported_as_missing_id(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")

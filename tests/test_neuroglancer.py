@@ -26,7 +26,7 @@ from aind_session.errors import (
     PartialAnswerWarning,
     ServiceError,
 )
-from aind_session.extensions.neuroglancer import NeuroglancerExtension, NeuroglancerState
+from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension, NeuroglancerState
 from aind_session.sandbox import Sandbox
 from aind_session.services.clock import use_clock
 from loopback import Answer, FakeClock, Loopback
@@ -64,7 +64,7 @@ def neuroglancer(subject: object = 717381) -> NeuroglancerExtension:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_states_of_a_subject_ascend() -> None:
+def test_states_of_the_documented_subject() -> None:
     of = neuroglancer()
     assert [path.as_posix() for path in of.state_json_paths] == [
         f"{FOLDER}/{name}/{name}.json" for name in (FIRST, LATEST)
@@ -79,7 +79,7 @@ def test_states_of_a_subject_ascend() -> None:
         assert [asset.name for asset in state.image_data_assets] == [STITCHED]
 
 
-def test_states_cost_two_questions_in_a_row(sandbox: Sandbox) -> None:
+def test_states_send_two_requests_in_a_row(sandbox: Sandbox) -> None:
     _ = neuroglancer().states
     row = shortest_row(sandbox, lambda: neuroglancer().states, 2)
     assert len(neuroglancer().states) == 2
@@ -90,12 +90,12 @@ def test_states_cost_two_questions_in_a_row(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_subject_without_states_has_none() -> None:
+def test_subject_without_states_has_empty_tuples() -> None:
     of = neuroglancer(676909)
     assert of.states == of.state_json_paths == of.state_json_data_assets == ()
 
 
-def test_what_was_handed_out_is_the_callers_own(sandbox: Sandbox) -> None:
+def test_changed_content_does_not_change_the_cache(sandbox: Sandbox) -> None:
     neuroglancer().states[0].content["layers"].clear()
     assert neuroglancer().states[0].annotation_names == NAMES
 
@@ -111,26 +111,26 @@ def kept_as_asset(sandbox: Sandbox) -> dict[str, Any]:
     return next(a for a in sandbox.catalogue.data_assets if a["id"] == made.id)
 
 
-def test_a_state_that_was_cleared_away_is_read_from_its_asset(sandbox: Sandbox) -> None:
+def test_deleted_file_is_read_from_its_asset(sandbox: Sandbox) -> None:
     asset = kept_as_asset(sandbox)
     assert neuroglancer().state_json_paths == ()
     assert [state.name for state in neuroglancer().states] == [asset["name"]]
 
 
-def test_an_asset_that_was_renamed_has_its_one_file(sandbox: Sandbox) -> None:
+def test_file_of_a_renamed_asset_is_read(sandbox: Sandbox) -> None:
     asset = kept_as_asset(sandbox)
     asset["name"] = f"{SESSION}_neuroglancer-state_final"
     assert [state.name for state in neuroglancer().states] == [asset["name"]]
 
 
-def test_a_closed_asset_is_left_out(sandbox: Sandbox) -> None:
+def test_closed_asset_is_left_out(sandbox: Sandbox) -> None:
     asset = kept_as_asset(sandbox)
     sandbox.fail("s3", path=asset["id"], status=403, times=None)
     sandbox.fail("codeocean", path=f"{asset['id']}/files", status=403, times=None)
     assert neuroglancer().states == ()
 
 
-def test_one_bad_file_sinks_no_other(sandbox: Sandbox) -> None:
+def test_bad_file_is_left_out(sandbox: Sandbox) -> None:
     for name, text in (("2024-09-01_00-00-00", "<html>"), ("2024-09-02_00-00-00", "[]")):
         stem = f"{SESSION}_neuroglancer-state_{name}"
         sandbox.catalogue.add_object(
@@ -144,7 +144,7 @@ def test_one_bad_file_sinks_no_other(sandbox: Sandbox) -> None:
     assert [state.name for state in neuroglancer().states] == [FIRST, LATEST]
 
 
-def test_a_file_beside_the_folders_counts(sandbox: Sandbox) -> None:
+def test_file_beside_the_folders_is_found(sandbox: Sandbox) -> None:
     stem = "SmartSPIM_999996_2024-01-01_00-00-00_neuroglancer-state_2024-02-01_00-00-00"
     key = f"aind-session/neuroglancer_states/{stem}.json"
     sandbox.catalogue.add_object("aind-scratch-data", key, json.dumps(STATE))
@@ -156,7 +156,7 @@ def test_a_file_beside_the_folders_counts(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("service", "names"), [("s3", []), ("codeocean", [FIRST, LATEST]), ("docdb", [FIRST, LATEST])]
 )
-def test_a_service_that_is_down_is_told(sandbox: Sandbox, service: str, names: list[str]) -> None:
+def test_states_with_one_service_down(sandbox: Sandbox, service: str, names: list[str]) -> None:
     with use_clock(FakeClock()), sandbox.down(service):
         if service == "s3":
             with pytest.warns(PartialAnswerWarning), pytest.raises(ServiceError):
@@ -167,7 +167,7 @@ def test_a_service_that_is_down_is_told(sandbox: Sandbox, service: str, names: l
             assert [state.name for state in neuroglancer().states] == names
 
 
-def test_without_a_token_the_files_are_read(sandbox: Sandbox) -> None:
+def test_states_without_a_token_warn(sandbox: Sandbox) -> None:
     with sandbox.without_token():
         with pytest.warns(PartialAnswerWarning):
             (state, _) = neuroglancer().states
@@ -181,7 +181,7 @@ def test_without_a_token_the_files_are_read(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_states_are_read_from_dictionary_text_and_path(tmp_path: Path) -> None:
+def test_read_from_dictionary_text_and_path(tmp_path: Path) -> None:
     text = json.dumps(STATE)
     file = tmp_path / f"{FIRST}.json"
     file.write_text(text)
@@ -208,7 +208,7 @@ def test_states_are_read_from_dictionary_text_and_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_states_are_read_from_s3() -> None:
+def test_read_from_s3() -> None:
     path = f"{FOLDER}/{FIRST}/{FIRST}.json"
     link = f"https://neuroglancer-demo.appspot.com/#!{path}"
     for source in (path, UPath(path), UPath(path, anon=True), link):
@@ -217,7 +217,7 @@ def test_states_are_read_from_s3() -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_states_are_read_from_the_web_without_credentials() -> None:
+def test_read_from_the_web_sends_no_credentials() -> None:
     with Loopback([Answer(body=STATE)]) as server:
         url = f"{server.url}/a/{FIRST}.json?version=1"
         state = NeuroglancerState(url)
@@ -241,7 +241,7 @@ def test_states_are_read_from_the_web_without_credentials() -> None:
         (Answer(body=b"[" * 100_000), InvalidContentError),
     ],
 )
-def test_what_is_no_state_is_an_error(
+def test_read_of_a_bad_response_raises(
     clock: FakeClock, answer: Answer, error: type[Exception]
 ) -> None:
     with Loopback([answer]) as server, pytest.raises(error):
@@ -249,14 +249,14 @@ def test_what_is_no_state_is_an_error(
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_web_server_is_asked_over_https() -> None:
+def test_read_over_plain_http_raises() -> None:
     with pytest.raises(ConnectionError, match="https"):
         NeuroglancerState("http://example.org/state.json")
 
 
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.parametrize("where", ["/nowhere/x.json", f"{FOLDER}/x/x.json", "x.json"])
-def test_a_file_that_is_not_there(where: str) -> None:
+def test_read_of_a_missing_file_raises(where: str) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         NeuroglancerState(where)
     assert isinstance(raised.value, MissingFileError)
@@ -270,7 +270,7 @@ def test_a_file_that_is_not_there(where: str) -> None:
         *("https://", "https://[x/a.json", "s3://", "s3:///a.json", "s3://bucket", "file://"),
     ],
 )
-def test_what_holds_no_state(source: Any) -> None:
+def test_read_of_an_invalid_source_raises(source: Any) -> None:
     with pytest.raises(InvalidContentError) as caught:
         NeuroglancerState(source)
     assert isinstance(caught.value, ValueError)
@@ -278,7 +278,7 @@ def test_what_holds_no_state(source: Any) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_state_is_called_as_its_file_is(tmp_path: Path, sandbox: Sandbox) -> None:
+def test_name_is_that_of_the_file(tmp_path: Path, sandbox: Sandbox) -> None:
     file = tmp_path / "probe #1.json"
     file.write_text("{}")
     sandbox.catalogue.add_object("aind-scratch-data", "a/probe #1.json", "{}")
@@ -289,7 +289,7 @@ def test_a_state_is_called_as_its_file_is(tmp_path: Path, sandbox: Sandbox) -> N
 # -- what is in one --------------------------------------------------------------------------------
 
 
-def test_sources_of_all_shapes() -> None:
+def test_image_sources_of_all_shapes() -> None:
     state = NeuroglancerState(
         {
             "layers": [
@@ -308,7 +308,7 @@ def test_sources_of_all_shapes() -> None:
     assert state.annotation_names == ("268",)
 
 
-def test_layers_of_older_viewers_are_by_name() -> None:
+def test_layers_of_older_viewers() -> None:
     layers = {"A1": {"type": "annotation"}, "i": {"type": "image", "source": SOURCE}, "x": 1}
     state = NeuroglancerState({"layers": layers})
     assert state.annotation_names == ("A1",)
@@ -328,13 +328,13 @@ def test_layers_of_older_viewers_are_by_name() -> None:
         f"zarr://s3://another-bucket/{STITCHED}/x.zarr",
     ],
 )
-def test_images_lead_to_their_asset(source: str) -> None:
+def test_image_assets_by_url(source: str) -> None:
     state = NeuroglancerState({"layers": [{"type": "image", "source": source}]})
     assert state.session.id == SESSION
     assert [asset.name for asset in state.image_data_assets] == [STITCHED]
 
 
-def test_images_within_code_ocean_lead_to_their_asset(sandbox: Sandbox) -> None:
+def test_image_assets_in_the_results_bucket(sandbox: Sandbox) -> None:
     asset = next(a for a in sandbox.catalogue.data_assets if a["name"] == STITCHED)
     state = NeuroglancerState(
         {"layers": [{"type": "image", "source": f"zarr://s3://{RESULTS}/{asset['id']}/x.zarr"}]}
@@ -344,14 +344,14 @@ def test_images_within_code_ocean_lead_to_their_asset(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_state_without_images_has_the_session_of_its_file() -> None:
+def test_session_of_an_empty_state_raises() -> None:
     with pytest.raises(MissingAttributeError, match="no session"):
         _ = NeuroglancerState({}).session
     assert getattr(NeuroglancerState({}), "session", None) is None
     assert NeuroglancerState({}).image_data_assets == ()
 
 
-def test_a_state_without_images_is_known_by_its_name(tmp_path: Path) -> None:
+def test_session_without_images_is_that_of_the_file(tmp_path: Path) -> None:
     (tmp_path / f"{FIRST}.json").write_text("{}")
     assert NeuroglancerState(tmp_path / f"{FIRST}.json").session.id == SESSION
 
@@ -377,7 +377,7 @@ LAYER = st.fixed_dictionaries(
 
 
 @given(content=st.fixed_dictionaries({}, optional={"layers": st.lists(LAYER) | ANYTHING}))
-def test_nothing_odd_breaks_a_question(content: dict[str, Any]) -> None:
+def test_any_content_can_be_read(content: dict[str, Any]) -> None:
     state = NeuroglancerState(content)
     assert all(isinstance(name, str) and name for name in state.annotation_names)
     assert all(isinstance(source, str) and source for source in state.image_sources)
@@ -387,7 +387,7 @@ def test_nothing_odd_breaks_a_question(content: dict[str, Any]) -> None:
 
 
 @given(odd=LAYER, place=st.integers(0, 3))
-def test_an_odd_layer_changes_no_other(odd: dict[str, Any], place: int) -> None:
+def test_odd_layer_does_not_affect_others(odd: dict[str, Any], place: int) -> None:
     odd = {**odd, "type": odd.get("type") if odd.get("type") != "annotation" else "other"}
     layers = [*STATE["layers"][:place], odd, *STATE["layers"][place:]]
     assert NeuroglancerState({"layers": layers}).annotation_names == ("A1", "probe B_2")
@@ -396,7 +396,7 @@ def test_an_odd_layer_changes_no_other(odd: dict[str, Any], place: int) -> None:
 # -- the value, the namespace ----------------------------------------------------------------------
 
 
-def test_states_are_values() -> None:
+def test_states_compare_by_content() -> None:
     state = NeuroglancerState(STATE)
     assert pickle.loads(pickle.dumps(state)) == state
     assert state != NeuroglancerState({})
@@ -406,7 +406,7 @@ def test_states_are_values() -> None:
         hash(state)
 
 
-def test_the_namespace_is_on_subjects() -> None:
+def test_namespace_is_on_subjects() -> None:
     from aind_session.extensions import smartspim_neuropixels
 
     assert aind_session.Subject.neuroglancer is NeuroglancerExtension  # type: ignore[comparison-overlap]

@@ -18,7 +18,7 @@ from aind_session.errors import (
     ServiceError,
     ServiceTimeoutError,
 )
-from aind_session.extensions.neuroglancer import NeuroglancerExtension, NeuroglancerState
+from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension, NeuroglancerState
 from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.services.clock import use_clock
 from loopback import FakeClock
@@ -53,33 +53,33 @@ def neuroglancer(subject: object = 717381) -> NeuroglancerExtension:
 # -- saved -----------------------------------------------------------------------------------------
 
 
-def test_without_a_token_nothing_is_left_over(sandbox: Sandbox) -> None:
+def test_create_without_token_writes_nothing(sandbox: Sandbox) -> None:
     before = len(sandbox.catalogue.objects)
     with sandbox.without_token(), pytest.raises(KeyError, match="CODE_OCEAN_API_TOKEN"):
         NeuroglancerState(STATE).create_data_asset()
     assert len(sandbox.catalogue.objects) == before
 
 
-def test_a_state_is_written_to_a_folder_of_its_own(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_write_uses_a_folder_of_its_own(sandbox: Sandbox, clock: FakeClock) -> None:
     assert len(neuroglancer().states) == 2
     path = NeuroglancerState(STATE).write()
     name = f"{SESSION}_neuroglancer-state_{PACIFIC}"
     assert path.as_posix() == f"{FOLDER}/{name}/{name}.json"
     assert json.loads(path.read_text()) == STATE
     assert clock.slept == []
-    # Known at once, though the list was looked at before.
+    # The cached listing is dropped.
     assert path in neuroglancer().state_json_paths
     assert NeuroglancerState(path).content == STATE
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_two_states_of_one_second_are_two(clock: FakeClock) -> None:
+def test_two_states_of_one_second_get_two_files(clock: FakeClock) -> None:
     first, second = NeuroglancerState(STATE).write(), NeuroglancerState(STATE).write()
     assert first != second
     assert second.stem.endswith("_14-13-21")
 
 
-def test_a_state_is_written_where_it_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_write_to_a_given_path(sandbox: Sandbox, tmp_path: Path) -> None:
     local = NeuroglancerState(STATE).write(tmp_path / "a" / "b.json")
     assert NeuroglancerState(local).content == STATE
     assert NeuroglancerState(str(tmp_path / "a" / "b.json")).content == STATE
@@ -88,7 +88,7 @@ def test_a_state_is_written_where_it_is_told(sandbox: Sandbox, tmp_path: Path) -
     assert NeuroglancerState(there).content == STATE
 
 
-def test_a_state_that_is_changed_is_written_anew(sandbox: Sandbox) -> None:
+def test_write_replaces_the_file(sandbox: Sandbox) -> None:
     where = f"{FOLDER}/x/x.json"
     state = NeuroglancerState(STATE)
     state.write(where)
@@ -99,13 +99,13 @@ def test_a_state_that_is_changed_is_written_anew(sandbox: Sandbox) -> None:
     assert len(STATE["layers"]) == 3
 
 
-def test_writing_waits_until_the_file_is_listed(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_write_waits_until_the_file_is_listed(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.index.hide("aind-scratch-data", "late/", 3)
     NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json")
     assert clock.slept == [0.1, 0.2, 0.4]
 
 
-def test_writing_waits_no_longer_than_told(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_write_raises_when_the_timeout_is_over(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.index.hide("aind-scratch-data", "late/", 1000)
     with pytest.raises(TimeoutError, match="timeout_sec") as raised:
         NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json", timeout_sec=7)
@@ -117,7 +117,7 @@ def test_writing_waits_no_longer_than_told(sandbox: Sandbox, clock: FakeClock) -
     assert clock.slept == []
 
 
-def test_a_server_that_never_answers_does_not_hold_it_up(sandbox: Sandbox) -> None:
+def test_write_to_a_hanging_server_raises_in_time(sandbox: Sandbox) -> None:
     sandbox.fail("s3", method="GET", kind="hang", times=None)
     started = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -127,19 +127,19 @@ def test_a_server_that_never_answers_does_not_hold_it_up(sandbox: Sandbox) -> No
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_what_cannot_be_written() -> None:
+def test_write_of_an_invalid_state_raises() -> None:
     with pytest.raises(MissingAttributeError):
         NeuroglancerState({}).write()
     with pytest.raises(InvalidContentError, match="JSON"):
         NeuroglancerState({**STATE, "x": {1, 2}}).write()
 
 
-def test_a_bucket_that_refuses_is_told(sandbox: Sandbox) -> None:
+def test_write_to_a_closed_bucket_is_a_permission_error(sandbox: Sandbox) -> None:
     with sandbox.without_aws(), pytest.raises(PermissionError):
         NeuroglancerState(STATE).write("s3://aind-scratch-data/x/x.json")
 
 
-def test_a_state_becomes_a_data_asset(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_create_data_asset_of_a_state(sandbox: Sandbox, clock: FakeClock) -> None:
     assert len(neuroglancer().state_json_data_assets) == 1
     made = NeuroglancerState(STATE).create_data_asset()
     name = f"{SESSION}_neuroglancer-state_{PACIFIC}"
@@ -151,11 +151,11 @@ def test_a_state_becomes_a_data_asset(sandbox: Sandbox, clock: FakeClock) -> Non
     assert launched["source_bucket"]["prefix"] == f"aind-session/neuroglancer_states/{name}"
     copied = [o["key"] for o in sandbox.catalogue.objects if o["key"].startswith(made.id)]
     assert copied == [f"{made.id}/{name}.json"]
-    # The searches from before are forgotten.
+    # Cached searches are dropped.
     assert neuroglancer().state_json_data_assets[-1].id == made.id
 
 
-def test_an_asset_holds_nothing_but_its_file(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_create_in_a_shared_folder_raises(sandbox: Sandbox, tmp_path: Path) -> None:
     state = NeuroglancerState(STATE)
     sandbox.catalogue.add_object("aind-scratch-data", "shared/other.json", "{}")
     for path in ("s3://aind-scratch-data/shared/x.json", "s3://aind-scratch-data/x.json"):
@@ -167,15 +167,15 @@ def test_an_asset_holds_nothing_but_its_file(sandbox: Sandbox, tmp_path: Path) -
     assert state.create_data_asset("s3://aind-scratch-data/own/own.json").name == "own"
 
 
-def test_creating_is_sent_once(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_create_request_is_sent_once(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.fail("codeocean", path="/data_assets$", method="POST", times=None)
     with pytest.raises(ServiceError):
         NeuroglancerState(STATE).create_data_asset()
-    asked = [r for r in sandbox.requests if r.service == "codeocean" and r.method == "POST"]
-    assert len(asked) == 1
+    sent = [r for r in sandbox.requests if r.service == "codeocean" and r.method == "POST"]
+    assert len(sent) == 1
 
 
-def test_an_invented_subject(clock: FakeClock) -> None:
+def test_first_state_of_a_subject(clock: FakeClock) -> None:
     catalogue = Catalogue()
     session = "SmartSPIM_999995_2025-01-01_00-00-00"
     invent_session(catalogue, session, modalities=("SPIM",))

@@ -9,8 +9,8 @@ import pytest
 
 import aind_session
 from aind_session import Session, Subject
-from aind_session.catalogue import Catalogue
 from aind_session.lookup import assets, belonging
+from aind_session.sandbox import Catalogue
 from aind_session.services.models import summarise
 
 SESSION = "ecephys_791094_2025-10-09_12-00-00"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import os
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,11 +52,11 @@ def run(
 def test_every_program_is_run() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
     programs = sorted(path.stem for path in PROGRAMS.glob("*.py"))
-    assert len(programs) >= 5
-    assert [name for name in programs if f'run("{name}"' not in source] == []
+    assert len(programs) >= 8
+    assert [n for n in programs if f'run("{n}"' not in source and f"{n}.py" not in source] == []
 
 
-def test_a_dashboard(run: Run, sandbox: Sandbox) -> None:
+def test_dashboard_has_one_row_per_session(run: Run, sandbox: Sandbox) -> None:
     rows: list[dict[str, Any]] = json.loads(run("dashboard_data", 676909))
     assert [row["session"] for row in rows] == [
         "ecephys_676909_2023-12-14_12-43-11",
@@ -73,12 +75,12 @@ def test_a_dashboard(run: Run, sandbox: Sandbox) -> None:
     assert {"annotated_probes", "sortings"} <= set(rows[0])
 
 
-def test_a_dashboard_of_aligned_probes(run: Run) -> None:
+def test_dashboard_of_an_aligned_session_lists_its_probes(run: Run) -> None:
     (row,) = json.loads(run("dashboard_data", 795555))
     assert row["annotated_probes"] == [f"Probe{letter}_0" for letter in "ABCDEF"]
 
 
-def test_a_capsule_that_sorts_what_is_not_sorted(
+def test_sorting_capsule_starts_sessions_that_are_not_sorted(
     run: Run, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     days = [f"ecephys_999123_2024-05-0{day}_10-00-00" for day in range(1, 7)]
@@ -91,8 +93,8 @@ def test_a_capsule_that_sorts_what_is_not_sorted(
 
     def report(*options: str) -> dict[str, str]:
         run("sort_unsorted", 999123, "--results", tmp_path, *options)
-        told: dict[str, str] = json.loads((tmp_path / "sorting.json").read_text())
-        return told
+        found: dict[str, str] = json.loads((tmp_path / "sorting.json").read_text())
+        return found
 
     expected = {
         days[0]: "sorted",
@@ -115,7 +117,7 @@ def test_a_capsule_that_sorts_what_is_not_sorted(
     assert len(sandbox.launched) == 2
 
 
-def test_a_table_of_a_cohort(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_cohort_table_counts_probes(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
     for day in (1, 2):
         name = f"ecephys_999124_2024-05-0{day}_10-00-00"
         invent_session(sandbox.catalogue, name, sorted_by=["kilosort2_5", "kilosort4"])
@@ -136,7 +138,7 @@ def test_a_table_of_a_cohort(run: Run, sandbox: Sandbox, tmp_path: Path) -> None
     assert int(rows["795555"]["aligned"]) > 0
 
 
-def test_a_launcher_of_a_capsule_for_each_session(run: Run, sandbox: Sandbox) -> None:
+def test_launcher_runs_a_capsule_once_per_session(run: Run, sandbox: Sandbox) -> None:
     sandbox.launches.files = {"output": "all good\n", "table.csv": "a,b\n", "plots/a.png": ""}
     sandbox.launches.listings_until_visible = 2
     day = "676909_2023-12-13"
@@ -148,7 +150,7 @@ def test_a_launcher_of_a_capsule_for_each_session(run: Run, sandbox: Sandbox) ->
     assert len(sandbox.launched) == 2
 
 
-def test_a_launcher_tells_what_failed(run: Run, sandbox: Sandbox) -> None:
+def test_launcher_of_a_failing_capsule_reports_the_error(run: Run, sandbox: Sandbox) -> None:
     sandbox.launches.files = {"output": "Traceback (most recent call last):\nKeyError: 'spikes'"}
     report = json.loads(run("launch_per_session", "676909"))
     assert len(report) == 4
@@ -156,9 +158,9 @@ def test_a_launcher_tells_what_failed(run: Run, sandbox: Sandbox) -> None:
     assert len(sandbox.launched) == 4
 
 
-def test_a_launcher_of_the_ibl_converter(run: Run, sandbox: Sandbox) -> None:
-    told = json.loads(run("ibl_launcher_data", 717381, "268=ProbeA", "269=ProbeB"))
-    choices, launched = told["choices"], told["launched"]
+def test_ibl_launcher_attaches_all_inputs(run: Run, sandbox: Sandbox) -> None:
+    found = json.loads(run("ibl_launcher_data", 717381, "268=ProbeA", "269=ProbeB"))
+    choices, launched = found["choices"], found["launched"]
     assert choices["ecephys"][0] == "ecephys_717381_2024-04-09_11-14-13"
     assert choices["surface"] == [
         "ecephys_717381_2024-04-09_11-44-16",
@@ -170,14 +172,56 @@ def test_a_launcher_of_the_ibl_converter(run: Run, sandbox: Sandbox) -> None:
     assert stitched in choices["stitched"]
     assert choices["annotations"][-1] == ["268", "269", "270", "265", "263", "262", "targets"]
     assert launched["records"] == 2
+    assert launched["folder"] == "aind-scratch-data/aind-session/manifests/717381"
     assert launched["manifest"] in launched["attached"]
     assert {*choices["sorted"][-1:], stitched} <= set(launched["attached"])
 
 
-def test_a_pasted_state_is_kept(run: Run, sandbox: Sandbox) -> None:
+def test_ibl_launcher_saves_a_pasted_state(run: Run, sandbox: Sandbox) -> None:
     program = runpy.run_path(str(PROGRAMS / "ibl_launcher_data.py"))
     state = aind_session.Subject(717381).neuroglancer.states[-1]
     name = program["save_state"](dict(state.content))
     assert name.startswith("SmartSPIM_717381_2024-07-03_10-49-01_neuroglancer-state_")
     assert sandbox.launched[-1]["tags"][-1] == "717381"
     assert name in program["get_choices"]("717381")["states"]
+
+
+def test_annotation_table_keeps_all_channels(run: Run) -> None:
+    report = json.loads(run("annotation_table", 795555, 676909))
+    assert report["795555"]["channels"] == 48
+    assert report["795555"]["devices"] == [f"Probe{letter}_0" for letter in "ABCDEF"]
+    assert report["795555"]["deepest"] > 1000
+    assert report["676909"]["channels"] == 0
+    assert report["676909"]["genotypes"] == ["Pvalb-IRES-Cre/wt;Ai32(RCL-ChR2(H134R)_EYFP)/wt"]
+
+
+def test_patched_functions_are_used_by_the_utilities(run: Run, tmp_path: Path) -> None:
+    for name in ("ecephys_clipped", "ecephys_compressed/ProbeA.zarr"):
+        (tmp_path / "ecephys" / name).mkdir(parents=True)
+    (tmp_path / "output").write_text("N E X T F L O W\ndone")
+    asset_id = aind_session.Session(ID).raw_data_asset.id
+    assert json.loads(run("patched_tests", asset_id, tmp_path)) == {
+        "streams": ["ProbeA"],
+        "log": "done",
+        "error": "patched",
+    }
+
+
+def test_own_namespace_replaces_the_converter() -> None:
+    # In a process of its own: what it registers stays.
+    done = subprocess.run(
+        [sys.executable, str(PROGRAMS / "own_namespace.py"), "717381"],
+        env={**os.environ, "AIND_SESSION_SANDBOX": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    report = json.loads(done.stdout)
+    assert report["class"] == "OwnConverter"
+    assert report["bucket"] == "aind-scratch-data"
+    assert report["prefix"] == "ibl_annotation_temp/manifests/717381"
+    assert len(report["surface"]) == 2
+    # The program logs to stderr.
+    assert "WARNING:aind_session" in done.stderr
+    assert "ibl_data_converter" in done.stderr

@@ -48,7 +48,7 @@ def answers(subject_id: str) -> dict[str, Any]:
     told: dict[str, Any] = {
         "sessions": subject.sessions,
         "assets": subject.data_assets,
-        "record": dict(subject.docdb),
+        "records": list(subject.docdb),
         "states": [(s.name, s.content) for s in said(lambda: subject.neuroglancer.states) or ()],
     }
     for session in subject.sessions:

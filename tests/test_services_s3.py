@@ -44,7 +44,7 @@ from loopback import (
 )
 
 if TYPE_CHECKING:
-    from aind_session.sandbox import Sandbox
+    pass
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from aind_session.services.s3_client import Account, Keys, Request, sign
 from loopback import Answer, Loopback, Seen, Serve, everything_told_of, point_at, serving
 
 if TYPE_CHECKING:
-    from aind_session.catalogue.serving import Sandbox
+    from aind_session.sandbox import Sandbox
 
 LISTING = Answer(
     200,

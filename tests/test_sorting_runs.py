@@ -13,14 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
-from aind_session.sandbox import Catalogue
-from worlds import invent_session
-from aind_session.sandbox import Sandbox
 from aind_session.errors import MissingFileError
 from aind_session.extensions.ecephys import EcephysExtension, pipeline
 from aind_session.lookup import by_id, computations, results
+from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.services.models import decode_computation
 from aind_session.services.storage import Listing
+from worlds import invent_session
 
 TRIGGER, PIPELINE = "eb5a26e4-a391-4d79-9da5-1ab65b71253f", "1f8f159a-7670-47a9-baf1-078905fc9c2e"
 RAW = "16d46411-540a-4122-b47f-8cb2a15d593a"

@@ -39,29 +39,29 @@ def created(name: str = NAME, **options: Any) -> DataAsset:
     return aind_session.get_codeocean_client().data_assets.create_data_asset(params)
 
 
-def asked(box: Sandbox, asset_id: str) -> int:
+def polls_of(box: Sandbox, asset_id: str) -> int:
     return len([r for r in box.requests if r.path.endswith(f"data_assets/{asset_id}")])
 
 
-def test_an_asset_is_polled_until_it_is_ready(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_wait_polls_until_the_asset_is_ready(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.polls = 4
     asset = created()
     assert asset.state == DataAssetState.Draft
     found = aind_session.wait_until_ready(asset)
     assert type(found) is DataAsset
     assert (found.id, found.state) == (asset.id, DataAssetState.Ready)
-    assert asked(sandbox, asset.id) == 4
+    assert polls_of(sandbox, asset.id) == 4
     assert clock.slept == [0.5, 1.0, 2.0]
 
 
-def test_it_is_asked_for_by_its_id_and_at_its_interval(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_wait_by_id_polls_at_the_given_interval(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.polls = 3
     asset = created()
     assert aind_session.wait_until_ready(asset.id, polling_interval=7).id == asset.id
     assert clock.slept == [7, 7]
 
 
-def test_files_are_waited_for_unless_that_is_not_wanted(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_wait_includes_files_by_default(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.listings_until_visible = 3
     hidden, visible = created(), created(NAME.replace("processed", "nwb"))
     assert aind_session.wait_until_ready(hidden, check_files=False).state == DataAssetState.Ready
@@ -74,7 +74,7 @@ def test_files_are_waited_for_unless_that_is_not_wanted(sandbox: Sandbox, clock:
     assert [path.name for path in listed.iterdir()] == ["output"]
 
 
-def test_files_that_s3_does_not_show_us_are_shown_by_code_ocean(
+def test_wait_lists_files_with_code_ocean_if_s3_is_closed(
     sandbox: Sandbox, clock: FakeClock
 ) -> None:
     asset = created()
@@ -83,22 +83,20 @@ def test_files_that_s3_does_not_show_us_are_shown_by_code_ocean(
     assert any(r.path.endswith(f"{asset.id}/files") for r in sandbox.requests)
 
 
-def test_external_assets_in_closed_buckets_are_trusted(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_wait_assumes_files_in_closed_buckets(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.fail("s3", status=403, times=None)
     assert aind_session.wait_until_ready(RAW).id == RAW
     assert clock.slept == []
 
 
-def test_files_of_a_combined_asset_are_those_of_its_parts(
-    sandbox: Sandbox, clock: FakeClock
-) -> None:
+def test_wait_for_a_combined_asset_checks_no_files(sandbox: Sandbox, clock: FakeClock) -> None:
     parts = {"type": "combined", "contained_data_assets": [{"id": RAW, "mount": "a"}]}
     asset = sandbox.catalogue.add_asset({"name": "two days", "state": "ready", **parts})
     assert aind_session.wait_until_ready(asset["id"]).id == asset["id"]
     assert clock.slept == []
 
 
-def test_the_wait_ends_in_its_time(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_wait_raises_when_the_timeout_is_over(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.polls = None
     asset = created()
     with pytest.raises(TimeoutError, match=r"not ready after 20 s: its state is 'draft'") as caught:
@@ -110,13 +108,13 @@ def test_the_wait_ends_in_its_time(sandbox: Sandbox, clock: FakeClock) -> None:
     assert aind_session.wait_until_ready(asset, timeout=20).state == DataAssetState.Ready
 
 
-def test_files_that_never_show_are_told(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_timeout_error_names_missing_files(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.listings_until_visible = 1000
     with pytest.raises(NotReadyError, match="files are not visible"):
         aind_session.wait_until_ready(created(), timeout=3)
 
 
-def test_an_asset_that_failed_ends_the_wait(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_failed_asset_ends_the_wait(sandbox: Sandbox, clock: FakeClock) -> None:
     asset = created()
     sandbox.catalogue.data_assets[-1]["state"] = "failed"
     with pytest.raises(FailedAssetError, match=NAME):
@@ -124,14 +122,14 @@ def test_an_asset_that_failed_ends_the_wait(sandbox: Sandbox, clock: FakeClock) 
     assert clock.slept == []
 
 
-def test_a_fault_on_the_way_does_not_end_the_wait(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_failed_request_does_not_end_the_wait(sandbox: Sandbox, clock: FakeClock) -> None:
     asset = created()
     sandbox.fail("codeocean", path=asset.id, status=400, times=2)
     assert aind_session.wait_until_ready(asset).id == asset.id
     assert clock.slept == [0.5, 1.0]
 
 
-def test_a_fault_that_stays_is_the_reason(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_timeout_error_names_the_failing_service(sandbox: Sandbox, clock: FakeClock) -> None:
     asset = created()
     sandbox.fail("codeocean", path=asset.id, status=500, times=None)
     with pytest.raises(NotReadyError, match="500") as caught:
@@ -140,7 +138,7 @@ def test_a_fault_that_stays_is_the_reason(sandbox: Sandbox, clock: FakeClock) ->
 
 
 @pytest.mark.parametrize("service", ["codeocean", "s3"])
-def test_a_server_that_never_answers_does_not_hold_it_up(service: str, sandbox: Sandbox) -> None:
+def test_hanging_server_does_not_exceed_the_timeout(service: str, sandbox: Sandbox) -> None:
     asset = created()
     sandbox.fail(service, kind="hang", times=None)
     started = time.monotonic()
@@ -150,13 +148,13 @@ def test_a_server_that_never_answers_does_not_hold_it_up(service: str, sandbox: 
     sandbox.heal()
 
 
-def test_without_an_end_it_waits_on(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_wait_without_timeout_continues(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.polls = 50
     assert aind_session.wait_until_ready(created(), timeout=None).state == DataAssetState.Ready
     assert clock.now > 200
 
 
-def test_a_fresh_look_finds_the_new_asset_and_its_log(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_lookup_after_the_wait_finds_asset_and_log(sandbox: Sandbox, clock: FakeClock) -> None:
     session = aind_session.Session(NAME)
     before = session.data_assets
     sandbox.launches.polls = 2
@@ -168,7 +166,7 @@ def test_a_fresh_look_finds_the_new_asset_and_its_log(sandbox: Sandbox, clock: F
     assert "Started" in aind_session.get_output_text(ready)
 
 
-def test_what_was_not_visible_before_is_asked_for_again(sandbox: Sandbox, clock: FakeClock) -> None:
+def test_lookup_after_the_wait_lists_files_again(sandbox: Sandbox, clock: FakeClock) -> None:
     (run,) = (c for c in sandbox.catalogue.computations if c["id"] == TRIGGER_RUN)
     run["_files"]["postprocessed/ProbeA.zarr/.zattrs"] = "{}"
     sandbox.launches.listings_until_visible = 9
@@ -180,7 +178,7 @@ def test_what_was_not_visible_before_is_asked_for_again(sandbox: Sandbox, clock:
     assert [request.service for request in sandbox.requests] == ["s3"]
 
 
-def test_a_model_that_can_change_is_asked_for_each_time(sandbox: Sandbox) -> None:
+def test_model_of_a_draft_is_requested_each_time(sandbox: Sandbox) -> None:
     sandbox.launches.polls = None
     asset = created()
     assert aind_session.get_data_asset_model(asset.id).state == DataAssetState.Draft
@@ -191,7 +189,7 @@ def test_a_model_that_can_change_is_asked_for_each_time(sandbox: Sandbox) -> Non
     assert sandbox.count() == count
 
 
-def test_each_look_is_logged(
+def test_each_poll_is_logged(
     sandbox: Sandbox, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "aind_session")
@@ -202,7 +200,7 @@ def test_each_look_is_logged(
     assert "'draft'" in said[0]
 
 
-def test_progress_is_shown(
+def test_wait_shows_progress(
     sandbox: Sandbox, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moved: list[tuple[int, str, bool, float]] = []
@@ -230,6 +228,6 @@ def test_progress_is_shown(
     assert {shown for _, _, shown, _ in moved} == {False}
 
 
-def test_unknown_arguments_are_refused(sandbox: Sandbox) -> None:
+def test_unknown_argument_is_a_type_error(sandbox: Sandbox) -> None:
     with pytest.raises(TypeError, match="intervall"):
         aind_session.wait_until_ready(RAW, intervall=3)

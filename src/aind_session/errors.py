@@ -10,6 +10,7 @@ already::
     ├── NotFoundError                                    looked everywhere, found nothing
     │   ├── MissingAttributeError   (AttributeError)     a session without raw asset, folder, ...
     │   ├── MissingFileError        (FileNotFoundError)  a folder or file that is not there
+    │   │   └── MissingSorterNameError  (ValueError)     a sorting that finished for no probe
     │   ├── MissingLimsError        (AttributeError, ValueError)  no ID in LIMS2
     │   └── MissingAlignmentError   (KeyError)           no probe alignment
     ├── CredentialsError
@@ -155,6 +156,10 @@ class MissingAttributeError(NotFoundError, AttributeError):
 
 class MissingFileError(NotFoundError, FileNotFoundError):
     """A folder or a file is not there."""
+
+
+class MissingSorterNameError(MissingFileError, ValueError):
+    """No file of a sorted data asset contains the name of the sorter."""
 
 
 class MissingLimsError(NotFoundError, AttributeError, ValueError):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from codeocean.data_asset import DataAsset
 
     from aind_session.extensions.docdb import SubjectDocDB
-    from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
-    from aind_session.extensions.neuroglancer import NeuroglancerExtension
+    from aind_session.extensions.ibl.converter import IBLDataConverterExtension
+    from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension
     from aind_session.sessions import Sessions
 
 
@@ -102,8 +102,8 @@ extension.attach_builtin(
     Subject,
     {
         "docdb": f"{_EXTENSIONS}.docdb:SubjectDocDB",
-        "neuroglancer": f"{_EXTENSIONS}.neuroglancer:NeuroglancerExtension",
-        "ibl_data_converter": f"{_EXTENSIONS}.ibl_data_converter:IBLDataConverterExtension",
+        "neuroglancer": f"{_EXTENSIONS}.ibl.neuroglancer:NeuroglancerExtension",
+        "ibl_data_converter": f"{_EXTENSIONS}.ibl.converter:IBLDataConverterExtension",
     },
     core=("docdb",),
 )

@@ -18,7 +18,7 @@ def get_choices(subject_id: str) -> dict[str, Any]:
     converter: IBLDataConverterExtension = subject.ibl_data_converter
     return {
         "ecephys": [session.id for session in converter.ecephys_sessions],
-        "surface": list(converter.surface_recording_names),
+        "surface": list(converter.surface_recording_names.values()),
         "sorted": [asset.name for asset in converter.sorted_data_assets],
         "smartspim": [session.id for session in converter.smartspim_sessions],
         "stitched": [
@@ -32,14 +32,12 @@ def get_choices(subject_id: str) -> dict[str, Any]:
 
 
 def save_state(content: dict[str, Any]) -> str:
-    """Keep what somebody pasted from the viewer, where the converter finds it."""
-    state = NeuroglancerState(content)
-    asset = aind_session.wait_until_ready(state.create_data_asset(), timeout=60)
-    return str(asset.name)
+    """Save a state that was pasted from the viewer, where the converter finds it."""
+    return str(NeuroglancerState(content).create_data_asset().name)
 
 
 def complete(records: list[dict[str, str]], probes: dict[str, str]) -> list[dict[str, str]]:
-    """Fill in what a person knows: the probe of each annotation; the others are left out."""
+    """Fill in the probe of each annotation; annotations without a probe are left out."""
     done, seen = [], set()
     for record in records:
         probe_id = record["probe_id"]
@@ -54,10 +52,17 @@ def launch(subject_id: str, probes: dict[str, str]) -> dict[str, Any]:
     converter.use_data_assets_with_errors = False
     records = complete(converter.get_partial_manifest_records(), probes)
     manifest = converter.create_manifest_asset(records, skip_existing=False)
-    aind_session.wait_until_ready(manifest)
-    computation = converter.run_data_converter_capsule(monitor_capsule_id=None)
+    bucket, prefix = aind_session.get_bucket_and_prefix(converter.csv_manifest_path)
+    computation = converter.run_data_converter_capsule(
+        manifest_asset=manifest, pipeline_monitor_capsule_id=None
+    )
     attached = [a.mount for a in computation.data_assets or () if a.mount]
-    return {"manifest": manifest.name, "records": len(records), "attached": sorted(attached)}
+    return {
+        "manifest": manifest.name,
+        "records": len(records),
+        "attached": sorted(attached),
+        "folder": f"{bucket}/{prefix}",
+    }
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ import aind_session
 from aind_session import Sandbox, Session, Sessions, Subject, get_sessions
 from aind_session.extensions.docdb import SessionDocDB
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
-from aind_session.extensions.ibl_data_converter import IBLDataConverterExtension
-from aind_session.extensions.neuroglancer import NeuroglancerExtension, NeuroglancerState
+from aind_session.extensions.ibl.converter import IBLDataConverterExtension
+from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension, NeuroglancerState
 from aind_session.runs import RunPlan
 
 

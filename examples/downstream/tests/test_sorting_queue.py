@@ -1,4 +1,4 @@
-"""The queue, in invented worlds: nothing here asks a live service."""
+"""The queue, in invented worlds: without requests to a live service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAITING = "ecephys_999902_2024-01-01_10-00-00"
 
 @pytest.fixture
 def world(aind_sandbox: Sandbox) -> Sandbox:
-    """Four sessions of two subjects, each elsewhere in the queue."""
+    """Four sessions of two subjects, each in another state."""
     aind_sandbox.add_session(SORTED, sorted_by="kilosort4")
     aind_sandbox.add_session(RUNNING, sorting_now=True)
     aind_sandbox.add_session(FAILED, sorted_by="kilosort2_5", failed=True)
@@ -35,18 +35,18 @@ def ids(sessions: tuple[aind_session.Session, ...]) -> list[str]:
     return [session.id for session in sessions]
 
 
-def test_each_session_is_where_it_stands(world: Sandbox) -> None:
+def test_sessions_are_grouped_by_state(world: Sandbox) -> None:
     queue = sorting_queue.look_at(999901, 999902)
     assert ids(queue.sorted) == [SORTED]
     assert ids(queue.running) == [RUNNING]
     assert ids(queue.waiting) == [WAITING, FAILED]
 
 
-def test_the_queue_is_empty() -> None:
+def test_queue_of_an_unknown_subject_is_empty() -> None:
     assert sorting_queue.start(sorting_queue.Queue((), (), ())) == ()
 
 
-def test_what_waits_is_started_once(world: Sandbox) -> None:
+def test_start_starts_waiting_sessions_once(world: Sandbox) -> None:
     started = sorting_queue.start(sorting_queue.look_at(999902))
     triggers = [run for run in world.launched if run["id"] in started]
     raw = aind_session.Session(WAITING).raw_data_asset
@@ -57,19 +57,19 @@ def test_what_waits_is_started_once(world: Sandbox) -> None:
     assert ids(sorting_queue.look_at(999902).running) == [WAITING]
 
 
-def test_a_service_that_stumbles_is_asked_again(world: Sandbox) -> None:
+def test_failed_request_is_repeated(world: Sandbox) -> None:
     world.fail("codeocean", path="search", status=503, headers={"Retry-After": "0"})
     assert ids(sorting_queue.look_at(999901).sorted) == [SORTED]
 
 
-def test_a_service_that_is_down_is_told(aind_sandbox: Sandbox) -> None:
+def test_service_that_is_down_raises(aind_sandbox: Sandbox) -> None:
     aind_sandbox.add_session(SORTED, sorted_by="kilosort4")
     with aind_sandbox.down("docdb", status=400), pytest.warns(aind_session.PartialAnswerWarning):
         assert ids(sorting_queue.look_at(999901).sorted) == [SORTED]
 
 
-def test_what_could_not_be_found_out_is_no_answer(world: Sandbox) -> None:
-    # A sorting that only DocDB links would be overlooked: "waiting" cannot be said.
+def test_sorting_that_cannot_be_checked_raises(world: Sandbox) -> None:
+    # A sorting that only DocDB links would be missed: the session cannot be reported as waiting.
     with (
         world.down("docdb", status=400),
         pytest.warns(aind_session.PartialAnswerWarning),
@@ -78,7 +78,7 @@ def test_what_could_not_be_found_out_is_no_answer(world: Sandbox) -> None:
         sorting_queue.look_at(999902)
 
 
-def test_looking_costs_few_requests(world: Sandbox) -> None:
+def test_look_at_sends_few_requests(world: Sandbox) -> None:
     sorting_queue.look_at(999901)
     assert world.count() <= 40
 

@@ -1,4 +1,4 @@
-"""The namespaces, against sessions that are invented for each test."""
+"""The namespaces, with sessions invented for each test."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def session(aind_sandbox: Sandbox) -> aind_session.Session:
     return aind_session.Session(made.id)
 
 
-def test_licks_are_read(session: aind_session.Session) -> None:
+def test_count_reads_the_file(session: aind_session.Session) -> None:
     assert session.licks.times == (0.5, 1.25, 3.0)
     assert session.licks.count == 3
     assert session.licks.path.name == "licks.csv"
 
 
-def test_the_namespace_costs_nothing_until_it_is_asked(
+def test_namespace_sends_no_request_until_used(
     session: aind_session.Session, aind_sandbox: Sandbox
 ) -> None:
     aind_sandbox.reset()
@@ -36,7 +36,7 @@ def test_the_namespace_costs_nothing_until_it_is_asked(
     assert aind_sandbox.count() == 0
 
 
-def test_a_session_without_licks_says_so(aind_sandbox: Sandbox) -> None:
+def test_session_without_licks_raises(aind_sandbox: Sandbox) -> None:
     aind_sandbox.add_session("behavior_999999_2024-03-02_10-00-00", modalities=["behavior"])
     session = aind_session.Session("behavior_999999_2024-03-02_10-00-00")
     assert getattr(session.licks, "path", None) is None
@@ -44,7 +44,7 @@ def test_a_session_without_licks_says_so(aind_sandbox: Sandbox) -> None:
         _ = session.licks.count
 
 
-def test_a_subject_has_the_licks_of_all_sessions(
+def test_water_has_the_licks_of_all_sessions(
     session: aind_session.Session, aind_sandbox: Sandbox
 ) -> None:
     other = "behavior_999999_2024-03-02_10-00-00"
@@ -52,7 +52,7 @@ def test_a_subject_has_the_licks_of_all_sessions(
     assert aind_session.Subject(999999).water.licks == {session.id: 3, other: None}
 
 
-def test_nobody_has_to_import_it() -> None:
+def test_namespace_needs_no_import() -> None:
     code = (
         "import sys, aind_session; assert 'lick_counts' not in sys.modules; "
         f"print(aind_session.Session({SESSION!r}).licks)"
@@ -62,7 +62,7 @@ def test_nobody_has_to_import_it() -> None:
     assert said.strip() == f"Licks(Session({SESSION!r}))"
 
 
-def test_it_is_listed_with_its_owner() -> None:
+def test_namespace_is_listed_with_its_owner() -> None:
     listed = {(info.target, info.name): info for info in aind_session.namespaces()}
     assert "lick" in listed["Session", "licks"].owner
     assert not listed["Subject", "water"].state.startswith("broken")

@@ -6,7 +6,8 @@ from typing import Any
 
 # Modules that are there after `import aind_session` alone.
 _MODULES = frozenset(
-    {"docdb", "ecephys", "ibl_data_converter", "lims", "neuroglancer", "smartspim_neuropixels"}
+    {"docdb", "ecephys", "ibl", "ibl_data_converter", "lims", "neuroglancer"}
+    | {"smartspim_neuropixels"}
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from aind_session.records import QUESTIONS, Procedures, Processing, QualityControl, Record
@@ -14,21 +14,8 @@ if TYPE_CHECKING:
     from aind_session.subject import Subject
 
 
-class RecordDict(dict[str, Any]):
-    """A metadata record as it stands, with the same questions for both generations.
-
-    `keys`, `get`, `json.dumps` and `dict(...)` work as for any dictionary; it is the caller's own,
-    and empty where there is no record. Each question is an attribute, whose answer is None (or
-    `()`) where the record does not say.
-
-    Examples
-    --------
-    >>> record = RecordDict({"subject": {"subject_details": {"sex": "Male"}}})
-    >>> record.sex
-    'Male'
-    >>> record["subject"]
-    {'subject_details': {'sex': 'Male'}}
-    """
+class _Questions:
+    """The questions that a record answers, in both schema versions, one attribute each."""
 
     if TYPE_CHECKING:
         # The answers' types; the attributes themselves are made below, one for each question.
@@ -71,8 +58,8 @@ class RecordDict(dict[str, Any]):
         modified: datetime.datetime | None
 
     def _records(self) -> tuple[Mapping[str, Any], ...]:
-        """Give the records that are asked, in order."""
-        return (self,)
+        """Return the records that answer, in order."""
+        raise NotImplementedError
 
     def _answer(self, question: str) -> Any:
         answer: Any = None
@@ -83,7 +70,7 @@ class RecordDict(dict[str, Any]):
         return answer
 
     def __dir__(self) -> list[str]:
-        names = {*dir(dict), *QUESTIONS, *vars(type(self)), *vars(self)}
+        names = {*object.__dir__(self), *QUESTIONS}
         return sorted(name for name in names if not name.startswith("_"))
 
 
@@ -93,7 +80,27 @@ def _attribute(question: str) -> property:
 
 
 for _question in QUESTIONS:
-    setattr(RecordDict, _question, _attribute(_question))
+    setattr(_Questions, _question, _attribute(_question))
+
+
+class RecordDict(_Questions, dict[str, Any]):
+    """A metadata record as it stands, with the same questions for both generations.
+
+    `keys`, `get`, `json.dumps` and `dict(...)` work as for any dictionary; it is the caller's own,
+    and empty if there is no record. Each question is an attribute, whose answer is None (or `()`)
+    if the record does not contain it.
+
+    Examples
+    --------
+    >>> record = RecordDict({"subject": {"subject_details": {"sex": "Male"}}})
+    >>> record.sex
+    'Male'
+    >>> record["subject"]
+    {'subject_details': {'sex': 'Male'}}
+    """
+
+    def _records(self) -> tuple[Mapping[str, Any], ...]:
+        return (self,)
 
 
 class SessionDocDB(RecordDict):
@@ -186,57 +193,52 @@ def get_record(name_id_or_location: AssetLike) -> FoundRecord:
     return FoundRecord(by_id.record_of(name_id_or_location))
 
 
-class SubjectDocDB(RecordDict):
-    """The newest core file `subject`, as a dictionary, with the questions about the subject.
+class SubjectDocDB(_Questions, tuple[RecordDict, ...]):
+    """The metadata records of a subject, oldest first, with the questions about the subject.
+
+    One record for each data asset: of schema 1.x if there is one, else of 2.x. The newest record
+    with a core file `subject` answers the questions first.
 
     Attributes
     ----------
     records : tuple of RecordDict
-        Every record of the subject, both generations; asked for on access.
+        Every record of the subject, of both schema versions.
 
     Examples
     --------
     >>> import aind_session
-    >>> aind_session.Subject(676909).docdb.genotype
+    >>> docdb = aind_session.Subject(676909).docdb
+    >>> docdb[0]["name"]
+    'behavior_676909_2023-10-24_15-15-50'
+    >>> docdb.genotype
     'Pvalb-IRES-Cre/wt;Ai32(RCL-ChR2(H134R)_EYFP)/wt'
     """
 
-    def __init__(self, base: Subject) -> None:
+    records: tuple[RecordDict, ...]
+
+    def __new__(cls, base: Subject) -> SubjectDocDB:
+        """Fetch the records of a subject."""
         import msgspec
 
         from aind_session.lookup import metadata
 
-        self._subject_id = base.id
-        found = metadata.record_of_subject(base.id)
-        self._whole = tuple(msgspec.json.decode(raw) for raw in found.values())
-        for record in self._whole:
-            if isinstance(record.get("subject"), dict):
-                self.update(record["subject"])
-                break
+        found = metadata.records_of_subject(base.id)
+        decoded = {g: [RecordDict(msgspec.json.decode(r)) for r in raw] for g, raw in found.items()}
+        return cls._of(
+            metadata.one_per_asset(decoded), tuple(r for some in decoded.values() for r in some)
+        )
+
+    @classmethod
+    def _of(cls, kept: Iterable[RecordDict], every: Iterable[RecordDict]) -> SubjectDocDB:
+        made = tuple.__new__(cls, kept)
+        made.records = tuple(
+            sorted(every, key=lambda r: (str(r.created or ""), str(r.name), str(r.id)))
+        )
+        return made
 
     def _records(self) -> tuple[Mapping[str, Any], ...]:
-        return ({"subject": dict(self)}, *self._whole)
+        newest_first = (*reversed(self), *reversed(self.records))
+        return tuple(r for r in newest_first if isinstance(r.get("subject"), dict))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_subject, (dict(self), self._subject_id, self._whole)
-
-    @property
-    def records(self) -> tuple[RecordDict, ...]:
-        """Every record of the subject, both generations, ascending by creation, then by name."""
-        import msgspec
-
-        from aind_session.lookup import metadata
-
-        found = [
-            RecordDict(msgspec.json.decode(raw))
-            for raws in metadata.records_of_subject(self._subject_id).values()
-            for raw in raws
-        ]
-        return tuple(sorted(found, key=lambda r: (str(r.created or ""), str(r.name), str(r.id))))
-
-
-def _rebuild_subject(core: dict[str, Any], subject_id: str, whole: tuple[Any, ...]) -> SubjectDocDB:
-    made = SubjectDocDB.__new__(SubjectDocDB)
-    made.update(core)
-    made._subject_id, made._whole = subject_id, whole
-    return made
+        return SubjectDocDB._of, (tuple(self), self.records)

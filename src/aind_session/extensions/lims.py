@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aind_session import search
-from aind_session.errors import MissingLimsError, NotFoundError
+from aind_session.errors import InvalidIdentifierError, MissingLimsError, NotFoundError
 from aind_session.extension import ExtensionBaseClass
-from aind_session.identifiers import parse_session_id
-from aind_session.lookup import lims_ids
-from aind_session.services import pool
+from aind_session.identifiers import SessionID, parse_session_id
+from aind_session.lookup import facts, folders, questions, trail
+from aind_session.lookup.partial import Gaps
+from aind_session.lookup.questions import S3
+from aind_session.services import pool, storage
 
 if TYPE_CHECKING:
     from aind_session.session import Session
+
+#: Keys listed in the folder of each modality.
+MAX_KEYS = 1000
+
+# LIMS2 counts up: IDs of sessions have 9 digits, later 10, without a leading zero.
+_ID = re.compile(r"[1-9][0-9]{8,30}")
+_TIMES = {12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f", 20: "%Y%m%d%H%M%S%f"}
 
 
 class LimsExtension(ExtensionBaseClass):
@@ -34,13 +47,13 @@ class LimsExtension(ExtensionBaseClass):
         Raises
         ------
         MissingLimsError
-            It has none: it is no legacy session (an `AttributeError`).
+            It has none, as it is not a legacy session (an `AttributeError`).
         """
-        return lims_ids.required(self._base._id)
+        return _required(self._base._id)
 
     @staticmethod
     def get_id(aind_session_id: object) -> int:
-        """Get the ID in LIMS2 of a session.
+        """Return the ID of a session in LIMS2.
 
         Parameters
         ----------
@@ -52,7 +65,7 @@ class LimsExtension(ExtensionBaseClass):
         MissingLimsError
             It has none (a `ValueError`).
         InvalidIdentifierError
-            There is no session ID in it (a `ValueError`).
+            The text contains no session ID (a `ValueError`).
 
         Examples
         --------
@@ -60,22 +73,22 @@ class LimsExtension(ExtensionBaseClass):
         >>> aind_session.lims.get_id("ecephys_747816_2024-08-14_13-57-37")
         1386750279
         """
-        return lims_ids.required(parse_session_id(aind_session_id))
+        return _required(parse_session_id(aind_session_id))
 
     @staticmethod
-    def extract_id(value: object) -> int | None:
+    def extract_id(value: object) -> int:
         """Extract the ID in LIMS2 from a file's name or path.
 
         Parameters
         ----------
         value
-            Text, or a path: of its last part, the integer of 9 digits or more between underscores
-            or dots that is no date-time.
+            Text, or a path. In its last part, the first integer of 9 digits or more between
+            underscores or dots that is not a date and time is the ID.
 
-        Returns
-        -------
-        int or None
-            None where there is none.
+        Raises
+        ------
+        InvalidIdentifierError
+            There is none (a `ValueError`).
 
         Examples
         --------
@@ -84,11 +97,18 @@ class LimsExtension(ExtensionBaseClass):
         1386750279
         """
         as_posix = getattr(value, "as_posix", None)
-        return lims_ids.extract(str(as_posix() if callable(as_posix) else value))
+        text = str(as_posix() if callable(as_posix) else value)
+        found = _extract(text)
+        if found is None:
+            raise InvalidIdentifierError(
+                f"{text!r:.200} contains no LIMS2 ID: an integer of 9 digits or more between "
+                "underscores or dots, as in 1386750279_747816_20240814.sync"
+            )
+        return found
 
     @staticmethod
     def get_session(labtracks_mouse_id: int | str, lims_session_id: int | str) -> Session:
-        """Get the session of a mouse that has an ID in LIMS2.
+        """Return the session of a mouse that has an ID in LIMS2.
 
         Parameters
         ----------
@@ -102,7 +122,7 @@ class LimsExtension(ExtensionBaseClass):
         MissingLimsError
             None of the subject's sessions has it (a `ValueError`).
         ServiceError, CredentialsError
-            It was not found, and a service could not be asked.
+            It was not found, and a service could not be reached.
 
         Examples
         --------
@@ -113,8 +133,8 @@ class LimsExtension(ExtensionBaseClass):
         wanted = int(lims_session_id)
         sessions = search.get_sessions(labtracks_mouse_id)
         errors = []
-        asked = pool.outcomes(*(lambda s=s: LimsExtension.get_id(s) for s in sessions))
-        for session, outcome in zip(sessions, asked, strict=True):
+        outcomes = pool.outcomes(*(lambda s=s: LimsExtension.get_id(s) for s in sessions))
+        for session, outcome in zip(sessions, outcomes, strict=True):
             if outcome.error is None:
                 if outcome.value == wanted:
                     return session
@@ -126,3 +146,73 @@ class LimsExtension(ExtensionBaseClass):
             f"None of the {len(sessions)} sessions of subject {labtracks_mouse_id} has the LIMS2 "
             f"ID {wanted} in the names of its files."
         )
+
+
+def _extract(text: str) -> int | None:
+    name = re.split(r"[/\\]+", text.strip(" /"))[-1]
+    for part in re.split(r"[_.\s]", name):
+        if _ID.fullmatch(part) and not _is_time(part):
+            return int(part)
+    return None
+
+
+def _is_time(digits: str) -> bool:
+    """Whether digits are a date and time, written without separators."""
+    layout = _TIMES.get(len(digits))
+    if layout is None or not digits.startswith("20"):
+        return False
+    try:
+        datetime.strptime(digits, layout)
+    except ValueError:
+        return False
+    return True
+
+
+def _most_common(names: Iterable[str]) -> int | None:
+    counted = Counter(found for name in names if (found := _extract(name)) is not None)
+    if len(counted) > 1:
+        trail.tell("Several LIMS IDs in file names: %s", ", ".join(map(str, counted)))
+    return counted.most_common(1)[0][0] if counted else None
+
+
+def _of_session(session: SessionID) -> int | None:
+    """Search the file names of each modality, with one request each."""
+    raw = facts.raw_folder(session)
+    inside = [
+        name
+        for name in questions.listing(raw.bucket, raw.prefix).folders
+        if "metadata" not in name and name not in folders.NO_MODALITY
+    ]
+    gaps = Gaps("a LIMS ID")
+    outcomes = pool.outcomes(*(lambda n=n: _keys(raw.bucket, f"{raw.prefix}/{n}/") for n in inside))
+    found = _most_common(key for outcome in outcomes for key in gaps.fill(S3, outcome, ()))
+    if found is None:
+        gaps.raise_first()
+        trail.tell("No file of %s has a LIMS ID in its name", raw)
+    return found
+
+
+def _keys(bucket: str, prefix: str) -> tuple[str, ...]:
+    return trail.ask(
+        S3,
+        f"list all keys below s3://{bucket}/{prefix}",
+        ("keys", bucket, prefix),
+        lambda: storage.list_keys(bucket, prefix, MAX_KEYS),
+        lambda found: f"{len(found)} keys",
+    )
+
+
+def _required(session: SessionID) -> int:
+    with trail.following(session.id, "LIMS ID"):
+        try:
+            found = _of_session(session)
+        except NotFoundError as error:
+            raise MissingLimsError(str(error), name="id", trail=error.trail) from error
+        if found is None:
+            raise MissingLimsError(
+                f"{session.id} has no LIMS2 ID: no file in its modality folders has one in its "
+                "name, as those of legacy sessions do (1386750279_747816_20240814.sync).",
+                name="id",
+                trail=trail.lines(),
+            )
+        return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from aind_session.errors import (
     ServiceConnectionError,
@@ -20,7 +21,6 @@ from aind_session.services.metadata import (
     SCHEMAS,
     FullRecord,
     full_records_of_subject,
-    newest_record_of_subject,
     prefetch_records,
     record_at,
     record_named,
@@ -29,6 +29,9 @@ from aind_session.services.metadata import (
 )
 from aind_session.threads import outcomes
 from aind_session.trace import note, tracing
+from aind_session.records import Record
+
+D = TypeVar("D", bound=Mapping[str, Any])
 
 
 def records(session: SessionID, group: tuple[str, ...] = ()) -> dict[str, bytes]:
@@ -128,15 +131,11 @@ def record_of(what: str) -> dict[str, bytes]:
     return _one(what, lambda schema: record_named(schema, what))
 
 
-def record_of_subject(subject_id: str) -> dict[str, bytes]:
-    """Return the newest record, by schema, that has a subject's core file."""
-    return _one(subject_id, lambda schema: newest_record_of_subject(schema, subject_id))
-
-
 def _one(about: str, request: Callable[[str], FullRecord]) -> dict[str, bytes]:
     with tracing(about, "metadata records"):
         failures = Failures("the record of the other schema")
         found = _from_both(request, failures)
+from aind_session.records import Record
         if not found:
             failures.raise_error()
             hints.note_not_recorded(about)
@@ -164,3 +163,16 @@ def _other_name(session: SessionID, others: Evidence) -> str | None:
         return None
     note("No record is named %s: that of %s is used", session.id, names[-1])
     return names[-1]
+
+
+def one_per_asset(found: Mapping[str, Iterable[D]]) -> tuple[D, ...]:
+    """Choose one record for each data asset, of schema 1.x if there is one; ascending by creation.
+
+    `found` is the decoded records by schema.
+    """
+    kept: dict[str, D] = {}
+    for schema in SCHEMAS:
+        for record in found.get(schema, ()):
+            # The records of 1.x and 2.x for one asset share the location.
+            kept.setdefault(str(record.get("location") or record.get("_id")).rstrip("/"), record)
+    return tuple(sorted(kept.values(), key=lambda record: str(Record(record).created or "")))

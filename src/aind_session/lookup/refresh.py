@@ -53,6 +53,12 @@ def asset(asset_id: str) -> None:
     )
 
 
+def everything() -> None:
+    """Drop every cached answer."""
+    context.current().cache.clear()
+    s3.forget_listings()
+
+
 def _texts(key: tuple[Any, ...]) -> Iterator[str]:
     """Yield the texts among the arguments in a key of the cache."""
     for part in key[2:]:

@@ -19,7 +19,7 @@ from aind_session.services import codeocean, storage
 from aind_session.services.clock import CLOCK, at_most
 from aind_session.services.models import AssetSummary
 
-#: Seconds between questions: the first few, then the last one again and again.
+#: Seconds between requests; the last one is repeated.
 INTERVALS = (0.5, 1.0, 2.0, 4.0, 5.0)
 
 
@@ -31,25 +31,15 @@ def until_ready(
     interval: float | None = None,
     shown: bool = True,
 ) -> AssetSummary:
-    """Ask for a data asset, anew each time, until it is ready.
+    """Request a data asset until it is ready and, with `check_files`, its files are visible.
 
-    Parameters
-    ----------
-    asset_id
-        The data asset.
-    check_files
-        Wait for its files, too, to be visible.
-    timeout
-        Seconds to wait at most; None: without end. It is asked for once however few they are.
-    interval
-        Seconds between questions; by default few at first, then more.
-    shown
-        Whether to show how far it is, where somebody looks.
+    One request is sent however short the timeout; None: no limit. The arguments are those of
+    `wait_until_ready`.
 
     Raises
     ------
     NotReadyError
-        The time is over (a `TimeoutError`).
+        It was not ready in time (a `TimeoutError`).
     FailedAssetError
         It failed (a `RuntimeError`).
     CodeOceanNotFoundError
@@ -58,12 +48,12 @@ def until_ready(
     deadline = math.inf if timeout is None else CLOCK.monotonic() + timeout
     intervals = _intervals(interval)
     waited = False
-    with trail.following(asset_id, "wait"), _shown(asset_id, timeout, shown) as tell:
+    with trail.following(asset_id, "wait"), _shown(asset_id, timeout, shown) as advance:
         while True:
             remaining = deadline - CLOCK.monotonic()
-            # No look takes longer than the whole wait.
+            # No request takes longer than the whole wait.
             with at_most(max(1.0, remaining)):
-                found, missing, problem = _look(asset_id, check_files)
+                found, missing, problem = _check(asset_id, check_files)
             if found is not None and missing is None:
                 _forget(found, waited)
                 return found
@@ -77,7 +67,7 @@ def until_ready(
             waited = True
             pause = min(next(intervals), remaining)
             CLOCK.sleep(pause)
-            tell(pause)
+            advance(pause)
 
 
 def _intervals(interval: float | None) -> Iterator[float]:
@@ -91,22 +81,22 @@ def _intervals(interval: float | None) -> Iterator[float]:
 def _shown(
     asset_id: str, timeout: float | None, shown: bool
 ) -> Iterator[Callable[[float], object]]:
-    # Without an end there is no telling how far it is.
+    # Without a limit, the bar has no total.
     with progress(int(timeout or 0), f"waiting for {asset_id}", shown) as bar:
         yield bar.update
 
 
-def _look(
+def _check(
     asset_id: str, check_files: bool
 ) -> tuple[AssetSummary | None, str | None, Exception | None]:
-    """Give the asset as it is now, what is still missing in words, and the fault behind it."""
+    """Return the asset as it is now, a description of what is missing, and the error behind it."""
     try:
         found = codeocean.get_asset(asset_id)
         state = found.state.lower()
         if state == "failed":
             raise FailedAssetError(
-                f"Data asset {asset_id} ({found.name}) failed: it will never be ready. Code Ocean "
-                "tells why on its page."
+                f"Data asset {asset_id} ({found.name}) failed: it will never be ready. Its page "
+                "in Code Ocean shows why."
             )
         if state != "ready":
             return found, f"its state is {state!r}", None
@@ -119,13 +109,13 @@ def _look(
     ):
         raise
     except ServiceError as error:
-        # A service that is down for a moment does not end the wait.
+        # A service that fails for a moment does not end the wait.
         return None, str(error).splitlines()[0], error
     return found, None, None
 
 
 def _files_visible(asset: AssetSummary) -> bool:
-    """Tell whether S3 shows a data asset's files, or Code Ocean where S3 is closed to us."""
+    """Whether S3 lists a data asset's files, or Code Ocean if S3 denies access."""
     folder = folders.of_asset(asset)
     if folder is None or asset.type.lower() == "combined":
         # The files of a combined asset are those of its parts.
@@ -134,8 +124,8 @@ def _files_visible(asset: AssetSummary) -> bool:
         return storage.list_folder(folder.bucket, folder.prefix).exists
     except AccessDeniedError:
         if asset.external:
-            # Code Ocean shows the files of internal assets only: nobody could say more.
-            trail.tell("%s is closed: its files are taken to be there", folder)
+            # Code Ocean lists the files of internal assets only: this cannot be checked.
+            trail.tell("%s is closed: its files are assumed to exist", folder)
             return True
     try:
         return bool(codeocean.list_asset_files(asset.id))
@@ -144,7 +134,7 @@ def _files_visible(asset: AssetSummary) -> bool:
 
 
 def _forget(asset: AssetSummary, waited: bool) -> None:
-    """Forget the searches that were made before the asset was there."""
+    """Drop cached searches that are older than the asset."""
     subject = belonging.subject_of_asset(asset)
     if subject and (waited or trail.peek(CODE_OCEAN, ("asset", asset.id)) is None):
         session = belonging.session_of(asset.name)

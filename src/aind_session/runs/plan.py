@@ -19,10 +19,10 @@ from aind_session.errors import (
 )
 from aind_session.identifiers import SessionID
 from aind_session.lookup import assets, cohort, freshness, platform, trail
-from aind_session.lookup.computations import is_finished
-from aind_session.lookup.results import is_good as is_good_asset
 from aind_session.lookup.assets import Known
+from aind_session.lookup.computations import is_finished
 from aind_session.lookup.questions import CODE_OCEAN
+from aind_session.lookup.results import is_good as is_good_asset
 from aind_session.runs.values import Action, Mount, Parameter, Planned, RunPlan
 from aind_session.services import codeocean, pool
 from aind_session.services.codeocean import CodeOceanNotFoundError

@@ -204,12 +204,6 @@ def record_at(schema: str, location: str) -> FullRecord:
     return _newest(schema, {"location": {"$in": [location, f"{location}/"]}})
 
 
-@query(DOCDB, "the record of subject {1} ({0})", _has_record)
-def newest_record_of_subject(schema: str, subject_id: str) -> FullRecord:
-    """Request the newest record of a subject that has its core file."""
-    return _newest(schema, {"subject.subject_id": subject_id})
-
-
 @query(DOCDB, "all records of subject {1} ({0})", count_records)
 def full_records_of_subject(schema: str, subject_id: str) -> tuple[bytes, ...]:
     """Request every full record of a subject: large, as many as there are data assets."""

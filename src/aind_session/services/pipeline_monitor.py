@@ -21,7 +21,7 @@ def load(what: str) -> Any:
         raise MissingExtraError(f"{MissingExtraError.of('monitor', what)}. {_WITHOUT}") from error
 
 
-_WITHOUT = "Without a monitor (monitor_capsule_id=None), its results are not captured."
+_WITHOUT = "Without a monitor (pipeline_monitor_capsule_id=None), its results are not captured."
 
 
 def settings_of(

@@ -1,11 +1,9 @@
-"""The utilities under the names that programs know them by: thin faces of the floors below.
-
-A table of contents: each name is loaded when it is first used.
+"""Utility functions, under the names of version 0.3. Each is imported when it is first used.
 
 ====================  ==========================================================
 `codeocean_utils`     data assets, computations, their logs
 `docdb_utils`         metadata records
-`s3_utils`            folders in the known buckets
+`s3_utils`            folders in the data buckets
 `misc_utils`          `get_ttl_hash`, `testmod`
 ====================  ==========================================================
 """
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from aind_session.utils.misc_utils import *  # noqa: F403
     from aind_session.utils.s3_utils import *  # noqa: F403
 
-# Modules, and the names that each of them gives.
+# The names in each module.
 _MODULES = {
     "codeocean_utils": (
         "get_codeocean_client",

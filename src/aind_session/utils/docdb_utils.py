@@ -15,6 +15,7 @@ from aind_session.lookup.partial import Gaps
 from aind_session.lookup.questions import DOCDB, GENERATIONS, Row
 from aind_session.records import Record
 from aind_session.services import docdb, pool
+from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -32,20 +33,21 @@ __all__ = [
 ]
 
 
+@with_cache_clear
 def get_docdb_api_client(retries: int | None = None, **kwargs: Any) -> MetadataDbClient:
-    """Give the client of the metadata database.
+    """Return the client of the metadata database.
 
     Parameters
     ----------
     retries
-        How often a failed question is put again; by default as the settings say.
+        How often a failed request is repeated; by default as the settings say.
     **kwargs
-        As the client takes them: `version` ("v1" unless said otherwise, or "v2"), `database`, ...
+        As the client takes them: `version` ("v1" by default, or "v2"), `database`, ...
 
     Returns
     -------
     aind_data_access_api.document_db.MetadataDbClient
-        The true client; what it asks is limited in time, and its errors are `DocDBError`.
+        The true client; its requests are limited in time, and its errors are `DocDBError`.
 
     Examples
     --------
@@ -57,28 +59,29 @@ def get_docdb_api_client(retries: int | None = None, **kwargs: Any) -> MetadataD
     return docdb.get_client(retries=retries, **kwargs)
 
 
+@with_cache_clear
 def get_docdb_record(
     data_asset_name_or_id: DataAsset | str | UUID, ttl_hash: int | None = None
 ) -> dict[str, Any]:
-    """Get the metadata record of a data asset.
+    """Return the metadata record of a data asset.
 
     Parameters
     ----------
     data_asset_name_or_id
         Its exact name, its ID in Code Ocean, its location (`s3://...`) or its model.
     ttl_hash
-        A number that was not given before asks anew; see `get_ttl_hash`.
+        A number that was not given before requests anew; see `get_ttl_hash`.
 
     Returns
     -------
     dict
-        The record of schema 1.x where there is one, else that of 2.x; the newest of its name.
-        Empty where there is none.
+        The record of schema 1.x if there is one, else that of 2.x; the newest of its name. Empty
+        if there is none.
 
     Raises
     ------
     DocDBError, ServiceError
-        One generation did not answer, and the other has no record.
+        One generation failed, and the other has no record.
 
     Examples
     --------
@@ -99,23 +102,24 @@ def _decoded(found: Mapping[str, bytes]) -> dict[str, Any]:
     return {}
 
 
+@with_cache_clear
 def get_subject_docdb_records(
     subject_id: object, ttl_hash: int | None = None
 ) -> tuple[dict[str, Any], ...]:
-    """Get all metadata records of a subject.
+    """Return all metadata records of a subject.
 
     Parameters
     ----------
     subject_id
         The subject.
     ttl_hash
-        A number that was not given before asks anew; see `get_ttl_hash`.
+        A number that was not given before requests anew; see `get_ttl_hash`.
 
     Returns
     -------
     tuple of dict
-        One for each data asset: of schema 1.x where there is such a record, else of 2.x; ascending
-        by creation.
+        One for each data asset: of schema 1.x if there is such a record, else of 2.x; ascending by
+        creation.
 
     Examples
     --------
@@ -126,34 +130,29 @@ def get_subject_docdb_records(
     subject = parse_subject_id(subject_id)
     with freshness.at_hash(ttl_hash, "records of subject", subject):
         found = metadata.records_of_subject(subject)
-    kept: dict[str, dict[str, Any]] = {}
-    for generation in GENERATIONS:
-        for raw in found.get(generation, ()):
-            record = msgspec.json.decode(raw)
-            # The location is what a record of 1.x and its twin of 2.x share.
-            kept.setdefault(str(record.get("location") or record.get("_id")).rstrip("/"), record)
-    return tuple(sorted(kept.values(), key=lambda record: str(Record(record).created or "")))
+    return metadata.one_per_asset({g: map(msgspec.json.decode, raw) for g, raw in found.items()})
 
 
+@with_cache_clear
 def get_codeocean_data_asset_ids_from_docdb(
     partial_name: str | None = None,
     subject_id: object | None = None,
     ttl_hash: int | None = None,
-) -> tuple[str, ...]:
-    """Get the IDs of the data assets that metadata records link.
+) -> list[str]:
+    """Return the IDs of the data assets that metadata records link.
 
     Parameters
     ----------
     partial_name
         Part of the records' names.
     subject_id
-        Subject of the records. Where both are given, both must hold.
+        Subject of the records. If both are given, both must hold.
     ttl_hash
-        A number that was not given before asks anew; see `get_ttl_hash`.
+        A number that was not given before requests anew; see `get_ttl_hash`.
 
     Returns
     -------
-    tuple of str
+    list of str
         Each once, ascending by the creation of the records.
 
     Raises
@@ -195,13 +194,13 @@ def get_codeocean_data_asset_ids_from_docdb(
             gaps.raise_first()
         gaps.warn()
     kept.sort(key=lambda row: str(row.record.created or row.created))
-    return tuple(dict.fromkeys(i for row in kept for i in row.record.codeocean_ids))
+    return list(dict.fromkeys(i for row in kept for i in row.record.codeocean_ids))
 
 
 def extract_codeocean_data_asset_ids_from_docdb_record(
     record: Mapping[str, Any],
 ) -> tuple[str, ...]:
-    """Read the IDs of the data assets that a metadata record links.
+    """Return the IDs of the data assets that a metadata record links.
 
     Parameters
     ----------
@@ -211,7 +210,7 @@ def extract_codeocean_data_asset_ids_from_docdb_record(
     Returns
     -------
     tuple of str
-        Each once; empty where it links none.
+        Each once, as written; empty if it links none.
 
     Examples
     --------
@@ -221,4 +220,17 @@ def extract_codeocean_data_asset_ids_from_docdb_record(
     >>> extract_codeocean_data_asset_ids_from_docdb_record({})
     ()
     """
-    return tuple(Record(dict(record)).codeocean_ids)
+    links = record.get("external_links")
+    found = [
+        str(linked)
+        for link in (links if isinstance(links, list | tuple) else (links,))
+        if isinstance(link, Mapping)
+        for linked in _texts(link.get("Code Ocean"))
+    ]
+    # Links as version 0.3 knew them; else whatever shape the record has.
+    return tuple(dict.fromkeys(found)) or tuple(Record(dict(record)).codeocean_ids)
+
+
+def _texts(value: Any) -> list[str]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [text.strip() for text in values if isinstance(text, str) and text.strip()]

@@ -1,4 +1,4 @@
-"""What fits nowhere else: hashes that change with time, and running examples."""
+"""Hashes that change with time, and running the examples of docstrings."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["get_ttl_hash", "testmod"]
 
 
 def get_ttl_hash(seconds: float = 600) -> int:
-    """Give a number that stays the same within a window of time.
+    """Return a number that stays the same within a window of time.
 
-    For the `ttl_hash` that functions take: an answer that came before this hash was first used is
-    asked for anew. Without a hash, answers are kept as the settings say
+    For the argument `ttl_hash` of functions: a result that was cached before this hash was first
+    used is requested anew. Without a hash, results are cached as the settings say
     (`AIND_SESSION_CACHE_SECONDS`).
 
     Parameters
@@ -27,12 +27,12 @@ def get_ttl_hash(seconds: float = 600) -> int:
     Returns
     -------
     int
-        The number of the window that it is now.
+        The number of the current window.
 
     Raises
     ------
     ValueError
-        The window has no length.
+        The length is not positive.
 
     Examples
     --------
@@ -47,14 +47,14 @@ def get_ttl_hash(seconds: float = 600) -> int:
 def testmod(**kwargs: Any) -> doctest.TestResults:
     """Run the examples in docstrings.
 
-    In a script, those of the script: ``if __name__ == "__main__": aind_session.testmod()``. Where
+    In a script, those of the script: ``if __name__ == "__main__": aind_session.testmod()``. If
     the script has none, or there is no script, those of this package, in the sandbox.
 
     Parameters
     ----------
     **kwargs
         As `doctest.testmod` takes them; `m` is another module to test. White space is normalised
-        and what an exception says is not compared, unless `optionflags` says otherwise.
+        and exception messages are not compared, unless `optionflags` says otherwise.
 
     Returns
     -------
@@ -73,8 +73,8 @@ def testmod(**kwargs: Any) -> doctest.TestResults:
     0
     """
     import doctest
-    import importlib
     import sys
+
 
     flags = doctest.IGNORE_EXCEPTION_DETAIL | doctest.NORMALIZE_WHITESPACE
     options = {"optionflags": flags, **kwargs}
@@ -83,18 +83,20 @@ def testmod(**kwargs: Any) -> doctest.TestResults:
         options["m"] = script
     if "m" in options:
         return doctest.testmod(**options)
-    # `doctest` keeps failures and attempts; more fields in later Pythons.
+    # Later Pythons add fields to the results.
     failed = attempted = 0
-    sandbox = importlib.import_module("aind_session.sandbox").sandbox
+    # A lazy name of the package: this module does not depend on the sandbox.
+    import aind_session
+
     for module in _modules_with_examples():
-        # A sandbox each: what the examples of one module start is not there for the next.
-        with sandbox():
+        # A sandbox for each: the examples of one module must not affect the next.
+        with aind_session.sandbox():
             results = doctest.testmod(m=module, **options)
         failed, attempted = failed + results.failed, attempted + results.attempted
     return doctest.TestResults(failed, attempted)
 
 
-# pytest would take it for a test where it is imported by name.
+# pytest would collect it as a test from modules that import it by name.
 testmod.__test__ = False  # type: ignore[attr-defined]
 
 
@@ -107,7 +109,7 @@ def _has_examples(module: ModuleType) -> bool:
 
 
 def _modules_with_examples() -> list[ModuleType]:
-    """Import the modules of this package that have examples; those of missing extras are left."""
+    """Import the modules of this package that have examples, except those of missing extras."""
     import importlib
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Folders in the known buckets of S3."""
+"""Folders in the data buckets in S3."""
 
 from __future__ import annotations
 
@@ -6,28 +6,32 @@ from typing import TYPE_CHECKING
 
 from aind_session import settings
 from aind_session.errors import InvalidIdentifierError, MissingFileError
-from aind_session.lookup import folders, freshness, trail
+from aind_session.identifiers import is_uuid
+from aind_session.lookup import by_id, folders, freshness, questions, trail
 from aind_session.lookup.partial import Gaps
 from aind_session.services import storage
+from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
     from upath import UPath
 
 __all__ = ["S3_DATA_BUCKET_NAMES", "get_bucket_and_prefix", "get_source_dir_by_name"]
 
-#: Buckets that are searched by name, unless `AIND_SESSION_BUCKETS` names others.
-S3_DATA_BUCKET_NAMES: tuple[str, ...] = settings.DEFAULT_BUCKETS
+#: The bucket of Code Ocean's results, whose folders are named by asset ID; then the buckets that
+#: are searched by name, unless `AIND_SESSION_BUCKETS` names others.
+S3_DATA_BUCKET_NAMES: tuple[str, ...] = (settings.RESULTS_BUCKET, *settings.DEFAULT_BUCKETS)
 
 
+@with_cache_clear
 def get_source_dir_by_name(name: str, ttl_hash: int | None = None) -> UPath:
-    """Search the known buckets for a folder.
+    """Search the data buckets for a folder.
 
     Parameters
     ----------
     name
-        Name of the folder: that of a session or data asset.
+        Name of the folder: a session, a data asset, or the ID of a result in Code Ocean.
     ttl_hash
-        A number that was not given before asks anew; see `get_ttl_hash`.
+        A number that was not given before requests anew; see `get_ttl_hash`.
 
     Returns
     -------
@@ -39,7 +43,7 @@ def get_source_dir_by_name(name: str, ttl_hash: int | None = None) -> UPath:
     MissingFileError
         No bucket has it (a `FileNotFoundError`).
     StorageError
-        None of those that answered has it, and one did not answer.
+        It was not found, and one of the buckets could not be searched.
 
     Examples
     --------
@@ -53,12 +57,14 @@ def get_source_dir_by_name(name: str, ttl_hash: int | None = None) -> UPath:
         freshness.at_hash(ttl_hash, "folder by name", wanted),
         trail.following(wanted, "folder by name"),
     ):
+        if is_uuid(wanted):
+            return _result_dir(by_id.normalised(wanted))
         gaps = Gaps("a folder in a bucket that comes first")
         folder = folders.search(wanted, gaps)
         if folder is None:
             gaps.raise_first()
             raise MissingFileError(
-                f"None of the known buckets that may be read has a folder {wanted}: "
+                f"None of the data buckets that may be read has a folder {wanted}: "
                 f"{', '.join(settings.current().buckets.value)}. "
                 "Name others with AIND_SESSION_BUCKETS.",
                 trail=trail.lines(),
@@ -66,30 +72,38 @@ def get_source_dir_by_name(name: str, ttl_hash: int | None = None) -> UPath:
         return storage.path(folder.bucket, folder.prefix)
 
 
+def _result_dir(asset_id: str) -> UPath:
+    bucket = settings.RESULTS_BUCKET
+    if not questions.listing(bucket, asset_id).exists:
+        raise MissingFileError(f"s3://{bucket} has no folder {asset_id}.", trail=trail.lines())
+    return storage.path(bucket, asset_id)
+
+
 def get_bucket_and_prefix(path: object) -> tuple[str, str]:
-    """Take a path in S3 apart.
+    """Return the bucket and the folder that hold a file in S3.
 
     Parameters
     ----------
     path
-        A `UPath`, or text such as `s3://bucket/prefix`.
+        A `UPath`, or text such as `s3://bucket/folder/file.csv`.
 
     Returns
     -------
     tuple of str
-        Bucket, and prefix without slashes at its ends.
+        Bucket, and prefix without slashes at its ends and without the last part of the path.
 
     Raises
     ------
     InvalidIdentifierError
-        It is no path in S3 (a `ValueError`).
+        It is not a path in S3 (a `ValueError`).
 
     Examples
     --------
-    >>> get_bucket_and_prefix("s3://aind-ephys-data/ecephys_676909_2023-12-13_13-43-40/")
-    ('aind-ephys-data', 'ecephys_676909_2023-12-13_13-43-40')
+    >>> get_bucket_and_prefix("s3://aind-scratch-data/manifests/717381/717381_manifest.csv")
+    ('aind-scratch-data', 'manifests/717381')
     """
     try:
-        return storage.split(path)
+        bucket, key = storage.split(path)
     except ValueError as error:
         raise InvalidIdentifierError(str(error)) from None
+    return bucket, key.strip("/").rpartition("/")[0]

@@ -11,7 +11,7 @@ __all__ = ["Queue", "folders_of", "look_at", "start"]
 
 @dataclass(frozen=True)
 class Queue:
-    """The ecephys sessions of some subjects, by where they stand."""
+    """The ecephys sessions of some subjects, by the state of their sorting."""
 
     sorted: tuple[aind_session.Session, ...]
     running: tuple[aind_session.Session, ...]
@@ -19,7 +19,7 @@ class Queue:
 
 
 def look_at(*subject_ids: int | str) -> Queue:
-    """Find the uploaded ecephys sessions of some subjects, and where each stands."""
+    """Return the uploaded ecephys sessions of some subjects, by the state of their sorting."""
     done, running, waiting = [], [], []
     for session in aind_session.get_sessions(subject_ids, platform="ecephys"):
         if not session.is_uploaded:
@@ -34,13 +34,13 @@ def look_at(*subject_ids: int | str) -> Queue:
 
 
 def start(queue: Queue, pipeline_type: str = "ecephys_ks4") -> tuple[str, ...]:
-    """Start the sorting of what waits; gives the IDs of the computations."""
+    """Start the sorting of the waiting sessions, and return the IDs of the computations."""
     return tuple(
         session.ecephys.run_sorting(pipeline_type=pipeline_type).id for session in queue.waiting
     )
 
 
 def folders_of(session: aind_session.Session) -> tuple[str, ...]:
-    """Give the folders of a session's files: those attached here, else the one in S3."""
+    """Return the folders of a session's files: those attached here, else the one in S3."""
     here = tuple(path.as_posix() for path in session.attached_dirs)
     return here or (session.raw_data_dir.as_posix(),)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Licks(aind_session.ExtensionBaseClass):
-    """Licks of a session, as `behavior/licks.csv` has them.
+    """Licks of a session, from `behavior/licks.csv`.
 
-    Making it asks nobody: what it tells is looked up when it is asked for.
+    Creating it sends no request: each property reads the file when it is accessed.
     """
 
     _base: aind_session.Session
@@ -26,11 +26,11 @@ class Licks(aind_session.ExtensionBaseClass):
         Raises
         ------
         AttributeError
-            There is none: so `getattr(session.licks, "path", None)` is None.
+            There is none, so `getattr(session.licks, "path", None)` is None.
         """
         path = self._base.raw_data_dir / "behavior" / "licks.csv"
         if not path.exists():
-            raise AttributeError(f"{self._base.id} has no licks: {path} is not there")
+            raise AttributeError(f"{self._base.id} has no licks: {path} does not exist")
         return path
 
     @property

@@ -13,12 +13,12 @@ def _count(session: aind_session.Session) -> int | None:
 
 
 class Water(aind_session.ExtensionBaseClass):
-    """What a subject drank."""
+    """Licks of a subject, by session."""
 
     _base: aind_session.Subject
 
     @property
     def licks(self) -> dict[str, int | None]:
-        """Number of licks by session; None where a session has no file of them."""
+        """Number of licks by session; None if a session has no file."""
         sessions = self._base.sessions
         return dict(zip((s.id for s in sessions), sessions.map(_count), strict=True))

@@ -6,15 +6,18 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
-from aind_session.errors import MissingAttributeError
+from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extension import ExtensionBaseClass
 from aind_session.extensions.ecephys import pipeline, probes, recordings, sorting
 from aind_session.extensions.ecephys.probes import SortedProbe
-from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorters
+from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorter, Sorters
+from aind_session.extensions.ibl import alignments
 from aind_session.identifiers import parse_session_id
-from aind_session.lookup import alignments, belonging, by_id, facts, results
-from aind_session.services import storage
-from aind_session.services.models import Computation, DataAsset
+from aind_session.lookup import belonging, by_id, facts, results
+from aind_session.services import codeocean, storage
+from aind_session.services.models import Computation
+from aind_session.utils import codeocean_utils
+from aind_session.utils.caching import with_cache_clear
 
 __all__ = ["EcephysExtension", "SortedDataAsset", "SortedProbe"]
 
@@ -62,6 +65,7 @@ def _path(folder: Folder) -> UPath:
 class _Classes:
     # In a class of its own: beside methods that are annotated with it, its name would be ambiguous.
     SortedDataAsset = SortedDataAsset
+    SorterExtension = Sorter
 
 
 class EcephysExtension(_Classes, ExtensionBaseClass):
@@ -84,6 +88,8 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     #: Capsule that launches the sorting pipeline, and the pipeline.
     DEFAULT_TRIGGER_CAPSULE_ID: Final = pipeline.TRIGGER_CAPSULE_ID
     DEFAULT_SORTING_PIPELINE_ID: Final = pipeline.PIPELINE_ID
+    #: Beginning of the name of an evaluation with a probe's alignment, in quality control.
+    IBL_ALIGNMENT_EVALUATION_PREFIX: Final = alignments.EVALUATION_PREFIX
 
     _has_compared_sorters = False
 
@@ -113,13 +119,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     @staticmethod
     def get_clipped_and_compressed_dirs(
-        asset: AssetLike,
+        raw_data_asset_id_or_model: AssetLike,
     ) -> tuple[UPath, UPath]:
         """Get the two folders of a raw data asset's recording.
 
         Parameters
         ----------
-        asset
+        raw_data_asset_id_or_model
             A raw data asset: its ID, name, folder (`s3://...`) or model.
 
         Returns
@@ -142,7 +148,11 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         ecephys_clipped
         ecephys_compressed
         """
-        clipped, compressed = recordings.of_asset(by_id.summary_of(asset))
+        asset = raw_data_asset_id_or_model
+        if codeocean_utils.replacement("get_data_asset_source_dir") is not None:
+            model = codeocean_utils.get_data_asset_model(asset)
+            return _dirs_in(codeocean_utils.get_data_asset_source_dir(model.id))
+        clipped, compressed = recordings.of_asset(codeocean_utils.summary_of(asset))
         return _path(clipped), _path(compressed)
 
     # -- sortings ----------------------------------------------------------------------------------
@@ -165,6 +175,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         CredentialsError, ServiceError
             Code Ocean did not answer.
         """
+        replaced = codeocean_utils.replacement("get_subject_data_assets")
+        if replaced is not None:
+            return tuple(
+                SortedDataAsset.of(asset)
+                for asset in replaced(self._base.subject_id)
+                if asset.name.startswith(self._base.id) and belonging.is_sorted(asset.name)
+            )
         return SortedDataAsset.of_summaries(
             sorting.of_session(self._base._id), self._has_compared_sorters
         )
@@ -180,12 +197,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return Sorters(self._base.id, look_up)
 
     @staticmethod
-    def get_sorted_data_asset_model(id: AssetLike) -> SortedDataAsset:
+    @with_cache_clear
+    def get_sorted_data_asset_model(asset_id: AssetLike) -> SortedDataAsset:
         """Get a sorted data asset.
 
         Parameters
         ----------
-        id
+        asset_id
             Its ID, name, folder (`s3://...`) or plain model.
 
         Raises
@@ -202,24 +220,28 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorted_data_asset_model(asset_id).output[-31:]
         'FULL PIPELINE time:  161658.77s'
         """
-        summary = sorting.sorted_summary(id)
-        return SortedDataAsset.of(id if isinstance(id, DataAsset) else by_id.model_of(summary))
+        model = codeocean_utils.get_data_asset_model(asset_id)
+        sorting.sorted_summary(model)
+        return SortedDataAsset.of(model)
 
     @staticmethod
-    def is_sorted_data_asset(id: AssetLike) -> bool:
+    @with_cache_clear
+    def is_sorted_data_asset(asset_id: AssetLike) -> bool:
         """Return True if a data asset (or that of an ID) is the result of a spike sorting.
 
         By its name, `<session ID>_sorted...`, on any platform.
         """
-        return belonging.is_sorted(by_id.summary_of(id).name)
+        return belonging.is_sorted(codeocean_utils.summary_of(asset_id).name)
 
     @staticmethod
-    def is_sorting_analyzer_asset(id: AssetLike) -> bool:
+    @with_cache_clear
+    def is_sorting_analyzer_asset(asset_id: AssetLike) -> bool:
         """Return True if a sorted data asset (or that of an ID) holds a SortingAnalyzer."""
-        return sorting.is_analyzer(by_id.summary_of(id))
+        return sorting.is_analyzer(codeocean_utils.summary_of(asset_id))
 
     @staticmethod
-    def get_sorter_name(id: AssetLike) -> str:
+    @with_cache_clear
+    def get_sorter_name(sorted_data_asset_id: AssetLike) -> str:
         """Get the name of the spike sorter, as the files of a sorted data asset write it.
 
         Raises
@@ -233,12 +255,16 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorter_name("1e11bdf5-b452-4fd9-bbb1-48383a9b0842")
         'kilosort2_5'
         """
-        return sorting.required_sorter_name(sorting.sorted_summary(id))
+        return sorting.required_sorter_name(
+            sorting.sorted_summary(codeocean_utils.summary_of(sorted_data_asset_id))
+        )
 
     @staticmethod
-    def get_sorted_probe_names(id: AssetLike) -> tuple[str, ...]:
+    @with_cache_clear
+    def get_sorted_probe_names(sorted_data_asset_id_or_model: AssetLike) -> tuple[str, ...]:
         """Get the names of the probes whose sorting was finished, each once, sorted."""
-        return probes.names(probes.of_asset(sorting.sorted_summary(id)))
+        summary = codeocean_utils.summary_of(sorted_data_asset_id_or_model)
+        return probes.names(probes.of_asset(sorting.sorted_summary(summary)))
 
     @staticmethod
     def get_sorted_probes(id: AssetLike) -> tuple[SortedProbe, ...]:
@@ -258,7 +284,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     def run_sorting(
         self,
         pipeline_type: str = pipeline.PIPELINE_TYPES[0],
-        trigger_capsule_id: str | None = None,
+        trigger_capsule_id: str | None = pipeline.TRIGGER_CAPSULE_ID,
         override_parameters: Sequence[str] | None = None,
         skip_already_sorting: bool = True,
     ) -> Computation:
@@ -297,12 +323,15 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> len(session.ecephys.current_sorting_pipeline_computations)
         1
         """
+        replaced = codeocean_utils.replacement("get_codeocean_client")
+        run = codeocean.run_capsule if replaced is None else replaced().computations.run_capsule
         return pipeline.sort(
             facts.raw_asset(self._base._id),
             pipeline_type,
-            trigger_capsule_id or self.DEFAULT_TRIGGER_CAPSULE_ID,
+            self._patched(trigger_capsule_id, "DEFAULT_TRIGGER_CAPSULE_ID"),
             override_parameters,
             pipeline_id=self.DEFAULT_SORTING_PIPELINE_ID if skip_already_sorting else None,
+            run=run,
         )
 
     @property
@@ -317,7 +346,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     @staticmethod
     def get_current_sorting_pipeline_computations(
-        pipeline_id: str | None = None,
+        pipeline_id: str | None = pipeline.PIPELINE_ID,
         raw_data_asset_id_or_model: AssetLike | None = None,
     ) -> tuple[Computation, ...]:
         """Get the runs of a sorting pipeline that have not ended, ascending by creation.
@@ -331,10 +360,16 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         """
         asset = raw_data_asset_id_or_model
         asset_id = None if asset is None else by_id.asset_id(asset)
-        # Looked up at each call: the attribute of the class may be patched.
         return pipeline.current(
-            pipeline_id or EcephysExtension.DEFAULT_SORTING_PIPELINE_ID, asset_id
+            EcephysExtension._patched(pipeline_id, "DEFAULT_SORTING_PIPELINE_ID"), asset_id
         )
+
+    @classmethod
+    def _patched(cls, given: str | None, name: str) -> str:
+        """Return the ID that was given, or the class's own, which programs patch, by default."""
+        default: str = getattr(cls, name)
+        defaults = (None, pipeline.TRIGGER_CAPSULE_ID, pipeline.PIPELINE_ID)
+        return default if given is None or given in defaults else given
 
     # -- probe alignment ---------------------------------------------------------------------------
 
@@ -444,3 +479,17 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
                 f"{self._base.id} has no sorted data asset.", name=attribute
             )
         return found[-1]
+
+
+def _dirs_in(raw: UPath) -> tuple[UPath, UPath]:
+    """Return both folders in a raw folder that a program chose, in S3 or local."""
+
+    def listing(path: str) -> storage.Listing:
+        inside = raw / path if path else raw
+        return storage.Listing(folders=tuple(p.name for p in inside.iterdir() if p.is_dir()))
+
+    found = recordings.paths(listing)
+    missing = [n for n in (recordings.CLIPPED, recordings.COMPRESSED) if n not in found]
+    if missing:
+        raise MissingFileError(f"{raw} has no folder {' and no folder '.join(missing)}.")
+    return raw / found[recordings.CLIPPED], raw / found[recordings.COMPRESSED]

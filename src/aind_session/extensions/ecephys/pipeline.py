@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aind_session.errors import AccessDeniedError
 from aind_session.lookup import computations, trail
@@ -48,6 +48,7 @@ def sort(
     override_parameters: Sequence[str] | None,
     *,
     pipeline_id: str | None,
+    run: Callable[[RunParams], Computation] = codeocean.run_capsule,
 ) -> Computation:
     """Start the sorting of a raw data asset, or return the run in progress.
 
@@ -59,7 +60,7 @@ def sort(
         params = RunParams(
             capsule_id=trigger_capsule_id, parameters=[str(value) for value in given]
         )
-        started = codeocean.run_capsule(params)
+        started = run(params)
         trail.tell("Started computation %s: %s", started.id, " ".join(map(str, given)))
         return started
 

@@ -9,7 +9,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aind_session.derived import ExtendedDataAsset
-from aind_session.errors import InvalidIdentifierError, MissingAttributeError, MissingFileError
+from aind_session.errors import (
+    InvalidIdentifierError,
+    MissingAttributeError,
+    MissingSorterNameError,
+)
 from aind_session.extensions.ecephys import probes
 from aind_session.identifiers import SessionID
 from aind_session.lookup import assets, belonging, by_id, folders, results, trail
@@ -19,6 +23,7 @@ from aind_session.records.processing import Processing
 from aind_session.records.shape import at, text
 from aind_session.services import pool, storage
 from aind_session.services.models import AssetSummary, decode_asset
+from aind_session.utils import codeocean_utils
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -116,7 +121,7 @@ class SortedDataAsset(ExtendedDataAsset):
         return {name: value for name, value in vars(self).items() if name != "_siblings"}
 
     def _each(self, what: str, ask: Callable[[AssetSummary], T]) -> T:
-        summary = by_id.summary_of(self)
+        summary = codeocean_utils.summary_of(self)
         with trail.following(results.about(summary), f"{what} of {self.id}"):
             if self._siblings is not None:
                 self._siblings.read_ahead(self.id, what, ask)
@@ -131,6 +136,8 @@ class SortedDataAsset(ExtendedDataAsset):
         MissingAttributeError
             The asset does not name it (an `AttributeError`).
         """
+        if codeocean_utils.replacement("get_data_asset_source_dir") is not None:
+            return codeocean_utils.get_data_asset_source_dir(self.id)
         folder = folders.of_asset(by_id.summary_of(self))
         if folder is None:
             raise MissingAttributeError(
@@ -251,13 +258,13 @@ def required_sorter_name(asset: AssetSummary) -> str:
 
     Raises
     ------
-    MissingFileError
-        No file names it (a `FileNotFoundError`): the sorting finished for no probe.
+    MissingSorterNameError
+        No file names it (a `FileNotFoundError`, a `ValueError`): no probe was finished.
     """
     with trail.following(asset.id, "sorter name"):
         name = sorter_name(asset)
         if name is None:
-            raise MissingFileError(
+            raise MissingSorterNameError(
                 f"No file of data asset {asset.id} ({asset.name}) names the sorter: the sorting "
                 "did not finish for any probe.",
                 trail=trail.lines(),

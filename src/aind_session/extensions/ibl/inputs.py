@@ -1,23 +1,25 @@
-"""What the IBL data converter takes in: a subject's recordings, sortings and brain images."""
+"""Inputs of the IBL data converter: a subject's recordings, sortings, images and annotations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from aind_session import derived
 from aind_session.errors import AccessDeniedError, MissingFileError
+from aind_session.extensions.ecephys import sorting
+from aind_session.extensions.ibl import manifests, saved_states, scratch, states
+from aind_session.extensions.ibl.manifests import Day
 from aind_session.identifiers import SessionID
 from aind_session.lookup import (
     assets,
     belonging,
+    by_id,
     filters,
     finding,
-    manifests,
-    neuroglancer_states,
     platform,
-    publishing,
     questions,
     results,
     trail,
@@ -25,32 +27,28 @@ from aind_session.lookup import (
 )
 from aind_session.lookup.assets import Known, ascending
 from aind_session.lookup.finding import Found
-from aind_session.lookup.manifests import Day
 from aind_session.lookup.questions import CODE_OCEAN, Assets
 from aind_session.services import pool
-from aind_session.services.models import AssetSummary
+from aind_session.services.models import AssetSummary, DataAsset
+from aind_session.services.sdk import DataAssetsRunParam, NamedRunParam, RunParams
 
 ECEPHYS, SMARTSPIM = "ecephys", "SmartSPIM"
-#: The modality of each, for names that tell no platform.
+#: The modality of each, for session names without a platform.
 _MODALITY = {ECEPHYS: "ecephys", SMARTSPIM: "SPIM"}
 STITCHED = "stitched"
 #: Date and time of a session.
 Time = tuple[str, str]
-#: Seconds that a data asset which was just made may take to be ready.
-READY_SECONDS = 120.0
+NamedParameters: TypeAlias = Mapping[str, str] | Sequence[NamedRunParam]
 
 
 def sessions(subject_id: str, kind: str) -> tuple[SessionID, ...]:
-    """Give a subject's sessions of one platform, ascending by date and time.
-
-    Where Code Ocean does not answer, those that DocDB knows.
-    """
+    """Return a subject's sessions of one platform, ascending by date and time."""
     with trail.following(subject_id, f"{kind} sessions"):
         return _sessions(finding.of_subjects([subject_id]), kind)
 
 
 def _sessions(found: Found, kind: str) -> tuple[SessionID, ...]:
-    # A session that is known with and without platform in its name is one.
+    # A name with and a name without the platform can be the same session.
     of_time: dict[Time, tuple[SessionID, Known]] = {}
     for session, known in found.items():
         if _is(kind, session, known):
@@ -65,23 +63,23 @@ def _time(session: SessionID) -> Time:
 
 
 def _is(kind: str, session: SessionID, known: Known) -> bool:
-    told = session.platform or platform.of_known(known)
-    if told and filters.same_platform(told, kind):
+    known_platform = session.platform or platform.of_known(known)
+    if known_platform and filters.same_platform(known_platform, kind):
         return True
-    is_silent = session.platform is None and not (told and told in filters.PLATFORMS)
-    return is_silent and filters.has_modality(known, _MODALITY[kind])
+    is_unknown = session.platform is None and known_platform not in filters.PLATFORMS
+    return is_unknown and filters.has_modality(known, _MODALITY[kind])
 
 
 @dataclass(frozen=True)
 class Stock:
-    """All data assets of a subject, and its sessions: what the inputs are chosen from."""
+    """All data assets of a subject, and its sessions, from which the inputs are chosen."""
 
     subject_id: str
     assets: Assets
     found: Found
 
     def _by_time(self, kind: str, some: Assets) -> dict[Time, list[AssetSummary]]:
-        """Sort assets by the sessions of one platform, ascending by date and time."""
+        """Group assets by the sessions of one platform, ascending by date and time."""
         of_time: dict[Time, list[AssetSummary]] = {
             _time(session): [] for session in _sessions(self.found, kind)
         }
@@ -92,15 +90,12 @@ class Stock:
         return of_time
 
     def raw(self, kind: str) -> Assets:
-        """Give the raw data assets of the sessions of one platform, one each, ascending."""
+        """Return the raw data asset of each session of one platform, ascending."""
         chosen = map(assets.choose_raw, self._by_time(kind, self.assets).values())
         return assets.ascending(asset for asset in chosen if asset is not None)
 
     def days(self) -> tuple[Day, ...]:
-        """Give the ecephys days, ascending, with the surface recording of each.
-
-        The second raw data asset of a day is that of the surface.
-        """
+        """Return the ecephys days, ascending; the second raw data asset of a day is the surface."""
         names: dict[str, list[str]] = {}
         for (date, _), some in self._by_time(ECEPHYS, self.assets).items():
             raw = assets.choose_raw(some)
@@ -108,23 +103,21 @@ class Stock:
         for date, of_day in names.items():
             if len(of_day) > 2:
                 trail.tell("%d raw data assets on %s: the second is the surface", len(of_day), date)
-        return tuple(
-            Day(date, of_day[1] if len(of_day) > 1 else None) for date, of_day in names.items()
-        )
+        return tuple(Day(date, *[*of_day, None, None][:2]) for date, of_day in names.items())
 
     def latest_stitched(self) -> Assets:
-        """Give the latest stitched data asset of each SmartSPIM session, ascending."""
+        """Return the latest stitched data asset of each SmartSPIM session, ascending."""
         stitched = derived.labelled(derived.by_label(self.assets), STITCHED)
         of_time = self._by_time(SMARTSPIM, stitched)
         return assets.ascending(some[-1] for some in of_time.values() if some)
 
     def states(self) -> Assets:
-        """Give the Neuroglancer states, ascending by creation."""
-        return tuple(asset for asset in self.assets if neuroglancer_states.is_state(asset))
+        """Return the Neuroglancer states, ascending by creation."""
+        return tuple(asset for asset in self.assets if saved_states.is_state(asset))
 
     def manifests(self) -> Assets:
-        """Give the manifests, ascending by creation."""
-        # Older ones have no custom field that names the subject: their own name does.
+        """Return the manifests, ascending by creation."""
+        # Older ones have no custom field with the subject; it is in their name.
         named = [
             asset
             for asset in questions.assets_by_text(self.subject_id)
@@ -133,10 +126,7 @@ class Stock:
         return assets.ascending(a for a in (*self.assets, *named) if _is_manifest(a))
 
     def sorted(self, *, with_errors: bool, with_analyzer: bool) -> Assets:
-        """Give the sorted data assets, ascending; all are asked at the same time."""
-        # Here until this module is part of the extension: a layer above.
-        from aind_session.extensions.ecephys import sorting
-
+        """Return the sorted data assets, ascending, checked at the same time."""
         found = ascending(a for a in self.assets if belonging.is_sorted(a.name))
 
         def is_wanted(asset: AssetSummary) -> bool:
@@ -160,13 +150,7 @@ def _is_manifest(asset: AssetSummary) -> bool:
 
 @contextmanager
 def looking(subject_id: str, what: str) -> Iterator[Stock]:
-    """Look up all data assets of a subject, and go on in the trail of that lookup.
-
-    Raises
-    ------
-    CredentialsError, ServiceError
-        Code Ocean could not be asked: it alone has data assets.
-    """
+    """Look up all data assets of a subject; what the caller does is traced with it."""
     with trail.following(subject_id, what):
         yield _look(subject_id)
 
@@ -184,14 +168,18 @@ def _look(subject_id: str) -> Stock:
     return Stock(subject_id, opened, mine)
 
 
-def stitched_of(session: SessionID) -> Assets:
-    """Give the stitched data assets of a session, ascending by creation."""
-    return derived.of_session(session, STITCHED)
-
-
 def newest_good(some: Assets) -> AssetSummary | None:
-    """Give the newest of some data assets, those that failed left out."""
+    """Return the newest of some data assets that did not fail."""
     return belonging.newest(asset for asset in some if asset.state.lower() != "failed")
+
+
+def ready(asset: AssetSummary) -> AssetSummary:
+    """Wait for a data asset that was just created: others cannot be attached or read."""
+    if asset.state.lower() == "ready":
+        return asset
+    return waiting.until_ready(
+        asset.id, check_files=False, timeout=scratch.READY_SECONDS, shown=False
+    )
 
 
 # -- for a manifest --------------------------------------------------------------------------------
@@ -205,28 +193,20 @@ def partial_records(
     with_errors: bool,
     with_analyzer: bool,
 ) -> list[manifests.Record]:
-    """Make the records of a manifest that a person completes.
+    """Return the records of a manifest, for a person to complete.
 
-    Parameters
-    ----------
-    subject_id
-        The subject.
-    state_name
-        Name of a Neuroglancer state; None: the latest.
-    recordings
-        Names of sorted data assets; none: the latest of each session that is not the surface's.
-    with_errors, with_analyzer
-        Which sorted data assets to choose from, where no names are given.
+    By default of the latest state, and of the latest sorting of each session that is not a surface
+    recording.
     """
     with trail.following(subject_id, "partial manifest"):
         # The list of states does not wait for that of data assets.
         files, looked = pool.outcomes(
-            lambda: neuroglancer_states.stored(subject_id), lambda: _look(subject_id)
+            lambda: saved_states.stored(subject_id), lambda: _look(subject_id)
         )
         stock: Stock = looked.unwrap()
         of_days = stock.days()
         state, sortings = pool.gather(
-            lambda: neuroglancer_states.by_name(subject_id, state_name, files, stock.states()),
+            lambda: saved_states.state_by_name(subject_id, state_name, files, stock.states()),
             lambda: (
                 ()
                 if recordings
@@ -234,7 +214,7 @@ def partial_records(
             ),
         )
         names = recordings or _latest_of_sessions(sortings, of_days)
-        annotations = neuroglancer_states.annotation_names(state.content)
+        annotations = states.annotation_names(state.content)
         if not annotations:
             trail.tell("Neuroglancer state %s has no annotation with a name", state.name)
         return manifests.partial(subject_id, state.name, annotations, names, of_days)
@@ -255,27 +235,69 @@ def _latest_of_sessions(sortings: Assets, of_days: Sequence[Day]) -> tuple[str, 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run has attached: the manifest, the Neuroglancer state, everything, each once."""
+    """Inputs of a run: the manifest, the Neuroglancer state, and all assets to attach."""
 
     manifest: AssetSummary
     state: AssetSummary
     attached: Assets
 
+    def run_params(
+        self,
+        capsule_id: str,
+        additional: Iterable[DataAsset | str],
+        named_parameters: NamedParameters,
+        by_position: Sequence[str] | None,
+    ) -> RunParams:
+        """Return the run of a capsule with these inputs; parameters by position replace others."""
+        # Mounted under their names, which the columns of the manifest contain.
+        attached = {asset.id: asset.name for asset in self.attached}
+        for extra in map(by_id.summary_of, additional):
+            attached.setdefault(extra.id, extra.name)
+        manifest, state = self.manifest.name, self.state.name
+        named = {"manifest": f"{manifest}/{manifest}.csv", "neuroglancer": f"{state}/{state}.json"}
+        given = named_parameters
+        pairs = given.items() if isinstance(given, Mapping) else map(_pair, given)
+        named |= dict(pairs)
+        return RunParams(
+            capsule_id=capsule_id,
+            data_assets=[DataAssetsRunParam(id=i, mount=name) for i, name in attached.items()],
+            parameters=None if by_position is None else [str(p) for p in by_position],
+            named_parameters=None
+            if by_position is not None
+            else [NamedRunParam(param_name=name, value=value) for name, value in named.items()],
+        )
 
-def gather(subject_id: str, *, with_errors: bool, with_analyzer: bool) -> Inputs:
-    """Gather the inputs of a run, all at the same time, and wait for those that were just made.
+
+def _pair(parameter: NamedRunParam) -> tuple[str, str]:
+    return parameter.param_name, parameter.value
+
+
+def gather(
+    subject_id: str,
+    manifest_asset: DataAsset | str | None,
+    state_asset: DataAsset | str | None,
+    *,
+    with_errors: bool,
+    with_analyzer: bool,
+) -> Inputs:
+    """Gather the inputs of a run at the same time, and wait for those that are not ready yet.
 
     Raises
     ------
     MissingFileError
-        Some are not there; all of them are named (a `FileNotFoundError`).
+        Inputs are missing; the message names all of them (a `FileNotFoundError`).
     """
     with looking(subject_id, "inputs of the IBL data converter") as stock:
-        of_manifests, of_states = stock.manifests(), stock.states()
+        given_manifest, given_state = (
+            None if given is None else by_id.summary_of(given)
+            for given in (manifest_asset, state_asset)
+        )
+        of_manifests = (given_manifest,) if given_manifest else stock.manifests()
+        of_states = (given_state,) if given_state else stock.states()
         manifest, state = newest_good(of_manifests), newest_good(of_states)
         sortings, named = pool.gather(
             lambda: stock.sorted(with_errors=with_errors, with_analyzer=with_analyzer),
-            lambda: None if manifest is None else _state_of(manifest, of_states),
+            lambda: None if given_state or not manifest else _state_of(manifest, of_states),
         )
         recorded, imaged = stock.raw(ECEPHYS), stock.raw(SMARTSPIM)
         stitched = stock.latest_stitched()
@@ -296,34 +318,26 @@ def gather(subject_id: str, *, with_errors: bool, with_analyzer: bool) -> Inputs
                 "subject.neuroglancer.states[-1].create_data_asset().",
                 trail=trail.lines(),
             )
-        state = named or state
-        _wait(state)
+        manifest, state = ready(manifest), ready(named or state)
         every = (*recorded, *sortings, *imaged, *stitched, manifest, state)
         return Inputs(manifest, state, tuple({asset.id: asset for asset in every}.values()))
 
 
-def _wait(asset: AssetSummary) -> None:
-    """Wait for an asset that was just made: one that is not ready cannot be attached."""
-    if asset.state.lower() != "ready":
-        waiting.until_ready(asset.id, check_files=False, timeout=READY_SECONDS, shown=False)
-
-
-def _state_of(manifest: AssetSummary, states: Assets) -> AssetSummary | None:
-    """Give the state that a manifest was made from: a newer one may have other annotations."""
-    _wait(manifest)
+def _state_of(manifest: AssetSummary, of_states: Assets) -> AssetSummary | None:
+    """Return the state that a manifest was made from: a newer one may have other annotations."""
     try:
-        data = publishing.read_back(manifest, ".csv")
+        data = scratch.read_back(ready(manifest), ".csv")
     except AccessDeniedError as error:
-        # Closed for good. A service that does not answer just now is an error: what is attached
-        # is not to hang on it.
+        # Permanent. A service that fails just now raises: the choice of the state must not depend
+        # on it.
         trail.tell("The manifest %s cannot be read: %s", manifest.name, error)
         data = None
     named = {record["probe_file"] for record in manifests.decode(data or b"")}
-    found = newest_good(tuple(asset for asset in states if asset.name in named))
+    found = newest_good(tuple(asset for asset in of_states if asset.name in named))
     if found is None:
         trail.logger.warning(
             "The manifest %s names no Neuroglancer state that is a data asset (%s): the newest is "
-            "attached. Make one of the state that it names, or another manifest.",
+            "attached. Make a data asset of the state that it names, or another manifest.",
             manifest.name,
             ", ".join(sorted(named)) or "it cannot be read",
         )

@@ -6,26 +6,31 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from aind_session.errors import InvalidContentError, InvalidFilterError
-from aind_session.lookup import belonging, publishing, trail
+from aind_session.extensions.ibl import scratch
+from aind_session.lookup import belonging, trail
 
-BUCKET = publishing.BUCKET
-FOLDER = f"{publishing.ROOT}/manifests"
+FOLDER = f"{scratch.ROOT}/manifests"
 LABEL = "data_converter_manifest"
 
-COLUMNS = (
-    "mouseid",
-    "sorted_recording",
-    "probe_file",
-    "probe_name",
-    "probe_shank",
-    "probe_id",
-    "surface_finding",
-    "annotation_format",
-)
-#: What a completed record says; the others may be empty.
+
+class ManifestRecord(TypedDict, total=False):
+    """One row of a manifest: which annotation is which probe, of which recording."""
+
+    mouseid: str
+    sorted_recording: str
+    probe_file: str
+    probe_name: str
+    probe_shank: str
+    probe_id: str
+    surface_finding: str
+    annotation_format: str
+
+
+COLUMNS = tuple(ManifestRecord.__annotations__)
+#: Columns that a completed record must have; the others may be empty.
 REQUIRED = ("mouseid", "sorted_recording", "probe_file", "probe_name", "probe_id")
 
 Record = dict[str, str]
@@ -37,53 +42,54 @@ _ANNOTATION = re.compile(
 
 
 class Insertion(NamedTuple):
-    """A probe, and the day of its recording: the first is 1."""
+    """The letter of a probe, and the number of its recording day, which begins at 1."""
 
-    probe: str
+    letter: str
     day: int
+
+    @property
+    def probe(self) -> str:
+        """Name of the probe: `ProbeA`."""
+        return f"Probe{self.letter}"
 
 
 class Day(NamedTuple):
-    """A day of ecephys recordings, and the name of its surface recording, if it has one."""
+    """A day of ecephys recordings: the first asset, and the second, which is the surface's."""
 
     date: str
+    recording: str | None
     surface: str | None
 
 
 def parse_annotation(name: str) -> Insertion | None:
-    """Read probe and day from the name of an annotation; None where it does not say.
+    """Return probe and day from the name of an annotation; None if it has none.
 
     Examples
     --------
     >>> parse_annotation("A1"), parse_annotation("probe B_3"), parse_annotation("268")
-    (Insertion(probe='ProbeA', day=1), Insertion(probe='ProbeB', day=3), None)
+    (Insertion(letter='A', day=1), Insertion(letter='B', day=3), None)
     """
     match = _ANNOTATION.fullmatch(name)
-    return Insertion(f"Probe{match[1].upper()}", int(match[2])) if match else None
+    return Insertion(match[1].upper(), int(match[2])) if match else None
 
 
 def name_of(subject_id: str) -> str:
-    """Give the name of a subject's manifest."""
+    """Return the default name of a subject's manifest."""
     return f"{subject_id}_{LABEL}"
 
 
 def checked_name(name: str | None, subject_id: str) -> str:
-    """Give the name that a manifest is to have.
-
-    Raises
-    ------
-    InvalidFilterError
-        It cannot be that of a file (a `ValueError`).
-    """
+    """Return the name of a new manifest; an `InvalidFilterError` if it cannot name a file."""
     chosen = name_of(subject_id) if name is None else name.strip()
     if not chosen or set(chosen) & set("/\\\n") or chosen.startswith("."):
         raise InvalidFilterError(f"{name!r} cannot be the name of a data asset and of its file.")
     return chosen.removesuffix(".csv")
 
 
-def key_of(name: str) -> str:
-    """Give the key of a manifest's file."""
-    return f"{FOLDER}/{name}/{name}.csv"
+def key_of(subject_id: str, name: str) -> str:
+    """Return the key of a manifest's file; a name of its own gets a folder of its own."""
+    folder = subject_id if name == name_of(subject_id) else name
+    return f"{FOLDER}/{folder}/{name}.csv"
 
 
 # -- partial ---------------------------------------------------------------------------------------
@@ -96,25 +102,10 @@ def partial(
     recordings: Sequence[str],
     days: Sequence[Day],
 ) -> list[Record]:
-    """Make the records that a person completes, in the annotations' order.
+    """Return the records that a person completes, in the order of the annotations.
 
-    Parameters
-    ----------
-    subject_id
-        The subject.
-    state_name
-        Name of the Neuroglancer state's file, without `.json`.
-    annotations
-        Names of its annotations.
-    recordings
-        Names of sorted data assets, the latest last.
-    days
-        The subject's ecephys days, ascending.
-
-    Returns
-    -------
-    list of dict
-        One for an annotation whose name gives a day; else one for each recording.
+    Recordings are names of sorted data assets, the latest last. An annotation that contains a day
+    gets one record, any other one for each recording.
     """
     surfaces = {day.date: day.surface or "" for day in days}
     records = []
@@ -153,13 +144,7 @@ def _of_day(number: int, recordings: Sequence[str], days: Sequence[Day]) -> str:
 
 
 def checked_recordings(subject_id: str, names: object) -> tuple[str, ...]:
-    """Read names of sorted data assets, ascending by the time in them.
-
-    Raises
-    ------
-    InvalidFilterError
-        One is not that of a sorted data asset of the subject (a `ValueError`).
-    """
+    """Return names of the subject's sorted data assets, checked, ascending by the time in them."""
     given = [names] if isinstance(names, str) or not isinstance(names, Iterable) else names
     found = [str(getattr(name, "name", name)).strip() for name in given]
     for name in found:
@@ -177,20 +162,7 @@ def checked_recordings(subject_id: str, names: object) -> tuple[str, ...]:
 
 
 def completed(subject_id: str, records: object) -> list[Record]:
-    """Check records that a person has completed, and fill in what goes without saying.
-
-    Parameters
-    ----------
-    subject_id
-        The subject.
-    records
-        A dictionary each, or a pandas or polars table.
-
-    Raises
-    ------
-    InvalidContentError
-        One is not complete, or has a column that a manifest has not (a `ValueError`).
-    """
+    """Check records (dictionaries, or a table) that a person completed, and fill in defaults."""
     found = [_completed(subject_id, n, record) for n, record in enumerate(_rows(records), 1)]
     if not found:
         raise InvalidContentError("A manifest needs at least one record, and there is none.")
@@ -209,7 +181,7 @@ def _rows(records: object) -> Iterable[object]:
 
 def _completed(subject_id: str, number: int, record: object) -> Record:
     if not isinstance(record, Mapping):
-        raise InvalidContentError(f"Record {number} is no dictionary: {record!r:.80}")
+        raise InvalidContentError(f"Record {number} is not a dictionary: {record!r:.80}")
     unknown = sorted(str(key) for key in record if key not in COLUMNS)
     if unknown:
         raise InvalidContentError(
@@ -232,17 +204,17 @@ def _completed(subject_id: str, number: int, record: object) -> Record:
 
 
 def _text(value: Any) -> str:
-    # A table has NaN, which is not equal to itself, where nothing is known.
+    # Tables have NaN, which is not equal to itself, for missing values.
     if value is None or value != value:
         return ""
     if isinstance(value, float) and value.is_integer():
-        # A column of shanks of which some are unknown: whole numbers become floats.
+        # In a column with missing values, whole numbers become floats.
         return str(int(value))
     return str(value).strip()
 
 
 def encode(records: Iterable[Record]) -> bytes:
-    """Write records as CSV."""
+    """Return records as CSV."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -251,7 +223,7 @@ def encode(records: Iterable[Record]) -> bytes:
 
 
 def decode(data: bytes) -> list[Record]:
-    r"""Read records from CSV; columns that are missing are empty, what is no CSV has no records.
+    r"""Read records from CSV: missing columns are empty, content that is not CSV has no records.
 
     Examples
     --------
@@ -270,5 +242,5 @@ def _read_rows(text: str, newline: str | None) -> list[dict[str, Any]] | None:
     try:
         return list(csv.DictReader(io.StringIO(text, newline)))
     except csv.Error as error:
-        trail.tell("A manifest is no CSV: %s", error)
+        trail.tell("A manifest is not CSV: %s", error)
         return None

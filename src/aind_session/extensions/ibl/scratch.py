@@ -1,32 +1,32 @@
-"""Writing a file to the scratch bucket, and making a data asset of its folder."""
+"""Files in the scratch bucket, and data assets made from their folders."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from aind_session.errors import InvalidContentError, ServiceTimeoutError
-from aind_session.lookup import freshness, results, trail
+from aind_session.lookup import freshness, results, trail, waiting
 from aind_session.lookup.questions import S3
-from aind_session.services import storage
+from aind_session.services import codeocean, storage
 from aind_session.services.cache import Key, answers
 from aind_session.services.clock import CLOCK, at_most
+from aind_session.services.models import AssetSummary, DataAsset, decode_asset
+from aind_session.services.sdk import AWSS3Source, DataAssetParams, Source
 
-if TYPE_CHECKING:
-    from aind_session.services.models import AssetSummary, DataAsset
-
-#: Private and writable, and deleted without notice: what is to last is made an asset.
+#: Private and writable, and cleared without notice: data assets are made of what should last.
 BUCKET = "aind-scratch-data"
 ROOT = "aind-session"
-#: Seconds between looks for a file that was written.
-FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+#: Seconds between two listings while waiting for a new file.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
+#: Seconds that a new data asset may take to become ready; copying a small file takes a few.
+READY_SECONDS = 600.0
 
 
 def pacific(seconds: float | None = None) -> datetime.datetime:
-    """Give a moment (now, by default) in the Pacific zone, as names of files have it."""
+    """Return a moment (default: now) in the Pacific time zone, which file names use."""
     from zoneinfo import ZoneInfo
 
     moment = CLOCK.time() if seconds is None else seconds
@@ -34,42 +34,20 @@ def pacific(seconds: float | None = None) -> datetime.datetime:
 
 
 def stamp(moment: datetime.datetime) -> str:
-    """Write a moment as names have it: `2024-08-16_11-06-59`."""
+    """Format a moment for a file name: `2024-08-16_11-06-59`."""
     return moment.strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def write(bucket: str, key: str, data: bytes, timeout_sec: float) -> storage.Listing:
-    """Write a file, and wait until S3 lists it.
-
-    Parameters
-    ----------
-    bucket, key
-        Where it goes, over what is there.
-    data
-        Its content.
-    timeout_sec
-        How long it may take to be listed, in seconds.
-
-    Returns
-    -------
-    Listing
-        What is in the file's folder.
-
-    Raises
-    ------
-    ServiceTimeoutError
-        It was written, and is not listed in time (a `TimeoutError`).
-    StorageAccessError
-        It may not be written (a `PermissionError`).
-    """
+    """Write a file, wait until S3 lists it, and return the listing of its folder."""
     storage.write(bucket, key, data)
     _forget(bucket, key)
     trail.tell("s3://%s/%s was written", bucket, key)
     folder, _, name = key.rpartition("/")
-    started, wait = CLOCK.monotonic(), FIRST_WAIT
+    started, pause = CLOCK.monotonic(), FIRST_PAUSE_SECONDS
     deadline = started + timeout_sec
     while True:
-        # Not kept: each look is to see what is there by now.
+        # Not cached: each listing must show the current content.
         with at_most(max(1.0, deadline - CLOCK.monotonic())):
             listed = storage.list_folder(bucket, folder)
         if name in listed.files:
@@ -77,8 +55,8 @@ def write(bucket: str, key: str, data: bytes, timeout_sec: float) -> storage.Lis
         left = deadline - CLOCK.monotonic()
         if left <= 0:
             break
-        CLOCK.sleep(min(wait, left))
-        wait = min(2 * wait, LONGEST_WAIT)
+        CLOCK.sleep(min(pause, left))
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
     raise ServiceTimeoutError(
         f"s3://{bucket}/{key} was written, and S3 does not list it after {timeout_sec:g} s. Wait, "
         "or give a longer timeout_sec.",
@@ -88,53 +66,49 @@ def write(bucket: str, key: str, data: bytes, timeout_sec: float) -> storage.Lis
 
 
 def _forget(bucket: str, key: str) -> None:
-    """Forget the file, and the listings that it is now in."""
+    """Forget the file, and the cached listings that it is now part of."""
     parts = key.split("/")
     places = {key, *("/".join(parts[:n]) + "/" for n in range(1, len(parts))), ""}
 
-    def concerns(known: Key) -> bool:
-        return known[0] == S3 and known[3:4] == (bucket,) and known[-1] in places
+    def concerns(cached: Key) -> bool:
+        return cached[0] == S3 and cached[3:4] == (bucket,) and cached[-1] in places
 
     answers.forget(concerns)
 
 
-def check_may_create() -> None:
-    """Raise where there is no token: before anything is written that would be left over."""
-    from aind_session.services import codeocean
-
-    codeocean.get_client()
-
-
-def create_asset(
+def publish(
     bucket: str,
     key: str,
-    listed: storage.Listing,
+    data: bytes,
     *,
     subject_id: str,
     tags: Sequence[str],
     custom_metadata: dict[str, str],
+    timeout_sec: float = 10,
 ) -> DataAsset:
-    """Make a data asset of a file's folder, named after the file, copied into Code Ocean.
+    """Write a file, make a data asset of its folder, and return the asset when it is ready.
 
     Parameters
     ----------
-    bucket, key
-        The file.
-    listed
-        What is in its folder.
+    bucket, key, data
+        The file; the asset is named after it and copied into Code Ocean.
     subject_id
-        Whose it is.
+        The subject whose cached searches are forgotten.
     tags, custom_metadata
-        As the asset is to have them.
+        Those of the asset.
+    timeout_sec
+        Seconds that S3 may take to list the file.
 
     Raises
     ------
     InvalidContentError
-        The file has no folder of its own: the asset would hold more (a `ValueError`).
+        The folder holds other files, which would become part of the asset (a `ValueError`).
+    NotReadyError
+        The asset was created, and was not ready after `READY_SECONDS` (a `TimeoutError`).
     """
-    from aind_session.services import codeocean
-    from aind_session.services.sdk import AWSS3Source, DataAssetParams, Source
-
+    # Raises without a token: before anything is written that would be left over.
+    codeocean.get_client()
+    listed = write(bucket, key, data, timeout_sec)
     folder, _, file = key.rpartition("/")
     name = file.rpartition(".")[0] or file
     others = sorted({*listed.files, *listed.folders} - {file})
@@ -144,36 +118,27 @@ def create_asset(
             f"{', '.join(others[:5]) or 'the whole bucket'} would be in it, too. Write it to "
             f".../{name}/{file}."
         )
-    asset = codeocean.create_asset(
+    # Copied into Code Ocean: the bucket is cleared without notice.
+    source = AWSS3Source(bucket=bucket, prefix=folder, keep_on_external_storage=False)
+    created = codeocean.create_asset(
         DataAssetParams(
             name=name,
             mount=name,
             tags=list(tags),
-            source=Source(
-                # Copied: the bucket is cleared without notice.
-                aws=AWSS3Source(bucket=bucket, prefix=folder, keep_on_external_storage=False)
-            ),
+            source=Source(aws=source),
             custom_metadata=dict(custom_metadata),
         )
     )
     freshness.forget_subject(subject_id)
-    trail.tell("Data asset %s (%s) was made of s3://%s/%s", asset.id, name, bucket, folder)
-    return asset
+    trail.tell("Data asset %s (%s) was made of s3://%s/%s", created.id, name, bucket, folder)
+    return decode_asset(waiting.until_ready(created.id, timeout=READY_SECONDS).raw)
 
 
 def read_back(asset: AssetSummary, suffix: str) -> bytes | None:
-    """Read the one file that such a data asset holds; None where it is not there.
-
-    Parameters
-    ----------
-    asset
-        The data asset.
-    suffix
-        `.json`, `.csv`.
-    """
+    """Read the one file of such a data asset (suffix `.json` or `.csv`); None if it is gone."""
     data = _read_only(asset, suffix)
     if data is None and asset.bucket and not asset.external:
-        # Copied from there, and cleared away there since: the copy is Code Ocean's own.
+        # Copied from the bucket, and deleted there since: Code Ocean has its own copy.
         data = _read_only(msgspec.structs.replace(asset, bucket="", prefix=""), suffix)
     return data
 
@@ -181,7 +146,7 @@ def read_back(asset: AssetSummary, suffix: str) -> bytes | None:
 def _read_only(asset: AssetSummary, suffix: str) -> bytes | None:
     data = results.read(asset, f"{asset.name}{suffix}")
     if data is None:
-        # The asset was renamed since: there is one file all the same.
+        # The asset may have been renamed; it still holds one file.
         names = [n for n in results.listing(asset).files if n.lower().endswith(suffix)]
         data = results.read(asset, names[0]) if len(names) == 1 else None
     return data

@@ -1,8 +1,8 @@
-"""Alignments of probes to the brain, curated in the IBL alignment app and kept in DocDB.
+"""Alignments of probes to the brain, curated in the IBL alignment app and stored in DocDB.
 
 A derived record's quality control has an evaluation named after session and probe; the last of
-its curations is a JSON text with where each channel is. Records are large: which of them has the
-newest alignment of a probe is asked first, by names and times alone.
+its curations is a JSON text with the place of each channel. Records are large: a first query
+fetches names and times only, to find the record with the newest alignment of each probe.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
@@ -27,21 +27,25 @@ from aind_session.records.shape import at
 from aind_session.records.times import in_utc
 from aind_session.services import docdb, pool
 
-_NAME = re.compile(r"\s*Probe Alignment for\b", re.IGNORECASE)
-# What a derived asset's name has between session and probe.
+#: The name of an evaluation that holds a probe's alignment begins so.
+EVALUATION_PREFIX = "Probe Alignment for"
+_NAME = re.compile(rf"\s*{EVALUATION_PREFIX}\b", re.IGNORECASE)
+# The part of a derived asset's name between session and probe.
 _DERIVED = re.compile(r".*_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_")
 _BEGIN = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 CHANNELS, CCF_CHANNELS = "channel_results", "ccf_channel_results"
-#: Coordinates are in millimetres when the largest is below the first, in micrometres below the
-#: second: no brain that is aligned is larger.
-MILLIMETRES, MICROMETRES = 20.0, 20_000.0
+#: Coordinates are in millimeters if the largest is below the first, in micrometers if it is below
+#: the second: no mouse brain is larger.
+MILLIMETERS, MICROMETERS = 20.0, 20_000.0
+
+_CHANNEL_KEYS = ("x", "y", "z", "axial", "lateral", "brain_region_id", "brain_region")
 
 Alignments = dict[str, dict[str, Any]]
 
 
 class _Found(NamedTuple):
-    """An alignment of a probe, and the record that has it."""
+    """An alignment of a probe, and the record that holds it."""
 
     probe: str
     created: datetime
@@ -50,7 +54,7 @@ class _Found(NamedTuple):
     record: str
 
 
-# Of a record: whether it has alignments, and of when.
+# The fields of a record that show whether it has alignments, and when they were made.
 _NAMES = (
     *("name", "created", "_created", "quality_control.schema_version"),
     *(f"quality_control.evaluations.{key}" for key in ("name", "created")),
@@ -63,19 +67,14 @@ _NAMES = (
 
 
 def latest(session: SessionID) -> Alignments:
-    """Give the newest alignment of each probe, across all of a session's assets.
-
-    Returns
-    -------
-    dict
-        By probe, sorted: the curation as it was saved.
+    """Return the newest alignment of each probe, as saved, across all of a session's assets.
 
     Raises
     ------
     MissingAlignmentError
         No probe has been aligned (a `KeyError`).
     ServiceError
-        None was found, and one generation of DocDB did not answer.
+        None was found, and one generation of DocDB failed.
     """
     with trail.following(session.id, "probe alignments"):
         gaps = Gaps("newer probe alignments")
@@ -100,16 +99,16 @@ def latest(session: SessionID) -> Alignments:
 
 
 def _candidates(session: SessionID, gaps: Gaps) -> dict[str, list[_Found]]:
-    """List the alignments of each probe, the newest first."""
-    asked = pool.outcomes(*(lambda g=g: _named(g, session) for g in GENERATIONS))
+    """Return the alignments of each probe, the newest first."""
+    outcomes = pool.outcomes(*(lambda g=g: _named(g, session) for g in GENERATIONS))
     found: dict[str, list[_Found]] = {}
-    for generation, outcome in zip(GENERATIONS, asked, strict=True):
+    for generation, outcome in zip(GENERATIONS, outcomes, strict=True):
         for raw in gaps.fill(DOCDB, outcome, ()):
             for candidate in _in_record(session, generation, msgspec.json.decode(raw)):
                 found.setdefault(candidate.probe, []).append(candidate)
     for some in found.values():
-        # Of twins the older generation's, which comes first, is kept up to date: the upgrade
-        # copies it once.
+        # If both generations have the same one, schema 1.x comes first: it is kept up to date, the
+        # upgrade copies it once.
         some.sort(key=lambda c: c.created, reverse=True)
     return found
 
@@ -117,20 +116,24 @@ def _candidates(session: SessionID, gaps: Gaps) -> dict[str, list[_Found]]:
 def _named(generation: str, session: SessionID) -> tuple[bytes, ...]:
     spellings = {session.id, session.bare, f"ecephys_{session.bare}"}
     match = {
-        # Derived data by name, not by `data_level`: copied descriptions call it raw.
+        # Derived data by name, not by `data_level`: copied descriptions contain "raw".
         "$or": [{"name": {"$regex": f"^{re.escape(name)}_"}} for name in sorted(spellings)],
         "quality_control": {"$ne": None},
     }
+    what = f"names in the quality control of {session.id}'s records ({generation})"
+    return _fetch(what, ("alignments", generation, session.id), match, _NAMES)
+
+
+def _fetch(
+    what: str, key: tuple[str, str, str], match: Mapping[str, Any], fields: Sequence[str]
+) -> tuple[bytes, ...]:
+    """Fetch some fields of the matching records, as JSON; the generation is the key's second."""
+    pipeline: list[dict[str, Any]] = [{"$match": match}, {"$project": dict.fromkeys(fields, 1)}]
     return trail.ask(
         DOCDB,
-        f"names in the quality control of {session.id}'s records ({generation})",
-        ("alignments", generation, session.id),
-        lambda: tuple(
-            msgspec.json.encode(record)
-            for record in docdb.aggregate(
-                generation, [{"$match": match}, {"$project": dict.fromkeys(_NAMES, 1)}]
-            )
-        ),
+        what,
+        key,
+        lambda: tuple(map(msgspec.json.encode, docdb.aggregate(key[1], pipeline))),
         count_records,
     )
 
@@ -146,7 +149,7 @@ def _in_record(session: SessionID, generation: str, record: Mapping[str, Any]) -
 
 
 def _probe(session: SessionID, evaluation: Evaluation) -> str | None:
-    """Give the probe that an evaluation aligns, None where it does something else."""
+    """Return the probe that an evaluation aligns; None for other evaluations."""
     for name in (evaluation.name, *(metric.name for metric in evaluation.metrics)):
         probe = probe_of(name or "", session)
         if probe is not None:
@@ -155,7 +158,7 @@ def _probe(session: SessionID, evaluation: Evaluation) -> str | None:
 
 
 def probe_of(name: str, session: SessionID) -> str | None:
-    """Give the probe that the name of an evaluation tells.
+    """Return the probe in the name of an evaluation.
 
     Examples
     --------
@@ -174,7 +177,8 @@ def probe_of(name: str, session: SessionID) -> str | None:
 def _created(evaluation: Evaluation) -> datetime | None:
     if evaluation.created is not None:
         return _aware(evaluation.created)
-    # 2.x has no such key: when it was last judged. The record's own time may be the upgrade's.
+    # Schema 2.x has no such key: the last change of its status. The record's own time may be that
+    # of the upgrade.
     times = [
         _aware(change.timestamp)
         for metric in evaluation.metrics
@@ -205,7 +209,7 @@ def _payload(
         if payload is not None:
             return payload
     trail.tell(
-        "The alignment of %s in %s (%s) cannot be read: the next older one is taken",
+        "The alignment of %s in %s (%s) cannot be read: the next older one is used",
         wanted.probe,
         wanted.record,
         wanted.generation,
@@ -214,30 +218,24 @@ def _payload(
 
 
 def _fetch_first(session: SessionID, candidates: dict[str, list[_Found]]) -> None:
-    """Ask for the newest of every probe at the same time; later they are known."""
+    """Fetch the newest of every probe at the same time, into the cache."""
     first = {some[0].record_id: some[0] for some in candidates.values()}
     pool.outcomes(*(lambda c=c: _quality_control(session, c) for c in first.values()))
 
 
 def _quality_control(session: SessionID, wanted: _Found) -> bytes:
-    answer = trail.ask(
-        DOCDB,
+    # The session is part of the key, so that refreshing it drops this record.
+    found = _fetch(
         f"the quality control of {wanted.record} ({wanted.generation})",
-        ("quality control", wanted.generation, session.id, wanted.record_id),
-        lambda: tuple(
-            msgspec.json.encode(record)
-            for record in docdb.aggregate(
-                wanted.generation,
-                [{"$match": {"_id": wanted.record_id}}, {"$project": {"quality_control": 1}}],
-            )
-        ),
-        count_records,
+        ("quality control", wanted.generation, f"{session.id} {wanted.record_id}"),
+        {"_id": wanted.record_id},
+        ("quality_control",),
     )
-    return answer[0] if answer else b""
+    return found[0] if found else b""
 
 
 def curation_of(evaluation: Evaluation) -> dict[str, Any] | None:
-    """Give the last curation of an evaluation's first metric, None where it is none."""
+    """Return the last curation of an evaluation's first metric that has one."""
     for metric in evaluation.metrics:
         value = metric.value
         curations = at(value, "curations") if isinstance(value, Mapping) else value
@@ -245,7 +243,7 @@ def curation_of(evaluation: Evaluation) -> dict[str, Any] | None:
             curations = curations[-1]
         if isinstance(curations, str):
             try:
-                # Python's own reader: it knows NaN, which the app's writer leaves in a text.
+                # The standard library reads NaN, which the app writes.
                 curations = json.loads(curations)
             except (ValueError, RecursionError):
                 continue
@@ -258,18 +256,7 @@ def curation_of(evaluation: Evaluation) -> dict[str, Any] | None:
 
 
 def ccf_records(alignments: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give a row for each channel, its place in the common coordinate framework in micrometres.
-
-    Parameters
-    ----------
-    alignments
-        Curations by probe.
-
-    Raises
-    ------
-    BadAnswerError
-        Coordinates are larger than any brain (a `ValueError`).
-    """
+    """Return one row per channel, its place in the common coordinate framework in micrometers."""
     return [
         row
         for probe, payload in alignments.items()
@@ -286,13 +273,14 @@ def _rows(probe: str, channels: Any) -> Iterator[dict[str, Any]]:
         channel = by_name[name]
         x, y, z = (_number(channel.get(axis)) for axis in "xyz")
         yield {
+            **channel,
             "probe": probe,
             "channel": name,
             "channel_index": _index(name),
-            "axial": channel.get("axial"),
-            "lateral": channel.get("lateral"),
-            "brain_region_id": channel.get("brain_region_id"),
-            "brain_region": channel.get("brain_region"),
+            # The names that version 0.3 gave to the same.
+            "device_name": probe,
+            "channel_number": _index(name),
+            **{key: channel.get(key) for key in _CHANNEL_KEYS},
             "ccf_ap": None if y is None else y * scale,
             "ccf_ml": None if x is None else -x * scale,
             "ccf_dv": None if z is None else -z * scale,
@@ -300,7 +288,7 @@ def _rows(probe: str, channels: Any) -> Iterator[dict[str, Any]]:
 
 
 def scale_of(probe: str, coordinates: list[float | None]) -> float:
-    """Tell by what to multiply a probe's coordinates to get micrometres.
+    """Return the factor that converts a probe's coordinates to micrometers.
 
     Examples
     --------
@@ -308,12 +296,12 @@ def scale_of(probe: str, coordinates: list[float | None]) -> float:
     (1000.0, 1.0)
     """
     largest = max((abs(value) for value in coordinates if value is not None), default=0.0)
-    if largest < MILLIMETRES:
+    if largest < MILLIMETERS:
         return 1000.0
-    if largest < MICROMETRES:
+    if largest < MICROMETERS:
         return 1.0
     raise BadAnswerError(
-        f"The coordinates of {probe} reach {largest:g}: neither millimetres nor micrometres of a "
+        f"The coordinates of {probe} reach {largest:g}: neither millimeters nor micrometers of a "
         "mouse's brain.",
         service=DOCDB,
     )
@@ -325,7 +313,7 @@ def _number(value: Any) -> float | None:
     try:
         number = float(value)
     except OverflowError:
-        # Written out, digit by digit: larger than any brain, too.
+        # An integer beyond all floats: larger than any brain, too.
         return sys.float_info.max if value > 0 else -sys.float_info.max
     return number if math.isfinite(number) else None
 

@@ -1,0 +1,1 @@
+"""Neuroglancer states, the IBL data converter, and probe alignments."""

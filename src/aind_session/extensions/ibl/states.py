@@ -1,0 +1,222 @@
+"""Content of a Neuroglancer state: reading it from any source, its layers, images and session."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from aind_session import settings
+from aind_session.errors import InvalidContentError, MissingFileError
+from aind_session.identifiers import SessionID, find_session_id, is_uuid
+from aind_session.lookup import assets, belonging, questions, trail
+from aind_session.lookup.questions import Assets
+from aind_session.services import pool, storage
+from aind_session.services.http import read_document
+from aind_session.services.models import AssetSummary
+from aind_session.services.redact import excerpt, without_text
+
+_S3_URL = re.compile(r"s3://([^/|?#\s]+)/([^|?#\s]+)")
+_WEB_URL = re.compile(
+    r"https?://(?:([a-z0-9.-]+)\.s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com"
+    r"|s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com/([a-z0-9.-]+))/([^|?#\s]+)"
+)
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+class Content(NamedTuple):
+    """The content of a state, and the name of the file that it was read from."""
+
+    content: dict[str, Any]
+    name: str | None = None
+
+
+def read(source: object) -> Content:
+    """Read a state from a dictionary, JSON text, a path, a URL, or a link to the viewer."""
+    if isinstance(source, Mapping):
+        return Content(copy.deepcopy(dict(source)))
+    if isinstance(source, bytes | bytearray):
+        return Content(decoded(bytes(source), "the text"))
+    as_posix = getattr(source, "as_posix", None)
+    text = str(as_posix() if callable(as_posix) else source).lstrip("\ufeff").strip()
+    if not isinstance(source, str | os.PathLike) and as_posix is None:
+        raise InvalidContentError(
+            f"A Neuroglancer state is a dictionary, JSON text, a path or a URL, not {source!r:.80}"
+        )
+    if not text:
+        raise InvalidContentError("An empty text holds no Neuroglancer state")
+    if text[0] in "{[":
+        return Content(decoded(text.encode(), "the text"))
+    if isinstance(source, str) and "#!" in text:
+        # A link to the viewer has the state, or the state's URL, after this mark.
+        inside = unquote(text.partition("#!")[2]).strip()
+        if "#!" in inside or not inside:
+            raise InvalidContentError(f"The link {text[:80]} holds no state, nor a URL of one")
+        return read(inside)
+    return Content(decoded(_read_place(source, text), text), stem(text))
+
+
+def _read_place(source: object, text: str) -> bytes:
+    try:
+        place = urlsplit(text) if "://" in text else None
+    except ValueError as error:
+        raise InvalidContentError(f"{text[:120]} is not a URL: {error}") from error
+    scheme = place.scheme.lower() if place is not None else ""
+    if scheme in ("s3", "s3a", "http", "https") and not (place and place.netloc and place.path):
+        raise InvalidContentError(f"{text[:120]} names no file")
+    if scheme in ("s3", "s3a"):
+        found = questions.text(*storage.split(text))
+        if found is None:
+            raise MissingFileError(f"There is no {text}.", trail=trail.lines())
+        return found
+    if scheme in ("https", "http"):
+        return read_document(text)
+    if scheme not in ("", "file") and isinstance(source, str):
+        raise InvalidContentError(f"{text[:120]}: files on {scheme}:// cannot be read here")
+    path: Any = source
+    if isinstance(source, str):
+        path = Path(url2pathname(place.path) if place else text).expanduser()
+    try:
+        if not scheme and Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder")
+        return bytes(Path(path).read_bytes() if not scheme else path.read_bytes())
+    except FileNotFoundError as error:
+        raise MissingFileError(f"There is no file {text[:300]}.") from error
+    except PermissionError:
+        raise
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InvalidContentError(f"{text[:120]!r} cannot be read as a file: {why}") from error
+
+
+def stem(text: str) -> str:
+    """Return the name of a file without its folder and without `.json`."""
+    # The query of a URL does not belong to the file name; a key in S3 may hold the same signs.
+    url = re.match(r"(?:https?|file)://([^?#]*)", text, re.IGNORECASE)
+    text = text if url is None else unquote(url[1])
+    name = text.rstrip("/").replace("\\", "/").rpartition("/")[2]
+    return name[: -len(".json")] if name.lower().endswith(".json") else name
+
+
+def decoded(data: bytes, place: str) -> dict[str, Any]:
+    """Decode the JSON of a state."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidContentError(
+            f"{place[:120]} holds no JSON ({error}): {excerpt(data)!r}"
+        ) from without_text(error)
+    if not isinstance(content, dict):
+        raise InvalidContentError(
+            f"{place[:120]} holds a {type(content).__name__}: a Neuroglancer state is an object"
+        )
+    return content
+
+
+# -- layers ----------------------------------------------------------------------------------------
+
+
+def _layers(content: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
+    layers = content.get("layers")
+    if isinstance(layers, Mapping):
+        # Older viewers wrote a mapping from names to layers.
+        layers = [
+            {"name": name, **layer} for name, layer in layers.items() if isinstance(layer, Mapping)
+        ]
+    for layer in layers if isinstance(layers, list | tuple) else ():
+        if isinstance(layer, Mapping) and layer.get("type") == kind:
+            yield layer
+
+
+def annotation_names(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the annotation layers, in order; layers without a name are left out."""
+    names = (layer.get("name") for layer in _layers(content, "annotation"))
+    return tuple(
+        str(name)
+        for name in names
+        if isinstance(name, str | int) and not isinstance(name, bool) and name != ""
+    )
+
+
+def image_sources(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the sources of the image layers, in order."""
+    found = []
+    for layer in _layers(content, "image"):
+        source = layer.get("source")
+        # One source or several, each a text or an object with a `url`.
+        for one in source if isinstance(source, list | tuple) else (source,):
+            url = one.get("url") if isinstance(one, Mapping) else one
+            if isinstance(url, str) and url:
+                found.append(url)
+    return tuple(found)
+
+
+class _Place(NamedTuple):
+    bucket: str
+    parts: tuple[str, ...]
+
+    @property
+    def asset_id(self) -> str | None:
+        """ID of the asset, if the place is in Code Ocean's bucket, whose folders are IDs."""
+        root = self.parts[0]
+        return root if self.bucket == settings.RESULTS_BUCKET and is_uuid(root) else None
+
+
+def _places(content: Mapping[str, Any]) -> list[_Place]:
+    found = []
+    for source in image_sources(content):
+        if (in_s3 := _S3_URL.search(source)) is not None:
+            bucket, path = in_s3.groups()
+        elif (on_web := _WEB_URL.search(source)) is not None:
+            bucket, path = on_web[1] or on_web[2], on_web[3]
+        else:
+            continue
+        found.append(_Place(unquote(bucket), tuple(unquote(path).strip("/").split("/"))))
+    return list(dict.fromkeys(found))
+
+
+def session(content: Mapping[str, Any], name: str | None) -> SessionID | None:
+    """Return the session whose images a state shows: by the images, else by the file's name."""
+    for text in image_sources(content):
+        found = find_session_id(text)
+        if found is not None:
+            return found
+    for asset_id in sorted({place.asset_id for place in _places(content)} - {None}, key=str):
+        asset = questions.linked_asset(str(asset_id))
+        found = belonging.session_of(asset.name) if asset is not None else None
+        if found is not None:
+            return found
+    return belonging.session_of(name) if name else None
+
+
+def image_assets(content: Mapping[str, Any]) -> Assets:
+    """Return the data assets that hold the images of a state, ascending by creation."""
+    with trail.following("neuroglancer", "images of a state"):
+        found = pool.gather_all(_image_asset, _places(content))
+        return assets.ascending(asset for asset in found if asset is not None)
+
+
+def _image_asset(place: _Place) -> AssetSummary | None:
+    if place.asset_id is not None:
+        return questions.linked_asset(place.asset_id)
+    # The folder that is named after the asset may be inside of other folders.
+    for depth, name in enumerate(place.parts, start=1):
+        of = belonging.session_of(name)
+        some = assets.session_assets(of) if of is not None else ()
+        where = place.bucket, "/".join(place.parts[:depth])
+        there = [a for a in some if (a.bucket, a.prefix.strip("/")) == where]
+        # An asset may have been copied to another bucket, under its name.
+        found = belonging.newest(there) or belonging.newest(a for a in some if a.name == name)
+        if found is not None:
+            return found
+    trail.tell("No data asset holds the images in s3://%s/%s", place.bucket, "/".join(place.parts))
+    return None
