@@ -20,7 +20,7 @@ from aind_session.services import pool
 from aind_session.services.cache import Cache, answers
 from aind_session.services.clock import use_clock
 from aind_session.services.models import AssetSummary
-from aind_session.services.storage import Listing
+from aind_session.services.s3 import Listing
 from aind_session.table import as_rows
 from aind_session.table import table as columns_of
 from loopback import FakeClock

@@ -18,7 +18,7 @@ from aind_session.extensions.ecephys import EcephysExtension, pipeline
 from aind_session.lookup import by_id, computations, results
 from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.services.models import decode_computation
-from aind_session.services.storage import Listing
+from aind_session.services.s3 import Listing
 from worlds import invent_session
 
 TRIGGER, PIPELINE = "eb5a26e4-a391-4d79-9da5-1ab65b71253f", "1f8f159a-7670-47a9-baf1-078905fc9c2e"

@@ -7,14 +7,6 @@ thousands of files behind a slow connection: each folder is listed once, one lev
 
 from __future__ import annotations
 
-from aind_session.identifiers import session_in_name
-from aind_session.identifiers import split_asset_name
-from aind_session.lookup.failures import Failures
-from aind_session.query import CODE_OCEAN
-from aind_session.threads import outcomes
-from aind_session.trace import note
-from aind_session.trace import tracing
-
 import json
 import os
 import stat
@@ -31,13 +23,24 @@ from aind_session.errors import (
     MissingFileError,
     ServiceError,
 )
-from aind_session.identifiers import find_session_id, is_uuid, session_of_description
+from aind_session.identifiers import (
+    find_session_id,
+    is_uuid,
+    session_in_name,
+    session_of_description,
+    split_asset_name,
+)
 from aind_session.lookup import folders, metadata
+from aind_session.lookup.failures import Failures
 from aind_session.lookup.folders import Folder
+from aind_session.query import CODE_OCEAN, count, query
 from aind_session.records import Record
 from aind_session.records.shape import at, mappings
-from aind_session.services import codeocean, storage
+from aind_session.services import codeocean, s3
+from aind_session.services.assets import get_asset
 from aind_session.session import Session
+from aind_session.threads import outcomes
+from aind_session.trace import note, tracing
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -213,7 +216,7 @@ def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) 
             f"Data asset {' '.join(dict.fromkeys(filter(None, (text, name))))} is not attached, "
             "and neither Code Ocean nor DocDB has the location of its files."
         )
-    return storage.path(folder.bucket, folder.prefix)
+    return s3.path(folder.bucket, folder.prefix)
 
 
 def _copy_of(found: Iterable[Attached], asset_id: str, name: str) -> Attached | None:
@@ -432,9 +435,9 @@ def _listed_by_code_ocean() -> list[_Listed]:
         note("%s is not a computation: %s", COMPUTATION_NAME, outcome.error)
         return []
     mounts = failures.value_or((), outcome, CODE_OCEAN)
-    outcomes = outcomes(*(partial(_asset, asset_id) for asset_id, _ in mounts))
+    answers = outcomes(*(partial(get_asset, asset_id) for asset_id, _ in mounts))
     found = []
-    for (asset_id, mount), outcome in zip(mounts, outcomes, strict=True):
+    for (asset_id, mount), outcome in zip(mounts, answers, strict=True):
         asset: AssetSummary | None = outcome.value
         if outcome.error is not None:
             note("Attached data asset %s is not available: %s", asset_id, outcome.error)
@@ -444,32 +447,12 @@ def _listed_by_code_ocean() -> list[_Listed]:
     return found
 
 
+@query(CODE_OCEAN, "data assets attached to computation {0}", count("data asset"))
 def _mounts_of(computation: str) -> tuple[tuple[str, str], ...]:
     """Request the IDs and mounts of the data assets attached to a computation."""
-
-    def call() -> tuple[tuple[str, str], ...]:
-        answer = json.loads(codeocean.get_computation(computation))
-        assets = _with_ids(answer, "data_assets")
-        return tuple((one["id"], str(one.get("mount") or "")) for one in assets)
-
-    return trail.ask(
-        CODE_OCEAN,
-        f"data assets attached to computation {computation}",
-        ("attached to", computation),
-        call,
-        lambda found: f"{len(found)} data assets",
-    )
-
-
-def _asset(asset_id: str) -> AssetSummary:
-    """Request a data asset by its ID; raises CodeOceanNotFoundError if there is none."""
-    return trail.ask(
-        CODE_OCEAN,
-        f"data asset {asset_id}",
-        ("asset by ID", asset_id),
-        lambda: (codeocean.get_asset(asset_id),),
-        lambda found: found[0].name,
-    )[0]
+    answer = json.loads(codeocean.get_computation(computation))
+    assets = _with_ids(answer, "data_assets")
+    return tuple((one["id"], str(one.get("mount") or "")) for one in assets)
 
 
 def _location(asset_id: str, name: str) -> tuple[str, Folder | None]:
@@ -477,7 +460,7 @@ def _location(asset_id: str, name: str) -> tuple[str, Folder | None]:
     if not asset_id:
         return name, _recorded(name)[1]
     try:
-        found = _asset(asset_id)
+        found = get_asset(asset_id)
     except codeocean.CodeOceanNotFoundError:
         raise
     except (ServiceError, CredentialsError):
@@ -494,5 +477,5 @@ def _recorded(name_or_id: str) -> tuple[str, Folder | None]:
     for raw in metadata.record_of(name_or_id).values():
         record = Record(json.loads(raw))
         if record.location and record.location.startswith("s3://"):
-            return record.name or "", Folder(*storage.split(record.location), "DocDB")
+            return record.name or "", Folder(*s3.split(record.location), "DocDB")
     return "", None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,24 +12,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from aind_session.errors import UnresolvedInputsWarning
-from aind_session.identifiers import SessionID, is_uuid, label_family, normalise_label
-from aind_session.lookup import (
-    assets,
-    belonging,
-    by_id,
-    folders,
-    metadata,
-    questions,
-    results,
-    trail,
+from aind_session.identifiers import (
+    SessionID,
+    is_uuid,
+    label_family,
+    normalise_label,
+    split_asset_name,
 )
-from aind_session.lookup.assets import Known, ascending
-from aind_session.lookup.partial import Gaps, callers_depth
-from aind_session.lookup.questions import Assets
+from aind_session.lookup import by_id, evidence, folders, metadata, results, rules
+from aind_session.lookup.evidence import Evidence
+from aind_session.lookup.failures import Failures, callers_depth
+from aind_session.lookup.rules import ascending
+from aind_session.query import CODE_OCEAN, count, query
 from aind_session.records import Record
 from aind_session.records.modalities import modality_abbreviation
 from aind_session.records.sources import input_names
-from aind_session.services import codeocean, pool, storage
+from aind_session.services import codeocean, s3
+from aind_session.services.assets import Assets, linked_asset
 from aind_session.services.models import (
     AssetSummary,
     decode_asset,
@@ -36,6 +36,8 @@ from aind_session.services.models import (
     decode_computation,
 )
 from aind_session.services.sdk import DataAsset
+from aind_session.threads import gather_all, outcomes
+from aind_session.trace import tracing
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -129,13 +131,13 @@ class DerivedDataAsset(ExtendedDataAsset):
     @property
     def label(self) -> str | None:
         """The last label in the name, as written: `sorted-ks2.5`; None for a name of its own."""
-        return belonging.label_of(self.name)
+        return rules.label_of(self.name)
 
     @property
     def path(self) -> UPath | None:
         """Folder of the files, in S3; None if the asset does not name it."""
         folder = folders.of_asset(self._summary)
-        return None if folder is None else storage.path(folder.bucket, folder.prefix)
+        return None if folder is None else s3.path(folder.bucket, folder.prefix)
 
     @property
     def is_error(self) -> bool:
@@ -185,8 +187,8 @@ def by_label(some: Assets) -> dict[str, Assets]:
     """
     found: dict[str, list[AssetSummary]] = {}
     for asset in some:
-        if not belonging.is_raw(asset):
-            label = belonging.label_of(asset.name)
+        if not rules.is_raw(asset):
+            label = rules.label_of(asset.name)
             found.setdefault(same_label(label) if label else "", []).append(asset)
     return {label: tuple(of) for label, of in sorted(found.items())}
 
@@ -204,10 +206,10 @@ def labelled(of_label: Mapping[str, Assets], wanted: str) -> Assets:
 
 def of_session(session: SessionID, label: str | None = None, modality: str | None = None) -> Assets:
     """Return the derived assets of a session, of one label and modality or of all."""
-    with trail.following(session.id, "derived data assets"):
-        found, known = assets.with_linked(session)
-        known.gaps.conclude(found)
-        of_label = by_label(found)
+    with tracing(session.id, "derived data assets"):
+        known = evidence.assets_of(session)
+        known.failures.warn_or_raise(known.assets)
+        of_label = by_label(known.assets)
         some = labelled(of_label, label) if label is not None else None
         if some is None:
             some = ascending(asset for of in of_label.values() for asset in of)
@@ -217,9 +219,9 @@ def of_session(session: SessionID, label: str | None = None, modality: str | Non
         return tuple(a for a in some if wanted in modalities_of(a, known))
 
 
-def modalities_of(asset: AssetSummary, known: Known) -> frozenset[str]:
+def modalities_of(asset: AssetSummary, known: Evidence) -> frozenset[str]:
     """Return the modalities of an asset: from its own records, else its tags and custom fields."""
-    rows = [row for row in known.rows if row.name == asset.name or asset.id in row.linked]
+    rows = [row for row in known.records if row.name == asset.name or asset.id in row.linked]
     written = {name for row in rows for name in row.record.modalities}
     if not written:
         fields_of = asset.custom_metadata
@@ -240,7 +242,7 @@ def status(some: Assets) -> Status:
 
 def maker(asset: AssetSummary) -> Maker:
     """Return what made an asset: from its own provenance, the run's parameters from the run."""
-    with trail.following(results.about(asset), "provenance"):
+    with tracing(results.about(asset), "provenance"):
         own = _json(asset)
         provenance = _mapping(own.get("provenance"))
         info = _mapping(own.get("results_info"))
@@ -275,24 +277,14 @@ def _recorded_maker(asset: AssetSummary) -> Maker:
     )
 
 
+# The parameters of a computation never change.
+@query(CODE_OCEAN, "parameters of computation {0}", count("parameter"), seconds=math.inf)
 def _parameters_of_run(computation_id: str) -> tuple[tuple[str, str], ...]:
-    def call() -> tuple[bytes, ...]:
-        try:
-            return (codeocean.get_computation(computation_id),)
-        except codeocean.CodeOceanNotFoundError:
-            return ()
-
-    found = trail.ask(
-        questions.CODE_OCEAN,
-        f"computation {computation_id}",
-        ("parameters of computation", computation_id),
-        call,
-        lambda answer: "1 computation" if answer else "gone",
-        questions.FOREVER,
-    )
-    if not found:
+    try:
+        raw = codeocean.get_computation(computation_id)
+    except codeocean.CodeOceanNotFoundError:
         return ()
-    return _parameters([vars(p) for p in decode_computation(found[0]).parameters or ()])
+    return _parameters([vars(p) for p in decode_computation(raw).parameters or ()])
 
 
 def _parameters(value: object) -> tuple[tuple[str, str], ...]:
@@ -316,9 +308,9 @@ def sources(asset: AssetSummary) -> tuple[Assets, tuple[str, ...]]:
     data may have been registered anew since.
     """
     contained = map(_mapping, _list(_json(asset).get("contained_data_assets")))
-    listed = (*belonging.input_ids(asset), *(_text(one.get("id")) for one in contained))
+    listed = (*rules.input_ids(asset), *(_text(one.get("id")) for one in contained))
     ids = [i for i in dict.fromkeys(listed) if i]
-    found = _found(questions.linked_asset, ids)
+    found = _found(linked_asset, ids)
     missing = [i for i, source in found.items() if source is None]
     if missing or not found:
         # By name; the record of a result may have another name, but then it links the asset.
@@ -334,42 +326,42 @@ def sources(asset: AssetSummary) -> tuple[Assets, tuple[str, ...]]:
 
 
 def _found(look: Any, wanted: list[str]) -> dict[str, AssetSummary | None]:
-    return dict(zip(wanted, pool.gather_all(look, wanted), strict=True))
+    return dict(zip(wanted, gather_all(look, wanted), strict=True))
 
 
 def _resolved(name: str) -> AssetSummary | None:
     """Return the asset of a name, a location or an ID in a record, of whatever session."""
     if is_uuid(name):
-        return questions.linked_asset(name)
+        return linked_asset(name)
     last = name.rstrip("/").rpartition("/")[2]
     found = by_id.named(name) or by_id.named(last)
     if not found:
         # Under its other spelling, or known by a record's link only.
-        parts = belonging.named(last)
-        of = assets.session_assets(parts.session) if parts.session is not None else ()
+        parts = split_asset_name(last)
+        of = evidence.all_assets(parts.session) if parts.session is not None else ()
         if parts.is_session_name:
-            return assets.choose_raw(of)
+            return rules.choose_raw(of)
         found = tuple(a for a in of if a.name == last)
-    return by_id.newest_usable(found)
+    return rules.newest_usable(found)
 
 
 def chain(asset: AssetSummary) -> Assets:
     """Return the assets from one back to raw data: nearest first, each once."""
-    gaps = Gaps("data assets further back")
-    with trail.following(results.about(asset), "provenance"):
+    failures = Failures("data assets further back")
+    with tracing(results.about(asset), "provenance"):
         seen = {asset.id}
         found: list[AssetSummary] = []
         level: list[AssetSummary] = [asset]
         unresolved: dict[str, tuple[str, ...]] = {}
         for _ in range(MAX_STEPS):
-            parents = [a for a in level if a is asset or not belonging.is_raw(a)]
+            parents = [a for a in level if a is asset or not rules.is_raw(a)]
             if not parents:
                 break
             level = []
-            outcomes = pool.outcomes(*(partial(sources, a) for a in parents))
-            for parent, outcome in zip(parents, outcomes, strict=True):
+            answers = outcomes(*(partial(sources, a) for a in parents))
+            for parent, outcome in zip(parents, answers, strict=True):
                 nothing: tuple[Assets, tuple[str, ...]] = ((), ())
-                some, missing = gaps.fill(None, outcome, nothing)
+                some, missing = failures.value_or(nothing, outcome)
                 unresolved |= {parent.name: missing} if missing else {}
                 for source in some:
                     if source.id not in seen:
@@ -377,11 +369,11 @@ def chain(asset: AssetSummary) -> Assets:
                         level.append(source)
             found += level
         if not found:
-            gaps.raise_first()
-        gaps.warn()
+            failures.raise_error()
+        failures.warn()
         for name, missing in unresolved.items():
             why = f"no data asset that can be read was found for {', '.join(missing)}"
-            warning = UnresolvedInputsWarning(questions.CODE_OCEAN, f"the inputs of {name}", why)
+            warning = UnresolvedInputsWarning(CODE_OCEAN, f"the inputs of {name}", why)
             warnings.warn(warning, stacklevel=callers_depth())
         return tuple(found)
 

@@ -268,7 +268,7 @@ class DownloadError(AindSessionError, OSError):
     """
 
     paths: tuple[Any, ...] = ()
-    failed: dict[str, str] = {}
+    failed: dict[str, str]
 
 
 class SandboxError(AindSessionError):

@@ -79,6 +79,8 @@ def of_session(session: Session) -> str:
     found = _cached(session)
     body = ""
     if found is not None and (found.assets is not None or found.records is not None):
+        from aind_session.lookup import results
+
         row = _row(session, found)
         facts["platform"] = facts["platform"] or row.platform
         facts["project"] = row.value("project")
@@ -86,7 +88,7 @@ def of_session(session: Session) -> str:
         facts["raw asset"] = _link(row.raw_asset.id, row.url) if row.raw_asset else None
         facts["folder"] = row.folder
         facts["modalities"] = ", ".join(found.modalities or row.value("modalities") or ())
-        is_sorted = session.ecephys.cached_is_sorted
+        is_sorted = results.cached_is_sorted(session._id)
         facts["sorted"] = None if is_sorted is None else "yes" if is_sorted else "no"
     body += facts_table({name: value for name, value in facts.items() if value})
     missing = []
@@ -137,7 +139,7 @@ def of_subject(subject: Subject) -> str:
 
 
 def of_sessions(sessions: Sequence[Session]) -> str:
-    """Return the HTML of sessions: a table of what is cached; of more than 20 the first and last."""
+    """Return the HTML of sessions: a table of what is cached, the first and last of many."""
     if not sessions:
         return card("Sessions", "none", "")
     rows = [_cells(session) for session in _ends(sessions)]

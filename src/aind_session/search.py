@@ -119,20 +119,22 @@ def iter_sessions(**filters: Any) -> Iterator[Session]:
         yield from get_sessions(subjects, **filters)
         return
     dates = parse_dates(*(filters.pop(key, None) for key in ("date", "start_date", "end_date")))
-    names = [filters.pop(key, None) for key in ("platform", "project", "modality")]
+    platform, project, modality = (
+        filters.pop(key, None) for key in ("platform", "project", "modality")
+    )
     if filters:
         raise TypeError(f"iter_sessions() has no filter {next(iter(filters))!r}")
     any_found = False
-    sessions, found, failures = _search([], _filters(*names, dates))
+    sessions, found, failures = _search([], _filters(platform, project, modality, dates))
     for year in _years(dates):
-        sessions, found, failures = _search(None, _filters(*names, year))
+        sessions, found, failures = _search(None, _filters(platform, project, modality, year))
         any_found = any_found or bool(sessions)
         failures.warn()
         yield from sessions
     if not any_found:
         # A platform that no name of one year begins with may be that of another year.
         failures.warn_or_raise(sessions)
-        _filters(*names, dates).check(found)
+        _filters(platform, project, modality, dates).check(found)
 
 
 def _years(dates: DateRange) -> Iterator[DateRange]:
@@ -161,11 +163,12 @@ def _names(name: str, value: object) -> tuple[str, ...]:
     """Read one value of a filter or several; an empty text is no filter."""
     if value is None:
         return ()
-    values = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
-    for one in values:
+    names = []
+    for one in [value] if isinstance(value, str) or not isinstance(value, Iterable) else value:
         if not isinstance(one, str):
             raise InvalidFilterError(f"{name} is a text or several, not {one!r:.80}.")
-    return tuple(dict.fromkeys(one.strip() for one in values if one.strip()))
+        names.append(one.strip())
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def _subjects(value: object) -> list[str] | None:

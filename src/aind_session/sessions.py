@@ -63,7 +63,7 @@ class Sessions(tuple[Session, ...]):
     (Session('ecephys_676909_2023-12-13_13-43-40'),)
     """
 
-    def __new__(cls, sessions: object = ()) -> Sessions:
+    def __new__(cls, sessions: object = ()) -> Sessions:  # noqa: D102
         return super().__new__(cls, _read(sessions))
 
     @classmethod
@@ -439,8 +439,9 @@ class Sessions(tuple[Session, ...]):
         >>> [(one.session, str(*one.parameters)) for one in plan.starts][:1]
         [('ecephys_676909_2023-12-11_14-24-35', 'subject=676909')]
         """
-        # A dotted path: runs stand on a higher floor.
-        runs: Any = importlib.import_module("aind_session.runs")
+        # An upward import: runs work on sessions.
+        from aind_session import runs
+
         done: RunPlan | RunReport = runs.run(
             self,
             capsule_or_pipeline_id,

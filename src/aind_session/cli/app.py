@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 

@@ -16,7 +16,7 @@ import typer
 
 from aind_session import settings
 from aind_session.cli import output
-from aind_session.cli.exits import FOUND, NOT_FOUND
+from aind_session.cli.app import FOUND, NOT_FOUND
 from aind_session.cli.output import AsCsv, AsJson
 from aind_session.errors import (
     AccessDeniedError,
@@ -73,7 +73,7 @@ def doctor(as_json: AsJson = False, as_csv: AsCsv = False) -> int:
     The checks run at the same time. Each is ok, warn or fail, with what to do next. The exit code
     is 1 if one fails. No secret is printed, so the output can be sent along when you ask for help.
     """
-    output.checked(as_json, as_csv)
+    output.check_format(as_json, as_csv)
     with output.waiting("checking"):
         results = run_all()
     rows = [vars(result) for result in results]

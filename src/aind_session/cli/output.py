@@ -163,6 +163,25 @@ def write_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         write_line(text, **({"fg": "cyan"} if number == 0 else {}))
 
 
+_COLORS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def write_checks(checks: Sequence[Any]) -> None:
+    """Write the results of checks: state, name, text, and the next step if there is one."""
+    names = max(len(check.check) for check in checks)
+    indent = 6 + names + 2
+    for check in checks:
+        lines = _wrapped(printable(check.text), width() - indent) or [""]
+        state = f"{check.state:<4}"
+        if is_terminal() and not _no_color():
+            state = typer.style(state, fg=_COLORS[check.state])
+        print(f"{state}  {check.check:<{names}}  {lines[0]}".rstrip())
+        for line in lines[1:]:
+            print(" " * indent + line)
+        if check.next:
+            print(f"{'':<{indent}}next: {printable(check.next)}")
+
+
 def note(text: str) -> None:
     """Write a note beside the answer."""
     print(f"note: {printable(text)}", file=sys.stderr)

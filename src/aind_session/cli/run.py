@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aind_session.cli import output
-from aind_session.cli.exits import FOUND, NOT_FOUND, UNKNOWN
+from aind_session.cli.app import FOUND, NOT_FOUND, UNKNOWN
 from aind_session.cli.output import AsCsv, AsJson
 from aind_session.errors import InvalidFilterError
 
@@ -129,7 +129,7 @@ def run(
     The exit code is 0 if all are done, 1 if a session failed or none matches, 3 if the result of at
     least one session could not be checked.
     """
-    output.checked(as_json, as_csv)
+    output.check_format(as_json, as_csv)
     from aind_session.runs import RunPlan as Plan
     from aind_session.runs import run as conduct
     from aind_session.runs.state import default_path
@@ -195,7 +195,7 @@ def status(state: StateFile = None, as_json: AsJson = False, as_csv: AsCsv = Fal
 
     The exit code is 1 if a session failed.
     """
-    output.checked(as_json, as_csv)
+    output.check_format(as_json, as_csv)
     from aind_session.runs import read_run
 
     with _refusing(state):
@@ -226,7 +226,7 @@ def resume(
     Options are unchanged by default. More --retries than before start failed sessions again. The
     exit code is 1 if a session failed.
     """
-    output.checked(as_json, as_csv)
+    output.check_format(as_json, as_csv)
     from aind_session.runs import resume_run
 
     with _refusing(state), _noting_resume(state or ""):

@@ -95,7 +95,8 @@ def show(
     """
     output.check_format(as_json, as_csv)
     words = words_of(what)
-    code, values = cli.FOUND, []
+    code = cli.FOUND
+    values: list[dict[str, Any]] = []
     for number, word in enumerate(words):
         if number and not (as_json or as_csv):
             output.write_line()
@@ -119,7 +120,8 @@ def _show_one(word: str, as_json: bool, as_csv: bool, is_first: bool) -> dict[st
         warnings.simplefilter("always")
         if hasattr(item, "subject_id"):
             found, titles, title = of_session(item), OF_SESSION, item.id
-            exists, advice = _EXISTENCE, ("list", item.subject_id)
+            exists: tuple[str, ...] = _EXISTENCE
+            advice = ("list", item.subject_id)
         else:
             found, titles, title = of_subject(item), OF_SUBJECT, f"subject {item.id}"
             exists, advice = tuple(OF_SUBJECT), ("list", "--help")
@@ -347,7 +349,7 @@ def _text(item_id: str, name: str, found: Facts) -> object:
     if name == "metadata":
         return ", ".join(f"DocDB {schema}" for schema in value)
     if name == "raw_data_asset":
-        # Most are split_asset_name like their session.
+        # Most are named like their session.
         return value["id"] if value["name"] == item_id else f"{value['id']} ({value['name']})"
     return value["count"] if isinstance(value, dict) else value
 
@@ -404,11 +406,12 @@ def explain(
     this along when you ask for help: it contains no secret.
     """
     from aind_session import trace
+    from aind_session.lookup import explain as explain_lookups
     from aind_session.session import Session
 
     session = Session(session_id)
     with output.waiting(f"looking up {session.id}"):
-        text = session._explanation()
+        text = explain_lookups.of_session(session._id)
     if as_json:
         output.write_json(
             {"id": session.id, "lookups": [_as_json(one) for one in trace.kept(session.id)]}

@@ -44,7 +44,10 @@ def snapshot(
         ),
     ] = None,
     names: Annotated[
-        bool, typer.Option("--names", help="Keep people's names; by default they are replaced by placeholders.")
+        bool,
+        typer.Option(
+            "--names", help="Keep people's names; by default they are replaced by placeholders."
+        ),
     ] = False,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Record again what the folder has already.")

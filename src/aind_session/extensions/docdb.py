@@ -222,7 +222,7 @@ class SubjectDocDB(_Questions, tuple[RecordDict, ...]):
 
         from aind_session.lookup import metadata
 
-        found = metadata.records_of_subject(base.id)
+        found = metadata.all_of_subject(base.id)
         decoded = {g: [RecordDict(msgspec.json.decode(r)) for r in raw] for g, raw in found.items()}
         return cls._of(
             metadata.one_per_asset(decoded), tuple(r for some in decoded.values() for r in some)

@@ -12,10 +12,14 @@ from aind_session import search
 from aind_session.errors import InvalidIdentifierError, MissingLimsError, NotFoundError
 from aind_session.extension import ExtensionBaseClass
 from aind_session.identifiers import SessionID, parse_session_id
-from aind_session.lookup import facts, folders, questions, trail
-from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import S3
-from aind_session.services import pool, storage
+from aind_session.lookup import folders
+from aind_session.lookup.failures import Failures
+from aind_session.query import S3, count, query
+from aind_session.services import s3
+from aind_session.services.files import listing
+from aind_session.threads import outcomes
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import note, tracing
 
 if TYPE_CHECKING:
     from aind_session.session import Session
@@ -133,8 +137,8 @@ class LimsExtension(ExtensionBaseClass):
         wanted = int(lims_session_id)
         sessions = search.get_sessions(labtracks_mouse_id)
         errors = []
-        outcomes = pool.outcomes(*(lambda s=s: LimsExtension.get_id(s) for s in sessions))
-        for session, outcome in zip(sessions, outcomes, strict=True):
+        answers = outcomes(*(lambda s=s: LimsExtension.get_id(s) for s in sessions))
+        for session, outcome in zip(sessions, answers, strict=True):
             if outcome.error is None:
                 if outcome.value == wanted:
                     return session
@@ -171,39 +175,34 @@ def _is_time(digits: str) -> bool:
 def _most_common(names: Iterable[str]) -> int | None:
     counted = Counter(found for name in names if (found := _extract(name)) is not None)
     if len(counted) > 1:
-        trail.tell("Several LIMS IDs in file names: %s", ", ".join(map(str, counted)))
+        note("Several LIMS IDs in file names: %s", ", ".join(map(str, counted)))
     return counted.most_common(1)[0][0] if counted else None
 
 
 def _of_session(session: SessionID) -> int | None:
     """Search the file names of each modality, with one request each."""
-    raw = facts.raw_folder(session)
+    raw = folders.raw(session)
     inside = [
         name
-        for name in questions.listing(raw.bucket, raw.prefix).folders
-        if "metadata" not in name and name not in folders.NO_MODALITY
+        for name in listing(raw.bucket, raw.prefix).folders
+        if "metadata" not in name and name not in folders.NOT_MODALITIES
     ]
-    gaps = Gaps("a LIMS ID")
-    outcomes = pool.outcomes(*(lambda n=n: _keys(raw.bucket, f"{raw.prefix}/{n}/") for n in inside))
-    found = _most_common(key for outcome in outcomes for key in gaps.fill(S3, outcome, ()))
+    failures = Failures("a LIMS ID")
+    answers = outcomes(*(lambda n=n: _keys(raw.bucket, f"{raw.prefix}/{n}/") for n in inside))
+    found = _most_common(key for outcome in answers for key in failures.value_or((), outcome, S3))
     if found is None:
-        gaps.raise_first()
-        trail.tell("No file of %s has a LIMS ID in its name", raw)
+        failures.raise_error()
+        note("No file of %s has a LIMS ID in its name", raw)
     return found
 
 
+@query(S3, "list all keys below s3://{0}/{1}", count("key"))
 def _keys(bucket: str, prefix: str) -> tuple[str, ...]:
-    return trail.ask(
-        S3,
-        f"list all keys below s3://{bucket}/{prefix}",
-        ("keys", bucket, prefix),
-        lambda: storage.list_keys(bucket, prefix, MAX_KEYS),
-        lambda found: f"{len(found)} keys",
-    )
+    return s3.list_keys(bucket, prefix, MAX_KEYS)
 
 
 def _required(session: SessionID) -> int:
-    with trail.following(session.id, "LIMS ID"):
+    with tracing(session.id, "LIMS ID"):
         try:
             found = _of_session(session)
         except NotFoundError as error:
@@ -213,6 +212,6 @@ def _required(session: SessionID) -> int:
                 f"{session.id} has no LIMS2 ID: no file in its modality folders has one in its "
                 "name, as those of legacy sessions do (1386750279_747816_20240814.sync).",
                 name="id",
-                trail=trail.lines(),
+                trail=trace_lines(),
             )
         return found

@@ -10,7 +10,7 @@ from aind_session.extensions.ibl.converter import (
 )
 from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension as NeuroglancerExtension
 from aind_session.extensions.ibl.neuroglancer import NeuroglancerState as NeuroglancerState
-from aind_session.services import storage
+from aind_session.services import s3
 
 __all__ = ["IBLDataConverterExtension", "NeuroglancerExtension", "NeuroglancerState"]
 
@@ -18,5 +18,5 @@ __all__ = ["IBLDataConverterExtension", "NeuroglancerExtension", "NeuroglancerSt
 def __getattr__(name: str) -> Any:
     # Created on access: a path keeps the credentials and endpoint of the settings.
     if name == "SCRATCH_STORAGE_DIR":
-        return storage.path(scratch.BUCKET, scratch.ROOT)
+        return s3.path(scratch.BUCKET, scratch.ROOT)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

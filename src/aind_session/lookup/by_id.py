@@ -7,10 +7,18 @@ from typing import TypeAlias
 
 from aind_session import settings
 from aind_session.errors import InvalidIdentifierError
-from aind_session.identifiers import is_uuid
-from aind_session.lookup import belonging, computations, folders, metadata, questions, trail
-from aind_session.lookup.questions import CODE_OCEAN, Assets
-from aind_session.services import codeocean, storage
+from aind_session.identifiers import is_uuid, session_in_name
+from aind_session.lookup import computations, folders, metadata, rules
+from aind_session.query import CODE_OCEAN, query
+from aind_session.services import codeocean, s3
+from aind_session.services.assets import (
+    NAME_QUERY_LENGTH,
+    Assets,
+    assets_mentioning,
+    assets_named,
+    current_asset,
+    linked_asset,
+)
 from aind_session.services.models import (
     AssetSummary,
     Computation,
@@ -89,7 +97,7 @@ def asset_key(asset: object) -> str:
 def asset_id(asset: object) -> str:
     """Return the ID of a data asset, in whatever way it is given; other texts as they are."""
     key = asset_key(asset)
-    found = None if is_uuid(key) else newest_usable(named(key))
+    found = None if is_uuid(key) else rules.newest_usable(named(key))
     return key if found is None else found.id
 
 
@@ -127,71 +135,37 @@ def summary_of(asset: object) -> AssetSummary:
 
 def _by_key(key: str) -> AssetSummary:
     if is_uuid(key):
-        return get_asset(key)
-    found = newest_usable(named(key))
+        return current_asset(key)
+    found = rules.newest_usable(named(key))
     # A text that no asset is named: Code Ocean's answer to it as an ID is the error.
-    return get_asset(key) if found is None else found
+    return current_asset(key) if found is None else found
 
 
 def named(name_or_location: str) -> Assets:
     """Return the data assets of an exact name or location, ascending by creation."""
     name, location = name_or_location, None
     if name.startswith("s3://"):
-        bucket, prefix = storage.split(name)
+        bucket, prefix = s3.split(name)
         location = bucket, prefix.strip("/")
         name = location[1].rpartition("/")[2]
         if bucket == settings.RESULTS_BUCKET and is_uuid(location[1].partition("/")[0]):
-            linked = questions.linked_asset(location[1].partition("/")[0])
+            linked = linked_asset(location[1].partition("/")[0])
             return () if linked is None else (linked,)
-    session = belonging.session_of(name)
+    session = session_in_name(name)
     if not name:
         return ()
-    if session is not None and f"{session.subject_id}_" not in name[: questions.NAME_QUERY_LENGTH]:
+    if session is not None and f"{session.subject_id}_" not in name[:NAME_QUERY_LENGTH]:
         # The query's length cuts the subject off.
-        found = questions.assets_by_text(session.subject_id)
+        found = assets_mentioning(session.subject_id)
     else:
-        found = questions.assets_by_name(name[: questions.NAME_QUERY_LENGTH])
+        found = assets_named(name[:NAME_QUERY_LENGTH])
     own = {a.id: a for a in found if a.name == name and not a.archived}.values()
     at_location = [a for a in own if (folders.of_asset(a) or ("", ""))[:2] == location]
     chosen = own if location is None else at_location
     return tuple(sorted(chosen, key=lambda a: (a.created, a.id)))
 
 
-def newest_usable(some: Assets) -> AssetSummary | None:
-    """Return the newest asset that can be attached and read, else the newest."""
-    return belonging.newest(filter(belonging.is_usable, some)) or belonging.newest(some)
-
-
 # -- from the services -----------------------------------------------------------------------------
-
-
-def get_asset(asset_id: str) -> AssetSummary:
-    """Return a data asset by its ID; one that is not ready is requested each time.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        No asset has this ID (a `ValueError`).
-    """
-    cached = trail.peek(CODE_OCEAN, ("asset", asset_id))
-    if cached is not None and isinstance(cached[0], AssetSummary) and is_ready(cached[0]):
-        return cached[0]
-    found = trail.ask(
-        CODE_OCEAN,
-        f"data asset {asset_id}",
-        ("asset as it is", asset_id),
-        lambda: codeocean.get_asset(asset_id),
-        lambda answer: answer.name,
-        seconds=0.0,
-    )
-    if is_ready(found):
-        trail.learn(CODE_OCEAN, ("asset", asset_id), (found,))
-    return found
-
-
-def is_ready(asset: AssetSummary) -> bool:
-    """Whether a data asset's files can be read."""
-    return asset.state.lower() == "ready"
 
 
 def computation(computation_id: str) -> Computation:
@@ -202,22 +176,28 @@ def computation(computation_id: str) -> Computation:
     CodeOceanNotFoundError
         No computation has this ID (a `ValueError`).
     """
-    key = ("computation", computation_id)
-    raw: bytes | None = trail.peek(CODE_OCEAN, key)
-    if raw is not None:
-        return decode_computation(raw)
-    raw = trail.ask(
-        CODE_OCEAN,
-        f"computation {computation_id}",
-        ("computation as it is", computation_id),
-        lambda: codeocean.get_computation(computation_id),
-        lambda answer: f"{len(answer)} bytes",
-        seconds=0.0,
-    )
+    cached = _ended_computation.cached(computation_id)
+    if cached is not None:
+        return decode_computation(cached)
+    raw = _computation_now(computation_id)
     found = decode_computation(raw)
     if computations.is_finished(found):
-        trail.learn(CODE_OCEAN, key, raw)
+        _ended_computation.store(raw, computation_id)
     return found
+
+
+def _size(answer: bytes) -> str:
+    return f"{len(answer)} bytes"
+
+
+@query(CODE_OCEAN, "computation {0}", _size)
+def _ended_computation(computation_id: str) -> bytes:
+    return codeocean.get_computation(computation_id)
+
+
+@query(CODE_OCEAN, "computation {0}", _size, seconds=0.0)
+def _computation_now(computation_id: str) -> bytes:
+    return codeocean.get_computation(computation_id)
 
 
 def model_of(summary: AssetSummary) -> DataAsset:

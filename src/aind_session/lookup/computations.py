@@ -11,11 +11,13 @@ import msgspec
 
 from aind_session.errors import BadAnswerError, InvalidFilterError, MissingFileError
 from aind_session.identifiers import DateRange, parse_dates
-from aind_session.lookup import results, trail
-from aind_session.lookup.questions import CODE_OCEAN
+from aind_session.lookup import results
+from aind_session.query import CODE_OCEAN, count, query
 from aind_session.services import codeocean
 from aind_session.services.models import Computation, decode_computation, decode_computations
 from aind_session.services.redact import excerpt
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import logger, note, tracing
 
 #: States in which a computation has ended.
 ENDED = frozenset({"completed", "failed"})
@@ -82,7 +84,7 @@ def _summarise_or_log(raw: bytes) -> ComputationSummary | None:
     try:
         return summarise(raw)
     except BadAnswerError as error:
-        trail.logger.warning("Left out of the computations: %s", error)
+        logger.warning("Left out of the computations: %s", error)
         return None
 
 
@@ -99,25 +101,30 @@ def of_owner(
     CodeOceanNotFoundError
         No capsule or pipeline has this ID (a `ValueError`).
     """
+    if ttl_hash is None:
+        return _listed_now(capsule_or_pipeline_id)
+    return _listed(capsule_or_pipeline_id, str(ttl_hash))
 
-    def call() -> tuple[ComputationSummary, ...]:
-        listed = codeocean.list_computations(capsule_or_pipeline_id)
-        found = [one for raw in listed if (one := _summarise_or_log(raw)) is not None]
-        if listed and not found:
-            raise BadAnswerError(
-                f"Code Ocean's list of computations has no valid one: {excerpt(listed[0])}",
-                service=CODE_OCEAN,
-            )
-        return tuple(sorted(found, key=lambda c: (c.created, c.id)))
 
-    return trail.ask(
-        CODE_OCEAN,
-        f"computations of {capsule_or_pipeline_id}",
-        ("computations", capsule_or_pipeline_id, str(ttl_hash)),
-        call,
-        lambda found: f"{len(found)} computations",
-        seconds=0.0 if ttl_hash is None else None,
-    )
+@query(CODE_OCEAN, "computations of {0}", count("computation"))
+def _listed(capsule_or_pipeline_id: str, ttl_hash: str) -> tuple[ComputationSummary, ...]:
+    return _list(capsule_or_pipeline_id)
+
+
+@query(CODE_OCEAN, "computations of {0}", count("computation"), seconds=0.0)
+def _listed_now(capsule_or_pipeline_id: str) -> tuple[ComputationSummary, ...]:
+    return _list(capsule_or_pipeline_id)
+
+
+def _list(capsule_or_pipeline_id: str) -> tuple[ComputationSummary, ...]:
+    listed = codeocean.list_computations(capsule_or_pipeline_id)
+    found = [one for raw in listed if (one := _summarise_or_log(raw)) is not None]
+    if listed and not found:
+        raise BadAnswerError(
+            f"Code Ocean's list of computations has no valid one: {excerpt(listed[0])}",
+            service=CODE_OCEAN,
+        )
+    return tuple(sorted(found, key=lambda c: (c.created, c.id)))
 
 
 def find(
@@ -139,7 +146,7 @@ def find(
         The state does not exist (a `ValueError`).
     """
     wanted = dates or DateRange()
-    with trail.following(capsule_or_pipeline_id, "computations"):
+    with tracing(capsule_or_pipeline_id, "computations"):
         every = of_owner(capsule_or_pipeline_id, ttl_hash)
         if computation_state is not None:
             computation_state = _checked_state(computation_state, every)
@@ -154,7 +161,7 @@ def find(
             and one.is_created_within(wanted)
         ]
         if not found:
-            trail.tell(
+            note(
                 "None of the %d computations of %s matches",
                 len(every),
                 capsule_or_pipeline_id,
@@ -209,7 +216,7 @@ def is_failed(computation: Computation) -> bool:
         or computation.has_results is False
     ):
         return True
-    with trail.following(computation.id, "failed run"):
+    with tracing(computation.id, "failed run"):
         names = _result_names(computation.id)
         if results.OUTPUT not in names or set(names) <= NO_RESULTS:
             return True
@@ -227,7 +234,7 @@ def output(computation_id: str) -> str:
     CodeOceanNotFoundError
         No computation has this ID (a `ValueError`).
     """
-    with trail.following(computation_id, "output"):
+    with tracing(computation_id, "output"):
         log = _result_file(computation_id, results.OUTPUT)
         if log is None:
             # Code Ocean answers 404 as well if the computation itself does not exist.
@@ -235,36 +242,31 @@ def output(computation_id: str) -> str:
             raise MissingFileError(
                 f"Computation {computation_id} has no file {results.OUTPUT!r} among its results: "
                 "it has not ended, or left no results.",
-                trail=trail.lines(),
+                trail=trace_lines(),
             )
         return log.decode("utf-8", "replace")
 
 
-def _result_names(computation_id: str) -> tuple[str, ...]:
-    def call() -> tuple[str, ...]:
-        try:
-            return tuple(name for name, _, _ in codeocean.list_result_files(computation_id))
-        except codeocean.CodeOceanNotFoundError:
-            return ()
+def _joined(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "nothing"
 
-    return trail.ask(
-        CODE_OCEAN,
-        f"list the results of computation {computation_id}",
-        ("result files", computation_id),
-        call,
-        lambda found: ", ".join(found) or "nothing",
-    )
+
+@query(CODE_OCEAN, "list the results of computation {0}", _joined)
+def _result_names(computation_id: str) -> tuple[str, ...]:
+    try:
+        return tuple(name for name, _, _ in codeocean.list_result_files(computation_id))
+    except codeocean.CodeOceanNotFoundError:
+        return ()
+
+
+@query(CODE_OCEAN, "read {1} of computation {0}", lambda found: f"{len(found)} bytes")
+def _read_result_file(computation_id: str, path: str) -> bytes:
+    return codeocean.read_result_file(computation_id, path)
 
 
 def _result_file(computation_id: str, path: str) -> bytes | None:
     try:
-        return trail.ask(
-            CODE_OCEAN,
-            f"read {path} of computation {computation_id}",
-            ("result file", computation_id, path),
-            lambda: codeocean.read_result_file(computation_id, path),
-            lambda found: f"{len(found)} bytes",
-        )
+        return _read_result_file(computation_id, path)
     except codeocean.CodeOceanNotFoundError:
         # Errors are not cached: the file may be there at the next request.
         return None

@@ -150,7 +150,7 @@ def _records_of(schema: str, session: SessionID) -> Records:
 
 
 class _BySession(Generic[Named]):
-    """An answer, grouped by the session in each name."""
+    """An answer, grouped by the session of each asset or record."""
 
     # Without a `__dict__`: the cache weighs what it refers to with the answer itself.
     __slots__ = ("answer", "groups")
@@ -161,11 +161,13 @@ class _BySession(Generic[Named]):
         every: tuple[object, ...] = answer
         owners = sessions_of_assets(a for a in every if isinstance(a, AssetSummary))
         for one in answer:
-            is_asset = isinstance(one, AssetSummary)
-            session = owners.get(one.id) if is_asset else session_in_name(one.name)
+            if isinstance(one, AssetSummary):
+                session = owners.get(one.id)
+            else:
+                session = session_in_name(one.name)
             if session is not None:
                 groups.setdefault(session.id, []).append(one)
-        self.groups = {session_id: tuple(some) for session_id, some in groups.items()}
+        self.groups: dict[str, tuple[Named, ...]] = {i: tuple(some) for i, some in groups.items()}
 
 
 def _own(session: SessionID, answer: tuple[Named, ...]) -> tuple[Named, ...]:

@@ -36,7 +36,8 @@ class Failures:
 
     def add(self, error: AindSessionError, service: str | None = None) -> None:
         """Note an error of a service, unless one of the same service is noted."""
-        self.errors.setdefault(service or getattr(error, "service", ""), error)
+        name = service or str(getattr(error, "service", ""))
+        self.errors.setdefault(name, error)
 
     def value_or(self, default: T, outcome: Outcome[T], service: str | None = None) -> T:
         """Return the outcome's value; if a service failed, note it and return the default.

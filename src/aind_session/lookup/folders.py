@@ -160,13 +160,14 @@ def _why_no_raw_asset(session: SessionID) -> str:
             f"{found.assets[-1].name}; a folder of its raw files was not found."
         )
     if found.failures:
-        return f"{text}; a folder could not be looked up: {' and '.join(found.failures.errors)} failed."
+        failed = " and ".join(found.failures.errors)
+        return f"{text}; a folder could not be looked up: {failed} failed."
     return f"{text}, and no folder of raw files.{_nearby(session)}"
 
 
 def _nearby(session: SessionID) -> str:
     """Name the nearest existing sessions of the same subject, for a message."""
-    from aind_session.identifiers import nearest
+    from aind_session.identifiers import nearest_sessions
 
     try:
         found = evidence.of_subjects([session.subject_id], "")[session.subject_id]
@@ -176,7 +177,7 @@ def _nearby(session: SessionID) -> str:
     if not existing:
         advice = hints.not_recorded(session.id) or "Check the ID."
         return f" Nothing was found for subject {session.subject_id}. {advice}"
-    near = nearest(session, existing)
+    near = nearest_sessions(session, existing)
     if near:
         return f" Did you mean {' or '.join(one.id for one in near)}?"
     return f" See aind_session.get_sessions({session.subject_id!r}) for its sessions."

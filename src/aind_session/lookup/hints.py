@@ -16,14 +16,14 @@ from aind_session.trace import note
 
 
 def not_recorded(what: str) -> str | None:
-    """Explain that a sandbox may not hold a subject or session; None if it does, or without one."""
+    """Explain that a sandbox may not hold a subject or session; None if there is no need to."""
     if not os.environ.get(SANDBOX_ACTIVE):
         return None
     recorded = _recorded()
     if recorded is None:
         return (
-            "This is a sandbox, which answers from its catalogue only. Outside of it, `aind-session "
-            f"snapshot {_argument(what)} -o FOLDER` records what the services return."
+            "This is a sandbox, which answers from its catalogue only. Outside of it, "
+            f"`aind-session snapshot {_argument(what)} -o FOLDER` records what the services return."
         )
     if _includes(recorded, what):
         return None

@@ -16,6 +16,7 @@ from aind_session.lookup import evidence, hints
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.failures import Failures
 from aind_session.query import DOCDB
+from aind_session.records import Record
 from aind_session.services.assets import count_assets
 from aind_session.services.metadata import (
     SCHEMAS,
@@ -29,7 +30,6 @@ from aind_session.services.metadata import (
 )
 from aind_session.threads import outcomes
 from aind_session.trace import note, tracing
-from aind_session.records import Record
 
 D = TypeVar("D", bound=Mapping[str, Any])
 
@@ -135,7 +135,6 @@ def _one(about: str, request: Callable[[str], FullRecord]) -> dict[str, bytes]:
     with tracing(about, "metadata records"):
         failures = Failures("the record of the other schema")
         found = _from_both(request, failures)
-from aind_session.records import Record
         if not found:
             failures.raise_error()
             hints.note_not_recorded(about)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
-from aind_session import settings
+from aind_session import context, settings
 from aind_session.errors import (
     AccessDeniedError,
     CredentialsError,
@@ -22,16 +22,19 @@ from aind_session.errors import (
     NotFoundError,
     ServiceError,
 )
-from aind_session.identifiers import SessionID
-from aind_session.lookup import assets, belonging, folders, questions, trail
-from aind_session.lookup.assets import Known
+from aind_session.identifiers import SessionID, session_in_name
+from aind_session.lookup import evidence, folders, rules
+from aind_session.lookup.evidence import Evidence
+from aind_session.lookup.failures import Failures
 from aind_session.lookup.folders import Folder
-from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import CODE_OCEAN, S3, Assets
-from aind_session.services import codeocean, pool, storage
+from aind_session.query import CODE_OCEAN, S3, count, query
+from aind_session.services import codeocean, files, s3
+from aind_session.services.assets import Assets
 from aind_session.services.models import AssetSummary
-from aind_session.services.s3 import has_credentials
-from aind_session.services.storage import Listing
+from aind_session.services.s3 import Listing, has_credentials
+from aind_session.threads import gather, outcomes
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import note, tracing
 
 T = TypeVar("T")
 
@@ -70,7 +73,7 @@ def listing(asset: AssetSummary, path: str = "") -> Listing:
     """
     found = _from_either(
         asset,
-        lambda folder: questions.listing(folder.bucket, _key(folder, path)),
+        lambda folder: files.listing(folder.bucket, _key(folder, path)),
         lambda: _listed_by_code_ocean(asset.id, path),
     )
     is_inside = (folders.of_asset(asset) or ("",))[0] == settings.RESULTS_BUCKET
@@ -81,8 +84,8 @@ def listing(asset: AssetSummary, path: str = "") -> Listing:
         except (ServiceError, CredentialsError):
             return found
         if other.exists:
-            trail.tell("S3 does not show the files of %s yet: Code Ocean does", asset.id)
-            trail.learn(CODE_OCEAN, ("files of", asset.id), True, seconds=60)
+            note("S3 does not show the files of %s yet: Code Ocean does", asset.id)
+            _remember(("files of", asset.id), seconds=60)
             return other
     return found
 
@@ -92,9 +95,9 @@ def cached_listing(asset: AssetSummary) -> Listing | None:
     folder = folders.of_asset(asset)
     cached: Listing | None = None
     if folder is not None:
-        cached = trail.peek(S3, ("listing", folder.bucket, _key(folder, "") + "/"))
+        cached = files.cached_listing(folder.bucket, folder.prefix)
     if cached is None or not cached.exists:
-        cached = trail.peek(CODE_OCEAN, ("asset files", asset.id, "")) or cached
+        cached = _listed_by_code_ocean.cached(asset.id, "") or cached
     return cached
 
 
@@ -108,14 +111,8 @@ def read(asset: AssetSummary, path: str) -> bytes | None:
     """
     return _from_either(
         asset,
-        lambda folder: questions.text(folder.bucket, _key(folder, path)),
-        lambda: questions.small_file(
-            CODE_OCEAN,
-            f"read {path} of data asset {asset.id}",
-            ("asset file", asset.id, path),
-            lambda: codeocean.read_asset_file(asset.id, path),
-            *(codeocean.CodeOceanNotFoundError, NotFoundError),
-        ),
+        lambda folder: files.read_text(folder.bucket, _key(folder, path)),
+        lambda: next(iter(_read_by_code_ocean(asset.id, path)), None),
     )
 
 
@@ -142,18 +139,20 @@ def _key(folder: Folder, path: str) -> str:
     return f"{folder.prefix}/{path}".strip("/")
 
 
-def _from_either(asset: AssetSummary, s3: Callable[[Folder], T], code_ocean: Callable[[], T]) -> T:
+def _from_either(
+    asset: AssetSummary, from_s3: Callable[[Folder], T], code_ocean: Callable[[], T]
+) -> T:
     """Read from S3, or from Code Ocean if it holds the files and S3 does not show them."""
     folder = folders.of_asset(asset)
     if folder is not None and folder.bucket != settings.RESULTS_BUCKET:
-        return s3(folder)
+        return from_s3(folder)
     if folder is None or _prefers_code_ocean(asset):
         return code_ocean()
     try:
-        return s3(folder)
+        return from_s3(folder)
     except AccessDeniedError:
-        trail.tell("s3://%s is closed: the files are read through Code Ocean", folder.bucket)
-        trail.learn(S3, ("closed", folder.bucket), True)
+        note("s3://%s is closed: the files are read through Code Ocean", folder.bucket)
+        _remember(("closed", folder.bucket))
         return code_ocean()
     except ServiceError as error:
         try:
@@ -164,44 +163,54 @@ def _from_either(asset: AssetSummary, s3: Callable[[Folder], T], code_ocean: Cal
 
 def _prefers_code_ocean(asset: AssetSummary) -> bool:
     """Whether the files of an asset inside Code Ocean are hidden from S3."""
-    if trail.peek(CODE_OCEAN, ("files of", asset.id)):
+    if _is_remembered(("files of", asset.id)):
         return True
-    # The results' bucket is closed without credentials: no request is needed to find that out.
-    return not has_credentials() or bool(trail.peek(S3, ("closed", settings.RESULTS_BUCKET)))
+    try:
+        # The results' bucket is closed without credentials: no request is needed to find out.
+        return not has_credentials() or _is_remembered(("closed", settings.RESULTS_BUCKET))
+    except (ServiceError, CredentialsError):
+        # With AWS settings that are not valid, S3 cannot be used; Code Ocean may work.
+        return True
+
+
+def _remember(fact: tuple[str, str], seconds: float | None = None) -> None:
+    context.current().cache.put(("files", "", *fact), True, seconds)
+
+
+def _is_remembered(fact: tuple[str, str]) -> bool:
+    return bool(context.current().cache.peek(("files", "", *fact)))
 
 
 def _keys(folder: Folder, path: str) -> tuple[str, ...]:
-    prefix = _key(folder, path) + "/"
-    keys = trail.ask(
-        S3,
-        f"list all keys below s3://{folder.bucket}/{prefix}",
-        ("keys", folder.bucket, prefix),
-        lambda: storage.list_keys(folder.bucket, prefix, MAX_KEYS_PER_SEARCH),
-        lambda found: f"{len(found)} keys",
-    )
+    keys = _keys_below(folder.bucket, _key(folder, path) + "/")
     within = f"{folder.prefix}/" if folder.prefix else ""
     return tuple(key.removeprefix(within) for key in keys)
 
 
-def _listed_by_code_ocean(asset_id: str, path: str) -> Listing:
-    def call() -> Listing:
-        try:
-            items = codeocean.list_asset_files(asset_id, path)
-        except codeocean.CodeOceanNotFoundError:
-            return Listing()
-        return Listing(
-            tuple(name for name, is_folder, _ in items if is_folder),
-            tuple(name for name, is_folder, _ in items if not is_folder),
-            bool(items),
-        )
+@query(S3, "list all keys below s3://{0}/{1}", count("key"))
+def _keys_below(bucket: str, prefix: str) -> tuple[str, ...]:
+    return s3.list_keys(bucket, prefix, MAX_KEYS_PER_SEARCH)
 
-    return trail.ask(
-        CODE_OCEAN,
-        f"list /{path} of data asset {asset_id}",
-        ("asset files", asset_id, path),
-        call,
-        lambda found: f"{len(found.folders)} folders, {len(found.files)} files",
+
+@query(CODE_OCEAN, "list /{1} of data asset {0}", files.contents)
+def _listed_by_code_ocean(asset_id: str, path: str) -> Listing:
+    try:
+        items = codeocean.list_asset_files(asset_id, path)
+    except codeocean.CodeOceanNotFoundError:
+        return Listing()
+    return Listing(
+        tuple(name for name, is_folder, _ in items if is_folder),
+        tuple(name for name, is_folder, _ in items if not is_folder),
+        bool(items),
     )
+
+
+@query(CODE_OCEAN, "read {1} of data asset {0}", files.size)
+def _read_by_code_ocean(asset_id: str, path: str) -> tuple[bytes, ...]:
+    try:
+        return (codeocean.read_asset_file(asset_id, path),)
+    except (codeocean.CodeOceanNotFoundError, NotFoundError):
+        return ()
 
 
 # -- failed runs -----------------------------------------------------------------------------------
@@ -256,13 +265,13 @@ def output_of_asset(asset: AssetSummary) -> str:
     MissingFileError
         It has no log (a `FileNotFoundError`).
     """
-    with trail.following(about(asset), "output"):
+    with tracing(about(asset), "output"):
         output = read(asset, OUTPUT)
         if output is None:
             raise MissingFileError(
                 f"Data asset {asset.id} ({asset.name}) has no file {OUTPUT!r} in its root: it is "
                 "not the result of a run, or the run failed.",
-                trail=trail.lines(),
+                trail=trace_lines(),
             )
         return output.decode("utf-8", "replace")
 
@@ -294,10 +303,10 @@ def failure(asset: AssetSummary) -> str | None:
     # Of a draft, not all that the run left has been captured yet.
     if state == "draft" or not _is_result(asset):
         return None
-    with trail.following(about(asset), "failed run"):
-        why = why_failed(*_evidence(asset), is_sorting=belonging.is_sorted(asset.name))
+    with tracing(about(asset), "failed run"):
+        why = why_failed(*_evidence(asset), is_sorting=rules.is_sorted(asset.name))
         if why is not None:
-            trail.tell("Data asset %s (%s) failed: %s", asset.id, asset.name, why)
+            note("Data asset %s (%s) failed: %s", asset.id, asset.name, why)
         return why
 
 
@@ -313,7 +322,7 @@ def is_data_asset_error(asset: AssetSummary) -> bool:
     """
     if asset.state.lower() in ("failed", "draft") or not _is_result(asset):
         return asset.state.lower() == "failed"
-    with trail.following(about(asset), "failed run"):
+    with tracing(about(asset), "failed run"):
         root, output = _evidence(asset)
         if why_failed(root, output, is_sorting=False) is not None:
             return True
@@ -325,7 +334,7 @@ def is_data_asset_error(asset: AssetSummary) -> bool:
 
 
 def _evidence(asset: AssetSummary) -> tuple[Listing, bytes | None]:
-    root, output = pool.gather(partial(listing, asset), partial(read, asset, OUTPUT))
+    root, output = gather(partial(listing, asset), partial(read, asset, OUTPUT))
     if output is None and OUTPUT in root.files:
         # S3 did not show it yet; by now it is cached that Code Ocean does.
         output = read(asset, OUTPUT)
@@ -334,12 +343,12 @@ def _evidence(asset: AssetSummary) -> tuple[Listing, bytes | None]:
 
 def _is_result(asset: AssetSummary) -> bool:
     # By name as well: its type may be one that this package does not know.
-    return asset.type == "result" or belonging.is_sorted(asset.name)
+    return asset.type == "result" or rules.is_sorted(asset.name)
 
 
 def about(asset: AssetSummary) -> str:
     """Return what a lookup of an asset is filed under: its session, else its ID."""
-    session = belonging.session_of(asset.name)
+    session = session_in_name(asset.name)
     return session.id if session is not None else asset.id
 
 
@@ -350,12 +359,12 @@ def sorted_assets(session: SessionID, some: Assets) -> Assets:
     """Return the sorted assets among a session's, ascending by creation."""
     chosen = []
     for asset in some:
-        named = belonging.session_of(asset.name)
+        named = session_in_name(asset.name)
         # A record can link another session's sorting.
         is_own = named is None or (named.subject_id, named.dt) == (session.subject_id, session.dt)
-        if is_own and belonging.is_sorted(asset.name):
+        if is_own and rules.is_sorted(asset.name):
             chosen.append(asset)
-    return assets.ascending(chosen)
+    return rules.ascending(chosen)
 
 
 def why_sorted(session: SessionID) -> tuple[bool, str]:
@@ -369,29 +378,36 @@ def why_sorted(session: SessionID) -> tuple[bool, str]:
     CredentialsError, ServiceError
         No good one was found, and a service did not answer.
     """
-    with trail.following(session.id, "sorted"):
-        known = assets.of_session(session, "sortings that only this service has")
-        if CODE_OCEAN in known.gaps.errors:
+    with tracing(session.id, "sorted"):
+        known = evidence.of(session, "sortings that only this service has")
+        if CODE_OCEAN in known.failures.errors:
             candidates = _recorded_sortings(known)
         else:
-            candidates = sorted_assets(session, assets.open_linked(known))
-        good, why = _newest_good(candidates, known.gaps)
+            candidates = sorted_assets(session, evidence.with_linked(known).assets)
+        good, why = _newest_good(candidates, known.failures)
         if good is None:
-            known.gaps.raise_first()
-            trail.tell("%s is not sorted: %s", session.id, why)
-        known.gaps.warn()
+            known.failures.raise_error()
+            note("%s is not sorted: %s", session.id, why)
+        known.failures.warn()
+        context.current().cache.put(("files", "sorted", session.id), good is not None)
         return good is not None, why
 
 
-def _newest_good(candidates: Assets, gaps: Gaps) -> tuple[AssetSummary | None, str]:
+def cached_is_sorted(session: SessionID) -> bool | None:
+    """Return the cached answer to whether a session is sorted, else None."""
+    answer: bool | None = context.current().cache.peek(("files", "sorted", session.id))
+    return answer
+
+
+def _newest_good(candidates: Assets, failures: Failures) -> tuple[AssetSummary | None, str]:
     # What is still being captured has not failed, and cannot be used either.
     waiting: Sequence[AssetSummary] = [a for a in candidates[::-1] if a.state.lower() != "draft"]
     why = "no: no sorted data asset" if not candidates else "no: the sorting is being captured"
     for size in (*_CHECKED_AT_ONCE, len(waiting)):
         group, waiting = waiting[:size], waiting[size:]
-        outcomes = pool.outcomes(*(partial(failure, a) for a in group))
-        for asset, outcome in zip(group, outcomes, strict=True):
-            reason = gaps.fill(None, outcome, "could not be checked")
+        answers = outcomes(*(partial(failure, a) for a in group))
+        for asset, outcome in zip(group, answers, strict=True):
+            reason = failures.value_or("could not be checked", outcome)
             if reason is None:
                 return asset, f"yes: {asset.name} ({asset.id})"
             # The newest one's reason stands for all.
@@ -399,13 +415,13 @@ def _newest_good(candidates: Assets, gaps: Gaps) -> tuple[AssetSummary | None, s
     return None, why
 
 
-def _recorded_sortings(known: Known) -> Assets:
+def _recorded_sortings(known: Evidence) -> Assets:
     """Make of DocDB's records what is needed of the assets that they describe."""
     found: dict[str, AssetSummary] = {}
-    for row in known.rows:
-        if not belonging.is_sorted(row.name) or not row.location.startswith("s3://"):
+    for row in known.records:
+        if not rules.is_sorted(row.name) or not row.location.startswith("s3://"):
             continue
-        bucket, prefix = storage.split(row.location)
+        bucket, prefix = s3.split(row.location)
         created = row.record.created
         found[row.location] = AssetSummary(
             id=next(iter(row.linked), prefix),

@@ -6,7 +6,7 @@ import datetime
 import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -46,7 +46,7 @@ class Filters:
     platforms: tuple[str, ...] = ()
     projects: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
-    dates: DateRange = DateRange(None, None)
+    dates: DateRange = field(default_factory=DateRange)
 
     def __str__(self) -> str:
         parts = (

@@ -6,18 +6,20 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from aind_session.clock import CLOCK, at_most
 from aind_session.errors import (
     AccessDeniedError,
     FailedAssetError,
     NotReadyError,
     ServiceError,
 )
-from aind_session.lookup import belonging, folders, freshness, trail
-from aind_session.lookup.questions import CODE_OCEAN
+from aind_session.identifiers import session_in_name
+from aind_session.lookup import folders, refresh
 from aind_session.progress import progress
-from aind_session.services import codeocean, storage
-from aind_session.services.clock import CLOCK, at_most
+from aind_session.services import codeocean, s3
+from aind_session.services.assets import get_asset, subjects_of
 from aind_session.services.models import AssetSummary
+from aind_session.trace import logger, note, tracing
 
 #: Seconds between requests; the last one is repeated.
 INTERVALS = (0.5, 1.0, 2.0, 4.0, 5.0)
@@ -48,7 +50,7 @@ def until_ready(
     deadline = math.inf if timeout is None else CLOCK.monotonic() + timeout
     intervals = _intervals(interval)
     waited = False
-    with trail.following(asset_id, "wait"), _shown(asset_id, timeout, shown) as advance:
+    with tracing(asset_id, "wait"), _shown(asset_id, timeout, shown) as advance:
         while True:
             remaining = deadline - CLOCK.monotonic()
             # No request takes longer than the whole wait.
@@ -63,7 +65,7 @@ def until_ready(
                     f"Data asset {asset_id} was not ready after {timeout:g} s: {missing}. Wait "
                     "again, or longer: `wait_until_ready(data_asset, timeout=...)`"
                 ) from problem
-            trail.logger.info("Waiting for data asset %s: %s", asset_id, missing)
+            logger.info("Waiting for data asset %s: %s", asset_id, missing)
             waited = True
             pause = min(next(intervals), remaining)
             CLOCK.sleep(pause)
@@ -121,11 +123,11 @@ def _files_visible(asset: AssetSummary) -> bool:
         # The files of a combined asset are those of its parts.
         return True
     try:
-        return storage.list_folder(folder.bucket, folder.prefix).exists
+        return s3.list_folder(folder.bucket, folder.prefix).exists
     except AccessDeniedError:
         if asset.external:
             # Code Ocean lists the files of internal assets only: this cannot be checked.
-            trail.tell("%s is closed: its files are assumed to exist", folder)
+            note("%s is closed: its files are assumed to exist", folder)
             return True
     try:
         return bool(codeocean.list_asset_files(asset.id))
@@ -135,13 +137,13 @@ def _files_visible(asset: AssetSummary) -> bool:
 
 def _forget(asset: AssetSummary, waited: bool) -> None:
     """Drop cached searches that are older than the asset."""
-    subject = belonging.subject_of_asset(asset)
-    if subject and (waited or trail.peek(CODE_OCEAN, ("asset", asset.id)) is None):
-        session = belonging.session_of(asset.name)
+    subject = next(iter(subjects_of(asset)), "")
+    if subject and (waited or get_asset.cached(asset.id) is None):
+        session = session_in_name(asset.name)
         if session is not None:
-            freshness.forget(session)
+            refresh.session(session)
         else:
-            freshness.forget_subject(subject)
+            refresh.subject(subject)
     if waited:
-        freshness.forget_asset(asset.id)
-    trail.learn(CODE_OCEAN, ("asset", asset.id), (asset,))
+        refresh.asset(asset.id)
+    get_asset.store(asset, asset.id)

@@ -123,7 +123,7 @@ def text(value: Any) -> str | None:
 
 
 def known(value: Any) -> str | None:
-    """Read a text, of which `unknown` says nothing: the upgrade to 2.x fills gaps with it.
+    """Read a text, of which `unknown` says nothing: the upgrade to 2.x fills failures with it.
 
     Examples
     --------

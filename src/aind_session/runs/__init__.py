@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aind_session import settings
+from aind_session.clock import CLOCK
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import split_asset_name
 from aind_session.progress import progress as showing
@@ -30,7 +31,6 @@ from aind_session.runs.values import (
     Status,
 )
 from aind_session.services import codeocean
-from aind_session.services.clock import CLOCK
 from aind_session.services.redact import is_loopback
 
 if TYPE_CHECKING:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from aind_session import settings
+from aind_session.clock import CLOCK
 from aind_session.errors import AindSessionError, CredentialsError, ServiceError
 from aind_session.identifiers import parse_session_id
-from aind_session.lookup import freshness, trail
+from aind_session.lookup import refresh
 from aind_session.progress import Bar
 from aind_session.runs import state as states
 from aind_session.runs.plan import in_a_line
 from aind_session.runs.state import ENDED, Item, RunState, RunStateError
 from aind_session.runs.values import Status
-from aind_session.services import pool
-from aind_session.services.clock import CLOCK
+from aind_session.threads import Outcome, outcomes
+from aind_session.trace import note, tracing
 
 T = TypeVar("T")
 
@@ -120,7 +121,7 @@ class Conductor:
 
         `look` is done once per `poll_seconds`, the other steps in each round.
         """
-        with trail.following(self.state.capsule, "run"):
+        with tracing(self.state.capsule, "run"):
             try:
                 while True:
                     self._answers, self._error = 0, None
@@ -142,7 +143,7 @@ class Conductor:
                 raise
             finally:
                 for subject in self._touched:
-                    freshness.forget_subject(subject)
+                    refresh.subject(subject)
 
     @property
     def is_over(self) -> bool:
@@ -184,7 +185,7 @@ class Conductor:
         now = CLOCK.time()
         if self._silent_since is None:
             self._silent_since = now
-            trail.tell("Code Ocean does not answer; the run waits: %s", in_a_line(self._error))
+            note("Code Ocean does not answer; the run waits: %s", in_a_line(self._error))
         elif now - self._silent_since >= GIVE_UP_SECONDS:
             raise self._error
 
@@ -207,7 +208,7 @@ class Conductor:
             self._unconfirmed.pop(item.session, None)
         if status in ENDED:
             self.bar.update()
-            trail.tell("%s: %s%s", item.session, status, f" ({why})" if why else "")
+            note("%s: %s%s", item.session, status, f" ({why})" if why else "")
 
     def changed(self) -> None:
         """Note that the state is to be written."""
@@ -237,9 +238,9 @@ class Conductor:
         self.put(item, "starting", f"{why}: `resume --restart-unconfirmed` starts it again")
         self._blocked.add(item.session)
 
-    def ask(self, requests: Sequence[Callable[[], T]]) -> list[pool.Outcome[T]]:
+    def ask(self, requests: Sequence[Callable[[], T]]) -> list[Outcome[T]]:
         """Send requests at the same time; one without an answer is sent again in a later round."""
-        found: list[pool.Outcome[T]] = pool.outcomes(*requests)
+        found: list[Outcome[T]] = outcomes(*requests)
         for outcome in found:
             self._judge(outcome.error)
         return found
@@ -259,7 +260,7 @@ class Conductor:
         items: Sequence[Item],
         intend: Callable[[Item], None],
         request: Callable[[Item], T],
-        then: Callable[[Item, pool.Outcome[T]], bool],
+        then: Callable[[Item, Outcome[T]], bool],
         withdraw: Callable[[Item], None],
     ) -> None:
         """Send one request per session, each after its intent is on the disk.
@@ -286,12 +287,12 @@ class Conductor:
                     # Interrupted from here on, it may have been sent: its intent stays.
                     item = unsent.popleft()
                     try:
-                        outcome: pool.Outcome[T] = pool.Outcome(request(item))
+                        outcome: Outcome[T] = Outcome(request(item))
                     except CredentialsError:
                         withdraw(item)
                         raise
                     except AindSessionError as error:
-                        outcome = pool.Outcome(error=error)
+                        outcome = Outcome(error=error)
                     self.changed()
                     if outcome.error is None or isinstance(outcome.error, ServiceError):
                         self._judge(outcome.error)

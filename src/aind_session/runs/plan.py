@@ -18,15 +18,17 @@ from aind_session.errors import (
     name_session,
 )
 from aind_session.identifiers import SessionID
-from aind_session.lookup import assets, cohort, freshness, platform, trail
-from aind_session.lookup.assets import Known
+from aind_session.lookup import batch, refresh, rules
 from aind_session.lookup.computations import is_finished
-from aind_session.lookup.questions import CODE_OCEAN
+from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.results import is_good as is_good_asset
+from aind_session.query import CODE_OCEAN, count, query
 from aind_session.runs.values import Action, Mount, Parameter, Planned, RunPlan
-from aind_session.services import codeocean, pool
+from aind_session.services import codeocean
 from aind_session.services.codeocean import CodeOceanNotFoundError
 from aind_session.services.models import AssetSummary, Computation, decode_asset, decode_computation
+from aind_session.threads import Outcome, outcomes
+from aind_session.trace import logger, tracing
 
 if TYPE_CHECKING:
     from aind_session.session import Session
@@ -64,14 +66,12 @@ def plan(
     row with the action "error".
     """
     some = list({session.id: session for session in sessions}.values())
-    with trail.following(capsule, "plan of a run"):
+    with tracing(capsule, "plan of a run"):
         listed = computations_of(capsule).computations
         in_progress = [c for c in listed if not is_finished(c)]
         known = _fetch([session._id for session in some])
-        results = pool.outcomes(*(lambda s=s: _verdict(known[s.id], label) for s in some))
-        wanted = pool.outcomes(
-            *(lambda s=s: _inputs(s, known[s.id], parameters, attach) for s in some)
-        )
+        results = outcomes(*(lambda s=s: _verdict(known[s.id], label) for s in some))
+        wanted = outcomes(*(lambda s=s: _inputs(s, known[s.id], parameters, attach) for s in some))
         _check_attached(wanted, known)
         for outcome in wanted:
             if strict and isinstance(outcome.error, _FunctionError):
@@ -92,7 +92,7 @@ def plan(
             # Only a session that may be started later keeps its inputs.
             keeps = action in ("start", "running", "same", "unknown")
             planned.append(Planned(session.id, action, why, *(inputs if keeps else ((), ()))))
-    platforms = {s.id: s._id.platform or platform.of_known(known[s.id]) for s in some}
+    platforms = {s.id: s._id.platform or rules.platform_of(known[s.id]) for s in some}
     return RunPlan(capsule, label, tuple(planned)), platforms
 
 
@@ -112,28 +112,26 @@ def verdicts(sessions: Sequence[SessionID], label: str | None) -> dict[str, Verd
     if label is None:
         return dict.fromkeys((session.id for session in sessions), None)
     known = _fetch(sessions)
-    outcomes = pool.outcomes(*(lambda s=s: _verdict(known[s.id], label) for s in sessions))
+    answers = outcomes(*(lambda s=s: _verdict(known[s.id], label) for s in sessions))
     return {
         session.id: _reason(outcome.error) if outcome.error else outcome.value
-        for session, outcome in zip(sessions, outcomes, strict=True)
+        for session, outcome in zip(sessions, answers, strict=True)
     }
 
 
-def _fetch(sessions: Sequence[SessionID]) -> dict[str, Known]:
+def _fetch(sessions: Sequence[SessionID]) -> dict[str, Evidence]:
     """Search the data assets of all sessions, whatever is cached."""
     for subject in dict.fromkeys(session.subject_id for session in sessions):
-        freshness.forget_subject(subject)
-    # What a function of the session looks up is fetched for all sessions at once, too.
-    cohort.remember(session.id for session in sessions)
-    found = {session.id: known for session, known in cohort.known(sessions).items()}
+        refresh.subject(subject)
+    found = {session.id: one for session, one in batch.with_assets(sessions).items()}
     for known in found.values():
-        gap = known.gaps.errors.get(CODE_OCEAN)
+        gap = known.failures.errors.get(CODE_OCEAN)
         if gap is not None:
             raise gap
     return found
 
 
-def _verdict(known: Known, label: str | None) -> Verdict:
+def _verdict(known: Evidence, label: str | None) -> Verdict:
     if label is None:
         return None
     for asset in reversed(derived.by_label(known.assets).get(derived.same_label(label), ())):
@@ -170,9 +168,9 @@ def in_a_line(error: BaseException) -> str:
 # -- inputs ----------------------------------------------------------------------------------------
 
 
-def _inputs(session: Session, known: Known, parameters: object, attach: object) -> Inputs:
+def _inputs(session: Session, known: Evidence, parameters: object, attach: object) -> Inputs:
     def raw() -> AssetSummary:
-        asset = assets.choose_raw(known.assets)
+        asset = rules.choose_raw(known.assets)
         if asset is None:
             raise NotFoundError("there is no raw data asset in Code Ocean")
         return asset
@@ -261,12 +259,12 @@ def _id_of(asset: Any) -> str:
     return text.strip()
 
 
-def _check_attached(wanted: list[pool.Outcome[Inputs]], known: Mapping[str, Known]) -> None:
+def _check_attached(wanted: list[Outcome[Inputs]], known: Mapping[str, Evidence]) -> None:
     """Replace the inputs that name a data asset which does not exist by an error."""
     exists = {asset.id for one in known.values() for asset in one.assets}
     named = {mount.id for one in wanted if one.value is not None for mount in one.value[0]}
     unsure = sorted(named - exists)
-    found = pool.outcomes(*(lambda i=i: codeocean.get_asset(i) for i in unsure))
+    found = outcomes(*(lambda i=i: codeocean.get_asset(i) for i in unsure))
     errors = {i: outcome.error for i, outcome in zip(unsure, found, strict=True) if outcome.error}
     for number, outcome in enumerate(wanted):
         for mount in outcome.value[0] if outcome.value is not None else ():
@@ -275,7 +273,7 @@ def _check_attached(wanted: list[pool.Outcome[Inputs]], known: Mapping[str, Know
                 # Not found, or not even an ID.
                 error = _AssetError(f"data asset {mount.id!r} to attach does not exist")
             if error is not None:
-                wanted[number] = pool.Outcome(error=error)
+                wanted[number] = Outcome(error=error)
 
 
 # -- computations ----------------------------------------------------------------------------------
@@ -289,6 +287,11 @@ class Listed:
     is_complete: bool
 
 
+@query(CODE_OCEAN, "computations of {0}", count("computation"), seconds=0.0)
+def _list(capsule: str) -> tuple[bytes, ...]:
+    return tuple(codeocean.list_computations(capsule))
+
+
 def computations_of(capsule: str) -> Listed:
     """List the computations of a capsule or pipeline; never from the cache.
 
@@ -297,14 +300,7 @@ def computations_of(capsule: str) -> Listed:
     CodeOceanNotFoundError
         There is no capsule or pipeline of this ID (a `ValueError`).
     """
-    raws = trail.ask(
-        CODE_OCEAN,
-        f"computations of {capsule}",
-        ("computations for a run", capsule),
-        lambda: codeocean.list_computations(capsule),
-        lambda found: f"{len(found)} computations",
-        seconds=0.0,
-    )
+    raws = _list(capsule)
     found = [one for raw in raws if (one := _readable(raw)) is not None]
     if raws and not found:
         raise BadAnswerError(
@@ -317,7 +313,7 @@ def _readable(raw: bytes) -> Computation | None:
     try:
         return decode_computation(raw)
     except BadAnswerError as error:
-        trail.logger.warning("A computation cannot be read: %s", in_a_line(error))
+        logger.warning("A computation cannot be read: %s", in_a_line(error))
         return None
 
 
@@ -369,8 +365,6 @@ def running(
     If no other session has these mounts (`alone`), any parameters count.
     """
     for one in computations:
-        if not is_finished(one) and has_inputs(
-            one, mounts, () if alone and mounts else parameters
-        ):
+        if not is_finished(one) and has_inputs(one, mounts, () if alone and mounts else parameters):
             return "running", f"computation {one.id} is {one.state}"
     return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from aind_session.clock import CLOCK
 from aind_session.errors import CredentialsError, ServiceError
 from aind_session.identifiers import SessionID, parse_session_id
 from aind_session.lookup import computations
@@ -19,10 +20,8 @@ from aind_session.runs.plan import in_a_line
 from aind_session.runs.state import Attempt, Item, Result, RunState
 from aind_session.runs.values import Action
 from aind_session.services import codeocean
-from aind_session.services.clock import CLOCK
 from aind_session.services.codeocean import CodeOceanError, CodeOceanNotFoundError
 from aind_session.services.models import AssetSummary, Computation, decode_computation
-from aind_session.services.pool import Outcome
 from aind_session.services.sdk import (
     ComputationSource,
     DataAsset,
@@ -32,6 +31,7 @@ from aind_session.services.sdk import (
     RunParams,
     Source,
 )
+from aind_session.threads import Outcome
 
 #: Requests without a trace after which a session has failed.
 MAX_LOST = 3

@@ -213,7 +213,7 @@ class _Builder:
     @property
     def era(self) -> str:
         """The schema of the files."""
-        return "v2" if self.schemas == ("v2",) else "v1"
+        return "v2" if self.generations == ("v2",) else "v1"
 
     def record(
         self,
@@ -228,7 +228,7 @@ class _Builder:
     ) -> Json:
         """Write the records of an asset, and return its core files in the schema of the files."""
         cores: Json = {}
-        for generation in dict.fromkeys((*self.schemas, self.era)):
+        for generation in dict.fromkeys((*self.generations, self.era)):
             if steps is not None:
                 details["processing"] = shapes.processing(steps, generation, ended)
             made = shapes.session_record(
@@ -241,7 +241,7 @@ class _Builder:
                 asset_ids=[asset_id] if self.linked and self.in_codeocean else [],
                 **details,
             )
-            if generation in self.schemas:
+            if generation in self.generations:
                 self.catalogue.add_record(generation, made)
             if generation == self.era:
                 cores = {**made, "metadata.nd": made}

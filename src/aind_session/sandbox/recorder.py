@@ -26,10 +26,6 @@ resumes where it stopped. What is new is added to a folder that holds a recordin
 
 from __future__ import annotations
 
-from aind_session.identifiers import session_in_name
-from aind_session.threads import gather_all
-from aind_session.threads import outcomes
-
 import datetime
 import hashlib
 import json
@@ -48,16 +44,17 @@ from aind_session.errors import (
     InvalidFilterError,
     ServiceError,
 )
-from aind_session.identifiers import find_session_id, parse_subject_id
+from aind_session.identifiers import find_session_id, parse_subject_id, session_in_name
 from aind_session.progress import progress
 from aind_session.sandbox import recorder_parts as parts
 from aind_session.sandbox.catalogue import Catalogue, Json
 from aind_session.sandbox.launches import KNOWN_CAPSULES
 from aind_session.sandbox.recorder_parts import Choice
 from aind_session.sandbox.scrub import Scrubber
-from aind_session.services import storage
+from aind_session.services import s3
 from aind_session.services.redact import is_loopback
 from aind_session.settings import CATALOGUE_HEADER
+from aind_session.threads import gather_all, outcomes
 
 if TYPE_CHECKING:
     from aind_session.session import Session
@@ -356,12 +353,12 @@ class Recording:
                 finally:
                     bar.update()
 
-            outcomes = outcomes(*(partial(fetch, n, call) for n, call in requests.items()))
-        errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+            answers = outcomes(*(partial(fetch, n, call) for n, call in requests.items()))
+        errors = [outcome.error for outcome in answers if outcome.error is not None]
         if errors:
             # Later parts follow from these: they would be incomplete and kept as complete.
             raise self._summary(errors)
-        found = [outcome.unwrap() for outcome in outcomes]
+        found = [outcome.unwrap() for outcome in answers]
         self.found += found
         return found
 
@@ -427,7 +424,7 @@ class Recording:
         """Record what this package has written for a subject: states, manifests."""
         bucket = settings.SCRATCH_BUCKET
         try:
-            kinds = storage.list_folder(bucket, _OWN_FILES).folders
+            kinds = s3.list_folder(bucket, _OWN_FILES).folders
             found = gather_all(
                 lambda kind: self._own_files_in(bucket, f"{_OWN_FILES}/{kind}", subject), kinds
             )
@@ -439,7 +436,7 @@ class Recording:
         # One folder per file, as this package writes them, or the file alone, as people do.
         whole = re.compile(rf"(?<![A-Za-z0-9]){re.escape(subject)}(?![A-Za-z0-9])")
         depth = self.depth or parts.RAW_DEPTH
-        listed = storage.list_folder(bucket, folder)
+        listed = s3.list_folder(bucket, folder)
         mine = [f"{folder}/{name}" for name in listed.folders if _is_of(name, subject, whole)]
         found = gather_all(lambda p: parts.folder(bucket, p, depth, self.scrubber), mine)
         alone = [

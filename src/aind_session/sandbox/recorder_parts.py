@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-from aind_session.identifiers import session_in_name
-from aind_session.identifiers import split_asset_name
-from aind_session.lookup import refresh
-from aind_session.lookup import rules
-from aind_session.services.assets import assets_mentioning
-from aind_session.services.assets import subject_of
-from aind_session.services.metadata import SCHEMAS
-from aind_session.threads import gather
-from aind_session.threads import gather_all
-
 import base64
 import itertools
 from collections.abc import Iterable, Sequence
@@ -22,13 +12,20 @@ from typing import Any
 import msgspec
 
 from aind_session.errors import AccessDeniedError, ServiceError
-from aind_session.identifiers import SessionID
-from aind_session.lookup import folders
+from aind_session.identifiers import SessionID, session_in_name, split_asset_name
+from aind_session.lookup import folders, refresh, rules
 from aind_session.sandbox.catalogue import Json
 from aind_session.sandbox.scrub import Scrubber
-from aind_session.services import codeocean, docdb, storage
+from aind_session.services import codeocean, docdb, s3
+from aind_session.services.assets import (
+    assets_mentioning,
+    assets_of_subject,
+    subjects_of,
+)
+from aind_session.services.metadata import SCHEMAS, RecordSummary, records_of_subject
 from aind_session.services.models import AssetSummary, summarise
 from aind_session.settings import RESULTS_BUCKET
+from aind_session.threads import gather, gather_all
 
 IDS_PER_QUERY = 40
 #: Levels of names: lookups read two of raw data (`ecephys/ecephys_clipped`), three of results
@@ -92,15 +89,15 @@ def subject(choice: Choice, scrubber: Scrubber) -> Json:
     refresh.subject(subject_id)
     by_text, by_field, *by_schema = gather(
         lambda: assets_mentioning(subject_id),
-        lambda: questions.assets_by_field([subject_id]),
-        *(lambda g=g: questions.rows_of_subjects(g, [subject_id]) for g in SCHEMAS),
+        lambda: assets_of_subject(subject_id),
+        *(lambda s=s: records_of_subject(s, subject_id) for s in SCHEMAS),
     )
     listed: dict[str, AssetSummary] = {
         asset.id: asset
         for asset in (*by_text, *by_field)
-        if choice.includes(asset.name, subject_of(asset))
+        if choice.includes(asset.name, next(iter(subjects_of(asset)), ""))
     }
-    rows: dict[str, list[questions.Row]] = {
+    rows: dict[str, list[RecordSummary]] = {
         schema: [r for r in found if choice.includes(r.name, r.subject_id)]
         for schema, found in zip(SCHEMAS, by_schema, strict=True)
     }
@@ -131,7 +128,7 @@ def _asset(asset_id: str, listed: dict[str, AssetSummary]) -> Json | None:
 
 
 def _records(
-    schema: str, rows: Sequence[questions.Row], assets: Sequence[Json], failures: list[str]
+    schema: str, rows: Sequence[RecordSummary], assets: Sequence[Json], failures: list[str]
 ) -> list[Json]:
     """Get the full records: those of the rows, and those of the assets under any other name."""
     ids = {str(row.record.id) for row in rows if row.record.id}
@@ -147,7 +144,9 @@ def _records(
             ids.update(_ids(schema, {"$or": either}))
         except ServiceError as error:
             # These keys are not indexed: the database can take too long.
-            failures.append(f"records ({schema}) that link assets under other names: {_short(error)}")
+            failures.append(
+                f"records ({schema}) that link assets under other names: {_short(error)}"
+            )
     return [
         record
         for chunk in _chunks(sorted(ids))
@@ -188,7 +187,7 @@ def places(found: Json) -> dict[tuple[str, str], bool]:
         location = str(record.get("location") or "")
         if location.startswith("s3://"):
             raw = split_asset_name(str(record.get("name") or "")).is_session_name
-            known.setdefault(storage.split(location), raw)
+            known.setdefault(s3.split(location), raw)
     return {place: raw for place, raw in known.items() if all(place)}
 
 
@@ -238,7 +237,7 @@ def sessions_of_project(project: str) -> Json:
 
 def bucket(name: str) -> Json:
     """Record who may list a bucket."""
-    access = storage.access(name)
+    access = s3.access(name)
     if access is None:
         return {"buckets": {}}
     options = {"public": access == "public", **({"denied": True} if access == "denied" else {})}
@@ -258,7 +257,7 @@ class _Source:
 
     def items(self, path: str) -> list[Item]:
         if not self.asset_id:
-            listed = storage.list_folder(self.bucket, f"{self.prefix}/{path}".strip("/"))
+            listed = s3.list_folder(self.bucket, f"{self.prefix}/{path}".strip("/"))
             files = zip(listed.files, listed.sizes, strict=True)
             names = ((name, True, 0) for name in listed.folders)
             return [*names, *((name, False, size) for name, size in files)]
@@ -271,7 +270,7 @@ class _Source:
     def read(self, path: str) -> bytes:
         if self.asset_id:
             return codeocean.read_asset_file(self.asset_id, path)
-        return storage.read(self.bucket, f"{self.prefix}/{path}".strip("/"))
+        return s3.read(self.bucket, f"{self.prefix}/{path}".strip("/"))
 
 
 def folder(bucket: str, prefix: str, depth: int, scrubber: Scrubber) -> list[Json]:
@@ -287,7 +286,7 @@ def folder(bucket: str, prefix: str, depth: int, scrubber: Scrubber) -> list[Jso
     source = _Source(bucket, prefix)
     try:
         first = source.items("")
-    except storage.StorageAccessError:
+    except s3.StorageAccessError:
         if bucket != RESULTS_BUCKET:
             raise
         # Code Ocean shows the files to users who may not list them in S3.
@@ -326,7 +325,7 @@ def _content(source: _Source, path: str, size: int, scrubber: Scrubber) -> Json:
         return {"size": size}
     try:
         content = source.read(path)
-    except (storage.StorageAccessError, storage.StorageNotFoundError, FileNotFoundError):
+    except (s3.StorageAccessError, s3.StorageNotFoundError, FileNotFoundError):
         # Listed, but not readable, or removed since.
         return {"size": size}
     # Bytes that are not text are kept as they are; the text between them is scrubbed.

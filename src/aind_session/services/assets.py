@@ -123,7 +123,7 @@ def _linked_asset(asset_id: str) -> AssetSummary | str:
 
 def linked_asset(asset_id: str) -> AssetSummary | None:
     """Request an asset that a DocDB record links; None if it is gone, closed or malformed."""
-    found = ready_asset.cached(asset_id)
+    found = get_asset.cached(asset_id)
     try:
         answer = found or _linked_asset(asset_id)
     except NoRecordError:
@@ -137,12 +137,12 @@ def linked_asset(asset_id: str) -> AssetSummary | None:
 
 def cached_linked_asset(asset_id: str) -> AssetSummary | str | None:
     """Return the cached answer for an asset that a record links: the asset, or why it is not."""
-    return ready_asset.cached(asset_id) or _linked_asset.cached(asset_id)
+    return get_asset.cached(asset_id) or _linked_asset.cached(asset_id)
 
 
 @query(CODE_OCEAN, "data asset {0}", lambda asset: str(asset.name))
-def ready_asset(asset_id: str) -> AssetSummary:
-    """Request an asset by its ID; `asset` decides whether its answer may be cached."""
+def get_asset(asset_id: str) -> AssetSummary:
+    """Request an asset by its ID."""
     return codeocean.get_asset(asset_id)
 
 
@@ -151,7 +151,7 @@ def _asset_now(asset_id: str) -> AssetSummary:
     return codeocean.get_asset(asset_id)
 
 
-def asset(asset_id: str) -> AssetSummary:
+def current_asset(asset_id: str) -> AssetSummary:
     """Request an asset by its ID; one that is not ready is requested again each time.
 
     Raises
@@ -159,11 +159,11 @@ def asset(asset_id: str) -> AssetSummary:
     CodeOceanNotFoundError
         There is none with this ID (a `ValueError`).
     """
-    if ready_asset.cached(asset_id) is not None:
-        return ready_asset(asset_id)
+    if get_asset.cached(asset_id) is not None:
+        return get_asset(asset_id)
     found = _asset_now(asset_id)
     if found.is_ready:
-        ready_asset.store(found, asset_id)
+        get_asset.store(found, asset_id)
     return found
 
 

@@ -6,13 +6,14 @@ from aind_session.query import S3, query
 from aind_session.services import s3
 
 
-def _contents(found: s3.Listing) -> str:
+def contents(found: s3.Listing) -> str:
+    """Describe a listing."""
     if not found.exists:
         return "not found"
     return f"{len(found.folders)} folders, {len(found.files)} files"
 
 
-@query(S3, "list s3://{0}/{1}", _contents)
+@query(S3, "list s3://{0}/{1}", contents)
 def _list(bucket: str, prefix: str) -> s3.Listing:
     return s3.list_folder(bucket, prefix)
 
@@ -31,7 +32,12 @@ def _key(prefix: str) -> str:
     return prefix.rstrip("/") + "/" if prefix else ""
 
 
-@query(S3, "read s3://{0}/{1}", lambda found: f"{len(found[0])} bytes" if found else "not found")
+def size(found: tuple[bytes, ...]) -> str:
+    """Describe a file that was read."""
+    return f"{len(found[0])} bytes" if found else "not found"
+
+
+@query(S3, "read s3://{0}/{1}", size)
 def _read(bucket: str, key: str) -> tuple[bytes, ...]:
     try:
         return (s3.read(bucket, key),)

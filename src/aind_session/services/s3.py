@@ -204,6 +204,21 @@ def list_folder(bucket: str, prefix: str) -> Listing:
     return Listing(tuple(dict.fromkeys(folders)), tuple(files), exists, tuple(files.values()))
 
 
+def list_objects(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
+    """Yield key and size in bytes of every object below a prefix, in order."""
+    for page in _pages(bucket, prefix.lstrip("/"), "", KEYS_PER_PAGE):
+        yield from page.files.items()
+
+
+def read_part(bucket: str, key: str, start: int, size: int) -> bytes:
+    """Read `size` bytes of an object from `start`, with one request."""
+    response = _client().get(Request("GET", bucket, key, range=(start, start + size - 1)))
+    if response.status_code not in (200, 206):
+        raise unreadable(response, "file")
+    # A server that ignores the range returns the whole object.
+    return response.content if response.status_code == 206 else response.content[start:][:size]
+
+
 def list_keys(bucket: str, prefix: str, limit: int = 1000) -> tuple[str, ...]:
     """Return the first `limit` keys that begin with a prefix, in order.
 
@@ -385,4 +400,3 @@ def forget_listings(instances: bool = False) -> None:
             file_system.invalidate_cache()
         if instances:
             s3fs.S3FileSystem.clear_instance_cache()
-

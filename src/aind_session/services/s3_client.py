@@ -297,6 +297,8 @@ class Request:
     body: bytes = b""
     #: What a listing is limited to, for errors.
     prefix: str = ""
+    #: First and last byte to read.
+    range: tuple[int, int] | None = None
 
     @property
     def place(self) -> str:
@@ -330,9 +332,15 @@ class Client:
         self.anonymous: set[str] = set()
         self.regions: dict[str, str] = {}
         self.transport = Transport(
-            SERVICE, home="*", timeout=timeout, attempts=attempts, redirects=False, decode=False
+            SERVICE,
+            home="*",
+            timeout=timeout,
+            attempts=attempts,
+            redirects=False,
+            decode=False,
+            ca_variable="AWS_CA_BUNDLE",
         )
-        # Used for the proxies and certificates of the environment only.
+        # Used for the proxies of the environment only.
         self.session = bare_session(self.transport)
 
     def close(self) -> None:
@@ -386,14 +394,16 @@ class Client:
         prepared.headers = CaseInsensitiveDict({"Host": urlsplit(url).netloc})
         if request.method == "PUT":
             prepared.headers["Content-Length"] = str(len(request.body))
+        if request.range is not None:
+            prepared.headers["Range"] = f"bytes={request.range[0]}-{request.range[1]}"
         if keys is not None:
             prepared.headers.update(
                 sign(keys, region, request.method, url, request.body, CLOCK.time())
             )
         prepared.hooks = {"response": []}
-        bundle = ca_bundle() or self.account.ca_bundle or None
-        options = self.session.merge_environment_settings(url, {}, True, bundle, None)
-        return self.transport.send(prepared, **options)
+        options = self.session.merge_environment_settings(url, {}, True, None, None)
+        # The transport chooses the certificates.
+        return self.transport.send(prepared, **{**options, "verify": True})
 
 
 def xml(body: bytes) -> ElementTree.Element | None:

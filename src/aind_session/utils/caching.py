@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar, cast
 
-from aind_session.lookup import freshness
+from aind_session.lookup import refresh
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,5 +24,5 @@ class CachedFunction(Protocol[P, T_co]):
 
 def with_cache_clear(function: Callable[P, T]) -> CachedFunction[P, T]:
     """Add `cache_clear` to a function."""
-    function.cache_clear = freshness.forget_everything  # type: ignore[attr-defined]
+    function.cache_clear = refresh.everything  # type: ignore[attr-defined]
     return cast(CachedFunction[P, T], function)

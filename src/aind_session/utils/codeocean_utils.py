@@ -15,18 +15,11 @@ from uuid import UUID
 import msgspec
 
 from aind_session.errors import InvalidFilterError, MissingFileError
-from aind_session.lookup import (
-    belonging,
-    by_id,
-    computations,
-    folders,
-    freshness,
-    results,
-    waiting,
-)
+from aind_session.lookup import by_id, computations, folders, refresh, results, rules, waiting
 from aind_session.lookup.results import is_output_error, is_output_file_from_sorting_pipeline
-from aind_session.services import codeocean, pool, storage
+from aind_session.services import codeocean, s3
 from aind_session.services.models import AssetSummary, Computation, DataAsset, decode_asset
+from aind_session.threads import gather_all
 from aind_session.utils import s3_utils
 from aind_session.utils.caching import with_cache_clear
 from aind_session.utils.searches import (
@@ -232,7 +225,7 @@ def sort_by_created(
     many = ids_or_models
     if isinstance(many, str | DataAsset | Computation) or not isinstance(many, Iterable):
         many = [many]
-    models: list[DataAsset | Computation] = pool.gather_all(get_codeocean_model, many)
+    models: list[DataAsset | Computation] = gather_all(get_codeocean_model, many)
     return tuple(sorted(models, key=lambda model: (model.created, model.id)))
 
 
@@ -253,7 +246,7 @@ def summary_of(asset_id_or_model: Asset) -> AssetSummary:
     summary = by_id.summary_of(get_data_asset_model(asset_id_or_model))
     if replacement("get_data_asset_source_dir") is None:
         return summary
-    bucket, prefix = storage.split(get_data_asset_source_dir(summary.id))
+    bucket, prefix = s3.split(get_data_asset_source_dir(summary.id))
     return msgspec.structs.replace(summary, bucket=bucket, prefix=prefix, external=True)
 
 
@@ -287,11 +280,11 @@ def get_data_asset_source_dir(asset_id: Asset, ttl_hash: int | None = None) -> U
     >>> get_data_asset_source_dir("16d46411-540a-4122-b47f-8cb2a15d593a").as_posix()
     's3://aind-ephys-data/ecephys_676909_2023-12-13_13-43-40'
     """
-    with freshness.at_hash(ttl_hash, "source folder", by_id.asset_key(asset_id)):
+    with refresh.at_hash(ttl_hash, "source folder", by_id.asset_key(asset_id)):
         asset = by_id.summary_of(get_data_asset_model(asset_id))
         folder = folders.of_asset(asset)
         if folder is not None:
-            return storage.path(folder.bucket, folder.prefix)
+            return s3.path(folder.bucket, folder.prefix)
         try:
             return s3_utils.get_source_dir_by_name(asset.name)
         except MissingFileError as error:
@@ -321,7 +314,7 @@ def is_raw_data_asset(asset_id_or_model: Asset) -> bool:
     >>> is_raw_data_asset("173e2fdc-0ca3-4a4e-9886-b74207a91a9a")
     False
     """
-    return belonging.is_raw(by_id.summary_of(get_data_asset_model(asset_id_or_model)))
+    return rules.is_raw(by_id.summary_of(get_data_asset_model(asset_id_or_model)))
 
 
 def is_data_asset_error(asset_id_or_model: Asset) -> bool:

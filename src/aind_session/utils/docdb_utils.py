@@ -10,11 +10,19 @@ import msgspec
 
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import parse_subject_id
-from aind_session.lookup import by_id, freshness, metadata, questions, trail
-from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import DOCDB, GENERATIONS, Row
+from aind_session.lookup import by_id, metadata, refresh
+from aind_session.lookup.failures import Failures
+from aind_session.query import DOCDB
 from aind_session.records import Record
-from aind_session.services import docdb, pool
+from aind_session.services import docdb
+from aind_session.services.metadata import (
+    SCHEMAS,
+    RecordSummary,
+    records_matching,
+    records_of_subjects,
+)
+from aind_session.threads import outcomes
+from aind_session.trace import tracing
 from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
@@ -90,12 +98,12 @@ def get_docdb_record(
     >>> get_docdb_record("ecephys_676909_2099-01-01_00-00-00")
     {}
     """
-    with freshness.at_hash(ttl_hash, "record", by_id.asset_key(data_asset_name_or_id)):
+    with refresh.at_hash(ttl_hash, "record", by_id.asset_key(data_asset_name_or_id)):
         return _decoded(by_id.record_of(data_asset_name_or_id))
 
 
 def _decoded(found: Mapping[str, bytes]) -> dict[str, Any]:
-    for generation in GENERATIONS:
+    for generation in SCHEMAS:
         if generation in found:
             record: dict[str, Any] = msgspec.json.decode(found[generation])
             return record
@@ -128,8 +136,8 @@ def get_subject_docdb_records(
     True
     """
     subject = parse_subject_id(subject_id)
-    with freshness.at_hash(ttl_hash, "records of subject", subject):
-        found = metadata.records_of_subject(subject)
+    with refresh.at_hash(ttl_hash, "records of subject", subject):
+        found = metadata.all_of_subject(subject)
     return metadata.one_per_asset({g: map(msgspec.json.decode, raw) for g, raw in found.items()})
 
 
@@ -171,19 +179,20 @@ def get_codeocean_data_asset_ids_from_docdb(
         raise InvalidFilterError("give a part of the records' name, or a subject, or both")
     about = subject or str(partial_name)
 
-    def rows_of(generation: str) -> tuple[Row, ...]:
+    def rows_of(generation: str) -> tuple[RecordSummary, ...]:
         if subject is not None:
-            return questions.rows_of_subjects(generation, [subject])
+            return records_of_subjects(generation, [subject])
         match = {"name": {"$regex": re.escape(str(partial_name))}}
-        return questions.rows_matching(generation, f"{partial_name!r} in their name", match)
+        text = msgspec.json.encode(match).decode()
+        return records_matching(generation, f"{partial_name!r} in their name", text)
 
     with (
-        freshness.at_hash(ttl_hash, "linked assets", about),
-        trail.following(about, "linked data assets"),
+        refresh.at_hash(ttl_hash, "linked assets", about),
+        tracing(about, "linked data assets"),
     ):
-        gaps = Gaps("data assets that the other generation links")
-        outcomes = pool.outcomes(*(lambda g=g: rows_of(g) for g in GENERATIONS))
-        rows = [row for outcome in outcomes for row in gaps.fill(DOCDB, outcome, ())]
+        failures = Failures("data assets that the other generation links")
+        answers = outcomes(*(lambda g=g: rows_of(g) for g in SCHEMAS))
+        rows = [row for outcome in answers for row in failures.value_or((), outcome, DOCDB)]
         kept = [
             row
             for row in rows
@@ -191,8 +200,8 @@ def get_codeocean_data_asset_ids_from_docdb(
             and (subject is None or row.subject_id == subject)
         ]
         if not kept:
-            gaps.raise_first()
-        gaps.warn()
+            failures.raise_error()
+        failures.warn()
     kept.sort(key=lambda row: str(row.record.created or row.created))
     return list(dict.fromkeys(i for row in kept for i in row.record.codeocean_ids))
 

@@ -75,7 +75,6 @@ def testmod(**kwargs: Any) -> doctest.TestResults:
     import doctest
     import sys
 
-
     flags = doctest.IGNORE_EXCEPTION_DETAIL | doctest.NORMALIZE_WHITESPACE
     options = {"optionflags": flags, **kwargs}
     script = sys.modules.get("__main__")

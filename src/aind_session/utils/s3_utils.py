@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from aind_session import settings
 from aind_session.errors import InvalidIdentifierError, MissingFileError
 from aind_session.identifiers import is_uuid
-from aind_session.lookup import by_id, folders, freshness, questions, trail
-from aind_session.lookup.partial import Gaps
-from aind_session.services import storage
+from aind_session.lookup import by_id, folders, refresh
+from aind_session.lookup.failures import Failures
+from aind_session.services import s3
+from aind_session.services.files import listing
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import tracing
 from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
@@ -54,29 +57,29 @@ def get_source_dir_by_name(name: str, ttl_hash: int | None = None) -> UPath:
     if not wanted:
         raise InvalidIdentifierError("a folder in S3 has a name: an empty text was given")
     with (
-        freshness.at_hash(ttl_hash, "folder by name", wanted),
-        trail.following(wanted, "folder by name"),
+        refresh.at_hash(ttl_hash, "folder by name", wanted),
+        tracing(wanted, "folder by name"),
     ):
         if is_uuid(wanted):
             return _result_dir(by_id.normalised(wanted))
-        gaps = Gaps("a folder in a bucket that comes first")
-        folder = folders.search(wanted, gaps)
+        failures = Failures("a folder in a bucket that comes first")
+        folder = folders.search(wanted, failures)
         if folder is None:
-            gaps.raise_first()
+            failures.raise_error()
             raise MissingFileError(
                 f"None of the data buckets that may be read has a folder {wanted}: "
                 f"{', '.join(settings.current().buckets.value)}. "
                 "Name others with AIND_SESSION_BUCKETS.",
-                trail=trail.lines(),
+                trail=trace_lines(),
             )
-        return storage.path(folder.bucket, folder.prefix)
+        return s3.path(folder.bucket, folder.prefix)
 
 
 def _result_dir(asset_id: str) -> UPath:
     bucket = settings.RESULTS_BUCKET
-    if not questions.listing(bucket, asset_id).exists:
-        raise MissingFileError(f"s3://{bucket} has no folder {asset_id}.", trail=trail.lines())
-    return storage.path(bucket, asset_id)
+    if not listing(bucket, asset_id).exists:
+        raise MissingFileError(f"s3://{bucket} has no folder {asset_id}.", trail=trace_lines())
+    return s3.path(bucket, asset_id)
 
 
 def get_bucket_and_prefix(path: object) -> tuple[str, str]:
@@ -103,7 +106,7 @@ def get_bucket_and_prefix(path: object) -> tuple[str, str]:
     ('aind-scratch-data', 'manifests/717381')
     """
     try:
-        bucket, key = storage.split(path)
+        bucket, key = s3.split(path)
     except ValueError as error:
         raise InvalidIdentifierError(str(error)) from None
     return bucket, key.strip("/").rpartition("/")[0]

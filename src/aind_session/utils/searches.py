@@ -9,18 +9,20 @@ import msgspec
 
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import find_session_id, parse_subject_id, subject_in
-from aind_session.lookup import (
-    assets,
-    belonging,
-    by_id,
-    computations,
-    freshness,
-    questions,
-    trail,
+from aind_session.lookup import by_id, computations, evidence, refresh
+from aind_session.query import CODE_OCEAN, query
+from aind_session.services import codeocean
+from aind_session.services.assets import (
+    NAME_QUERY_LENGTH,
+    Assets,
+    assets_mentioning,
+    assets_named,
+    count_assets,
+    subjects_of,
 )
-from aind_session.lookup.questions import Assets
-from aind_session.services import codeocean, pool
 from aind_session.services.models import AssetSummary, Computation, DataAsset, decode_assets
+from aind_session.threads import gather
+from aind_session.trace import tracing
 from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def get_data_asset_search_query(
     """
     terms = []
     if name:
-        terms.append(f"name:{_quoted(name.strip()[: questions.NAME_QUERY_LENGTH])}")
+        terms.append(f"name:{_quoted(name.strip()[:NAME_QUERY_LENGTH])}")
     if tag:
         terms.append(f"tag:{_quoted(tag.strip())}")
     if subject_id not in (None, ""):
@@ -154,7 +156,7 @@ def search_data_assets(
 
 
 def _ascending(found: Iterable[AssetSummary]) -> tuple[DataAsset, ...]:
-    # Not `assets.ascending`, which drops archived ones: here the caller selected them.
+    # Not `rules.ascending`, which drops archived ones: here the caller selected them.
     unique = {asset.id: asset for asset in found}
     return decode_assets(
         asset.raw for asset in sorted(unique.values(), key=lambda a: (a.created, a.id))
@@ -188,11 +190,11 @@ def get_subject_data_assets(
     """
     subject = parse_subject_id(subject_id)
     with (
-        freshness.at_hash(ttl_hash, "assets of subject", subject),
-        trail.following(subject, "data assets"),
+        refresh.at_hash(ttl_hash, "assets of subject", subject),
+        tracing(subject, "data assets"),
     ):
         if not search_params:
-            return decode_assets(asset.raw for asset in assets.subject_assets(subject))
+            return decode_assets(asset.raw for asset in evidence.all_assets_of_subject(subject))
         body = _body_of(search_params)
         return _ascending(_of_subject(subject, body, ttl_hash))
 
@@ -224,8 +226,8 @@ def get_data_assets(
     if not beginning:
         raise InvalidFilterError("give the beginning of the name; see `search_data_assets`")
     with (
-        freshness.at_hash(ttl_hash, "assets by name", beginning),
-        trail.following(beginning, "data assets by name"),
+        refresh.at_hash(ttl_hash, "assets by name", beginning),
+        tracing(beginning, "data assets by name"),
     ):
         found = _named(beginning, _body_of(search_params), ttl_hash)
         return _ascending(asset for asset in found if asset.name.startswith(beginning))
@@ -333,14 +335,17 @@ def _plain(value: Any) -> Any:
 def _matching(body: dict[str, Any], ttl_hash: int | None) -> Assets:
     """Search with the caller's conditions: a new request each time, or one for each hash."""
     words = msgspec.json.encode(body, order="sorted").decode()
-    return trail.ask(
-        questions.CODE_OCEAN,
-        f"data assets with {words}",
-        ("assets searched", words),
-        lambda: codeocean.search_assets(**body),
-        questions.count_assets,
-        seconds=0.0 if ttl_hash is None else None,
-    )
+    return _search_now(words) if ttl_hash is None else _search(words)
+
+
+@query(CODE_OCEAN, "data assets with {0}", count_assets)
+def _search(words: str) -> Assets:
+    return codeocean.search_assets(**msgspec.json.decode(words))
+
+
+@query(CODE_OCEAN, "data assets with {0}", count_assets, seconds=0.0)
+def _search_now(words: str) -> Assets:
+    return codeocean.search_assets(**msgspec.json.decode(words))
 
 
 def _of_subject(subject: str, body: dict[str, Any], ttl_hash: int | None) -> Iterable[AssetSummary]:
@@ -348,20 +353,20 @@ def _of_subject(subject: str, body: dict[str, Any], ttl_hash: int | None) -> Ite
     query = str(body.pop("query", ""))
     field = {"key": "subject id", "value": subject}
     by_field = {**body, "filters": [*body.get("filters", ()), field]}
-    found = pool.gather(
+    found = gather(
         lambda: _matching({**body, "query": f"{subject} {query}".strip()}, ttl_hash),
         lambda: _matching({**by_field, "query": query} if query else by_field, ttl_hash),
     )
-    return [a for some in found for a in some if subject in belonging.subjects_of_asset(a)]
+    return [a for some in found for a in some if subject in subjects_of(a)]
 
 
 def _named(beginning: str, body: dict[str, Any], ttl_hash: int | None) -> Iterable[AssetSummary]:
     """Return the assets whose name begins with a text, and others: callers compare the names."""
     session = find_session_id(beginning)
     if session is not None and not body and beginning.startswith(session.id):
-        return assets.session_assets(session)
+        return evidence.all_assets(session)
     subject = subject_in(beginning)
-    cut = beginning[: questions.NAME_QUERY_LENGTH]
+    cut = beginning[:NAME_QUERY_LENGTH]
     # If the query's length cuts the subject off, the query would find all subjects.
     by_subject = subject is not None and subject in beginning and f"{subject}_" not in f"{cut}_"
     if body:
@@ -369,5 +374,5 @@ def _named(beginning: str, body: dict[str, Any], ttl_hash: int | None) -> Iterab
         query = f"{query} {body.pop('query', '')}".strip()
         return _matching({**body, "query": query}, ttl_hash)
     if by_subject and subject is not None:
-        return questions.assets_by_text(subject)
-    return questions.assets_by_name(cut)
+        return assets_mentioning(subject)
+    return assets_named(cut)

@@ -13,8 +13,8 @@ from aind_session.extensions.ecephys.probes import SortedProbe
 from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorter, Sorters
 from aind_session.extensions.ibl import alignments
 from aind_session.identifiers import parse_session_id
-from aind_session.lookup import belonging, by_id, facts, results
-from aind_session.services import codeocean, storage
+from aind_session.lookup import by_id, folders, results, rules
+from aind_session.services import codeocean, s3
 from aind_session.services.models import Computation
 from aind_session.utils import codeocean_utils
 from aind_session.utils.caching import with_cache_clear
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aind_session.lookup.by_id import AssetLike
     from aind_session.lookup.folders import Folder
-    from aind_session.lookup.questions import Assets
+    from aind_session.services.assets import Assets
     from aind_session.session import Session
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Alias(property, Generic[T]):
 
 
 def _path(folder: Folder) -> UPath:
-    return storage.path(folder.bucket, folder.prefix)
+    return s3.path(folder.bucket, folder.prefix)
 
 
 class _Classes:
@@ -180,7 +180,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
             return tuple(
                 SortedDataAsset.of(asset)
                 for asset in replaced(self._base.subject_id)
-                if asset.name.startswith(self._base.id) and belonging.is_sorted(asset.name)
+                if asset.name.startswith(self._base.id) and rules.is_sorted(asset.name)
             )
         return SortedDataAsset.of_summaries(
             sorting.of_session(self._base._id), self._has_compared_sorters
@@ -231,7 +231,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
         By its name, `<session ID>_sorted...`, on any platform.
         """
-        return belonging.is_sorted(codeocean_utils.summary_of(asset_id).name)
+        return rules.is_sorted(codeocean_utils.summary_of(asset_id).name)
 
     @staticmethod
     @with_cache_clear
@@ -326,7 +326,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         replaced = codeocean_utils.replacement("get_codeocean_client")
         run = codeocean.run_capsule if replaced is None else replaced().computations.run_capsule
         return pipeline.sort(
-            facts.raw_asset(self._base._id),
+            folders.raw_asset(self._base._id),
             pipeline_type,
             self._patched(trigger_capsule_id, "DEFAULT_TRIGGER_CAPSULE_ID"),
             override_parameters,
@@ -341,7 +341,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         Requested each time.
         """
         return self.get_current_sorting_pipeline_computations(
-            raw_data_asset_id_or_model=facts.raw_asset(self._base._id).id
+            raw_data_asset_id_or_model=folders.raw_asset(self._base._id).id
         )
 
     @staticmethod
@@ -484,9 +484,9 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 def _dirs_in(raw: UPath) -> tuple[UPath, UPath]:
     """Return both folders in a raw folder that a program chose, in S3 or local."""
 
-    def listing(path: str) -> storage.Listing:
+    def listing(path: str) -> s3.Listing:
         inside = raw / path if path else raw
-        return storage.Listing(folders=tuple(p.name for p in inside.iterdir() if p.is_dir()))
+        return s3.Listing(folders=tuple(p.name for p in inside.iterdir() if p.is_dir()))
 
     found = recordings.paths(listing)
     missing = [n for n in (recordings.CLIPPED, recordings.COMPRESSED) if n not in found]

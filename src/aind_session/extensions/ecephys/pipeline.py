@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from aind_session import context
 from aind_session.errors import AccessDeniedError
-from aind_session.lookup import computations, trail
-from aind_session.lookup.questions import CODE_OCEAN
-from aind_session.services import codeocean, pool
+from aind_session.lookup import computations
+from aind_session.services import codeocean
 from aind_session.services.models import AssetSummary, Computation
 from aind_session.services.sdk import RunParams
+from aind_session.threads import gather
+from aind_session.trace import note, tracing
 
 #: Launches the pipeline, by positional parameters: pipeline type, ID of the raw data asset.
 TRIGGER_CAPSULE_ID = "eb5a26e4-a391-4d79-9da5-1ab65b71253f"
@@ -36,7 +38,7 @@ def _launching(capsule_id: str, asset_id: str) -> tuple[Computation, ...]:
     except (codeocean.CodeOceanNotFoundError, AccessDeniedError) as error:
         # A capsule whose runs are hidden may be started all the same. If the request failed, one
         # may be running: that is an error, not a second start.
-        trail.tell("The runs of capsule %s cannot be listed: %s", capsule_id, error)
+        note("The runs of capsule %s cannot be listed: %s", capsule_id, error)
         return ()
     return tuple(r for r in runs if any(p.value == asset_id for p in r.parameters or ()))
 
@@ -61,31 +63,28 @@ def sort(
             capsule_id=trigger_capsule_id, parameters=[str(value) for value in given]
         )
         started = run(params)
-        trail.tell("Started computation %s: %s", started.id, " ".join(map(str, given)))
+        note("Started computation %s: %s", started.id, " ".join(map(str, given)))
         return started
 
-    with trail.following(raw.id, "start of a sorting"):
+    with tracing(raw.id, "start of a sorting"):
         if pipeline_id is None:
             return start()
         # Under one key: of threads that check at the same time, one starts, and all get its run.
-        return trail.ask(
-            CODE_OCEAN,
-            f"sorting of data asset {raw.id}",
+        return context.current().cache.get(
             ("start of a sorting", raw.id),
             lambda: _running(raw, pipeline_id, trigger_capsule_id) or start(),
-            lambda computation: f"computation {computation.id}",
             seconds=0.0,
         )
 
 
 def _running(raw: AssetSummary, pipeline_id: str, capsule_id: str) -> Computation | None:
-    runs, launching = pool.gather(
+    runs, launching = gather(
         lambda: current(pipeline_id, raw.id), lambda: _launching(capsule_id, raw.id)
     )
     found: tuple[Computation, ...] = runs or launching
     if not found:
         return None
-    trail.tell(
+    note(
         "Data asset %s (%s) is being sorted: computation %s is returned, no other is started",
         *(raw.id, raw.name, found[-1].id),
     )

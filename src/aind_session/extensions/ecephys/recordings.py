@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.identifiers import SessionID
-from aind_session.lookup import facts, folders, questions, results, trail
+from aind_session.lookup import folders, results
 from aind_session.lookup.folders import Folder
+from aind_session.services.files import listing
 from aind_session.services.models import AssetSummary
-from aind_session.services.storage import Listing
+from aind_session.services.s3 import Listing
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import note, tracing
 
 CLIPPED, COMPRESSED = "ecephys_clipped", "ecephys_compressed"
 #: Newer assets have both in the modality's folder, older ones in the root.
@@ -25,7 +28,7 @@ def paths(list_folder: Callable[[str], Listing]) -> dict[str, str]:
         for name in (CLIPPED, COMPRESSED):
             if name in inside:
                 if name in found:
-                    trail.tell("%s is in two places: the one in %s/ is used", name, MODALITY)
+                    note("%s is in two places: the one in %s/ is used", name, MODALITY)
                 found[name] = f"{MODALITY}/{name}"
     return found
 
@@ -38,14 +41,14 @@ def of_session(session: SessionID, name: str, attribute: str) -> Folder:
     MissingAttributeError
         It, or the folder of raw data, does not exist (an `AttributeError`).
     """
-    with trail.following(session.id, name):
-        raw = facts.raw_folder(session)
-        found = paths(lambda path: questions.listing(raw.bucket, f"{raw.prefix}/{path}"))
+    with tracing(session.id, name):
+        raw = folders.raw(session)
+        found = paths(lambda path: listing(raw.bucket, f"{raw.prefix}/{path}"))
         if name not in found:
             raise MissingAttributeError(
                 f"{session.id} has no folder {name} in {raw}, nor in its {MODALITY}/.",
                 name=attribute,
-                trail=trail.lines(),
+                trail=trace_lines(),
             )
         return Folder(raw.bucket, f"{raw.prefix}/{found[name]}", "S3")
 
@@ -58,7 +61,7 @@ def of_asset(asset: AssetSummary) -> tuple[Folder, Folder]:
     MissingFileError
         One of them does not exist (a `FileNotFoundError`).
     """
-    with trail.following(asset.id, "recording folders"):
+    with tracing(asset.id, "recording folders"):
         found = paths(lambda path: results.listing(asset, path))
         place = folders.of_asset(asset)
         missing = [name for name in (CLIPPED, COMPRESSED) if name not in found]
@@ -67,7 +70,7 @@ def of_asset(asset: AssetSummary) -> tuple[Folder, Folder]:
                 f"Data asset {asset.id} ({asset.name}) has no folder "
                 f"{' and no folder '.join(missing) or 'in S3'}"
                 f"{f' in {place}, nor in its {MODALITY}/' if place else ''}.",
-                trail=trail.lines(),
+                trail=trace_lines(),
             )
         clipped, compressed = (
             Folder(place.bucket, f"{place.prefix}/{found[name]}", "S3")

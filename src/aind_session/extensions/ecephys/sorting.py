@@ -16,13 +16,16 @@ from aind_session.errors import (
 )
 from aind_session.extensions.ecephys import probes
 from aind_session.identifiers import SessionID
-from aind_session.lookup import assets, belonging, by_id, folders, results, trail
-from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import CODE_OCEAN, Assets
+from aind_session.lookup import by_id, evidence, folders, results, rules
+from aind_session.lookup.failures import Failures
 from aind_session.records.processing import Processing
 from aind_session.records.shape import at, text
-from aind_session.services import pool, storage
+from aind_session.services import s3
+from aind_session.services.assets import Assets, get_asset
 from aind_session.services.models import AssetSummary, decode_asset
+from aind_session.threads import gather_all, outcomes
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import note, tracing
 from aind_session.utils import codeocean_utils
 
 if TYPE_CHECKING:
@@ -53,12 +56,12 @@ def of_session(session: SessionID) -> Assets:
     CredentialsError, ServiceError
         Code Ocean did not answer: no other service has data assets.
     """
-    with trail.following(session.id, "sorted data assets"):
-        found = results.sorted_assets(session, assets.session_assets(session))
+    with tracing(session.id, "sorted data assets"):
+        found = results.sorted_assets(session, evidence.all_assets(session))
         if not found:
-            trail.tell("No sorted data asset was found for %s", session.id)
+            note("No sorted data asset was found for %s", session.id)
         for asset in found:
-            trail.learn(CODE_OCEAN, ("asset", asset.id), (asset,))
+            get_asset.store(asset, asset.id)
         return found
 
 
@@ -85,7 +88,7 @@ class _Siblings:
         if len(seen) > 1 or self.is_loop:
             seen.clear()
             # An error of another asset is raised when that one is read.
-            pool.outcomes(*(lambda a=a: ask(a) for a in self.members))
+            outcomes(*(lambda a=a: ask(a) for a in self.members))
 
 
 class SortedDataAsset(ExtendedDataAsset):
@@ -122,7 +125,7 @@ class SortedDataAsset(ExtendedDataAsset):
 
     def _each(self, what: str, ask: Callable[[AssetSummary], T]) -> T:
         summary = codeocean_utils.summary_of(self)
-        with trail.following(results.about(summary), f"{what} of {self.id}"):
+        with tracing(results.about(summary), f"{what} of {self.id}"):
             if self._siblings is not None:
                 self._siblings.read_ahead(self.id, what, ask)
             return ask(summary)
@@ -145,7 +148,7 @@ class SortedDataAsset(ExtendedDataAsset):
                 "outside of Code Ocean, and has no source bucket.",
                 name="path",
             )
-        return storage.path(folder.bucket, folder.prefix)
+        return s3.path(folder.bucket, folder.prefix)
 
     @property
     def output(self) -> str:
@@ -194,7 +197,7 @@ def sorted_summary(asset: object) -> AssetSummary:
         It is not the result of a sorting (a `ValueError`).
     """
     summary = by_id.summary_of(asset)
-    if not belonging.is_sorted(summary.name):
+    if not rules.is_sorted(summary.name):
         raise InvalidIdentifierError(
             f"Data asset {summary.id} is {summary.name!r}: not a spike sorting, which would be "
             "named <session ID>_sorted..."
@@ -204,7 +207,7 @@ def sorted_summary(asset: object) -> AssetSummary:
 
 def is_analyzer(asset: AssetSummary) -> bool:
     """Whether a result holds a SortingAnalyzer (SpikeInterface 0.101 and later)."""
-    if belonging.is_raw(asset):
+    if rules.is_raw(asset):
         # The streams of raw data are `*.zarr`, in the same place.
         return False
     if results.cached_listing(asset) is None:
@@ -214,7 +217,7 @@ def is_analyzer(asset: AssetSummary) -> bool:
     inside = [n for n in results.listing(asset).folders if n not in _NO_ANALYZER]
     if _POSTPROCESSED in inside:
         inside = [_POSTPROCESSED]
-    listed = pool.gather_all(lambda name: results.listing(asset, name), inside)
+    listed = gather_all(lambda name: results.listing(asset, name), inside)
     return any(_has_zarr(found.folders) for found in listed)
 
 
@@ -243,7 +246,7 @@ def _other_names(asset: AssetSummary) -> Iterator[str]:
         for path in islice(results.find(asset, folder, file), _MAX_PROBES_READ):
             name = text(at(_json(results.read(asset, path)), *_IN_SPIKEINTERFACE))
             if name is not None:
-                trail.tell("%s of %s names the sorter: %s", path, asset.id, name)
+                note("%s of %s names the sorter: %s", path, asset.id, name)
                 yield name
         # Only now: most results have the first folder, and do not need this request.
         root = results.listing(asset)
@@ -261,13 +264,13 @@ def required_sorter_name(asset: AssetSummary) -> str:
     MissingSorterNameError
         No file names it (a `FileNotFoundError`, a `ValueError`): no probe was finished.
     """
-    with trail.following(asset.id, "sorter name"):
+    with tracing(asset.id, "sorter name"):
         name = sorter_name(asset)
         if name is None:
             raise MissingSorterNameError(
                 f"No file of data asset {asset.id} ({asset.name}) names the sorter: the sorting "
                 "did not finish for any probe.",
-                trail=trail.lines(),
+                trail=trace_lines(),
             )
         return name
 
@@ -326,20 +329,20 @@ def as_attribute(name: str) -> str:
 
 def by_sorter(session: SessionID) -> dict[str, Assets]:
     """Return the sorted assets by the name of their sorter, written as an attribute."""
-    with trail.following(session.id, "sorters"):
-        gaps = Gaps("sorters of some sorted data assets")
+    with tracing(session.id, "sorters"):
+        failures = Failures("sorters of some sorted data assets")
         found = of_session(session)
-        outcomes = pool.outcomes(*(lambda a=a: sorter_name(a) for a in found))
+        answers = outcomes(*(lambda a=a: sorter_name(a) for a in found))
         names: dict[str, list[AssetSummary]] = {}
         spelling: dict[str, str] = {}
-        for asset, outcome in zip(found, outcomes, strict=True):
-            name = gaps.fill(None, outcome, None)
+        for asset, outcome in zip(found, answers, strict=True):
+            name = failures.value_or(None, outcome)
             if name is not None:
                 spelled = spelling.setdefault(normalised_sorter(name), as_attribute(name))
                 names.setdefault(spelled, []).append(asset)
         if not names:
-            gaps.raise_first()
-        gaps.warn()
+            failures.raise_error()
+        failures.warn()
         return {name: tuple(names[name]) for name in sorted(names)}
 
 

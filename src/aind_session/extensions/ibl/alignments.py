@@ -18,14 +18,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aind_session.errors import BadAnswerError, MissingAlignmentError
-from aind_session.identifiers import SessionID
-from aind_session.lookup import trail
-from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import DOCDB, GENERATIONS, count_records
+from aind_session.identifiers import SessionID, parse_session_id
+from aind_session.lookup.failures import Failures
+from aind_session.query import DOCDB, count, query
 from aind_session.records.quality_control import Evaluation, QualityControl
 from aind_session.records.shape import at
 from aind_session.records.times import in_utc
-from aind_session.services import docdb, pool
+from aind_session.services import docdb
+from aind_session.services.metadata import SCHEMAS
+from aind_session.threads import outcomes
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import note, tracing
 
 #: The name of an evaluation that holds a probe's alignment begins so.
 EVALUATION_PREFIX = "Probe Alignment for"
@@ -49,7 +52,7 @@ class _Found(NamedTuple):
 
     probe: str
     created: datetime
-    generation: str
+    schema: str
     record_id: str
     record: str
 
@@ -74,78 +77,71 @@ def latest(session: SessionID) -> Alignments:
     MissingAlignmentError
         No probe has been aligned (a `KeyError`).
     ServiceError
-        None was found, and one generation of DocDB failed.
+        None was found, and one schema of DocDB failed.
     """
-    with trail.following(session.id, "probe alignments"):
-        gaps = Gaps("newer probe alignments")
-        candidates = _candidates(session, gaps)
+    with tracing(session.id, "probe alignments"):
+        failures = Failures("newer probe alignments")
+        candidates = _candidates(session, failures)
         found: Alignments = {}
         for probe, ordered in candidates.items():
             for candidate in ordered:
-                payload = _payload(session, candidate, gaps, candidates)
+                payload = _payload(session, candidate, failures, candidates)
                 if payload is not None:
                     found[probe] = payload
                     break
         if not found:
-            gaps.raise_first()
+            failures.raise_error()
             raise MissingAlignmentError(
                 f"{session.id} has no aligned probe: no quality control of its derived data "
-                f"assets, in either generation of DocDB, has a usable 'Probe Alignment for "
+                f"assets, in either schema of DocDB, has a usable 'Probe Alignment for "
                 f"...{session.id}_<probe>'.",
-                trail=trail.lines(),
+                trail=trace_lines(),
             )
-        gaps.warn()
+        failures.warn()
         return {probe: found[probe] for probe in sorted(found)}
 
 
-def _candidates(session: SessionID, gaps: Gaps) -> dict[str, list[_Found]]:
+def _candidates(session: SessionID, failures: Failures) -> dict[str, list[_Found]]:
     """Return the alignments of each probe, the newest first."""
-    outcomes = pool.outcomes(*(lambda g=g: _named(g, session) for g in GENERATIONS))
+    answers = outcomes(*(lambda g=g: _named(g, session.id) for g in SCHEMAS))
     found: dict[str, list[_Found]] = {}
-    for generation, outcome in zip(GENERATIONS, outcomes, strict=True):
-        for raw in gaps.fill(DOCDB, outcome, ()):
-            for candidate in _in_record(session, generation, msgspec.json.decode(raw)):
+    for schema, outcome in zip(SCHEMAS, answers, strict=True):
+        for raw in failures.value_or((), outcome, DOCDB):
+            for candidate in _in_record(session, schema, msgspec.json.decode(raw)):
                 found.setdefault(candidate.probe, []).append(candidate)
     for some in found.values():
-        # If both generations have the same one, schema 1.x comes first: it is kept up to date, the
+        # If both schemas have the same one, schema 1.x comes first: it is kept up to date, the
         # upgrade copies it once.
         some.sort(key=lambda c: c.created, reverse=True)
     return found
 
 
-def _named(generation: str, session: SessionID) -> tuple[bytes, ...]:
+@query(DOCDB, "names in the quality control of {1}'s records ({0})", count("record"))
+def _named(schema: str, session_id: str) -> tuple[bytes, ...]:
+    session = parse_session_id(session_id)
     spellings = {session.id, session.bare, f"ecephys_{session.bare}"}
     match = {
         # Derived data by name, not by `data_level`: copied descriptions contain "raw".
         "$or": [{"name": {"$regex": f"^{re.escape(name)}_"}} for name in sorted(spellings)],
         "quality_control": {"$ne": None},
     }
-    what = f"names in the quality control of {session.id}'s records ({generation})"
-    return _fetch(what, ("alignments", generation, session.id), match, _NAMES)
+    return _fetch(schema, match, _NAMES)
 
 
-def _fetch(
-    what: str, key: tuple[str, str, str], match: Mapping[str, Any], fields: Sequence[str]
-) -> tuple[bytes, ...]:
-    """Fetch some fields of the matching records, as JSON; the generation is the key's second."""
+def _fetch(schema: str, match: Mapping[str, Any], fields: Sequence[str]) -> tuple[bytes, ...]:
+    """Fetch some fields of the matching records, as JSON."""
     pipeline: list[dict[str, Any]] = [{"$match": match}, {"$project": dict.fromkeys(fields, 1)}]
-    return trail.ask(
-        DOCDB,
-        what,
-        key,
-        lambda: tuple(map(msgspec.json.encode, docdb.aggregate(key[1], pipeline))),
-        count_records,
-    )
+    return tuple(map(msgspec.json.encode, docdb.aggregate(schema, pipeline)))
 
 
-def _in_record(session: SessionID, generation: str, record: Mapping[str, Any]) -> Iterator[_Found]:
+def _in_record(session: SessionID, schema: str, record: Mapping[str, Any]) -> Iterator[_Found]:
     name = str(record.get("name") or "")
     written = in_utc(record.get("created")) or in_utc(record.get("_created")) or _BEGIN
     for evaluation in QualityControl(record.get("quality_control")).evaluations:
         probe = _probe(session, evaluation)
         if probe is not None:
             created = _created(evaluation) or written
-            yield _Found(probe, created, generation, str(record.get("_id")), name)
+            yield _Found(probe, created, schema, str(record.get("_id")), name)
 
 
 def _probe(session: SessionID, evaluation: Evaluation) -> str | None:
@@ -193,11 +189,11 @@ def _aware(time: datetime) -> datetime:
 
 
 def _payload(
-    session: SessionID, wanted: _Found, gaps: Gaps, candidates: dict[str, list[_Found]]
+    session: SessionID, wanted: _Found, failures: Failures, candidates: dict[str, list[_Found]]
 ) -> dict[str, Any] | None:
     _fetch_first(session, candidates)
-    (outcome,) = pool.outcomes(lambda: _quality_control(session, wanted))
-    raw = gaps.fill(DOCDB, outcome, b"")
+    (outcome,) = outcomes(lambda: _quality_control(session, wanted))
+    raw = failures.value_or(b"", outcome, DOCDB)
     if not raw:
         return None
     record = msgspec.json.decode(raw)
@@ -208,11 +204,11 @@ def _payload(
         payload = curation_of(evaluation)
         if payload is not None:
             return payload
-    trail.tell(
+    note(
         "The alignment of %s in %s (%s) cannot be read: the next older one is used",
         wanted.probe,
         wanted.record,
-        wanted.generation,
+        wanted.schema,
     )
     return None
 
@@ -220,18 +216,20 @@ def _payload(
 def _fetch_first(session: SessionID, candidates: dict[str, list[_Found]]) -> None:
     """Fetch the newest of every probe at the same time, into the cache."""
     first = {some[0].record_id: some[0] for some in candidates.values()}
-    pool.outcomes(*(lambda c=c: _quality_control(session, c) for c in first.values()))
+    outcomes(*(lambda c=c: _quality_control(session, c) for c in first.values()))
 
 
 def _quality_control(session: SessionID, wanted: _Found) -> bytes:
-    # The session is part of the key, so that refreshing it drops this record.
-    found = _fetch(
-        f"the quality control of {wanted.record} ({wanted.generation})",
-        ("quality control", wanted.generation, f"{session.id} {wanted.record_id}"),
-        {"_id": wanted.record_id},
-        ("quality_control",),
-    )
+    found = _full_quality_control(wanted.schema, wanted.record_id, wanted.record, session.id)
     return found[0] if found else b""
+
+
+# The session is an argument, so that refreshing it drops this record.
+@query(DOCDB, "the quality control of {2} ({0})", count("record"))
+def _full_quality_control(
+    schema: str, record_id: str, record: str, session_id: str
+) -> tuple[bytes, ...]:
+    return _fetch(schema, {"_id": record_id}, ("quality_control",))
 
 
 def curation_of(evaluation: Evaluation) -> dict[str, Any] | None:

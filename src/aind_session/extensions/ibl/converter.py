@@ -18,8 +18,8 @@ from aind_session.extensions.ibl.inputs import (
 )
 from aind_session.identifiers import is_uuid, parse_session_id
 from aind_session.lookup import by_id
-from aind_session.lookup.questions import Assets
-from aind_session.services import codeocean, pipeline_monitor, storage
+from aind_session.services import codeocean, pipeline_monitor, s3
+from aind_session.services.assets import Assets
 from aind_session.services.models import Computation, DataAsset, decode_asset, decode_assets
 from aind_session.services.sdk import RunParams
 from aind_session.session import Session
@@ -250,7 +250,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         's3://aind-scratch-data/aind-session/manifests/717381/717381_data_converter_manifest.csv'
         """
         name = manifests.name_of(self._base.id)
-        return storage.path(scratch.BUCKET, manifests.key_of(self._base.id, name))
+        return s3.path(scratch.BUCKET, manifests.key_of(self._base.id, name))
 
     def create_manifest_asset(
         self,

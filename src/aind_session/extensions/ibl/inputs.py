@@ -7,30 +7,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from aind_session import derived
+from aind_session import derived, threads
 from aind_session.errors import AccessDeniedError, MissingFileError
 from aind_session.extensions.ecephys import sorting
 from aind_session.extensions.ibl import manifests, saved_states, scratch, states
 from aind_session.extensions.ibl.manifests import Day
-from aind_session.identifiers import SessionID
-from aind_session.lookup import (
-    assets,
-    belonging,
-    by_id,
-    filters,
-    finding,
-    platform,
-    questions,
-    results,
-    trail,
-    waiting,
-)
-from aind_session.lookup.assets import Known, ascending
-from aind_session.lookup.finding import Found
-from aind_session.lookup.questions import CODE_OCEAN, Assets
-from aind_session.services import pool
+from aind_session.identifiers import SessionID, session_in_name
+from aind_session.lookup import by_id, evidence, results, rules, search, waiting
+from aind_session.lookup.evidence import Evidence
+from aind_session.lookup.rules import ascending
+from aind_session.lookup.search import Found
+from aind_session.query import CODE_OCEAN
+from aind_session.services.assets import Assets, assets_mentioning
 from aind_session.services.models import AssetSummary, DataAsset
 from aind_session.services.sdk import DataAssetsRunParam, NamedRunParam, RunParams
+from aind_session.threads import gather_all, outcomes
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import logger, note, tracing
 
 ECEPHYS, SMARTSPIM = "ecephys", "SmartSPIM"
 #: The modality of each, for session names without a platform.
@@ -43,13 +36,15 @@ NamedParameters: TypeAlias = Mapping[str, str] | Sequence[NamedRunParam]
 
 def sessions(subject_id: str, kind: str) -> tuple[SessionID, ...]:
     """Return a subject's sessions of one platform, ascending by date and time."""
-    with trail.following(subject_id, f"{kind} sessions"):
-        return _sessions(finding.of_subjects([subject_id]), kind)
+    with tracing(subject_id, f"{kind} sessions"):
+        found, failures = search.of_subjects([subject_id])
+        failures.warn_or_raise(found)
+        return _sessions(found, kind)
 
 
 def _sessions(found: Found, kind: str) -> tuple[SessionID, ...]:
     # A name with and a name without the platform can be the same session.
-    of_time: dict[Time, tuple[SessionID, Known]] = {}
+    of_time: dict[Time, tuple[SessionID, Evidence]] = {}
     for session, known in found.items():
         if _is(kind, session, known):
             other = of_time.get(_time(session))
@@ -62,12 +57,12 @@ def _time(session: SessionID) -> Time:
     return session.date, session.time
 
 
-def _is(kind: str, session: SessionID, known: Known) -> bool:
-    known_platform = session.platform or platform.of_known(known)
-    if known_platform and filters.same_platform(known_platform, kind):
+def _is(kind: str, session: SessionID, known: Evidence) -> bool:
+    known_platform = session.platform or rules.platform_of(known)
+    if known_platform and search.same_platform(known_platform, kind):
         return True
-    is_unknown = session.platform is None and known_platform not in filters.PLATFORMS
-    return is_unknown and filters.has_modality(known, _MODALITY[kind])
+    is_unknown = session.platform is None and known_platform not in search.PLATFORMS
+    return is_unknown and search.has_modality(known, _MODALITY[kind])
 
 
 @dataclass(frozen=True)
@@ -84,32 +79,32 @@ class Stock:
             _time(session): [] for session in _sessions(self.found, kind)
         }
         for asset in some:
-            session = belonging.session_of(asset.name)
+            session = session_in_name(asset.name)
             if session is not None and _time(session) in of_time:
                 of_time[_time(session)].append(asset)
         return of_time
 
     def raw(self, kind: str) -> Assets:
         """Return the raw data asset of each session of one platform, ascending."""
-        chosen = map(assets.choose_raw, self._by_time(kind, self.assets).values())
-        return assets.ascending(asset for asset in chosen if asset is not None)
+        chosen = map(rules.choose_raw, self._by_time(kind, self.assets).values())
+        return rules.ascending(asset for asset in chosen if asset is not None)
 
     def days(self) -> tuple[Day, ...]:
         """Return the ecephys days, ascending; the second raw data asset of a day is the surface."""
         names: dict[str, list[str]] = {}
         for (date, _), some in self._by_time(ECEPHYS, self.assets).items():
-            raw = assets.choose_raw(some)
+            raw = rules.choose_raw(some)
             names.setdefault(date, []).extend([raw.name] if raw is not None else [])
         for date, of_day in names.items():
             if len(of_day) > 2:
-                trail.tell("%d raw data assets on %s: the second is the surface", len(of_day), date)
+                note("%d raw data assets on %s: the second is the surface", len(of_day), date)
         return tuple(Day(date, *[*of_day, None, None][:2]) for date, of_day in names.items())
 
     def latest_stitched(self) -> Assets:
         """Return the latest stitched data asset of each SmartSPIM session, ascending."""
         stitched = derived.labelled(derived.by_label(self.assets), STITCHED)
         of_time = self._by_time(SMARTSPIM, stitched)
-        return assets.ascending(some[-1] for some in of_time.values() if some)
+        return rules.ascending(some[-1] for some in of_time.values() if some)
 
     def states(self) -> Assets:
         """Return the Neuroglancer states, ascending by creation."""
@@ -120,25 +115,25 @@ class Stock:
         # Older ones have no custom field with the subject; it is in their name.
         named = [
             asset
-            for asset in questions.assets_by_text(self.subject_id)
+            for asset in assets_mentioning(self.subject_id)
             if asset.name.startswith(manifests.name_of(self.subject_id))
         ]
-        return assets.ascending(a for a in (*self.assets, *named) if _is_manifest(a))
+        return rules.ascending(a for a in (*self.assets, *named) if _is_manifest(a))
 
     def sorted(self, *, with_errors: bool, with_analyzer: bool) -> Assets:
         """Return the sorted data assets, ascending, checked at the same time."""
-        found = ascending(a for a in self.assets if belonging.is_sorted(a.name))
+        found = ascending(a for a in self.assets if rules.is_sorted(a.name))
 
         def is_wanted(asset: AssetSummary) -> bool:
             return (with_errors or results.failure(asset) is None) and (
                 with_analyzer or not sorting.is_analyzer(asset)
             )
 
-        wanted = pool.gather_all(is_wanted, found)
+        wanted = gather_all(is_wanted, found)
         chosen = tuple(asset for asset, is_one in zip(found, wanted, strict=True) if is_one)
         if len(chosen) < len(found):
             out = len(found) - len(chosen)
-            trail.tell("%d of %d sorted data assets are left out", out, len(found))
+            note("%d of %d sorted data assets are left out", out, len(found))
         return chosen
 
 
@@ -151,26 +146,27 @@ def _is_manifest(asset: AssetSummary) -> bool:
 @contextmanager
 def looking(subject_id: str, what: str) -> Iterator[Stock]:
     """Look up all data assets of a subject; what the caller does is traced with it."""
-    with trail.following(subject_id, what):
+    with tracing(subject_id, what):
         yield _look(subject_id)
 
 
 def _look(subject_id: str) -> Stock:
-    known = assets.of_subjects([subject_id], "data assets and sessions that only it knows")[
+    known = evidence.of_subjects([subject_id], "data assets and sessions that only it knows")[
         subject_id
     ]
-    opened: Assets = () if CODE_OCEAN in known.gaps.errors else assets.open_linked(known)
-    if CODE_OCEAN in known.gaps.errors:
-        raise known.gaps.errors[CODE_OCEAN]
-    known.gaps.warn()
-    found = assets.by_session(opened, known.rows, known.gaps)
+    if CODE_OCEAN not in known.failures.errors:
+        known = evidence.with_linked(known)
+    if CODE_OCEAN in known.failures.errors:
+        raise known.failures.errors[CODE_OCEAN]
+    known.failures.warn()
+    found = evidence.by_session(known)
     mine = {session: of for session, of in found.items() if session.subject_id == subject_id}
-    return Stock(subject_id, opened, mine)
+    return Stock(subject_id, known.assets, mine)
 
 
 def newest_good(some: Assets) -> AssetSummary | None:
     """Return the newest of some data assets that did not fail."""
-    return belonging.newest(asset for asset in some if asset.state.lower() != "failed")
+    return rules.newest(asset for asset in some if asset.state.lower() != "failed")
 
 
 def ready(asset: AssetSummary) -> AssetSummary:
@@ -198,14 +194,12 @@ def partial_records(
     By default of the latest state, and of the latest sorting of each session that is not a surface
     recording.
     """
-    with trail.following(subject_id, "partial manifest"):
+    with tracing(subject_id, "partial manifest"):
         # The list of states does not wait for that of data assets.
-        files, looked = pool.outcomes(
-            lambda: saved_states.stored(subject_id), lambda: _look(subject_id)
-        )
+        files, looked = outcomes(lambda: saved_states.stored(subject_id), lambda: _look(subject_id))
         stock: Stock = looked.unwrap()
         of_days = stock.days()
-        state, sortings = pool.gather(
+        state, sortings = threads.gather(
             lambda: saved_states.state_by_name(subject_id, state_name, files, stock.states()),
             lambda: (
                 ()
@@ -216,15 +210,15 @@ def partial_records(
         names = recordings or _latest_of_sessions(sortings, of_days)
         annotations = states.annotation_names(state.content)
         if not annotations:
-            trail.tell("Neuroglancer state %s has no annotation with a name", state.name)
+            note("Neuroglancer state %s has no annotation with a name", state.name)
         return manifests.partial(subject_id, state.name, annotations, names, of_days)
 
 
 def _latest_of_sessions(sortings: Assets, of_days: Sequence[Day]) -> tuple[str, ...]:
-    surfaces = {belonging.session_of(day.surface) for day in of_days if day.surface}
+    surfaces = {session_in_name(day.surface) for day in of_days if day.surface}
     latest: dict[SessionID, str] = {}
     for asset in sortings:
-        session = belonging.session_of(asset.name)
+        session = session_in_name(asset.name)
         if session is not None and session not in surfaces:
             latest[session] = asset.name
     return tuple(latest[session] for session in sorted(latest, key=lambda s: (s.dt, s.id)))
@@ -295,7 +289,7 @@ def gather(
         of_manifests = (given_manifest,) if given_manifest else stock.manifests()
         of_states = (given_state,) if given_state else stock.states()
         manifest, state = newest_good(of_manifests), newest_good(of_states)
-        sortings, named = pool.gather(
+        sortings, named = threads.gather(
             lambda: stock.sorted(with_errors=with_errors, with_analyzer=with_analyzer),
             lambda: None if given_state or not manifest else _state_of(manifest, of_states),
         )
@@ -316,7 +310,7 @@ def gather(
                 f"{', '.join(missing) or 'a manifest or Neuroglancer state that failed'}. "
                 "Manifests are made by create_manifest_asset(), states' data assets by "
                 "subject.neuroglancer.states[-1].create_data_asset().",
-                trail=trail.lines(),
+                trail=trace_lines(),
             )
         manifest, state = ready(manifest), ready(named or state)
         every = (*recorded, *sortings, *imaged, *stitched, manifest, state)
@@ -330,12 +324,12 @@ def _state_of(manifest: AssetSummary, of_states: Assets) -> AssetSummary | None:
     except AccessDeniedError as error:
         # Permanent. A service that fails just now raises: the choice of the state must not depend
         # on it.
-        trail.tell("The manifest %s cannot be read: %s", manifest.name, error)
+        note("The manifest %s cannot be read: %s", manifest.name, error)
         data = None
     named = {record["probe_file"] for record in manifests.decode(data or b"")}
     found = newest_good(tuple(asset for asset in of_states if asset.name in named))
     if found is None:
-        trail.logger.warning(
+        logger.warning(
             "The manifest %s names no Neuroglancer state that is a data asset (%s): the newest is "
             "attached. Make a data asset of the state that it names, or another manifest.",
             manifest.name,

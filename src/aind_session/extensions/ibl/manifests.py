@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, TypedDict
 
 from aind_session.errors import InvalidContentError, InvalidFilterError
 from aind_session.extensions.ibl import scratch
-from aind_session.lookup import belonging, trail
+from aind_session.identifiers import session_in_name, split_asset_name
+from aind_session.lookup import rules
+from aind_session.trace import note
 
 FOLDER = f"{scratch.ROOT}/manifests"
 LABEL = "data_converter_manifest"
@@ -116,7 +118,7 @@ def partial(
         else:
             chosen = [_of_day(insertion.day, recordings, days)]
         for recording in chosen:
-            of = belonging.session_of(recording)
+            of = session_in_name(recording)
             records.append(
                 {
                     "mouseid": subject_id,
@@ -134,12 +136,12 @@ def partial(
 
 def _of_day(number: int, recordings: Sequence[str], days: Sequence[Day]) -> str:
     if number > len(days):
-        trail.tell("There is no ecephys day %d: there are %d", number, len(days))
+        note("There is no ecephys day %d: there are %d", number, len(days))
         return ""
     date = days[number - 1].date
-    found = [r for r in recordings if (of := belonging.session_of(r)) and of.date == date]
+    found = [r for r in recordings if (of := session_in_name(r)) and of.date == date]
     if not found:
-        trail.tell("No sorted data asset of day %d (%s) was found", number, date)
+        note("No sorted data asset of day %d (%s) was found", number, date)
     return found[-1] if found else ""
 
 
@@ -148,14 +150,14 @@ def checked_recordings(subject_id: str, names: object) -> tuple[str, ...]:
     given = [names] if isinstance(names, str) or not isinstance(names, Iterable) else names
     found = [str(getattr(name, "name", name)).strip() for name in given]
     for name in found:
-        of = belonging.session_of(name)
-        if of is None or of.subject_id != subject_id or not belonging.is_sorted(name):
+        of = session_in_name(name)
+        if of is None or of.subject_id != subject_id or not rules.is_sorted(name):
             raise InvalidFilterError(
                 f"{name!r:.200} is not the name of a sorted data asset of subject {subject_id}: "
                 f"<platform>_{subject_id}_<date>_<time>_sorted..."
             )
     # Those without a time are the oldest: `..._sorted_curated`.
-    return tuple(sorted(found, key=lambda n: (str(belonging.named(n).dt or ""), n)))
+    return tuple(sorted(found, key=lambda n: (str(split_asset_name(n).dt or ""), n)))
 
 
 # -- completed -------------------------------------------------------------------------------------
@@ -242,5 +244,5 @@ def _read_rows(text: str, newline: str | None) -> list[dict[str, Any]] | None:
     try:
         return list(csv.DictReader(io.StringIO(text, newline)))
     except csv.Error as error:
-        trail.tell("A manifest is not CSV: %s", error)
+        note("A manifest is not CSV: %s", error)
         return None

@@ -12,7 +12,7 @@ from aind_session.errors import InvalidContentError, MissingAttributeError
 from aind_session.extension import ExtensionBaseClass
 from aind_session.extensions.ibl import saved_states, scratch, states
 from aind_session.extensions.ibl.states import Content
-from aind_session.services import storage
+from aind_session.services import s3
 from aind_session.services.models import decode_assets
 from aind_session.session import Session
 
@@ -208,7 +208,7 @@ class NeuroglancerState:
         if where is None:
             return _write_local(path, data)
         scratch.write(*where, data, timeout_sec)
-        return storage.path(*where)
+        return s3.path(*where)
 
     def create_data_asset(self, path: str | os.PathLike[str] | UPath | None = None) -> DataAsset:
         """Write the state to S3, make a data asset of the file's folder, and wait for it.
@@ -269,7 +269,7 @@ class NeuroglancerState:
             return scratch.BUCKET, saved_states.new_key(self.session.id)
         as_posix = getattr(path, "as_posix", None)
         text = str(as_posix() if callable(as_posix) else path)
-        return storage.split(text) if text.lower().startswith(("s3://", "s3a://")) else None
+        return s3.split(text) if text.lower().startswith(("s3://", "s3a://")) else None
 
 
 def _write_local(path: Any, data: bytes) -> UPath:
@@ -350,7 +350,7 @@ class NeuroglancerExtension(_Classes, ExtensionBaseClass):
     @property
     def state_json_dir(self) -> UPath:
         """Folder in S3 that has one folder for each state, of all subjects."""
-        return storage.path(scratch.BUCKET, saved_states.FOLDER)
+        return s3.path(scratch.BUCKET, saved_states.FOLDER)
 
     @property
     def state_json_paths(self) -> tuple[UPath, ...]:
@@ -358,9 +358,7 @@ class NeuroglancerExtension(_Classes, ExtensionBaseClass):
 
         The bucket is cleared without notice: `state_json_data_assets` are permanent.
         """
-        return tuple(
-            storage.path(scratch.BUCKET, one.key) for one in saved_states.stored(self._base.id)
-        )
+        return tuple(s3.path(scratch.BUCKET, one.key) for one in saved_states.stored(self._base.id))
 
     @property
     def state_json_data_assets(self) -> tuple[DataAsset, ...]:

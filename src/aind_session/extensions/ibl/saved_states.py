@@ -12,12 +12,17 @@ from typing import NamedTuple
 from aind_session.errors import InvalidContentError, MissingFileError
 from aind_session.extensions.ibl import scratch, states
 from aind_session.extensions.ibl.states import Content
-from aind_session.lookup import assets, belonging, questions, trail
-from aind_session.lookup.partial import Gaps
-from aind_session.lookup.questions import CODE_OCEAN, S3, Assets
-from aind_session.services import codeocean, pool, storage
+from aind_session.identifiers import session_in_name, split_asset_name
+from aind_session.lookup import evidence
+from aind_session.lookup.failures import Failures
+from aind_session.query import CODE_OCEAN, S3
+from aind_session.services import codeocean, s3
+from aind_session.services.assets import Assets
+from aind_session.services.files import listing, read_text
 from aind_session.services.models import AssetSummary
-from aind_session.services.pool import Outcome
+from aind_session.threads import Outcome, outcomes
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import note, tracing
 
 FOLDER = f"{scratch.ROOT}/neuroglancer_states"
 LABEL = "neuroglancer-state"
@@ -38,7 +43,7 @@ def new_key(session_id: str) -> str:
     while True:
         key = _key_of(states.stem(file_name(session_id, moment)))
         # Not cached: two states of one second must not become one file.
-        if not storage.list_folder(scratch.BUCKET, key.rpartition("/")[0]).exists:
+        if not s3.list_folder(scratch.BUCKET, key.rpartition("/")[0]).exists:
             return key
         moment += datetime.timedelta(seconds=1)
 
@@ -52,8 +57,8 @@ class StoredState(NamedTuple):
 
 def stored(subject_id: str) -> tuple[StoredState, ...]:
     """List the files of a subject's states, ascending by the time in their names."""
-    with trail.following(subject_id, "Neuroglancer states"):
-        listed = questions.listing(scratch.BUCKET, FOLDER)
+    with tracing(subject_id, "Neuroglancer states"):
+        listed = listing(scratch.BUCKET, FOLDER)
         # Files directly in the folder are older than the rule of one folder for each.
         flat = [name for name in listed.files if name.lower().endswith(".json")]
         found = {states.stem(name): f"{FOLDER}/{name}" for name in flat}
@@ -61,18 +66,16 @@ def stored(subject_id: str) -> tuple[StoredState, ...]:
         mine = [
             name
             for name in found
-            if (of := belonging.session_of(name)) is not None and of.subject_id == subject_id
+            if (of := session_in_name(name)) is not None and of.subject_id == subject_id
         ]
         if not mine:
-            trail.tell(
-                "No Neuroglancer state of %s is in s3://%s/%s", subject_id, scratch.BUCKET, FOLDER
-            )
+            note("No Neuroglancer state of %s is in s3://%s/%s", subject_id, scratch.BUCKET, FOLDER)
         return tuple(StoredState(name, found[name]) for name in sorted(mine, key=_order))
 
 
 def _order(name: str, created: int = 0) -> tuple[datetime.datetime, str]:
     """Sort key: the time in the name, else that of the asset; then the name."""
-    moment = belonging.named(name).dt or scratch.pacific(created).replace(tzinfo=None)
+    moment = split_asset_name(name).dt or scratch.pacific(created).replace(tzinfo=None)
     return moment, name
 
 
@@ -85,8 +88,10 @@ def is_state(asset: AssetSummary) -> bool:
 
 def state_assets(subject_id: str) -> Assets:
     """Return the data assets that are states of a subject, ascending by creation."""
-    with trail.following(subject_id, "Neuroglancer states"):
-        return tuple(asset for asset in assets.subject_assets(subject_id) if is_state(asset))
+    with tracing(subject_id, "Neuroglancer states"):
+        return tuple(
+            asset for asset in evidence.all_assets_of_subject(subject_id) if is_state(asset)
+        )
 
 
 class _Known(NamedTuple):
@@ -100,7 +105,7 @@ class _Known(NamedTuple):
         """Read a state's file, or the file of its asset if the bucket was cleared."""
         file, asset = self.files.get(name), self.assets.get(name)
         if file is not None:
-            data = questions.text(scratch.BUCKET, file.key)
+            data = read_text(scratch.BUCKET, file.key)
             if data is not None:
                 place = f"s3://{scratch.BUCKET}/{file.key}"
                 return Content(states.decoded(data, place), file.name)
@@ -110,12 +115,12 @@ class _Known(NamedTuple):
 
 def _known(files: Outcome[tuple[StoredState, ...]], found: Outcome[Assets]) -> _Known:
     """Combine files and assets; one of the two services may have failed."""
-    gaps = Gaps("Neuroglancer states that only it knows")
-    by_file = {one.name: one for one in gaps.fill(S3, files, ())}
-    by_asset = {asset.name: asset for asset in gaps.fill(CODE_OCEAN, found, ())}
+    failures = Failures("Neuroglancer states that only it knows")
+    by_file = {one.name: one for one in failures.value_or((), files, S3)}
+    by_asset = {asset.name: asset for asset in failures.value_or((), found, CODE_OCEAN)}
     if not by_file and not by_asset:
-        gaps.raise_first()
-    gaps.warn()
+        failures.raise_error()
+    failures.warn()
     created = {name: asset.created for name, asset in by_asset.items()}
     names = sorted({*by_file, *by_asset}, key=lambda name: _order(name, created.get(name, 0)))
     return _Known(by_file, by_asset, names)
@@ -123,15 +128,15 @@ def _known(files: Outcome[tuple[StoredState, ...]], found: Outcome[Assets]) -> _
 
 def all_states(subject_id: str) -> list[Content]:
     """Read all states of a subject, ascending; those that cannot be read are logged."""
-    with trail.following(subject_id, "Neuroglancer states"):
-        known = _known(*pool.outcomes(lambda: stored(subject_id), lambda: state_assets(subject_id)))
-        outcomes = pool.outcomes(*(lambda n=n: known.read(n) for n in known.names))
+    with tracing(subject_id, "Neuroglancer states"):
+        known = _known(*outcomes(lambda: stored(subject_id), lambda: state_assets(subject_id)))
+        answers = outcomes(*(lambda n=n: known.read(n) for n in known.names))
         found = []
-        for name, outcome in zip(known.names, outcomes, strict=True):
+        for name, outcome in zip(known.names, answers, strict=True):
             if isinstance(outcome.error, InvalidContentError | codeocean.ClosedAssetError):
-                trail.tell("Neuroglancer state %s is left out: %s", name, outcome.error)
+                note("Neuroglancer state %s is left out: %s", name, outcome.error)
             elif (content := outcome.unwrap()) is None:
-                trail.tell("Neuroglancer state %s is left out: its file is gone", name)
+                note("Neuroglancer state %s is left out: its file is gone", name)
             else:
                 found.append(content)
         return found
@@ -147,7 +152,7 @@ def state_by_name(
     MissingFileError
         There is none (a `FileNotFoundError`).
     """
-    with trail.following(subject_id, "Neuroglancer state"):
+    with tracing(subject_id, "Neuroglancer state"):
         known = _known(files, Outcome(some))
         wanted = states.stem(name) if name else known.names[-1] if known.names else ""
         state = known.read(wanted) if wanted in known.names else None
@@ -159,6 +164,6 @@ def state_by_name(
                 f"There is no Neuroglancer state{f' {wanted}' if wanted else ''} of subject "
                 f"{subject_id}: neither in s3://{scratch.BUCKET}/{FOLDER} nor among its data "
                 f"assets. {hint}",
-                trail=trail.lines(),
+                trail=trace_lines(),
             )
         return state

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 import msgspec
 
+from aind_session import context
+from aind_session.cache import Key
+from aind_session.clock import CLOCK, at_most
 from aind_session.errors import InvalidContentError, ServiceTimeoutError
-from aind_session.lookup import freshness, results, trail, waiting
-from aind_session.lookup.questions import S3
-from aind_session.services import codeocean, storage
-from aind_session.services.cache import Key, answers
-from aind_session.services.clock import CLOCK, at_most
+from aind_session.lookup import refresh, results, waiting
+from aind_session.query import S3
+from aind_session.services import codeocean, s3
 from aind_session.services.models import AssetSummary, DataAsset, decode_asset
 from aind_session.services.sdk import AWSS3Source, DataAssetParams, Source
+from aind_session.trace import note
 
 #: Private and writable, and cleared without notice: data assets are made of what should last.
 BUCKET = "aind-scratch-data"
@@ -38,18 +40,18 @@ def stamp(moment: datetime.datetime) -> str:
     return moment.strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def write(bucket: str, key: str, data: bytes, timeout_sec: float) -> storage.Listing:
+def write(bucket: str, key: str, data: bytes, timeout_sec: float) -> s3.Listing:
     """Write a file, wait until S3 lists it, and return the listing of its folder."""
-    storage.write(bucket, key, data)
+    s3.write(bucket, key, data)
     _forget(bucket, key)
-    trail.tell("s3://%s/%s was written", bucket, key)
+    note("s3://%s/%s was written", bucket, key)
     folder, _, name = key.rpartition("/")
     started, pause = CLOCK.monotonic(), FIRST_PAUSE_SECONDS
     deadline = started + timeout_sec
     while True:
         # Not cached: each listing must show the current content.
         with at_most(max(1.0, deadline - CLOCK.monotonic())):
-            listed = storage.list_folder(bucket, folder)
+            listed = s3.list_folder(bucket, folder)
         if name in listed.files:
             return listed
         left = deadline - CLOCK.monotonic()
@@ -71,9 +73,9 @@ def _forget(bucket: str, key: str) -> None:
     places = {key, *("/".join(parts[:n]) + "/" for n in range(1, len(parts))), ""}
 
     def concerns(cached: Key) -> bool:
-        return cached[0] == S3 and cached[3:4] == (bucket,) and cached[-1] in places
+        return cached[0] == S3 and cached[2:3] == (bucket,) and cached[-1] in places
 
-    answers.forget(concerns)
+    context.current().cache.forget(concerns)
 
 
 def publish(
@@ -129,8 +131,8 @@ def publish(
             custom_metadata=dict(custom_metadata),
         )
     )
-    freshness.forget_subject(subject_id)
-    trail.tell("Data asset %s (%s) was made of s3://%s/%s", created.id, name, bucket, folder)
+    refresh.subject(subject_id)
+    note("Data asset %s (%s) was made of s3://%s/%s", created.id, name, bucket, folder)
     return decode_asset(waiting.until_ready(created.id, timeout=READY_SECONDS).raw)
 
 

@@ -15,13 +15,17 @@ from urllib.request import url2pathname
 
 from aind_session import settings
 from aind_session.errors import InvalidContentError, MissingFileError
-from aind_session.identifiers import SessionID, find_session_id, is_uuid
-from aind_session.lookup import assets, belonging, questions, trail
-from aind_session.lookup.questions import Assets
-from aind_session.services import pool, storage
+from aind_session.identifiers import SessionID, find_session_id, is_uuid, session_in_name
+from aind_session.lookup import evidence, rules
+from aind_session.services import s3
+from aind_session.services.assets import Assets, linked_asset
+from aind_session.services.files import read_text
 from aind_session.services.http import read_document
 from aind_session.services.models import AssetSummary
 from aind_session.services.redact import excerpt, without_text
+from aind_session.threads import gather_all
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import note, tracing
 
 _S3_URL = re.compile(r"s3://([^/|?#\s]+)/([^|?#\s]+)")
 _WEB_URL = re.compile(
@@ -74,9 +78,9 @@ def _read_place(source: object, text: str) -> bytes:
     if scheme in ("s3", "s3a", "http", "https") and not (place and place.netloc and place.path):
         raise InvalidContentError(f"{text[:120]} names no file")
     if scheme in ("s3", "s3a"):
-        found = questions.text(*storage.split(text))
+        found = read_text(*s3.split(text))
         if found is None:
-            raise MissingFileError(f"There is no {text}.", trail=trail.lines())
+            raise MissingFileError(f"There is no {text}.", trail=trace_lines())
         return found
     if scheme in ("https", "http"):
         return read_document(text)
@@ -191,32 +195,32 @@ def session(content: Mapping[str, Any], name: str | None) -> SessionID | None:
         if found is not None:
             return found
     for asset_id in sorted({place.asset_id for place in _places(content)} - {None}, key=str):
-        asset = questions.linked_asset(str(asset_id))
-        found = belonging.session_of(asset.name) if asset is not None else None
+        asset = linked_asset(str(asset_id))
+        found = session_in_name(asset.name) if asset is not None else None
         if found is not None:
             return found
-    return belonging.session_of(name) if name else None
+    return session_in_name(name) if name else None
 
 
 def image_assets(content: Mapping[str, Any]) -> Assets:
     """Return the data assets that hold the images of a state, ascending by creation."""
-    with trail.following("neuroglancer", "images of a state"):
-        found = pool.gather_all(_image_asset, _places(content))
-        return assets.ascending(asset for asset in found if asset is not None)
+    with tracing("neuroglancer", "images of a state"):
+        found = gather_all(_image_asset, _places(content))
+        return rules.ascending(asset for asset in found if asset is not None)
 
 
 def _image_asset(place: _Place) -> AssetSummary | None:
     if place.asset_id is not None:
-        return questions.linked_asset(place.asset_id)
+        return linked_asset(place.asset_id)
     # The folder that is named after the asset may be inside of other folders.
     for depth, name in enumerate(place.parts, start=1):
-        of = belonging.session_of(name)
-        some = assets.session_assets(of) if of is not None else ()
+        of = session_in_name(name)
+        some = evidence.all_assets(of) if of is not None else ()
         where = place.bucket, "/".join(place.parts[:depth])
         there = [a for a in some if (a.bucket, a.prefix.strip("/")) == where]
         # An asset may have been copied to another bucket, under its name.
-        found = belonging.newest(there) or belonging.newest(a for a in some if a.name == name)
+        found = rules.newest(there) or rules.newest(a for a in some if a.name == name)
         if found is not None:
             return found
-    trail.tell("No data asset holds the images in s3://%s/%s", place.bucket, "/".join(place.parts))
+    note("No data asset holds the images in s3://%s/%s", place.bucket, "/".join(place.parts))
     return None
