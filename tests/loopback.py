@@ -260,8 +260,8 @@ OK = Answer(200, {"good": True})
 
 def point_at(monkeypatch: Any, server: Loopback, **settings: str) -> None:
     """Set the environment so that all three services are a server."""
-    from aind_session.services.cache import answers
-    from aind_session.services.keeping import reset
+    from aind_session import context
+
 
     values = {
         "CODE_OCEAN_API_TOKEN": CANARY,
@@ -279,8 +279,7 @@ def point_at(monkeypatch: Any, server: Loopback, **settings: str) -> None:
         monkeypatch.delenv(name, raising=False)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    reset()
-    answers.clear()
+    context.reset()
 
 
 Serve = Callable[..., Loopback]
@@ -289,8 +288,8 @@ Serve = Callable[..., Loopback]
 @contextlib.contextmanager
 def serving(monkeypatch: Any, clock: FakeClock | None = None) -> Iterator[Serve]:
     """Yield a function that starts servers for all services, with a clock that does not wait."""
-    from aind_session.services.clock import use_clock
-    from aind_session.services.keeping import reset
+    from aind_session import context
+    from aind_session.clock import use_clock
 
     servers: list[Loopback] = []
 
@@ -303,7 +302,7 @@ def serving(monkeypatch: Any, clock: FakeClock | None = None) -> Iterator[Serve]
         with use_clock(clock or FakeClock()):
             yield serve
     finally:
-        reset()
+        context.reset()
         for server in servers:
             server.__exit__(None, None, None)
 

@@ -11,18 +11,19 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session import Sandbox, Session, Sessions, Subject, settings
+from aind_session import Sandbox, Session, Sessions, Subject, context, settings, trace
+from aind_session.cache import Cache
+from aind_session.clock import use_clock
 from aind_session.errors import InvalidFilterError, MissingAttributeError, ServiceError
 from aind_session.extensions.docdb import get_record
-from aind_session.lookup import belonging, cohort, trail
-from aind_session.lookup.questions import Row
-from aind_session.services import pool
-from aind_session.services.cache import Cache, answers
-from aind_session.services.clock import use_clock
+from aind_session.identifiers import session_in_name
+from aind_session.services.metadata import RecordSummary
 from aind_session.services.models import AssetSummary
 from aind_session.services.s3 import Listing
 from aind_session.table import as_rows
 from aind_session.table import table as columns_of
+from aind_session.threads import outcomes
+from aind_session.trace import tracing
 from loopback import FakeClock
 from worlds import invent_cohort, invent_world
 
@@ -66,11 +67,11 @@ class TestInterrupts:
 
         try:
             with pytest.raises(KeyboardInterrupt):
-                pool.outcomes(interrupted, *(lambda n=n: ask(n) for n in range(300)))
+                outcomes(interrupted, *(lambda n=n: ask(n) for n in range(300)))
         finally:
             stop.set()
-            pool.close()
-        assert len(asked) <= pool.WORKERS
+            context.current().threads.close()
+        assert len(asked) <= WORKERS
 
     def test_calls_not_yet_begun_are_not_made_any_more(self) -> None:
         called: list[str] = []
@@ -341,7 +342,7 @@ class TestWhatIsKnown:
         session = Session("ecephys_676909_2023-12-13_13-43-40")
         for _ in range(2):
             assert session.data_assets
-        (kept,) = trail.kept(session.id)
+        (kept,) = trace.kept(session.id)
         assert any(step.seconds > 0 and not step.known for step in kept.steps)
 
     def test_of_many_sessions_the_latest_are_remembered(
@@ -351,11 +352,11 @@ class TestWhatIsKnown:
             monkeypatch.setattr(module, "KEPT", 5)
             module.clear()
         for session in MANY:
-            with trail.following(session.id, "anything"):
+            with tracing(session.id, "anything"):
                 pass
             cohort.remember([session.id, f"{session.id}_x"])
         assert (len(trail._kept), len(cohort._groups)) == (5, 5)
-        assert trail.kept(MANY[-1].id)
+        assert trace.kept(MANY[-1].id)
 
     def test_an_explanation_tells_each_answer_once(
         self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
@@ -375,13 +376,13 @@ class TestWhatIsKnown:
     def test_rows_of_many_subjects_are_kept_once(self) -> None:
         with aind_session.sandbox(invent_cohort(20, 20, 1)):
             aind_session.get_sessions(range(800_000, 800_020)).to_pandas()
-            rows = [r for e in answers._entries.values() for r in _rows_in(e.value)]
+            rows = [r for e in context.current().cache._entries.values() for r in _rows_in(e.value)]
             assert len(rows) == len({id(r) for r in rows}) == 400
 
     def test_assets_that_two_searches_find_are_kept_once(self) -> None:
         with aind_session.sandbox(invent_cohort(20, 20, 3)) as box:
             aind_session.get_sessions(range(800_000, 800_020))
-            assets = [a for e in answers._entries.values() for a in _assets_in(e.value)]
+            assets = [a for e in context.current().cache._entries.values() for a in _assets_in(e.value)]
             assert len(assets) == 2 * 1200
             assert len({id(a) for a in assets}) == 1200
             # What has changed meanwhile is another one.
@@ -402,8 +403,8 @@ def _assets_in(value: object) -> list[AssetSummary]:
     return [v for v in value if isinstance(v, AssetSummary)] if isinstance(value, tuple) else []
 
 
-def _rows_in(value: object) -> list[Row]:
-    return [v for v in value if isinstance(v, Row)] if isinstance(value, tuple) else []
+def _rows_in(value: object) -> list[RecordSummary]:
+    return [v for v in value if isinstance(v, RecordSummary)] if isinstance(value, tuple) else []
 
 
 def test_a_loop_over_a_large_subject_goes_through_its_assets_once(
@@ -412,7 +413,7 @@ def test_a_loop_over_a_large_subject_goes_through_its_assets_once(
     with aind_session.sandbox(invent_cohort(1, 200, 3)):
         sessions = aind_session.get_sessions(800_000)
         compared: list[str] = []
-        real = belonging.session_of
+        real = session_in_name
 
         def counting(name: str) -> object:
             compared.append(name)

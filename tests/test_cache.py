@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import aind_session
-from aind_session import Sandbox, Session
-from aind_session.services.cache import Cache, answers
-from aind_session.services.pool import WORKERS, gather, outcomes
+from aind_session import Sandbox, Session, context
+from aind_session.cache import Cache
+from aind_session.threads import WORKERS, gather, outcomes
 from worlds import invent_cohort
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
@@ -216,7 +216,7 @@ def test_a_fork_while_others_ask(sandbox: Sandbox) -> None:
 
     def ask_on() -> None:
         while not stop.is_set():
-            answers.clear()
+            context.current().cache.clear()
             assert Session(SESSION).is_uploaded
 
     threads = [threading.Thread(target=ask_on) for _ in range(4)]
@@ -251,7 +251,7 @@ def test_a_fork_while_the_cache_is_locked_and_a_question_is_under_way(sandbox: S
     context = multiprocessing.get_context("fork")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        with answers._lock:
+        with context.current().cache._lock:
             child = context.Process(target=_ask_the_same_in_child)
             child.start()
         child.join(30)
@@ -265,7 +265,7 @@ def _ask_the_same_in_child() -> None:
 
 
 def _look_up_in_child() -> None:
-    answers.clear()
+    context.current().cache.clear()
     assert Session(SESSION).raw_data_dir.as_posix().startswith("s3://")
     assert Session(SESSION).docdb["subject"]
 
@@ -294,15 +294,15 @@ def test_memory_is_flat_over_ten_thousand_sessions_and_a_hundred_lifetimes(clock
 def test_memory_is_flat_over_many_looked_up_sessions() -> None:
     cohort = invent_cohort(n_subjects=60, sessions_per_subject=10, assets_per_session=2)
     subjects = sorted({str(r["subject"]["subject_id"]) for r in cohort.docdb_v1})
-    before_bound = answers.max_bytes
-    answers.max_bytes = 300_000
+    before_bound = context.current().cache.max_bytes
+    context.current().cache.max_bytes = 300_000
     try:
         with aind_session.sandbox(cohort):
             sizes = []
             for chunk in range(0, 60, 10):
                 aind_session.get_sessions(subjects[chunk : chunk + 10]).prefetch()
-                sizes.append(answers._bytes)
-                assert len(answers) < 2000
+                sizes.append(context.current().cache._bytes)
+                assert len(context.current().cache) < 2000
             assert max(sizes) <= 300_000
     finally:
-        answers.max_bytes = before_bound
+        context.current().cache.max_bytes = before_bound

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aind_session.capsule import Attached
 from upath import UPath
 
 import aind_session
-from aind_session.capsule import Attached
 from aind_session.errors import MissingFileError, PartialAnswerWarning, ServiceError
 from aind_session.sandbox import Catalogue, Sandbox
 

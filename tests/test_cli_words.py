@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aind_session.cli.verbs import MODULES, list_sessions
 from hypothesis import given
 from hypothesis import strategies as st
 
 import aind_session
 from aind_session.cli import options, output
-from aind_session.cli.verbs import MODULES, list_sessions
 from aind_session.sandbox import Sandbox
 from aind_session.settings import CATALOGUE_HEADER
 from aind_session.table import COLUMNS
@@ -147,7 +147,6 @@ def test_not_found_and_could_not_find_out_differ(
 
 
 def test_a_fault_of_our_own_is_told_as_such(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    from aind_session.lookup import explanation
 
     def broken(session: object) -> str:
         raise ZeroDivisionError("a fault\nin two lines")

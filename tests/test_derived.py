@@ -12,10 +12,10 @@ from codeocean.data_asset import DataAsset
 
 import aind_session
 from aind_session import PartialAnswerWarning, Sandbox, ServiceError, Session
+from aind_session.clock import use_clock
 from aind_session.derived import DerivedDataAsset, Maker
 from aind_session.errors import UnresolvedInputsWarning
 from aind_session.sandbox import Catalogue
-from aind_session.services.clock import use_clock
 from aind_session.settings import RESULTS_BUCKET
 from loopback import FakeClock
 

@@ -22,7 +22,7 @@ from upath import UPath
 
 import aind_session
 import aind_session.utils
-from aind_session.services.clock import use_clock
+from aind_session.clock import use_clock
 from loopback import FakeClock
 
 ID, LEGACY = "ecephys_676909_2023-12-13_13-43-40", "ecephys_747816_2024-08-14_13-57-37"

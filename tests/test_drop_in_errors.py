@@ -12,9 +12,9 @@ import pytest
 import requests
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import NotReadyError
 from aind_session.sandbox import Sandbox
-from aind_session.services.clock import use_clock
 from loopback import FakeClock
 
 ID, NOBODY = "ecephys_676909_2023-12-13_13-43-40", "ecephys_676909_2099-01-01_00-00-00"

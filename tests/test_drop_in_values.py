@@ -14,10 +14,10 @@ from codeocean.data_asset import DataAsset, DataAssetState
 from upath import UPath
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import NotReadyError
 from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.sandbox.factory import result_asset
-from aind_session.services.clock import use_clock
 from aind_session.utils import codeocean_utils
 from loopback import FakeClock
 from worlds import invent_session

@@ -10,8 +10,8 @@ import pytest
 
 import aind_session
 from aind_session import AindSessionError, NotFoundError, PartialAnswerWarning, Sandbox, Session
+from aind_session.clock import use_clock
 from aind_session.sandbox.faults import Fault, Request
-from aind_session.services.clock import use_clock
 from loopback import FakeClock
 from truths import LOOKS, is_partial, is_right
 from worlds import Truth, invent_world

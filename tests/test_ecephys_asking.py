@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import NotFoundError
 from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset
 from aind_session.sandbox import Sandbox
 from aind_session.sandbox.factory import result_asset
 from aind_session.sandbox.shapes import RESULTS_BUCKET, sorting_files
-from aind_session.services.clock import use_clock
 from loopback import FakeClock
 from rows import shortest_row
 from sortings import (

@@ -31,7 +31,7 @@ assert begun.wait(10)
 child = os.fork()
 if child == 0:
     signal.alarm(30)
-    from aind_session.lookup import facts
+    pass  # codemod
     from aind_session.services import s3
     os._exit(0)
 _, status = os.waitpid(child, 0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 import aind_session
-from aind_session.lookup import freshness
+from aind_session import context
+from aind_session.cache import Cache, newer_than
+from aind_session.lookup import refresh
 from aind_session.sandbox import Sandbox
-from aind_session.services import pool
-from aind_session.services.cache import Cache, answers, newer_than
+from aind_session.threads import gather
 from worlds import invent_session
 
 ID, RAW = "ecephys_676909_2023-12-13_13-43-40", "16d46411-540a-4122-b47f-8cb2a15d593a"
@@ -40,11 +41,11 @@ def test_answers_that_are_too_old_are_asked_for_anew() -> None:
 
 
 def test_the_wish_for_freshness_holds_in_the_pool() -> None:
-    answers.put(("a test", "", "old"), "old", 60)
-    with newer_than(answers.clock() + 1):
-        found = pool.gather(*[lambda: answers.peek(("a test", "", "old"))] * 4)
+    context.current().cache.put(("a test", "", "old"), "old", 60)
+    with newer_than(context.current().cache.clock() + 1):
+        found = gather(*[lambda: context.current().cache.peek(("a test", "", "old"))] * 4)
     assert found == [None] * 4
-    assert answers.peek(("a test", "", "old")) == "old"
+    assert context.current().cache.peek(("a test", "", "old")) == "old"
 
 
 def test_no_hash_takes_what_is_known(sandbox: Sandbox) -> None:
@@ -63,10 +64,10 @@ def test_an_asset_is_forgotten_with_its_files(sandbox: Sandbox) -> None:
     sandbox.requests.clear()
     assert not aind_session.is_data_asset_error(sorting)
     assert sandbox.count() == 0
-    freshness.forget_asset(RAW)
+    refresh.asset(RAW)
     assert not aind_session.is_data_asset_error(sorting)
     assert sandbox.count() == 0
-    freshness.forget_asset(sorting)
+    refresh.asset(sorting)
     assert not aind_session.is_data_asset_error(sorting)
     assert sandbox.count() == 3
 

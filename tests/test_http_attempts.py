@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import requests
 
+from aind_session import context
+from aind_session.clock import use_clock
 from aind_session.errors import ServiceError
 from aind_session.services import exchange
-from aind_session.services.clock import use_clock
 from aind_session.services.exchange import (
     LONGEST_RETRY_AFTER,
     LONGEST_WAIT,
@@ -28,7 +29,6 @@ from aind_session.services.exchange import (
     wait_before,
 )
 from aind_session.services.http import Transport, bare_session
-from aind_session.services.keeping import Kept, reset
 from loopback import (
     OK,
     Answer,
@@ -340,15 +340,16 @@ def test_session_in_many_threads_logs_no_warning(caplog: pytest.LogCaptureFixtur
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_fork_shares_no_connection_and_no_lock() -> None:
-    kept: Kept[str] = Kept()
+    here = context.current()
+    here.client("a", lambda: "made in the parent")
     with Loopback([OK]) as server:
         session = session_at(server, timeout=5)
         session.get(server.url)
         # Held in the parent when it forks, as by another of its threads.
         jar_lock = session.cookies._cookies_lock
-        with jar_lock, kept._lock, warnings.catch_warnings():
+        with jar_lock, here.lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            holder = threading.Thread(target=_hold_and_fork, args=(kept, session, server.url))
+            holder = threading.Thread(target=_hold_and_fork, args=(session, server.url))
             holder.start()
             holder.join()
         assert _hold_and_fork.code == 0  # type: ignore[attr-defined]
@@ -357,28 +358,32 @@ def test_fork_shares_no_connection_and_no_lock() -> None:
     assert peers[0] != peers[1]
 
 
-def _hold_and_fork(kept: Kept[str], session: requests.Session, url: str) -> None:
+def _hold_and_fork(session: requests.Session, url: str) -> None:
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            made = kept.get("a", lambda: "made in the child")
-            code = 0 if made and session.get(url).json() == {"good": True} else 2
+            made = context.current().client("a", lambda: "made in the child")
+            code = 0 if made == "made in the child" and session.get(url).json() == {"good": True} else 2
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)
     _hold_and_fork.code = os.waitstatus_to_exitcode(status)  # type: ignore[attr-defined]
 
 
+class _Closing:
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def test_reset_drops_and_closes_clients() -> None:
-    closed: list[str] = []
-    kept: Kept[str] = Kept(most=2, close=closed.append)
-    for name in ("a", "b", "c"):
-        kept.get(name, lambda name=name: name)  # type: ignore[misc]
-    assert closed == ["a"]
-    reset()
-    assert closed == ["a", "b", "c"]
-    assert "c" not in kept
+    client = context.current().client("a", _Closing)
+    assert context.current().client("a", _Closing) is client
+    context.reset()
+    assert client.closed
+    assert context.current().client("a", _Closing) is not client
 
 
 def test_request_to_loopback_uses_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

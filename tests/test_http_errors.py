@@ -14,9 +14,9 @@ import pytest
 import requests
 import trustme
 
+from aind_session.clock import use_clock
 from aind_session.errors import ServiceError
 from aind_session.services import connections
-from aind_session.services.clock import use_clock
 from aind_session.services.exchange import (
     RequestConnectionError,
 )

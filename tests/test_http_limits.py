@@ -15,17 +15,16 @@ import pytest
 import requests
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import BadAnswerError, ServiceError
 from aind_session.services import connections, http
 from aind_session.services.circuits import CIRCUIT_SECONDS
-from aind_session.services.clock import use_clock
 from aind_session.services.exchange import (
     RequestConnectionError,
     RequestTimeoutError,
     exchange_of,
 )
 from aind_session.services.http import Transport, bare_session
-from aind_session.services.keeping import reset
 from loopback import OK, Answer, FakeClock, Loopback, Talk, point_at, raw_server, session_at
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
@@ -110,7 +109,7 @@ def test_public_call_to_a_server_that_stalls_ends_at_the_limit(
             call()
         # Imports of the first use included; without the limit it would be forever.
         assert time.monotonic() - began < 5
-    reset()
+    context.reset()
 
 
 def test_request_slow_name_resolution_ends_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from codeocean.computation import Computation, NamedRunParam, RunParams
 from codeocean.data_asset import DataAsset
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import (
     InvalidIdentifierError,
     MissingAttributeError,
@@ -25,7 +26,6 @@ from aind_session.extensions.ecephys import SortedDataAsset
 from aind_session.extensions.ibl import inputs
 from aind_session.extensions.ibl.converter import IBLDataConverterExtension
 from aind_session.sandbox import Sandbox
-from aind_session.services.clock import use_clock
 from ibl_world import world
 from loopback import FakeClock
 from rows import shortest_row

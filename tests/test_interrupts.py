@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from aind_session.services import pool
-from aind_session.services.cache import Cache
+from aind_session.cache import Cache
+from aind_session.threads import WORKERS, gather, outcomes
 from loopback import Answer, Loopback
 
 LOOKUP = """
@@ -116,17 +116,17 @@ def test_cache_does_not_wait_for_what_an_interrupted_caller_requested() -> None:
         raise KeyboardInterrupt
 
     def nested() -> list[str]:
-        return pool.gather(lambda: begun.wait(10), lambda: cache.get(("k",), hang, 10))
+        return gather(lambda: begun.wait(10), lambda: cache.get(("k",), hang, 10))
 
     with pytest.raises(KeyboardInterrupt):
-        pool.outcomes(interrupted, nested)
+        outcomes(interrupted, nested)
     assert cache.get(("k",), lambda: "new", 10) == "new"
     go.set()
     assert cache.get(("k",), lambda: "never", 10) == "new"
 
 
 def test_pool_replaces_abandoned_threads() -> None:
-    go, begun = threading.Event(), threading.Barrier(pool.WORKERS)
+    go, begun = threading.Event(), threading.Barrier(WORKERS)
 
     def interrupted() -> None:
         begun.wait(10)
@@ -137,7 +137,7 @@ def test_pool_replaces_abandoned_threads() -> None:
         go.wait(10)
 
     with pytest.raises(KeyboardInterrupt):
-        pool.outcomes(interrupted, *[hang] * (pool.WORKERS - 1))
-    meeting = threading.Barrier(pool.WORKERS)
-    assert len(pool.gather(*[lambda: meeting.wait(10)] * pool.WORKERS)) == pool.WORKERS
+        outcomes(interrupted, *[hang] * (WORKERS - 1))
+    meeting = threading.Barrier(WORKERS)
+    assert len(gather(*[lambda: meeting.wait(10)] * WORKERS)) == WORKERS
     go.set()

@@ -8,10 +8,9 @@ import pytest
 
 import aind_session
 from aind_session import PartialAnswerWarning, Session, Sessions
-from aind_session.lookup.assets import MANY
+from aind_session.clock import use_clock
 from aind_session.sandbox import Catalogue
 from aind_session.sandbox.server import Request, Response
-from aind_session.services.clock import use_clock
 from loopback import FakeClock
 from worlds import invent_cohort, invent_world
 

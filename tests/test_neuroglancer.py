@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from upath import UPath
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import (
     AccessDeniedError,
     BadAnswerError,
@@ -28,7 +29,6 @@ from aind_session.errors import (
 )
 from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension, NeuroglancerState
 from aind_session.sandbox import Sandbox
-from aind_session.services.clock import use_clock
 from loopback import Answer, FakeClock, Loopback
 from rows import shortest_row
 

@@ -12,6 +12,7 @@ import pytest
 from upath import UPath
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import (
     InvalidContentError,
     MissingAttributeError,
@@ -20,7 +21,6 @@ from aind_session.errors import (
 )
 from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension, NeuroglancerState
 from aind_session.sandbox import Catalogue, Sandbox
-from aind_session.services.clock import use_clock
 from loopback import FakeClock
 from worlds import invent_session
 

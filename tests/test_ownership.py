@@ -9,8 +9,9 @@ import pytest
 
 import aind_session
 from aind_session import Session, Subject
-from aind_session.lookup import assets, belonging
+from aind_session.lookup import rules
 from aind_session.sandbox import Catalogue
+from aind_session.services.assets import subjects_of
 from aind_session.services.models import summarise
 
 SESSION = "ecephys_791094_2025-10-09_12-00-00"
@@ -70,7 +71,7 @@ def test_choose_raw_several_registrations_returns_newest_ready(
         summarise(msgspec.json.encode(_asset(n, SESSION, "raw", state=state)))
         for n, state in enumerate(states, 1)
     ]
-    found = assets.choose_raw(some)
+    found = rules.choose_raw(some)
     assert (None if found is None else found.id) == (None if chosen is None else _id(chosen))
 
 
@@ -111,7 +112,7 @@ def test_subjects_of_asset_by_name_field_or_tag(
 ) -> None:
     metadata = {"custom_metadata": {"subject id": field}} if field else {}
     asset = summarise(msgspec.json.encode(_asset(1, name, *tags, **metadata)))
-    assert belonging.subjects_of_asset(asset) == owners
+    assert subjects_of(asset) == owners
 
 
 def test_subject_data_assets_incomplete_name_with_tag_included() -> None:

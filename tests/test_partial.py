@@ -13,13 +13,13 @@ import pytest
 
 import aind_session
 from aind_session import PartialAnswerWarning, Sandbox, Session, Subject
+from aind_session.clock import use_clock
 from aind_session.errors import (
     CredentialsError,
     MissingAttributeError,
     MissingTokenError,
     ServiceError,
 )
-from aind_session.services.clock import use_clock
 from loopback import FakeClock
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
@@ -323,7 +323,7 @@ def test_a_linked_asset_that_cannot_be_opened_sinks_nothing(sandbox: Sandbox, ac
     sandbox.catalogue.add_record("v1", record)
     session = Session(SESSION)
     assert len(session.data_assets) == 42
-    trails = aind_session.lookup.trail.kept(SESSION)
+    trails = aind_session.lookup.trace.kept(SESSION)
     told = "\n".join(line for trail in trails for line in trail.lines)
     assert linked in told
     assert "left out" in told

@@ -17,8 +17,8 @@ import codeocean.computation
 import pytest
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.sandbox import Sandbox
-from aind_session.services.clock import use_clock
 from loopback import FakeClock
 from worlds import invent_session
 

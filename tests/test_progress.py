@@ -12,7 +12,7 @@ import pytest
 import aind_session
 from aind_session import Sandbox
 from aind_session import progress as module
-from aind_session.lookup import assets
+from aind_session.lookup import evidence
 from aind_session.progress import progress
 from worlds import invent_cohort
 
@@ -120,7 +120,7 @@ def test_a_search_of_many_subjects_shows_how_far_it_is(
         assert f"subjects:   0%|          | 0/{many}" in terminal.getvalue()
         box.reset()
         moved: list[float] = []
-        assets.of_subjects(subjects, "", each=moved.append)
+        evidence.of_subjects(subjects, "", each=moved.append)
         assert sum(moved) == many
 
 

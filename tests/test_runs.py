@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import (
     CredentialsError,
     InvalidFilterError,
@@ -20,7 +21,6 @@ from aind_session.errors import (
 )
 from aind_session.runs import Mount, Parameter, RunReport
 from aind_session.sandbox import Catalogue
-from aind_session.services.clock import use_clock
 from aind_session.services.codeocean import CodeOceanNotFoundError
 from conducted import CAPSULE, LABEL, World, add_result, add_running, cohort, ids, raw_id
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.lookup import results
 from aind_session.runs import RunReport
 from aind_session.sandbox import Catalogue
-from aind_session.services.clock import use_clock
 from conducted import CAPSULE, LABEL, KilledError, World, add_result, add_running, cohort, raw_id
 
 AT_ONCE, PER_MINUTE = 70, 60

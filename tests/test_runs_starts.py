@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.runs import RunStateError
 from aind_session.sandbox import Catalogue
 from aind_session.services import codeocean
-from aind_session.services.clock import use_clock
 from conducted import CAPSULE, LABEL, World, add_result, add_running, cohort, ids
 
 

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import MissingFileError
 from aind_session.runs import RunStateError
 from aind_session.runs import state as states
 from aind_session.runs.conduct import Pace
-from aind_session.services.clock import use_clock
 from conducted import CAPSULE, LABEL, World, cohort
 
 
@@ -137,10 +137,10 @@ def test_two_processes_do_not_drive_one_state(state: Path) -> None:
 
 # -- the pace --------------------------------------------------------------------------------------
 
-gaps = st.lists(st.floats(0, 40), min_size=1, max_size=40)
+failures = st.lists(st.floats(0, 40), min_size=1, max_size=40)
 
 
-@given(gaps, st.integers(1, 5), st.integers(0, 39))
+@given(failures, st.integers(1, 5), st.integers(0, 39))
 @settings(max_examples=80)
 def test_no_minute_has_more_starts_than_allowed(
     pauses: list[float], limit: int, killed_at: int

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import ServiceError
-from aind_session.services.clock import use_clock
 from conducted import CAPSULE, LABEL, World, add_result, add_running, cohort, raw_id
 
 Edit = Callable[[dict[str, Any]], None]

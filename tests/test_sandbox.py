@@ -20,9 +20,9 @@ import requests
 import s3fs
 import urllib3
 
+from aind_session import context
 from aind_session.errors import MissingExtraError
 from aind_session.sandbox import Catalogue, Sandbox, sandbox
-from aind_session.services.keeping import Kept
 
 NAME = "ecephys_000001_2024-01-01_12-00-00"
 
@@ -57,12 +57,11 @@ def threads() -> set[str]:
 
 
 def test_close_drops_clients() -> None:
-    clients = Kept[object]()
-    clients.get("from before", object)
+    before = context.current().client("a", object)
     with sandbox(invented()):
-        assert "from before" not in clients
-        clients.get("its own", object)
-    assert "its own" not in clients
+        inside = context.current().client("a", object)
+        assert inside is not before
+    assert context.current().client("a", object) not in (before, inside)
 
 
 def test_start_and_close_set_and_restore_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,20 +113,18 @@ def test_nested_sandboxes_the_inner_one_answers(box: Sandbox) -> None:
 
 
 def test_start_reset_and_close_clear_caches() -> None:
-    from aind_session.services.cache import answers
-
     def known() -> object:
-        return answers.get(("test", "sandbox"), lambda: "asked again")
+        return context.current().cache.get(("test", "sandbox"), lambda: "asked again")
 
-    answers.put(("test", "sandbox"), "old")
+    context.current().cache.put(("test", "sandbox"), "old")
     with sandbox(invented()) as box:
         assert known() == "asked again"
-        answers.put(("test", "sandbox"), "old")
+        context.current().cache.put(("test", "sandbox"), "old")
         box.reset()
         assert known() == "asked again"
-        answers.put(("test", "sandbox"), "old")
+        context.current().cache.put(("test", "sandbox"), "old")
     assert known() == "asked again"
-    answers.clear()
+    context.current().cache.clear()
 
 
 def test_close_drops_s3fs_instances() -> None:

@@ -16,6 +16,7 @@ from codeocean.computation import RunParams
 from codeocean.data_asset import DataAssetParams
 from codeocean.error import Error
 
+from aind_session import context
 from aind_session.errors import (
     BadAnswerError,
     CredentialsError,
@@ -23,7 +24,6 @@ from aind_session.errors import (
 )
 from aind_session.services import codeocean as service
 from aind_session.services import docdb
-from aind_session.services.cache import answers
 from aind_session.services.codeocean import (
     ClosedAssetError,
     CodeOceanError,
@@ -268,8 +268,8 @@ def test_refusal_of_the_token_is_cached_briefly(
     serve(lambda seen: refusing(401, token_is_good=bool(good))(seen))
     assert not service.probe_token()
     good.append("now")
-    now = answers.clock()
-    monkeypatch.setattr(answers, "clock", lambda: now + 11)
+    now = context.current().cache.clock()
+    monkeypatch.setattr(context.current().cache, "clock", lambda: now + 11)
     with pytest.raises(ClosedAssetError):
         service.get_asset(ID)
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
+from aind_session.clock import use_clock
 from aind_session.errors import (
     AccessDeniedError,
     BadAnswerError,
@@ -25,7 +26,6 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.services import s3
-from aind_session.services.clock import use_clock
 from aind_session.services.s3 import (
     Listing,
     StorageAccessError,

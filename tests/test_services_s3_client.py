@@ -19,9 +19,9 @@ from botocore.credentials import Credentials
 from fsspec.config import conf
 
 import aind_session
+from aind_session import context
 from aind_session.errors import CredentialsError, ServiceError, SettingsError
 from aind_session.services import s3
-from aind_session.services.keeping import reset
 from aind_session.services.s3_client import Account, Keys, Request, sign
 from loopback import Answer, Loopback, Seen, Serve, everything_told_of, point_at, serving
 
@@ -168,7 +168,7 @@ def test_account_of_a_configuration_file_is_used(
     assert seen.headers["x-amz-security-token"] == "y"
     config.write_text(config.read_text().replace("eu-north-1", "north pole"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "." / "config"))
-    reset()
+    context.reset()
     with pytest.raises(SettingsError, match="region in the AWS configuration"):
         s3.list_folder("bucket", "a")
 
@@ -203,7 +203,7 @@ def tls_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path
         point_at(monkeypatch, server)
         monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
         yield bundle
-    reset()
+    context.reset()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_ca_bundle_is_used_by_requests_and_paths(
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     else:
         monkeypatch.setenv(name, str(tls_server))
-    reset()
+    context.reset()
     assert s3.list_folder("bucket", "a").files == ("1",)
     path = s3.path("bucket", "a")
     assert path.storage_options == {}
@@ -253,7 +253,7 @@ def test_ca_folder_is_used_by_requests(tls_server: Path, monkeypatch: pytest.Mon
     )
     (folder / f"{hashed.stdout.strip()}.0").write_bytes(tls_server.read_bytes())
     monkeypatch.setenv("SSL_CERT_DIR", str(folder))
-    reset()
+    context.reset()
     assert s3.list_folder("bucket", "a").files == ("1",)
 
 

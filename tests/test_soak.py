@@ -16,7 +16,6 @@ import pytest
 
 import aind_session
 from aind_session import AindSessionError, PartialAnswerWarning, Sandbox, Session
-from aind_session.services import pool
 from truths import LOOKS, Look, is_partial, is_right
 from worlds import invent_world
 
@@ -141,7 +140,7 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
             thread.join(60)
             assert not thread.is_alive()
         box.heal()
-    pool.close()
+    context.current().threads.close()
     left = {t.name for t in threading.enumerate()} - before
     # fsspec keeps its own thread for as long as the process.
     left = {name for name in left if "fsspec" not in name}

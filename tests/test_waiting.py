@@ -11,10 +11,10 @@ import pytest
 from codeocean.data_asset import DataAsset, DataAssetState
 
 import aind_session
+from aind_session.clock import use_clock
 from aind_session.errors import FailedAssetError, NotReadyError
 from aind_session.lookup import waiting
 from aind_session.sandbox import Sandbox
-from aind_session.services.clock import use_clock
 from aind_session.settings import RESULTS_BUCKET
 from loopback import FakeClock
 

@@ -14,7 +14,6 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin
 
@@ -345,11 +344,11 @@ class Transport(HTTPAdapter):
         return self._at_home(following, exchange)
 
 
-class _NoCookies(DefaultCookiePolicy):
-    """Keep no cookies: each request is independent, whichever thread sends it."""
+class _NoCookies(RequestsCookieJar):
+    """Keeps no cookies, and so takes no lock, which a forked child could inherit as held."""
 
-    def set_ok(self, cookie: Any, request: Any) -> bool:
-        return False
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        pass
 
 
 def _no_auth(request: PreparedRequest) -> PreparedRequest:
@@ -367,7 +366,7 @@ def guard_session(session: requests.Session, transport: Transport, *prefixes: st
     # Proxies and certificates of the environment are the transport's.
     session.trust_env = False
     session.auth = session.auth or _no_auth
-    session.cookies = RequestsCookieJar(_NoCookies())
+    session.cookies = _NoCookies()
 
 
 def bare_session(transport: Transport) -> requests.Session:
