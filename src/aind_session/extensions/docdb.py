@@ -10,6 +10,7 @@ from aind_session.records import QUESTIONS, Procedures, Processing, QualityContr
 
 if TYPE_CHECKING:
     from aind_session.lookup.by_id import AssetLike
+    from aind_session.identifiers import SessionID
     from aind_session.session import Session
     from aind_session.subject import Subject
 
@@ -103,16 +104,28 @@ class RecordDict(_Questions, dict[str, Any]):
         return (self,)
 
 
-class SessionDocDB(RecordDict):
-    """The metadata record of a session: that of schema 1.x where there is one, else 2.x.
+#: Properties about the asset that a record describes, and not about its session and subject.
+_OF_ASSET = frozenset(
+    (
+        *("name", "id", "location", "bucket", "prefix", "codeocean_ids", "schema_version"),
+        *("created", "modified", "data_level", "source_data", "tags"),
+        *("processing", "sorter_names", "quality_control"),
+    )
+)
 
-    Looked up when `session.docdb` is first asked for, both generations at the same time; one copy
-    for each `Session` object. A question that one generation does not answer is put to the other.
+
+class SessionDocDB(RecordDict):
+    """The metadata record of a session: that of schema 1.x if there is one, else of 2.x.
+
+    Looked up when `session.docdb` is first used, both schemas at the same time; one copy for each
+    `Session` object. A property that one schema's record lacks is read from the other's. If only a
+    derived data asset has a record, this is empty, and the properties about the subject, session
+    and project are read from that record.
 
     Attributes
     ----------
     v1, v2 : RecordDict
-        The record of one generation; empty where it has none.
+        The record of one schema; empty if there is none.
 
     Examples
     --------
@@ -127,7 +140,8 @@ class SessionDocDB(RecordDict):
     def __init__(self, base: Session) -> None:
         from aind_session.lookup import metadata
 
-        self._take(metadata.records(base._id))
+        self._session: SessionID | None = base._id
+        self._take(metadata.records(base._id, base._group))
 
     def _take(self, found: Mapping[str, bytes]) -> None:
         import msgspec
@@ -142,6 +156,13 @@ class SessionDocDB(RecordDict):
     def _records(self) -> tuple[Mapping[str, Any], ...]:
         return (self, self.v2) if self.v1 else (self,)
 
+    def _answer(self, question: str) -> Any:
+        if self or self._session is None or question in _OF_ASSET:
+            return super()._answer(question)
+        from aind_session.lookup import metadata
+
+        return FoundRecord(metadata.of_newest_derived(self._session))._answer(question)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The record crosses processes as it is; it is not looked up again over there.
         return _rebuild, (type(self), dict(self), dict(self.v1), dict(self.v2))
@@ -149,6 +170,8 @@ class SessionDocDB(RecordDict):
 
 class FoundRecord(SessionDocDB):
     """The record of any data asset, by name, ID or location; otherwise as `session.docdb`."""
+
+    _session = None
 
     def __init__(self, found: Mapping[str, bytes]) -> None:
         self._take(found)
@@ -158,6 +181,7 @@ def _rebuild(
     cls: type[SessionDocDB], record: dict[str, Any], v1: dict[str, Any], v2: dict[str, Any]
 ) -> SessionDocDB:
     made = cls.__new__(cls)
+    made._session = None
     made.update(record)
     made.v1, made.v2 = RecordDict(v1), RecordDict(v2)
     return made

@@ -115,6 +115,13 @@ def _from_both(request: Callable[[str], FullRecord], failures: Failures) -> dict
     return found
 
 
+def of_newest_derived(session: SessionID) -> dict[str, bytes]:
+    """Return the record, by schema, of a session's newest derived asset that has one."""
+    found = evidence.of(session, "the record of a derived data asset").records
+    newest = max(found, key=lambda record: record.created, default=None)
+    return {} if newest is None else record_of(newest.name)
+
+
 def record_of(what: str) -> dict[str, bytes]:
     """Return the record, by schema, of a data asset's name or ID, or of a location.
 
