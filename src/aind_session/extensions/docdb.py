@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from aind_session.records import QUESTIONS, Procedures, Processing, QualityControl, Record
 
 if TYPE_CHECKING:
-    from aind_session.lookup.by_id import AssetLike
     from aind_session.identifiers import SessionID
+    from aind_session.lookup.by_id import AssetLike
     from aind_session.session import Session
     from aind_session.subject import Subject
 

@@ -9,7 +9,6 @@ import contextlib
 import functools
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -27,7 +26,7 @@ from aind_session.errors import (
     ServiceError,
     ServiceTimeoutError,
 )
-from aind_session.services import redact
+from aind_session.services import decode, redact
 from aind_session.services.exchange import exchange_of
 from aind_session.services.http import Transport, bare_session
 
@@ -51,8 +50,6 @@ URL_LIMIT = 6000
 # records are projected to a few keys.
 _SURELY_WHOLE = 2**20
 
-# A string as a whole, or what structures JSON.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]')
 _records = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -220,25 +217,12 @@ def _split(response: Response | None) -> list[bytes]:
         records = json.loads(response.content)
     except RecursionError:
         # One record is too deep: the others are not.
-        return list(_items(response.content))
+        return decode.split_list(response.content)
     except ValueError:
         pass
     if not isinstance(records, list):
         raise _no_records(response)
     return [_encoded(record) for record in records]
-
-
-def _items(body: bytes) -> Iterator[bytes]:
-    """Yield the JSON of each item of a list, however deep, without decoding it."""
-    depth = start = 0
-    for match in _TOKEN.finditer(body):
-        token = match[0]
-        depth += (token in b"[{") - (token in b"]}")
-        if token == b"[" and depth == 1:
-            start = match.end()
-        elif (token == b"," and depth == 1) or depth == 0:
-            yield body[start : match.start()].strip()
-            start = match.end()
 
 
 def _encoded(record: Any) -> bytes:

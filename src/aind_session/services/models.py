@@ -18,6 +18,8 @@ from typing import Any
 import msgspec
 
 from aind_session.errors import BadAnswerError
+from aind_session.services import decode
+from aind_session.services.decode import UNDECODABLE, split_object
 from aind_session.services.lenient import build
 from aind_session.services.redact import excerpt, without_text
 from aind_session.services.sdk import Computation, DataAsset
@@ -97,11 +99,8 @@ class _Page(msgspec.Struct):
     next_token: str | int | None = None
 
 
-_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError)
-
 _wire = msgspec.json.Decoder(_Wire)
 _page = msgspec.json.Decoder(_Page)
-_list = msgspec.json.Decoder(list[msgspec.Raw])
 _asset = msgspec.json.Decoder(DataAsset)
 _computation = msgspec.json.Decoder(Computation)
 
@@ -127,7 +126,7 @@ def summarise(raw: bytes) -> AssetSummary:
     """
     try:
         wire = _wire.decode(raw)
-    except _BROKEN:
+    except UNDECODABLE:
         # The lenient model knows every oddity: one place that does is enough.
         asset = decode_asset(raw)
         wire = _Wire(
@@ -181,7 +180,7 @@ def decode_asset(raw: bytes) -> DataAsset:
     """
     try:
         asset = _asset.decode(raw)
-    except _BROKEN:
+    except UNDECODABLE:
         return _leniently(DataAsset, raw)
     if not asset.id:
         return _leniently(DataAsset, raw)
@@ -211,7 +210,7 @@ def decode_computation(raw: bytes) -> Computation:
     """Make the SDK's model of a computation's JSON; as `decode_asset`."""
     try:
         computation = _computation.decode(raw)
-    except _BROKEN:
+    except UNDECODABLE:
         return _leniently(Computation, raw)
     if not computation.id:
         return _leniently(Computation, raw)
@@ -227,9 +226,11 @@ def decode_computations(raws: Iterable[bytes]) -> tuple[Computation, ...]:
 def _leniently(model: type[Any], raw: bytes) -> Any:
     what = "data asset" if model is DataAsset else "computation"
     try:
-        # The standard library also reads what JSON has no word for: numbers without end.
+        # The standard library also reads NaN and Infinity, which JSON does not have.
         record = json.loads(raw)
-    except ValueError as error:
+        # A lone surrogate cannot be written anywhere.
+        json.dumps(record, ensure_ascii=False).encode()
+    except UNDECODABLE as error:
         raise BadAnswerError(
             f"Code Ocean sent no JSON for a {what}: {excerpt(raw)}", service="Code Ocean"
         ) from without_text(error)
@@ -268,8 +269,8 @@ def split_results(
         It is no page of results, or none of its results is a data asset.
     """
     try:
-        page = _page.decode(payload)
-    except _BROKEN as error:
+        page = _decode_page(payload)
+    except UNDECODABLE as error:
         raise BadAnswerError(
             f"Code Ocean's answer to a search is no page of results: {excerpt(payload)}",
             service="Code Ocean",
@@ -284,6 +285,19 @@ def split_results(
     token = None if page.next_token in (None, "") else str(page.next_token)
     more = token is not None if page.has_more is None else page.has_more
     return found, more, token
+
+
+def _decode_page(payload: bytes) -> _Page:
+    try:
+        return _page.decode(payload)
+    except UNDECODABLE:
+        # One result may be invalid: each is decoded on its own.
+        members = split_object(payload)
+        results = decode.split_list(members.pop("results", b""))
+        rest = b"".join(b',"%s":%s' % (k.encode(), v) for k, v in members.items())
+        page = _page.decode(b'{"results":[]%s}' % rest)
+        page.results = [msgspec.Raw(raw) for raw in results]
+        return page
 
 
 def _summarise_or_tell(raw: bytes) -> AssetSummary | None:
@@ -303,8 +317,8 @@ def split_list(payload: bytes, what: str) -> tuple[bytes, ...]:
         It is no list.
     """
     try:
-        return tuple(bytes(raw) for raw in _list.decode(payload))
-    except _BROKEN as error:
+        return tuple(decode.split_list(payload))
+    except UNDECODABLE as error:
         raise BadAnswerError(
             f"Code Ocean's answer is no list of {what}: {excerpt(payload)}", service="Code Ocean"
         ) from error
