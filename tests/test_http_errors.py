@@ -6,7 +6,7 @@ import contextlib
 import pickle
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +272,11 @@ def test_proxy_of_another_kind_keeps_its_own_connections() -> None:
         # Without PySocks there is no such manager.
         other = transport.proxy_manager_for("socks5://127.0.0.1:1").pool_classes_by_scheme
         assert other != limited
+
+
+@pytest.mark.parametrize("encode", [str, str.encode])
+def test_excerpt_secret_longer_than_excerpt_is_hidden(
+    encode: Callable[[str], str | bytes],
+) -> None:
+    secret = "abcde" * 1000
+    assert excerpt(encode(f"refused {secret} " * 30), (secret,)) == ("refused *** " * 30)[:200]

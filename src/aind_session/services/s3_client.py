@@ -52,7 +52,6 @@ _FILES = {
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
     "": "~/.boto",
 }
-_SHOWN = 2**16
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 # Only such names are part of a host name; others, and those with a dot, go into the path.
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -455,9 +454,7 @@ def _error_of(response: requests.Response, place: str) -> StorageError:
 def unreadable(response: requests.Response, what: str) -> BadAnswerError:
     """Return the error for a response that does not contain what was requested."""
     asked = exchange_of(response)
-    # Hidden in all of the body before it is cut: session tokens can be longer than an excerpt.
-    hidden = scrub(response.content[:_SHOWN].decode("utf-8", "replace"), asked.secrets)
-    shown = excerpt(hidden.encode()) or "(nothing)"
+    shown = excerpt(response.content, asked.secrets) or "(nothing)"
     return BadAnswerError(
         f"S3 answered {response.status_code} without a {what} to {asked.summary()}: {shown}",
         **asked.facts(response.status_code),
