@@ -407,9 +407,8 @@ def _transports() -> Iterator[Transport]:
     """Yield the transports of this process's clients."""
     for client in context.current().clients():
         session = getattr(client, "session", client)
-        for adapter in {id(a): a for a in getattr(session, "adapters", {}).values()}.values():
-            if isinstance(adapter, Transport):
-                yield adapter
+        adapters = (getattr(client, "transport", None), *getattr(session, "adapters", {}).values())
+        yield from {id(one): one for one in adapters if isinstance(one, Transport)}.values()
 
 
 def open_circuits() -> tuple[str, ...]:

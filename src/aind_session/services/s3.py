@@ -19,9 +19,10 @@ from aind_session.errors import (
     ServiceError,
     SettingsError,
 )
+from aind_session.services.connections import CA_VARIABLES, find_bundle
 from aind_session.services.redact import is_no_file
 from aind_session.services.s3_client import (
-    CA_FILES,
+    CA_VARIABLE,
     SERVICE,
     Client,
     Request,
@@ -349,13 +350,14 @@ def _configure_s3fs() -> None:
     """Configure s3fs to use CA certificates of variables that AWS clients do not read."""
     from fsspec.config import conf
 
-    found = next(filter(None, map(os.environ.get, ("AWS_CA_BUNDLE", *CA_FILES))), "")
+    found = find_bundle(CA_VARIABLE)
     options = conf.setdefault("s3", {})
     if not isinstance(options.get("client_kwargs", _ClientOptions()), _ClientOptions):
         return
     options.pop("client_kwargs", None)
-    if found and not os.environ.get("AWS_CA_BUNDLE") and os.path.isfile(found):
-        options["client_kwargs"] = _ClientOptions(verify=found)
+    is_unread = found.source in CA_VARIABLES and found.source != CA_VARIABLE
+    if is_unread and os.path.isfile(found.path):
+        options["client_kwargs"] = _ClientOptions(verify=found.path)
 
 
 def split(path: object) -> tuple[str, str]:

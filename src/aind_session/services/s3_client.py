@@ -31,7 +31,7 @@ from aind_session.errors import (
     SettingsError,
 )
 from aind_session.services.exchange import exchange_of
-from aind_session.services.http import Transport, bare_session
+from aind_session.services.http import Transport
 from aind_session.services.redact import excerpt, scrub
 
 log = logging.getLogger("aind_session.services")
@@ -47,6 +47,8 @@ _OTHER_SOURCES = (
     *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
     "BOTO_CONFIG",
 )
+#: The variable for CA certificates that AWS clients read.
+CA_VARIABLE = "AWS_CA_BUNDLE"
 _FILES = {
     "AWS_CONFIG_FILE": "~/.aws/config",
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
@@ -104,8 +106,6 @@ class Account:
         URL that replaces AWS, or "".
     variant : str
         Part of AWS host names for FIPS and dual-stack endpoints.
-    ca_bundle : str
-        File of CA certificates that the AWS configuration names, or "".
     """
 
     keys: Callable[[], Keys | None] = field(repr=False)
@@ -113,7 +113,6 @@ class Account:
     region: str
     endpoint: str = ""
     variant: str = ""
-    ca_bundle: str = ""
 
     def host(self, region: str) -> str:
         """Return the host of S3 in a region."""
@@ -228,8 +227,7 @@ def _account(
     for name, part in (("use_fips_endpoint", "-fips"), ("use_dualstack_endpoint", ".dualstack")):
         wanted = _env(f"AWS_{name.upper()}") or str(profile.get(name, ""))
         variant += part if wanted.lower() == "true" else ""
-    bundle = os.path.expanduser(str(profile.get("ca_bundle") or ""))
-    return Account(keys, has_credentials, region, endpoint.rstrip("/"), variant, bundle)
+    return Account(keys, has_credentials, region, endpoint.rstrip("/"), variant)
 
 
 def _quoted(text: str) -> str:
@@ -242,15 +240,6 @@ def _invalid(where: str, why: str, expected: str) -> SettingsError:
     return SettingsError(
         f"{place} is not valid: {why}. Expected: {expected}.", service=SERVICE, variable=where
     )
-
-
-#: Not known to AWS clients, unlike AWS_CA_BUNDLE and `ca_bundle` of the AWS configuration.
-CA_FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-
-
-def ca_bundle() -> str:
-    """Return the file or folder of CA certificates that the environment names for S3, or ""."""
-    return next(filter(None, map(_env, ("AWS_CA_BUNDLE", *CA_FILES, "SSL_CERT_DIR"))), "")
 
 
 def sign(keys: Keys, region: str, method: str, url: str, body: bytes, now: float) -> dict[str, str]:
@@ -337,14 +326,12 @@ class Client:
             attempts=attempts,
             redirects=False,
             decode=False,
-            ca_variable="AWS_CA_BUNDLE",
+            ca_variable=CA_VARIABLE,
         )
-        # Used for the proxies of the environment only.
-        self.session = bare_session(self.transport)
 
     def close(self) -> None:
         """Close all connections."""
-        self.session.close()
+        self.transport.close()
 
     def is_anonymous(self, bucket: str) -> bool:
         """Return True if a bucket is read without credentials."""
@@ -400,9 +387,7 @@ class Client:
                 sign(keys, region, request.method, url, request.body, CLOCK.time())
             )
         prepared.hooks = {"response": []}
-        options = self.session.merge_environment_settings(url, {}, True, None, None)
-        # The transport chooses the certificates.
-        return self.transport.send(prepared, **{**options, "verify": True})
+        return self.transport.send(prepared)
 
 
 def xml(body: bytes) -> ElementTree.Element | None:

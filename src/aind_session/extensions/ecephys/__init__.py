@@ -255,16 +255,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorter_name("1e11bdf5-b452-4fd9-bbb1-48383a9b0842")
         'kilosort2_5'
         """
-        return sorting.required_sorter_name(
-            sorting.sorted_summary(codeocean_utils.summary_of(sorted_data_asset_id))
-        )
+        return sorting.required_sorter_name(sorting.sorted_summary(sorted_data_asset_id))
 
     @staticmethod
     @with_cache_clear
     def get_sorted_probe_names(sorted_data_asset_id_or_model: AssetLike) -> tuple[str, ...]:
         """Get the names of the probes whose sorting was finished, each once, sorted."""
-        summary = codeocean_utils.summary_of(sorted_data_asset_id_or_model)
-        return probes.names(probes.of_asset(sorting.sorted_summary(summary)))
+        return probes.names(probes.of_asset(sorting.sorted_summary(sorted_data_asset_id_or_model)))
 
     @staticmethod
     def get_sorted_probes(id: AssetLike) -> tuple[SortedProbe, ...]:

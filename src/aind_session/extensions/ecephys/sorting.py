@@ -126,7 +126,8 @@ class SortedDataAsset(ExtendedDataAsset):
     def _each(self, what: str, ask: Callable[[AssetSummary], T]) -> T:
         summary = codeocean_utils.summary_of(self)
         with tracing(results.about(summary), f"{what} of {self.id}"):
-            if self._siblings is not None:
+            # The siblings are read in their own folders, not in those that a program chose.
+            if self._siblings is not None and not _is_replaced():
                 self._siblings.read_ahead(self.id, what, ask)
             return ask(summary)
 
@@ -139,7 +140,7 @@ class SortedDataAsset(ExtendedDataAsset):
         MissingAttributeError
             The asset does not name it (an `AttributeError`).
         """
-        if codeocean_utils.replacement("get_data_asset_source_dir") is not None:
+        if _is_replaced():
             return codeocean_utils.get_data_asset_source_dir(self.id)
         folder = folders.of_asset(by_id.summary_of(self))
         if folder is None:
@@ -188,7 +189,12 @@ class SortedDataAsset(ExtendedDataAsset):
         return self._each("analyzer", is_analyzer)
 
 
-def sorted_summary(asset: object) -> AssetSummary:
+def _is_replaced() -> bool:
+    """Whether a program chooses the folders of data assets."""
+    return codeocean_utils.replacement("get_data_asset_source_dir") is not None
+
+
+def sorted_summary(asset: by_id.AssetLike) -> AssetSummary:
     """Return what lookups need of a sorted data asset.
 
     Raises
@@ -196,7 +202,7 @@ def sorted_summary(asset: object) -> AssetSummary:
     InvalidIdentifierError
         It is not the result of a sorting (a `ValueError`).
     """
-    summary = by_id.summary_of(asset)
+    summary = codeocean_utils.summary_of(asset)
     if not rules.is_sorted(summary.name):
         raise InvalidIdentifierError(
             f"Data asset {summary.id} is {summary.name!r}: not a spike sorting, which would be "
