@@ -87,7 +87,7 @@ def test_what_is_skipped_is_true_of_the_bundled_catalogue(sandbox: Sandbox) -> N
 
 def test_the_usage_sections_cost_few_requests(sandbox: Sandbox) -> None:
     text = README.read_text(encoding="utf-8")
-    usage = text[text.index("\n## Python\n") : text.index("\n## Metadata")]
+    usage = text[text.index("\n## Python\n") : text.index("\n## Metadata of")]
     test = doctest.DocTestParser().get_doctest(python_of(usage), {}, "usage", str(README), 0)
 
     def run() -> None:
