@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overloa
 
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extension import ExtensionBaseClass
-from aind_session.extensions.ecephys import pipeline, probes, recordings, sorting
+from aind_session.extensions.ecephys import alignments, pipeline, probes, recordings, sorting
 from aind_session.extensions.ecephys.probes import SortedProbe
 from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorter, Sorters
-from aind_session.extensions.ibl import alignments
 from aind_session.identifiers import parse_session_id
 from aind_session.lookup import by_id, folders, results, rules
 from aind_session.services import codeocean, s3
