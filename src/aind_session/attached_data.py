@@ -188,7 +188,7 @@ def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) 
     MissingFileError
         It is not attached, and no service has its location (a `FileNotFoundError`).
     CodeOceanNotFoundError
-        There is no asset with this ID (a `ValueError`).
+        No asset has this ID (a `ValueError`).
     ServiceError, CredentialsError
         It is not attached, and its location could not be requested from any service.
 

@@ -58,7 +58,7 @@ class AindSessionError(Exception):
     Parameters
     ----------
     message
-        What was asked, where, why it failed, and what to do next.
+        What was requested, from which service, why it failed, and what to do next.
 
     Examples
     --------
@@ -139,12 +139,12 @@ class InvalidContentError(AindSessionError, ValueError):
 
 
 class NotFoundError(AindSessionError):
-    """Every service that can answer was asked, and none knows it.
+    """Every service that could have it was searched, and none has it.
 
     Attributes
     ----------
     trail : tuple of str
-        What was asked of which service, with the answer, in order.
+        The requests to each service and their answers, in order.
     """
 
     trail: tuple[str, ...] = ()
@@ -183,7 +183,7 @@ class CredentialsError(AindSessionError):
 
 
 class MissingTokenError(CredentialsError, KeyError):
-    """There is no Code Ocean token in the environment or a `.env` file."""
+    """Neither the environment nor a `.env` file contains a Code Ocean token."""
 
 
 class UnsafeDomainError(CredentialsError, ValueError):
@@ -227,7 +227,7 @@ class BadAnswerError(ServiceError, ValueError):
 
 
 class IncompleteAnswerError(ServiceError):
-    """Some pages of an answer did not come: half of a list is not told as the list."""
+    """Some pages of an answer are missing: a partial list is never returned as the whole list."""
 
 
 class AccessDeniedError(ServiceError, PermissionError):
@@ -304,7 +304,7 @@ class SettingsWarning(UserWarning):
 
 
 class SandboxWarning(UserWarning):
-    """Nothing was found in a sandbox of a snapshot, and what was asked for was not recorded."""
+    """Nothing was found in the sandbox, and the snapshot does not cover what was requested."""
 
 
 class PluginWarning(UserWarning):

@@ -160,7 +160,7 @@ def _filters(platform: object, project: object, modality: object, dates: DateRan
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
-    """Read one value of a filter or several; an empty text is no filter."""
+    """Read one value of a filter or several; an empty string filters nothing."""
     if value is None:
         return ()
     names = []

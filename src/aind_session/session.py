@@ -145,7 +145,7 @@ class Session(Value):
         Raises
         ------
         CredentialsError
-            There is no Code Ocean token, or it was refused (`KeyError`, `ValueError`).
+            The Code Ocean token is missing or was rejected (`KeyError`, `ValueError`).
         ServiceError
             Code Ocean did not answer; or nothing was found, and DocDB, which links some, did not.
         """
@@ -210,7 +210,7 @@ class Session(Value):
         Raises
         ------
         MissingAttributeError
-            There is no folder of raw files (an `AttributeError`).
+            The session has no folder of raw files (an `AttributeError`).
         """
         from aind_session.lookup import folders
 

@@ -90,7 +90,7 @@ class Sessions(tuple[Session, ...]):
         Raises
         ------
         InvalidContentError
-            There is no such column (a `ValueError`).
+            The column does not exist (a `ValueError`).
         InvalidIdentifierError
             A line has no session ID (a `ValueError`); the message has its number.
 
@@ -389,7 +389,7 @@ class Sessions(tuple[Session, ...]):
             Computations that are started in any minute at most; None: no limit.
         retries
             How often a session whose computation failed is started again. Failed
-            is also a run that Code Ocean calls succeeded but whose log tells of an error.
+            is also a run that Code Ocean calls succeeded but whose log contains an error.
         poll_seconds
             Seconds between two looks at what runs.
         tags, custom_metadata
@@ -402,7 +402,7 @@ class Sessions(tuple[Session, ...]):
         wait_ready
             Whether to wait until the data assets of the results are ready.
         is_pipeline
-            Which of both the ID is; by default Code Ocean is asked.
+            Whether the ID is of a pipeline; by default Code Ocean is queried.
         version, nextflow_profile
             Of the capsule or pipeline.
         progress
@@ -417,7 +417,7 @@ class Sessions(tuple[Session, ...]):
         Raises
         ------
         CodeOceanNotFoundError
-            There is no such capsule or pipeline (a `ValueError`).
+            The capsule or pipeline does not exist (a `ValueError`).
         RunStateError
             The state's file is there already, or in use (a `ValueError`).
         InvalidFilterError

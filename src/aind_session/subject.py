@@ -75,7 +75,7 @@ class Subject(Value):
         Raises
         ------
         CredentialsError
-            There is no Code Ocean token, or it was refused (`KeyError`, `ValueError`).
+            The Code Ocean token is missing or was rejected (`KeyError`, `ValueError`).
         ServiceError
             Code Ocean did not answer; or nothing was found, and DocDB, which links some, did not.
         """

@@ -166,7 +166,7 @@ def _why_no_raw_asset(session: SessionID) -> str:
 
 
 def _nearby(session: SessionID) -> str:
-    """Name the nearest existing sessions of the same subject, for a message."""
+    """Return a sentence with the nearest sessions of the same subject, for a message."""
     from aind_session.identifiers import nearest_sessions
 
     try:

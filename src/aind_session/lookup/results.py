@@ -102,7 +102,7 @@ def cached_listing(asset: AssetSummary) -> Listing | None:
 
 
 def read(asset: AssetSummary, path: str) -> bytes | None:
-    """Read a small file of a data asset; None if there is no such file.
+    """Read a small file of a data asset; None if it does not exist.
 
     Raises
     ------

@@ -365,7 +365,7 @@ class Sandbox:
         Raises
         ------
         ValueError
-            There is no such service or kind.
+            The service or kind does not exist.
         """
         fault = Fault(service, path, method, **options)
         self.middleware.add(fault)
@@ -405,7 +405,7 @@ class Sandbox:
         Raises
         ------
         ValueError
-            There is no such service or version.
+            The service or version does not exist.
         """
         if service != "docdb" or version not in ("v1", "v2"):
             raise ValueError(f"only docdb v1 and v2 can be retired, not {service!r} {version!r}")

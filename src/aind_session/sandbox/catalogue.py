@@ -108,7 +108,7 @@ class Catalogue:
         Raises
         ------
         CatalogueFormatError
-            There is no catalogue, or its header cannot be read or has an unknown version (a
+            The catalogue is missing, or its header cannot be read or has an unknown version (a
             `ValueError`).
 
         Warns

@@ -48,7 +48,7 @@ def testmod(**kwargs: Any) -> doctest.TestResults:
     """Run the examples in docstrings.
 
     In a script, those of the script: ``if __name__ == "__main__": aind_session.testmod()``. If
-    the script has none, or there is no script, those of this package, in the sandbox.
+    the script has none, or without a script, those of this package, in the sandbox.
 
     Parameters
     ----------

@@ -275,7 +275,7 @@ def search_computations(
     Raises
     ------
     CodeOceanNotFoundError
-        There is no such capsule or pipeline (a `ValueError`).
+        The capsule or pipeline does not exist (a `ValueError`).
     InvalidFilterError
         A date or state is not valid (a `ValueError`).
 
