@@ -51,8 +51,7 @@ def __getattr__(name: str) -> Any:
 class Sandbox:
     """Fakes of Code Ocean, DocDB and S3 that answer from a catalogue.
 
-    Create one with `aind_session.sandbox`. It serves inside of a ``with`` block, or from `start` to
-    `close`.
+    Create one with `aind_session.sandbox`; it serves in a ``with`` block, or from `start` to `close`.
 
     Parameters
     ----------
@@ -492,8 +491,7 @@ def autostart(wanted: str | None = None) -> Sandbox | None:
     Sandbox or None
         None if none is requested, or if one is serving already: in this process or in its parent.
     """
-    if wanted is None:
-        wanted = os.environ.get(SANDBOX, "")
+    wanted = os.environ.get(SANDBOX, "") if wanted is None else wanted
     if wanted.lower() in ("", "0", "false", "no") or os.environ.get(SANDBOX_ACTIVE):
         return None
     with server.process.starting:

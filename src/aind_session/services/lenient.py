@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import functools
 import math
 import types
 import typing
@@ -45,13 +46,9 @@ def build(model: type[Any], record: dict[str, Any]) -> tuple[Any, list[str]]:
     return _build(model, record, "", oddities), oddities
 
 
-_known_hints: dict[Any, dict[str, Any]] = {}
-
-
+@functools.cache
 def _hints(model: type[Any]) -> dict[str, Any]:
-    if model not in _known_hints:
-        _known_hints[model] = typing.get_type_hints(model)
-    return _known_hints[model]
+    return typing.get_type_hints(model)
 
 
 def _build(model: type[Any], record: dict[str, Any], path: str, oddities: list[str]) -> Any:
