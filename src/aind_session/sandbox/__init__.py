@@ -51,7 +51,7 @@ def __getattr__(name: str) -> Any:
 class Sandbox:
     """Fakes of Code Ocean, DocDB and S3 that answer from a catalogue.
 
-    Create one with `aind_session.sandbox`; it serves in a ``with`` block, or from `start` to `close`.
+    Created by `aind_session.sandbox`; serves in a ``with`` block, or from `start` to `close`.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ def build(model: type[Any], record: dict[str, Any]) -> tuple[Any, list[str]]:
 
 
 @functools.cache
-def _hints(model: type[Any]) -> dict[str, Any]:
+def _hints(model: Any) -> dict[str, Any]:
     return typing.get_type_hints(model)
 
 
