@@ -51,7 +51,7 @@ def _hints(model: Any) -> dict[str, Any]:
     return typing.get_type_hints(model)
 
 
-def _build(model: type[Any], record: dict[str, Any], path: str, oddities: list[str]) -> Any:
+def _build(model: Any, record: dict[str, Any], path: str, oddities: list[str]) -> Any:
     values = {}
     hints = _hints(model)
     for field in dataclasses.fields(model):
