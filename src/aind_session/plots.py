@@ -86,7 +86,7 @@ def subject_timeline(
     InvalidIdentifierError
         It is not a valid subject ID (a `ValueError`).
     ServiceError, CredentialsError
-        Where the sessions are could not be found out.
+        A service failed, and the sessions could not be found.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def coverage(
     Returns
     -------
     matplotlib.axes.Axes
-        The axes. Above each label stands how many sessions have a good result of it.
+        The axes. The number above each label is that of the sessions with a good result.
 
     Raises
     ------

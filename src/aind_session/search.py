@@ -185,7 +185,7 @@ def _subject(value: object) -> str:
 
 
 def _search(subjects: list[str] | None, filters: Filters) -> tuple[Sessions, Found, Failures]:
-    """Find sessions; return also what was found before filters, and the services that failed."""
+    """Find sessions; also return those found before filtering, and the services that failed."""
     from aind_session.lookup import search
     from aind_session.lookup.failures import Failures
 

@@ -143,7 +143,7 @@ class Sessions(tuple[Session, ...]):
         return Sessions(sorted(both, key=lambda session: (session.dt, session.id)))
 
     def __and__(self, other: Iterable[Session]) -> Sessions:
-        """Return the sessions that are in the other, too."""
+        """Return the sessions that are also in the other."""
         others = set(Sessions(other))
         return Sessions(session for session in self if session in others)
 
@@ -236,7 +236,7 @@ class Sessions(tuple[Session, ...]):
         progress: bool = True,
         errors: Literal["raise", "return"] = "raise",
     ) -> list[T] | list[T | Exception]:
-        """Call a function with each session, many at the same time, and give the results in order.
+        """Call a function with each session, many at the same time; return the results in order.
 
         Parameters
         ----------

@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
 
 
 def words_of(words: Iterable[str]) -> list[str]:
-    """Return the given words; `-` stands for the lines of standard input."""
+    """Return the given words, `-` replaced by the lines of standard input."""
     result: list[str] = []
     for word in words:
         result += [line.strip() for line in sys.stdin if line.strip()] if word == "-" else [word]

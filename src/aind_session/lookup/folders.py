@@ -132,7 +132,7 @@ def raw_asset(session: SessionID) -> AssetSummary:
     Raises
     ------
     MissingAttributeError
-        There is none; the message says what there is instead.
+        It has none; the message lists what exists instead.
     """
     with tracing(session.id, "raw data asset"):
         found = evidence.assets_of(session)

@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 FORMAT = "aind-session catalogue"
 VERSION = 1
-#: Public buckets; others are private unless a catalogue says otherwise.
+#: Public buckets; others are private unless a catalogue lists them as public.
 PUBLIC_BUCKETS = ("aind-open-data", "aind-ephys-data")
 
 

@@ -112,7 +112,7 @@ def _fit(value: Any, hint: Any, where: str, oddities: list[str]) -> Any:
 def _fit_union(value: Any, hint: Any, where: str, oddities: list[str]) -> Any:
     members = [member for member in typing.get_args(hint) if member is not type(None)]
     if value is None or (value == {} and dataclasses.is_dataclass(members[0])):
-        # An empty object says no more than its absence.
+        # An empty object means the same as its absence.
         return None
     if len(members) == 1:
         return _fit(value, members[0], where, oddities)

@@ -16,7 +16,7 @@ def get_ttl_hash(seconds: float = 600) -> int:
     """Return a number that stays the same within a window of time.
 
     For the argument `ttl_hash` of functions: a result that was cached before this hash was first
-    used is requested anew. Without a hash, results are cached as the settings say
+    used is requested anew. Without a hash, results are cached as in the settings
     (`AIND_SESSION_CACHE_SECONDS`).
 
     Parameters

@@ -249,7 +249,7 @@ def search_computations(
     """Return the runs of a capsule or pipeline that meet all conditions, ascending by creation.
 
     Code Ocean returns all runs with one request, which is not cached, as states change; in a loop
-    over many sessions, give a `ttl_hash`.
+    over many sessions, pass a `ttl_hash`.
 
     Parameters
     ----------

@@ -292,7 +292,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         ----------
         pipeline_type
             `ecephys_ks25`, `ecephys_ks25_v0.1.0`, `ecephys_opto_ks25`, `ecephys_ks4`,
-            `ecephys_sc2`, or whatever else the capsule knows.
+            `ecephys_sc2`, or any other that the capsule has.
         trigger_capsule_id
             The capsule, by default `DEFAULT_TRIGGER_CAPSULE_ID`; it takes the pipeline
             type and the raw asset's ID by position.
