@@ -266,7 +266,9 @@ def test_what_may_not_be_listed_is_told(box: Sandbox, tmp_path: Path) -> None:
     box.catalogue.buckets["aind-open-data"] = {"public": False, "denied": True}
     study = record(OTHER, to=tmp_path)
     assert study.buckets["aind-open-data"] == {"public": False, "denied": True}
-    assert study.extra["recorded"]["failures"] == [f"folder s3://aind-open-data/{OTHER}: access denied"]
+    assert study.extra["recorded"]["failures"] == [
+        f"folder s3://aind-open-data/{OTHER}: access denied"
+    ]
 
 
 def test_files_come_through_code_ocean_where_s3_is_closed(box: Sandbox, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Name a session: its assets, folders, metadata, modalities and sorting results are attributes.
+"""Find a session's data by its ID: assets, folders, metadata, modalities, sorting results.
 
-A table of contents: each name is loaded when it is first used.
+Each name is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ NOTICE_SECONDS = 0.2
 
 
 class Clock(Protocol):
-    """What is asked of a clock."""
+    """The methods of a clock."""
 
     def monotonic(self) -> float:
-        """Give seconds that never go back."""
+        """Return the seconds of a clock that never goes back."""
 
     def time(self) -> float:
-        """Give seconds since 1970."""
+        """Return the seconds since 1970."""
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -116,5 +116,5 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def time_left() -> float:
-    """Give the seconds that a question may take by `at_most`; infinity outside of it."""
+    """Return the seconds left of the limit set by `at_most`; infinity outside of it."""
     return max(0.0, _over.get() - CLOCK.monotonic())

@@ -52,7 +52,7 @@ _LABELS_OF_ANY_TOOL = frozenset({"sorted", "curated"})
 
 @dataclass(frozen=True)
 class Maker:
-    """What made a data asset, as far as Code Ocean or the metadata say.
+    """What made a data asset, as far as Code Ocean or the metadata contain it.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ def by_label(some: Assets) -> dict[str, Assets]:
 
 
 def labelled(of_label: Mapping[str, Assets], wanted: str) -> Assets:
-    """Return the assets of a label in any spelling: `dlc` has those of `dlc-eye`, too."""
+    """Return the assets of a label in any spelling: `dlc` also has those of `dlc-eye`."""
     same = same_label(wanted)
     return ascending(
         asset

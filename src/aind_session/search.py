@@ -160,7 +160,7 @@ def _filters(platform: object, project: object, modality: object, dates: DateRan
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
-    """Read one value of a filter or several; an empty text is no filter."""
+    """Read one value of a filter or several; an empty string filters nothing."""
     if value is None:
         return ()
     names = []
@@ -185,7 +185,7 @@ def _subject(value: object) -> str:
 
 
 def _search(subjects: list[str] | None, filters: Filters) -> tuple[Sessions, Found, Failures]:
-    """Find sessions; return also what was found before filters, and the services that failed."""
+    """Find sessions; also return those found before filtering, and the services that failed."""
     from aind_session.lookup import search
     from aind_session.lookup.failures import Failures
 

@@ -12,13 +12,14 @@ import contextvars
 import functools
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, wait
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from aind_session.clock import NOTICE_SECONDS
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 #: Concurrent calls at most, beside those that run in the callers' own threads.
@@ -178,3 +179,34 @@ def gather(*calls: Callable[[], Any]) -> list[Any]:
 def gather_all(call: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
     """Make one call per item; as `gather`."""
     return gather(*[lambda item=item: call(item) for item in items])
+
+
+def call(
+    executor: Executor,
+    function: Callable[[S], T],
+    values: Iterable[S],
+    done: Callable[[], object],
+    raises: bool,
+) -> list[Any]:
+    """Call a function with each value; return the results in order, and errors unless it raises.
+
+    `done` is called after each result.
+    """
+    futures: list[Future[T]] = []
+    results: list[Any] = []
+    try:
+        futures.extend(executor.submit(function, value) for value in values)
+        for future in futures:
+            try:
+                results.append(wait_for(future))
+            except Exception as error:
+                if raises:
+                    raise
+                results.append(error)
+            done()
+    except BaseException:
+        # Also on Ctrl-C: otherwise the executor would wait for calls that have not begun.
+        for future in futures:
+            future.cancel()
+        raise
+    return results

@@ -310,7 +310,7 @@ def _describe(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
     if isinstance(error, AindSessionError):
         return line, ("doctor",), UNKNOWN
     if isinstance(error, OSError):
-        # A folder or an output that cannot be written: the system knows why.
+        # A folder or an output that cannot be written: the system's message is the reason.
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or line}", usage, UNKNOWN
     line = f"this is a fault of aind-session itself: {type(error).__name__}: {line}"

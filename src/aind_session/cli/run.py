@@ -309,7 +309,7 @@ class _Any(dict[str, str]):
 
 
 class _Places(dict[str, str]):
-    """What stands for a session's own, each looked up only where it is used."""
+    """The placeholders of a session, each looked up only if it is used."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(

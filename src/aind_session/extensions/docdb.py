@@ -88,7 +88,7 @@ class RecordDict(_Questions, dict[str, Any]):
     """A metadata record as it stands, with the same questions for both generations.
 
     `keys`, `get`, `json.dumps` and `dict(...)` work as for any dictionary; it is the caller's own,
-    and empty if there is no record. Each question is an attribute, whose answer is None (or `()`)
+    and empty if no record was found. Each property is an attribute, whose value is None (or `()`)
     if the record does not contain it.
 
     Examples
@@ -199,7 +199,7 @@ def get_record(name_id_or_location: AssetLike) -> FoundRecord:
     Returns
     -------
     FoundRecord
-        Empty where there is no record.
+        Empty if no record was found.
 
     Raises
     ------

@@ -132,7 +132,7 @@ def raw_asset(session: SessionID) -> AssetSummary:
     Raises
     ------
     MissingAttributeError
-        There is none; the message says what there is instead.
+        It has none; the message lists what exists instead.
     """
     with tracing(session.id, "raw data asset"):
         found = evidence.assets_of(session)
@@ -166,7 +166,7 @@ def _why_no_raw_asset(session: SessionID) -> str:
 
 
 def _nearby(session: SessionID) -> str:
-    """Name the nearest existing sessions of the same subject, for a message."""
+    """Return a sentence with the nearest sessions of the same subject, for a message."""
     from aind_session.identifiers import nearest_sessions
 
     try:

@@ -120,7 +120,7 @@ class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
 
 
 class CodeOceanNotFoundError(CodeOceanError, ValueError):
-    """There is no asset, computation or file of this ID or name."""
+    """No asset, computation or file has this ID or name."""
 
 
 class ClosedAssetError(CodeOceanError, AccessDeniedError):
@@ -218,7 +218,7 @@ class Client(CodeOcean):  # type: ignore[misc]
         return get_client, ()
 
     def _error_handler(self, response: requests.Response, *_: Any, **__: Any) -> None:
-        """Raise the error that a response stands for; called by `requests` for each response."""
+        """Raise the error for a response, if any; called by `requests` for each response."""
         if response.status_code >= 400:
             raise self._error(response)
         exchange = exchange_of(response)
@@ -233,7 +233,7 @@ class Client(CodeOcean):  # type: ignore[misc]
     def _error(self, response: requests.Response) -> CodeOceanError:
         status = response.status_code
         if redact.origin_of(str(response.url)) != redact.origin_of(self.domain):
-            # A response from elsewhere says nothing about the token.
+            # A response from another host does not show whether the token is valid.
             return error_of(CodeOceanError, response)
         if status == 400:
             text = response.content[:10_000].decode("utf-8", "replace")

@@ -275,7 +275,7 @@ def find(
     found: dict[Any, Record] = {}
     for part in parts_of(filter, sort):
         for record in _pages(version, part, projection, sort):
-            # A projection without `_id` leaves nothing to tell records apart by.
+            # Without `_id` in the projection, records cannot be distinguished.
             found.setdefault(record.get("_id", ("no id", len(found))), record)
     return list(found.values())
 

@@ -77,7 +77,7 @@ class Transport(HTTPAdapter):
     attempts
         How often a request is sent at most. What changes something is sent once.
     plain
-        Speak plain HTTP where the URL says https, on loopback only.
+        Send plain HTTP although the URL has https, on loopback only.
     redirects
         Whether to follow redirects.
     decode

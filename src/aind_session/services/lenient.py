@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import functools
 import math
 import types
 import typing
@@ -45,16 +46,12 @@ def build(model: type[Any], record: dict[str, Any]) -> tuple[Any, list[str]]:
     return _build(model, record, "", oddities), oddities
 
 
-_known_hints: dict[Any, dict[str, Any]] = {}
+@functools.cache
+def _hints(model: Any) -> dict[str, Any]:
+    return typing.get_type_hints(model)
 
 
-def _hints(model: type[Any]) -> dict[str, Any]:
-    if model not in _known_hints:
-        _known_hints[model] = typing.get_type_hints(model)
-    return _known_hints[model]
-
-
-def _build(model: type[Any], record: dict[str, Any], path: str, oddities: list[str]) -> Any:
+def _build(model: Any, record: dict[str, Any], path: str, oddities: list[str]) -> Any:
     values = {}
     hints = _hints(model)
     for field in dataclasses.fields(model):
@@ -115,7 +112,7 @@ def _fit(value: Any, hint: Any, where: str, oddities: list[str]) -> Any:
 def _fit_union(value: Any, hint: Any, where: str, oddities: list[str]) -> Any:
     members = [member for member in typing.get_args(hint) if member is not type(None)]
     if value is None or (value == {} and dataclasses.is_dataclass(members[0])):
-        # An empty object says no more than its absence.
+        # An empty object means the same as its absence.
         return None
     if len(members) == 1:
         return _fit(value, members[0], where, oddities)

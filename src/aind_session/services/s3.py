@@ -182,7 +182,7 @@ def list_folder(bucket: str, prefix: str) -> Listing:
     Returns
     -------
     Listing
-        With `exists` False if there is no such folder or bucket.
+        With `exists` False if the folder or bucket does not exist.
 
     Raises
     ------
@@ -343,7 +343,7 @@ def path(bucket: str, key: str = "") -> UPath:
 
 
 class _ClientOptions(dict[str, str]):
-    """Options for s3fs that this package set, to tell them from a user's own."""
+    """Options for s3fs that this package set, as opposed to the user's own."""
 
 
 def _configure_s3fs() -> None:
@@ -397,7 +397,7 @@ def forget_listings(instances: bool = False) -> None:
     """Drop the listings that s3fs keeps as long as the process; optionally its instances, too."""
     s3fs = sys.modules.get("s3fs")
     if s3fs is not None:
-        # There is no public way to reach the instances of other threads.
+        # s3fs has no public way to reach the instances of other threads.
         for file_system in list(s3fs.S3FileSystem._cache.values()):
             file_system.invalidate_cache()
         if instances:

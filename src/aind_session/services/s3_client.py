@@ -409,7 +409,7 @@ def texts(element: ElementTree.Element | None) -> dict[str, str]:
 
 
 def _other_region(response: requests.Response) -> str:
-    """Return the region that S3 says a bucket is in, if it did not answer for that reason."""
+    """Return the region of a bucket, if S3 reported it instead of answering."""
     if response.status_code not in (301, 307, 400):
         return ""
     named = response.headers.get("x-amz-bucket-region") or texts(xml(response.content)).get(

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overloa
 
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extension import ExtensionBaseClass
-from aind_session.extensions.ecephys import pipeline, probes, recordings, sorting
+from aind_session.extensions.ecephys import alignments, pipeline, probes, recordings, sorting
 from aind_session.extensions.ecephys.probes import SortedProbe
 from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorter, Sorters
-from aind_session.extensions.ibl import alignments
 from aind_session.identifiers import parse_session_id
 from aind_session.lookup import by_id, folders, results, rules
 from aind_session.services import codeocean, s3
@@ -293,7 +292,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         ----------
         pipeline_type
             `ecephys_ks25`, `ecephys_ks25_v0.1.0`, `ecephys_opto_ks25`, `ecephys_ks4`,
-            `ecephys_sc2`, or whatever else the capsule knows.
+            `ecephys_sc2`, or any other that the capsule has.
         trigger_capsule_id
             The capsule, by default `DEFAULT_TRIGGER_CAPSULE_ID`; it takes the pipeline
             type and the raw asset's ID by position.

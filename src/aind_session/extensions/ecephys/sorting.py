@@ -78,7 +78,7 @@ class _Siblings:
 
     def __init__(self, members: Assets, in_comparison: bool = False) -> None:
         self.members = members
-        # With many assets, a program that has compared them goes on doing so.
+        # A program that compared some of many assets will probably compare the rest.
         self.is_loop = in_comparison and len(members) > self.MANY
         self.read: dict[str, set[str]] = {}
 
