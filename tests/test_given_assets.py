@@ -103,7 +103,8 @@ def test_get_data_asset_model_several_of_one_name_returns_the_newest_ready(
 
 
 @pytest.mark.parametrize(
-    "given", ["no such asset", "s3://aind-open-data/nothing", "2070c349-7d14-40a3-b1d1-a2033a36ec7d"]
+    "given",
+    ["no such asset", "s3://aind-open-data/nothing", "2070c349-7d14-40a3-b1d1-a2033a36ec7d"],
 )
 def test_get_data_asset_model_unknown_asset_is_a_value_error(sandbox: Sandbox, given: str) -> None:
     with pytest.raises(ValueError, match=r"404|ID of a data asset"):

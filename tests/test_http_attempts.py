@@ -364,7 +364,11 @@ def _hold_and_fork(session: requests.Session, url: str) -> None:
         code = 1
         try:
             made = context.current().client("a", lambda: "made in the child")
-            code = 0 if made == "made in the child" and session.get(url).json() == {"good": True} else 2
+            code = (
+                0
+                if made == "made in the child" and session.get(url).json() == {"good": True}
+                else 2
+            )
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)

@@ -113,14 +113,14 @@ class TestCertificates:
     def test_context_is_made_once_for_all_connections(
         self, authority: tuple[trustme.CA, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        made: list[connections.Bundle] = []
-        load = connections.Bundle._load
+        made: list[ssl.SSLContext] = []
+        create = connections.create_urllib3_context
 
-        def counting(bundle: connections.Bundle) -> ssl.SSLContext:
-            made.append(bundle)
-            return load(bundle)
+        def counting() -> ssl.SSLContext:
+            made.append(create())
+            return made[-1]
 
-        monkeypatch.setattr(connections.Bundle, "_load", counting)
+        monkeypatch.setattr(connections, "create_urllib3_context", counting)
         bundle = authority[1].with_name("copy.pem")
         bundle.write_bytes(authority[1].read_bytes())
         monkeypatch.setenv("SSL_CERT_FILE", str(bundle))

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 import aind_session
+from aind_session import context
 from aind_session.clock import use_clock
 from aind_session.errors import BadAnswerError, ServiceError
 from aind_session.services import connections, http
@@ -159,7 +160,7 @@ def test_request_slow_body_may_take_the_whole_time() -> None:
 def test_body_larger_than_the_limit_is_refused(
     monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
-    monkeypatch.setenv("AIND_SESSION_MAX_RESPONSE_BYTES", "1")
+    monkeypatch.setenv("AIND_SESSION_MAX_RESPONSE_BYTES", "1000000")
     body = b"\0" * (50 * 2**20 if encoding in ("gzip", "deflate") else 2 * 2**20)
     headers = {"Content-Encoding": encoding}
     if encoding == "gzip":
@@ -171,7 +172,9 @@ def test_body_larger_than_the_limit_is_refused(
         body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     with (
         Loopback([Answer(200, body, headers)]) as server,
-        pytest.raises(BadAnswerError, match=r"Service sent more than 1 MB.*MAX_RESPONSE_MB"),
+        pytest.raises(
+            BadAnswerError, match=r"Service sent more than 1,000,000 bytes.*MAX_RESPONSE_BYTES"
+        ),
     ):
         session_at(server).get(server.url)
     assert len(server.requests) == 1

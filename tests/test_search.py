@@ -127,7 +127,7 @@ def test_get_sessions_takes_several_projects_and_modalities(sandbox: Sandbox) ->
 @pytest.mark.parametrize(
     ("look_up", "expected"),
     [
-        (aind_session.list_projects, "Dynamic Routing"),
+        (aind_session.list_projects, "Invented project A"),
         (aind_session.list_platforms, "ecephys"),
         (aind_session.list_modalities, "behavior-videos"),
         (aind_session.list_subjects, "676909"),

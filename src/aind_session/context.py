@@ -83,7 +83,9 @@ class Context:
 
 def _close(client: Any) -> None:
     # The clients of Code Ocean and DocDB have a session to close.
-    close = getattr(client, "close", None) or getattr(client.session, "close", None)
+    close = getattr(client, "close", None) or getattr(
+        getattr(client, "session", None), "close", None
+    )
     if close is not None:
         with contextlib.suppress(Exception):
             close()

@@ -213,7 +213,7 @@ def list_projects() -> tuple[str, ...]:
     Examples
     --------
     >>> import aind_session
-    >>> "Dynamic Routing" in aind_session.list_projects()
+    >>> "Invented project A" in aind_session.list_projects()
     True
     """
     from aind_session.lookup import search

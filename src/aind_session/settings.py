@@ -4,8 +4,7 @@ They are read when a service is first used, never at import. The environment com
 `.env` file in the working directory or a parent of it up to the project's root, then one in the
 home directory, then the defaults. Spaces and quotes around a value are removed.
 
-variable                          what it sets                                            default
-================================  ======================================================  =======
+====================================  =======
 ``CODE_OCEAN_API_TOKEN``          access token, scope `Datasets: Read`                    none
 ``CODE_OCEAN_DOMAIN``             Code Ocean                                              AIND's
 ``AIND_SESSION_DOCDB_HOST``       host of the metadata database's gateway                 AIND's
