@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
