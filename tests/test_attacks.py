@@ -128,7 +128,7 @@ class TestTheClass:
 
             @property
             def mistyped(self) -> object:
-                return self.raw_data_dri
+                return self.raw_data_dri  # type: ignore[attr-defined]
 
         nobody = Odd("ecephys_123456_2024-01-01_10-00-00")
         # What was raised, and caught, before is not what is told.

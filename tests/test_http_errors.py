@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 import trustme
+from urllib3.util.ssl_ import create_urllib3_context
 
 from aind_session.clock import use_clock
 from aind_session.errors import ServiceError
@@ -114,7 +115,7 @@ class TestCertificates:
         self, authority: tuple[trustme.CA, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made: list[ssl.SSLContext] = []
-        create = connections.create_urllib3_context
+        create = create_urllib3_context
 
         def counting() -> ssl.SSLContext:
             made.append(create())

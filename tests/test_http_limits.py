@@ -264,8 +264,7 @@ def circuits_of(session: requests.Session) -> tuple[str, ...]:
     """Return the lines that describe a session's open circuits."""
     transport = session.get_adapter("http://127.0.0.1")
     assert isinstance(transport, Transport)
-    lines = transport.circuits.describe()
-    return lines
+    return transport.circuits.describe()
 
 
 def test_circuit_after_all_attempts_failed_sends_nothing_for_30_s(clock: FakeClock) -> None:

@@ -331,7 +331,7 @@ def path(bucket: str, key: str = "") -> UPath:
     from upath import UPath
 
     place = f"s3://{bucket}/{key.strip('/')}" if key.strip("/") else f"s3://{bucket}"
-    _configure_s3fs()
+    configure_s3fs()
     try:
         anonymous = is_anonymous(bucket)
     except (CredentialsError, SettingsError) as error:
@@ -346,7 +346,7 @@ class _ClientOptions(dict[str, str]):
     """Options for s3fs that this package set, as opposed to the user's own."""
 
 
-def _configure_s3fs() -> None:
+def configure_s3fs() -> None:
     """Configure s3fs to use CA certificates of variables that AWS clients do not read."""
     from fsspec.config import conf
 
