@@ -14,7 +14,7 @@ import pytest
 
 import aind_session
 from aind_session import Sandbox, Session, context
-from aind_session.cache import Cache
+from aind_session.cache import MAX_FORGOTTEN, Cache
 from aind_session.threads import WORKERS, gather, outcomes
 from worlds import invent_cohort
 
@@ -135,6 +135,21 @@ def test_what_is_forgotten_while_it_is_asked_is_not_kept(cache: Cache) -> None:
 
     assert cache.get(("k",), ask, 10) == "old"
     assert cache.get(("k",), lambda: "new", 10) == "new"
+
+
+def test_what_was_forgotten_after_its_request_is_not_stored(cache: Cache) -> None:
+    moment = cache.moment()
+    cache.forget(lambda key: key[0] == "a")
+    cache.put(("a", "1"), "old", moment=moment)
+    cache.put(("b", "1"), "other", moment=moment)
+    assert (cache.peek(("a", "1")), cache.peek(("b", "1"))) == (None, "other")
+    cache.put(("a", "1"), "new", moment=cache.moment())
+    assert cache.peek(("a", "1")) == "new"
+    for _ in range(MAX_FORGOTTEN + 1):
+        cache.forget(lambda key: False)
+    # So many were forgotten since that not all are remembered.
+    cache.put(("b", "2"), "old", moment=moment)
+    assert cache.peek(("b", "2")) is None
 
 
 def test_questions_that_put_questions_never_lock_each_other_out() -> None:

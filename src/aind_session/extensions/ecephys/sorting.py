@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aind_session import context
 from aind_session.derived import ExtendedDataAsset
 from aind_session.errors import (
     InvalidIdentifierError,
@@ -57,11 +58,12 @@ def of_session(session: SessionID) -> Assets:
         Code Ocean did not answer: no other service has data assets.
     """
     with tracing(session.id, "sorted data assets"):
+        moment = context.current().cache.moment()
         found = results.sorted_assets(session, evidence.all_assets(session))
         if not found:
             note("No sorted data asset was found for %s", session.id)
         for asset in found:
-            get_asset.store(asset, asset.id)
+            get_asset.store(asset, asset.id, moment=moment)
         return found
 
 
