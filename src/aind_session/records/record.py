@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, Literal, TypeVar
 
 from aind_session.identifiers import SessionID, find_session_id, split_asset_name
@@ -19,6 +19,7 @@ from aind_session.records.shape import (
     either,
     items,
     known,
+    like,
     named,
     text,
     texts,
@@ -58,41 +59,34 @@ _CODE_OCEAN_BUCKET = "codeocean-s3datasetsbucket-"
 # -- kinds of questions ----------------------------------------------------------------------------
 
 
-def _question(read: Callable[[Any], T], doc: str, *, of_asset: bool = False) -> Answer[T]:
-    """Make a question: its answer is the first one that a record contains."""
+def _question(read: Callable[[Any], T], doc: str, *path: str, of_asset: bool = False) -> Answer[T]:
+    """Make a question: its answer is the first one at a path of a record."""
 
     def get(holder: Answers) -> T:
         answer = read(None)
         for record in holder._records(of_asset):
-            answer = read(record)
+            answer = read(at(record, *path))
             if answer is not None and answer != ():
                 break
         return answer
 
-    # Documentation tools show the type of a property as its getter declares it.
-    get.__annotations__["return"] = read.__annotations__.get("return")
-    return Answer(get, doc)
+    return Answer(like(read, get), doc)
 
 
-def _in(
-    core: str, v1: str, v2: str, read: Callable[[Any], T], doc: str, *, of_asset: bool = False
-) -> Answer[T]:
+def _of_asset(read: Callable[[Any], T], doc: str, *path: str) -> Answer[T]:
+    """Make a question about the data asset itself, not about its subject, session or project."""
+    return _question(read, doc, *path, of_asset=True)
+
+
+def _in(core: str, v1: str, v2: str, read: Callable[[Any], T], doc: str) -> Answer[T]:
     """Make a question that is answered at a path of a core file of 1.x and at another of 2.x."""
-
-    def get(raw: Any) -> T:
-        return either(at(raw, core), v1, v2, read)
-
-    get.__annotations__["return"] = read.__annotations__.get("return")
-    return _question(get, doc, of_asset=of_asset)
+    get = like(read, lambda found: either(found, v1, v2, read))
+    return _question(get, doc, core)
 
 
 def _in_recording(v1: str, v2: str, read: Callable[[Any], T], doc: str) -> Answer[T]:
     """Make a question that is answered by the first file of the recording that contains it."""
-
-    def get(raw: Any) -> T:
-        return _first(raw, lambda core: either(core, v1, v2, read))
-
-    get.__annotations__["return"] = read.__annotations__.get("return")
+    get = like(read, lambda raw: _first(raw, lambda core: either(core, v1, v2, read)))
     return _question(get, doc)
 
 
@@ -169,10 +163,26 @@ def _modalities(raw: Any) -> tuple[str, ...]:
     return current_modalities(_modalities_as_written(raw))
 
 
+def _source_data(raw: Any) -> tuple[str, ...]:
+    return either(at(raw, "data_description"), "input_data_name", "source_data", all_named)
+
+
+def _sorter_names(raw: Any) -> tuple[str, ...]:
+    return Processing(at(raw, "processing")).sorter_names
+
+
+def _strain(subject: Any) -> str | None:
+    return either(subject, "background_strain", "subject_details.strain", named)
+
+
+def _date_of_birth(subject: Any) -> date | None:
+    return either(subject, "date_of_birth", "subject_details.date_of_birth", parse_date)
+
+
 def _year_of_birth(raw: Any) -> int | None:
     subject = at(raw, "subject")
     year = either(subject, "year_of_birth", "subject_details.year_of_birth", _year)
-    born = either(subject, "date_of_birth", "subject_details.date_of_birth", parse_date)
+    born = _date_of_birth(subject)
     return year or (born.year if born else None)
 
 
@@ -213,7 +223,7 @@ def _acquisition_end(raw: Any) -> datetime | None:
     return next(map(_end_in, _recording(raw)), None)
 
 
-def _acquisition_start_doubt(raw: Any) -> str | None:
+def _start_doubt(raw: Any) -> str | None:
     session = _session(raw)
     named_time = session.dt if session else None
     for core in _recording(raw):
@@ -225,22 +235,6 @@ def _instrument_id(raw: Any) -> str | None:
     keys = [(core, key) for core in ("rig", "instrument") for key in ("rig_id", "instrument_id")]
     own = next(filter(None, (text(at(raw, *path)) for path in keys)), None)
     return own or _first(raw, lambda core: either(core, "rig_id", "instrument_id", text))
-
-
-def _processing(raw: Any) -> Processing | None:
-    return Processing.of(at(raw, "processing"))
-
-
-def _sorter_names(raw: Any) -> tuple[str, ...]:
-    return Processing(at(raw, "processing")).sorter_names
-
-
-def _quality_control(raw: Any) -> QualityControl | None:
-    return QualityControl.of(at(raw, "quality_control"))
-
-
-def _procedures(raw: Any) -> Procedures | None:
-    return Procedures.of(at(raw, "procedures"))
 
 
 def _location(raw: Any) -> str | None:
@@ -255,10 +249,6 @@ def _bucket(raw: Any) -> str | None:
 def _prefix(raw: Any) -> str | None:
     found = _LOCATION.fullmatch(_location(raw) or "")
     return found.group(2) or None if found else None
-
-
-def _schema_version(raw: Any) -> str | None:
-    return text(at(raw, "schema_version"))
 
 
 def _created(raw: Any) -> datetime | None:
@@ -317,134 +307,69 @@ class Answers:
         """
         raise NotImplementedError
 
-    name = _question(
-        _name,
-        "The data asset's name: the record's, since the description's may be another.",
-        of_asset=True,
-    )
-    id = _question(_id, "The record's ID in its database.", of_asset=True)
+    name = _of_asset(_name, "Name of the data asset; that in the description may be another.")
+    id = _of_asset(_id, "The record's ID in its database.")
     session_id = _question(_session_id, "The session ID in the name.")
-    subject_id = _question(
-        _subject_id, "The subject's ID: in the first core file that contains one, else in the name."
-    )
-    platform = _question(
-        _platform, "The platform: in the description of 1.x, else at the beginning of the name."
-    )
+    subject_id = _question(_subject_id, "ID of the subject: in a core file, else in the name.")
+    platform = _question(_platform, "Platform: in a description of 1.x, else in the name.")
     project = _in("data_description", "project_name", "project_name", known, "The project's name.")
-    data_level = _question(
+    data_level = _of_asset(
         _data_level,
-        "`raw`, `derived` or `simulated`. A name with a session decides between raw and "
-        "derived: descriptions are copied from raw assets to derived ones.",
-        of_asset=True,
+        "`raw`, `derived` or `simulated`. A name with a session decides between raw and derived: "
+        "descriptions are copied from raw assets to derived ones.",
     )
     modalities = _question(_modalities, "Current abbreviations of the modalities, sorted.")
     modalities_as_written = _question(
-        _modalities_as_written, "The modalities as the record spells them, in its order."
+        _modalities_as_written, "Modalities as the record spells them, in its order."
     )
-    genotype = _in(
-        "subject", "genotype", "subject_details.genotype", text, "The subject's genotype."
-    )
-    sex = _in("subject", "sex", "subject_details.sex", text, "The subject's sex: `Male`, `Female`.")
-    date_of_birth = _in(
-        "subject",
-        "date_of_birth",
-        "subject_details.date_of_birth",
-        parse_date,
-        "The subject's date of birth.",
-    )
-    year_of_birth = _question(
-        _year_of_birth, "The subject's year of birth, which some have without a date."
-    )
-    strain = _in(
-        "subject",
-        "background_strain",
-        "subject_details.strain",
-        named,
+    genotype = _in("subject", "genotype", "subject_details.genotype", text, "Subject's genotype.")
+    sex = _in("subject", "sex", "subject_details.sex", text, "Subject's sex: `Male`, `Female`.")
+    date_of_birth = _question(_date_of_birth, "The subject's date of birth.", "subject")
+    year_of_birth = _question(_year_of_birth, "Subject's year of birth; some have no date.")
+    strain = _question(
+        _strain,
         "The subject's background strain; the upgrade to 2.x writes C57BL/6J if there was none.",
-    )
-    species = _in(
         "subject",
-        "species",
-        "subject_details.species",
-        named,
-        "The subject's species (`Mus musculus`).",
     )
+    species = _in("subject", "species", "subject_details.species", named, "Subject's species.")
     breeding = _question(_breeding, "The breeding group, and each parent's ID and genotype.")
     acquisition_start = _question(
         _acquisition_start,
-        "When the recording began, aware: the instant that the record contains; without an "
-        "offset it is Pacific time. Records are often wrong here: see "
-        "`acquisition_start_doubt`.",
+        "When the recording began, aware: as the record contains it; without an offset it is "
+        "Pacific time. Records are often wrong here: see `acquisition_start_doubt`.",
     )
-    acquisition_start_doubt = _question(
-        _acquisition_start_doubt, "Why `acquisition_start` is uncertain, or None."
-    )
-    acquisition_end = _question(
-        _acquisition_end, "When the recording ended, aware; with the same doubts as the start."
-    )
-    session_type = _in_recording(
-        "session_type",
-        "acquisition_type",
-        text,
-        "What was done, in the words of the experimenters.",
-    )
+    acquisition_start_doubt = _question(_start_doubt, "Why the start is uncertain, or None.")
+    acquisition_end = _question(_acquisition_end, "When the recording ended, aware.")
+    session_type = _in_recording("session_type", "acquisition_type", text, "What was done.")
     experimenters = _in_recording(
         "experimenter_full_name", "experimenters", all_named, "The experimenters' names."
     )
-    investigators = _in(
-        "data_description", "investigators", "investigators", all_named, "The investigators' names."
+    investigators = _question(
+        all_named, "The investigators' names.", "data_description", "investigators"
     )
     instrument_id = _question(
         _instrument_id,
-        "The rig or instrument, as its own file spells it, else as the recording's does. In "
-        "1.x the two often differ (`MESO.1`, `429_MESO1_20260122`).",
+        "The rig or instrument, as its own file spells it, else as the recording's does. In 1.x "
+        "the two often differ (`MESO.1`, `429_MESO1_20260122`).",
     )
     ethics = _in_recording(
-        "iacuc_protocol", "ethics_review_id", texts, "Numbers of the approvals of the recording."
+        "iacuc_protocol", "ethics_review_id", texts, "Numbers of the recording's approvals."
     )
-    source_data = _in(
-        "data_description",
-        "input_data_name",
-        "source_data",
-        all_named,
-        "Names of the assets from which this one was made.",
-        of_asset=True,
+    source_data = _of_asset(_source_data, "Names of the assets from which this one was made.")
+    tags = _of_asset(all_named, "The tags, which only 2.x has.", "data_description", "tags")
+    sorter_names = _of_asset(_sorter_names, "The spike sorters in the processing.")
+    processing = _of_asset(Processing.of, "The steps that made the data.", "processing")
+    quality_control = _of_asset(QualityControl.of, "The checks of the data.", "quality_control")
+    procedures = _question(Procedures.of, "What was done to subject and specimens.", "procedures")
+    codeocean_ids = _of_asset(_codeocean_ids, "IDs of the data assets in Code Ocean.")
+    location = _of_asset(text, "Location of the files: `s3://bucket/prefix`.", "location")
+    bucket = _of_asset(_bucket, "The bucket of the location.")
+    prefix = _of_asset(_prefix, "The prefix of the location, without slashes at its ends.")
+    schema_version = _of_asset(
+        text, "Version of the record around the core files, which have their own.", "schema_version"
     )
-    tags = _in(
-        "data_description",
-        "tags",
-        "tags",
-        all_named,
-        "The tags, which only 2.x has.",
-        of_asset=True,
-    )
-    sorter_names = _question(_sorter_names, "The spike sorters in the processing.", of_asset=True)
-    processing = _question(_processing, "The steps that made the data.", of_asset=True)
-    quality_control = _question(
-        _quality_control, "What was found when the data were checked.", of_asset=True
-    )
-    procedures = _question(_procedures, "What was done to the subject and to specimens.")
-    codeocean_ids = _question(
-        _codeocean_ids, "IDs of the data assets in Code Ocean.", of_asset=True
-    )
-    location = _question(
-        _location, "Location of the files, as written: `s3://bucket/prefix`.", of_asset=True
-    )
-    bucket = _question(_bucket, "The bucket of the location.", of_asset=True)
-    prefix = _question(
-        _prefix, "The prefix of the location, without slashes at its ends.", of_asset=True
-    )
-    schema_version = _question(
-        _schema_version,
-        "The version of the record around the core files, which have their own.",
-        of_asset=True,
-    )
-    created = _question(
-        _created,
-        "When the record was first written, in UTC: not the asset, nor the recording.",
-        of_asset=True,
-    )
-    modified = _question(_modified, "When the record was last written, in UTC.", of_asset=True)
+    created = _of_asset(_created, "When the record (not the asset) was first written, in UTC.")
+    modified = _of_asset(_modified, "When the record was last written, in UTC.")
 
 
 #: The questions, each an attribute of `Record` with the same answer for both schemas.

@@ -24,7 +24,9 @@ class Answer(property, Generic[T]):
     """A property with a static type and a docstring, made by a function instead of a decorator."""
 
     def __init__(self, get: Callable[[Any], T], doc: str) -> None:
-        super().__init__(get, doc=doc)
+        super().__init__(get)
+        # Without this, Python before 3.13 shows the docstring of this class.
+        self.__doc__ = doc
 
     if TYPE_CHECKING:
 
@@ -67,7 +69,7 @@ class View:
 
 def field(read: Callable[[Any], T], v1: str, v2: str | None = None, *, doc: str) -> Answer[T]:
     """Make a property of a view that reads its value at a path of 1.x and at another of 2.x."""
-    return _documented(read, lambda view: either(view._raw, v1, v2 or v1, read), doc)
+    return Answer(like(read, lambda view: either(view._raw, v1, v2 or v1, read)), doc)
 
 
 def shared(read: Callable[[Any], T], v1: str, v2: str | None = None, *, doc: str) -> Answer[T]:
@@ -76,13 +78,13 @@ def shared(read: Callable[[Any], T], v1: str, v2: str | None = None, *, doc: str
     def get(view: View) -> T:
         return either(view._raw, v1, v2 or v1, read) or either(view._outer, v1, v2 or v1, read)
 
-    return _documented(read, get, doc)
+    return Answer(like(read, get), doc)
 
 
-def _documented(read: Callable[[Any], T], get: Callable[[Any], T], doc: str) -> Answer[T]:
-    # Documentation tools show the type of a property as its getter declares it.
+def like(read: Callable[[Any], T], get: Callable[[Any], T]) -> Callable[[Any], T]:
+    """Annotate a function with what another one returns, for tools that document properties."""
     get.__annotations__["return"] = read.__annotations__.get("return")
-    return Answer(get, doc)
+    return get
 
 
 def at(value: Any, *path: str) -> Any:
