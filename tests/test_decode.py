@@ -107,7 +107,7 @@ def test_search_never_returns_an_asset_whose_model_cannot_be_made(serve: Serve, 
 
 def test_summary_of_an_asset_with_nan_contains_strict_json() -> None:
     raw = b'{"id": "b", "name": "x", "created": 1, "custom_metadata": {"a": NaN, "b": 1e400}}'
-    whole = msgspec.json.decode(summarise(raw).raw)
+    whole = json.loads(summarise(raw).raw, parse_constant=pytest.fail)
     assert whole["custom_metadata"] == {"a": None, "b": None}
 
 

@@ -334,7 +334,7 @@ def test_split_results_with_invalid_assets_returns_the_others(
     ids=repr,
 )
 def test_split_results_of_other_content_raises(payload: bytes) -> None:
-    with pytest.raises(BadAnswerError, match="no page") as caught:
+    with pytest.raises(BadAnswerError, match="not a page") as caught:
         split_results(payload)
     assert payload[:9].decode("utf-8", "replace") in str(caught.value)
 
@@ -342,7 +342,7 @@ def test_split_results_of_other_content_raises(payload: bytes) -> None:
 def test_split_list_of_other_content_raises() -> None:
     assert split_list(b'[{"id": "a"}, 3]', "runs") == (b'{"id": "a"}', b"3")
     for payload in (b"{}", b"", b"<html>"):
-        with pytest.raises(BadAnswerError, match="no list of runs"):
+        with pytest.raises(BadAnswerError, match="not a list of runs"):
             split_list(payload, "runs")
 
 

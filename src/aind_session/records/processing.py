@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aind_session.records.shape import (
+    Part,
     View,
     all_named,
     at,
@@ -38,7 +39,7 @@ def _in_utc(value: Any) -> datetime.datetime | None:
     return in_zone(parse_time(value), datetime.timezone.utc)
 
 
-class ProcessingStep(View):
+class ProcessingStep(Part):
     """One process that ran, in the terms of both schemas."""
 
     __slots__ = ()
@@ -168,7 +169,7 @@ def _pipeline(code: Any) -> Pipeline:
     return Pipeline(url=written) if written and "/" in written else Pipeline(name=written)
 
 
-class Procedure(View):
+class Procedure(Part):
     """One surgery, procedure within a surgery, or treatment of a specimen."""
 
     __slots__ = ()

@@ -12,7 +12,17 @@ from datetime import datetime
 from typing import Any, Literal
 
 from aind_session.records.modalities import modality_abbreviation, written_modalities
-from aind_session.records.shape import View, all_named, at, copied, field, mappings, shared, text
+from aind_session.records.shape import (
+    Part,
+    View,
+    all_named,
+    at,
+    copied,
+    field,
+    mappings,
+    shared,
+    text,
+)
 from aind_session.records.times import parse_time
 
 QCStatus = Literal["Pass", "Fail", "Pending"]
@@ -49,7 +59,7 @@ def _history(value: Any) -> tuple[StatusChange, ...]:
     )
 
 
-class Metric(View):
+class Metric(Part):
     """One metric, in the terms of both schemas."""
 
     __slots__ = ()
@@ -62,7 +72,7 @@ class Metric(View):
     stage = shared(text, "stage", doc="`Raw data`, `Processing`, `Analysis` and such.")
     history = field(_history, "status_history", doc="Every status, in the order of the record.")
     description = field(text, "description", doc="What it measures.")
-    reference = field(text, "reference", doc="A figure: a path in the asset, or a link.")
+    reference = field(text, "reference", doc="A figure, as a path in the asset or a link.")
 
     @property
     def type(self) -> str | None:

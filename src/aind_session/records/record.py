@@ -310,20 +310,20 @@ class Answers:
     name = _of_asset(_name, "Name of the data asset; that in the description may be another.")
     id = _of_asset(_id, "The record's ID in its database.")
     session_id = _question(_session_id, "The session ID in the name.")
-    subject_id = _question(_subject_id, "ID of the subject: in a core file, else in the name.")
-    platform = _question(_platform, "Platform: in a description of 1.x, else in the name.")
+    subject_id = _question(_subject_id, "ID of the subject, in a core file or else in the name.")
+    platform = _question(_platform, "Platform, in a description of 1.x or else in the name.")
     project = _in("data_description", "project_name", "project_name", known, "The project's name.")
     data_level = _of_asset(
         _data_level,
-        "`raw`, `derived` or `simulated`. A name with a session decides between raw and derived: "
-        "descriptions are copied from raw assets to derived ones.",
+        "`raw`, `derived` or `simulated`. A name with a session decides between raw and derived, "
+        "since descriptions are copied from raw assets to derived ones.",
     )
     modalities = _question(_modalities, "Current abbreviations of the modalities, sorted.")
     modalities_as_written = _question(
         _modalities_as_written, "Modalities as the record spells them, in its order."
     )
     genotype = _in("subject", "genotype", "subject_details.genotype", text, "Subject's genotype.")
-    sex = _in("subject", "sex", "subject_details.sex", text, "Subject's sex: `Male`, `Female`.")
+    sex = _in("subject", "sex", "subject_details.sex", text, "Subject's sex, `Male` or `Female`.")
     date_of_birth = _question(_date_of_birth, "The subject's date of birth.", "subject")
     year_of_birth = _question(_year_of_birth, "Subject's year of birth; some have no date.")
     strain = _question(
@@ -335,8 +335,8 @@ class Answers:
     breeding = _question(_breeding, "The breeding group, and each parent's ID and genotype.")
     acquisition_start = _question(
         _acquisition_start,
-        "When the recording began, aware: as the record contains it; without an offset it is "
-        "Pacific time. Records are often wrong here: see `acquisition_start_doubt`.",
+        "When the recording began, aware, as the record contains it; without an offset it is "
+        "Pacific time. Records are often wrong here, see `acquisition_start_doubt`.",
     )
     acquisition_start_doubt = _question(_start_doubt, "Why the start is uncertain, or None.")
     acquisition_end = _question(_acquisition_end, "When the recording ended, aware.")
@@ -362,7 +362,7 @@ class Answers:
     quality_control = _of_asset(QualityControl.of, "The checks of the data.", "quality_control")
     procedures = _question(Procedures.of, "What was done to subject and specimens.", "procedures")
     codeocean_ids = _of_asset(_codeocean_ids, "IDs of the data assets in Code Ocean.")
-    location = _of_asset(text, "Location of the files: `s3://bucket/prefix`.", "location")
+    location = _of_asset(text, "Location of the files (`s3://bucket/prefix`).", "location")
     bucket = _of_asset(_bucket, "The bucket of the location.")
     prefix = _of_asset(_prefix, "The prefix of the location, without slashes at its ends.")
     schema_version = _of_asset(

@@ -38,15 +38,12 @@ class Answer(property, Generic[T]):
 
 
 class View:
-    """A read-only view on one JSON value; equal if the values are.
+    """A read-only view on one JSON value; equal if the values are."""
 
-    `outer` is what surrounds the value, for instance the surgery of a procedure.
-    """
+    __slots__ = ("_raw",)
 
-    __slots__ = ("_outer", "_raw")
-
-    def __init__(self, raw: Any, outer: Any = None) -> None:
-        self._raw, self._outer = raw, outer
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
 
     @classmethod
     def of(cls, core: Any) -> Self | None:
@@ -67,15 +64,25 @@ class View:
     __hash__ = None  # type: ignore[assignment]
 
 
+class Part(View):
+    """A view on a value within another, for instance on a procedure within a surgery."""
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, raw: Any, outer: Any = None) -> None:
+        super().__init__(raw)
+        self._outer = outer
+
+
 def field(read: Callable[[Any], T], v1: str, v2: str | None = None, *, doc: str) -> Answer[T]:
     """Make a property of a view that reads its value at a path of 1.x and at another of 2.x."""
     return Answer(like(read, lambda view: either(view._raw, v1, v2 or v1, read)), doc)
 
 
 def shared(read: Callable[[Any], T], v1: str, v2: str | None = None, *, doc: str) -> Answer[T]:
-    """Make a property like `field`; without an answer it is read from what surrounds the value."""
+    """Make a property of a part; without an answer it is read from what surrounds the part."""
 
-    def get(view: View) -> T:
+    def get(view: Part) -> T:
         return either(view._raw, v1, v2 or v1, read) or either(view._outer, v1, v2 or v1, read)
 
     return Answer(like(read, get), doc)

@@ -218,7 +218,7 @@ def split_results(
             page = _decode_page(payload)
         except UNDECODABLE as error:
             raise BadAnswerError(
-                f"{SERVICE}'s answer to a search is no page of results: {excerpt(payload)}",
+                f"{SERVICE}'s answer to a search is not a page of results: {excerpt(payload)}",
                 service=SERVICE,
             ) from without_text(error)
         found = _each(summarise, map(bytes, page.results))
@@ -244,7 +244,7 @@ def split_list(payload: bytes, what: str) -> tuple[bytes, ...]:
         return tuple(decode.split_list(payload))
     except UNDECODABLE as error:
         raise BadAnswerError(
-            f"{SERVICE}'s answer is no list of {what}: {excerpt(payload)}", service=SERVICE
+            f"{SERVICE}'s answer is not a list of {what}: {excerpt(payload)}", service=SERVICE
         ) from without_text(error)
 
 
@@ -315,7 +315,7 @@ def _strict(raw: bytes, what: str) -> bytes:
         return decode.strict_json(raw, null_if_infinite=True)
     except UNDECODABLE as error:
         raise BadAnswerError(
-            f"{SERVICE} sent no JSON for a {what}: {excerpt(raw)}", service=SERVICE
+            f"{SERVICE} sent invalid JSON for a {what}: {excerpt(raw)}", service=SERVICE
         ) from without_text(error)
 
 
