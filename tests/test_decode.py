@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aind_session.errors import BadAnswerError
 from aind_session.services import codeocean, decode, docdb
+from aind_session.services.models import decode_assets, decode_computations, summarise
 from loopback import Answer, Serve, serving
 
 GOOD = {
@@ -27,7 +29,7 @@ INVALID = {
 }
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=12,
 )
@@ -71,6 +73,66 @@ def test_records_with_an_undecodable_record_returns_the_others(
         found = docdb.aggregate("v1", [{"$match": {}}])
     assert found == [{"_id": "a", "name": "good"}]
     assert "Left out" in caplog.text
+
+
+def test_records_with_every_kind_of_invalid_record_returns_the_others(serve: Serve) -> None:
+    # NaN alone is read as null; with the others it must not prevent that.
+    some = [*INVALID.values(), '{"_id": "b", "value": NaN}', '{"_id": "c", "value": 1e400}']
+    serve([Answer(200, f'[{",".join(some)}, {{"_id": "a"}}]'.encode())])
+    assert docdb.aggregate("v1", [{"$match": {}}]) == [{"_id": "b", "value": None}, {"_id": "a"}]
+
+
+def test_find_returns_records_whose_id_is_an_object_once(serve: Serve) -> None:
+    records = [{"_id": {"$oid": "a"}}, {"_id": {"$oid": "b"}}, {"_id": {"$oid": "a"}}]
+    serve([Answer(200, records)])
+    assert docdb.find("v1", {}, {"name": 1}) == records[:2]
+
+
+def test_get_record_with_an_undecodable_record_raises(serve: Serve) -> None:
+    serve([Answer(200, f"[{INVALID['lone surrogate']}]".encode())])
+    with pytest.raises(BadAnswerError, match="surrogates not allowed"):
+        docdb.find_one("v1", {})
+
+
+@pytest.mark.parametrize(
+    "extra", ['"description": "\\ud800"', f'"app_parameters": {DEEP}', f'"size": {"9" * 5_000}']
+)
+def test_search_never_returns_an_asset_whose_model_cannot_be_made(serve: Serve, extra: str) -> None:
+    odd = f'{{"id": "b", "name": "x", "created": 1, "state": "ready", "type": "result", {extra}}}'
+    page = f'{{"has_more": false, "results": [{odd}, {json.dumps(GOOD)}]}}'
+    serve([Answer(200, page.encode())])
+    found = codeocean.search_assets(query="x", archived=False)
+    assert [model.id for model in decode_assets(one.raw for one in found)] == [GOOD["id"]]
+
+
+def test_summary_of_an_asset_with_nan_contains_strict_json() -> None:
+    raw = b'{"id": "b", "name": "x", "created": 1, "custom_metadata": {"a": NaN, "b": 1e400}}'
+    whole = json.loads(summarise(raw).raw, parse_constant=pytest.fail)
+    assert whole["custom_metadata"] == {"a": None, "b": None}
+
+
+def test_computations_with_an_undecodable_one_returns_the_others() -> None:
+    good = b'{"id": "a", "name": "run", "created": 1, "run_time": 1, "state": "completed"}'
+    raws = [b'{"id": "b", "name": "\\ud800"}', good]
+    assert [run.id for run in decode_computations(raws)] == ["a"]
+    with pytest.raises(BadAnswerError, match="holds no computation"):
+        decode_computations(raws[:1])
+
+
+def test_unexpected_error_while_decoding_is_a_failure_of_the_service(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: bytes) -> decode.Decoded:
+        raise AttributeError("a fault of this package")
+
+    monkeypatch.setattr(decode, "decode_records", fail)
+    serve([Answer(200, [])])
+    caplog.set_level(logging.DEBUG, "aind_session")
+    with pytest.raises(BadAnswerError, match="DocDB's answer could not be decoded") as caught:
+        docdb.find_one("v1", {})
+    assert caught.value.service == "DocDB"
+    assert "Traceback" in caplog.text
+    assert "a fault of this package" in caplog.text
 
 
 @given(st.lists(json_values))

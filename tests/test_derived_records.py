@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import pickle
 
 import aind_session
 from aind_session.sandbox import Sandbox
@@ -61,3 +62,20 @@ def test_docdb_of_session_with_derived_record_only_has_nothing_about_the_asset(
         *(None, None, None),
         (),
     )
+
+
+def test_docdb_of_session_with_two_derived_records_agrees_with_the_table(box: Sandbox) -> None:
+    newest = {
+        **RECORD,
+        "_id": "22222222-2222-4222-8222-222222222222",
+        "name": f"{SESSION}_dlc_2026-09-01_00-00-00",
+        "location": f"s3://aind-open-data/{SESSION}_dlc_2026-09-01_00-00-00",
+        "created": "2026-09-01T00:00:00Z",
+        "subject": {"subject_id": "222426", "sex": "Female"},
+    }
+    box.catalogue.docdb_v1.extend([newest, RECORD])
+    docdb = aind_session.Session(SESSION).docdb
+    (row,) = aind_session.get_sessions(222426).to_pandas(["genotype", "sex"]).to_dict("records")
+    assert row == {"genotype": docdb.genotype, "sex": docdb.sex}
+    assert docdb.genotype == "Cux2-CreERT2/wt"
+    assert pickle.loads(pickle.dumps(docdb)).genotype == docdb.genotype

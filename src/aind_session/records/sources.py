@@ -22,7 +22,7 @@ def input_names(record: Record | Mapping[str, Any]) -> tuple[str, ...]:
     Parameters
     ----------
     record
-        The metadata record of a data asset, of either generation.
+        The metadata record of a data asset, of either schema version.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def session_of_description(description: object) -> SessionID | None:
     Parameters
     ----------
     description
-        The decoded JSON, of either generation.
+        The decoded JSON, of either schema version.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Dates and times as records spell them, and what is doubtful about them.
+"""Dates and times as records spell them, and reasons for doubt.
 
 Times in records are unreliable. Over a hundred records compared with the time in their name show
 four kinds: right ones, starts in local time marked as UTC, names that are themselves UTC, and
@@ -8,7 +8,7 @@ rule can repair the one without breaking the other. Therefore:
 1. What the record writes with an offset is returned as that instant, never another.
 2. What it writes without an offset is read in the zone that the record names beside it, else as
    Pacific time (the rule by which the 1.x records were upgraded).
-3. Whatever makes an instant uncertain is told by `start_doubt`; who needs to be sure asks for it.
+3. Whatever makes an instant uncertain is reported by `start_doubt`.
 4. A session is identified by the text of its name, never by a converted time.
 """
 
@@ -38,7 +38,7 @@ TOLERANCE = timedelta(minutes=5)
 
 @functools.cache
 def pacific() -> tzinfo:
-    """Give the time zone of the institute."""
+    """Return the time zone of the institute."""
     from zoneinfo import ZoneInfo
 
     return ZoneInfo("America/Los_Angeles")
@@ -128,7 +128,7 @@ def parse_date(value: Any) -> date | None:
 
 
 def in_utc(value: Any) -> datetime | None:
-    """Read the time at which a record was written; those without an offset are in UTC.
+    """Read the time at which a record was written; without an offset it is in UTC.
 
     Examples
     --------
@@ -168,18 +168,7 @@ def parse_zone(value: Any) -> tzinfo | None:
 def in_zone(time: datetime | None, zone: tzinfo | None) -> datetime | None:
     """Make a time aware: one without an offset is in the zone given, else in Pacific time.
 
-    Parameters
-    ----------
-    time
-        What `parse_time` gave.
-    zone
-        The zone that the record names beside the time.
-
-    Returns
-    -------
-    datetime | None
-        The same instant where an offset was written, shown in the record's zone where that names
-        another than UTC.
+    An instant written in UTC is converted to the zone.
 
     Examples
     --------
@@ -198,21 +187,10 @@ def in_zone(time: datetime | None, zone: tzinfo | None) -> datetime | None:
 def start_doubt(
     written: datetime | None, start: datetime | None, end: datetime | None, named: datetime | None
 ) -> str | None:
-    """Tell why the start of an acquisition is uncertain.
+    """Return why the start of an acquisition is uncertain, or None.
 
-    Parameters
-    ----------
-    written
-        The start as the record writes it.
-    start, end
-        Start and end, both aware.
-    named
-        Date and time in the session's name, naive.
-
-    Returns
-    -------
-    str | None
-        The reasons, or None where nothing speaks against the start.
+    `written` is the start as the record writes it; `start` and `end` are aware; `named` is the
+    naive date and time in the session's name.
 
     Examples
     --------
@@ -250,7 +228,7 @@ def _against_name(
 
 
 def _span(span: timedelta) -> str:
-    """Say how long a span is, in its largest unit."""
+    """Return the length of a span in its largest unit."""
     minutes = round(span.total_seconds() / 60)
     for unit, size in (("days", 1440), ("hours", 60)):
         if minutes >= 2 * size:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import msgspec
 import requests
 from requests import Response
 
@@ -49,8 +48,6 @@ URL_LIMIT = 6000
 # The gateway, whose limit is 10 MB, has not shortened a response smaller than this, as long as
 # records are projected to a few keys.
 _SURELY_WHOLE = 2**20
-
-_records = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class DocDBError(ServiceError, requests.HTTPError):
@@ -206,65 +203,30 @@ def _get(
     return _gateway().request(version, "GET", _url(version, "find"), params=parameters)
 
 
-def _split(response: Response | None) -> list[bytes]:
-    """Return the JSON of each record of a list."""
+def _records(response: Response | None, *, further: bool = False) -> decode.Decoded:
+    """Decode the records of a list; each invalid one is left out and logged."""
     if response is None:
-        return []
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
-        # Each record stays undecoded for now.
-        return [bytes(raw) for raw in _records.decode(response.content)]
-    records = None
-    try:
-        # Python's own JSON, which the gateway writes, has NaN and Infinity.
-        records = json.loads(response.content)
-    except RecursionError:
-        # One record is too deep: the others are not.
-        return decode.split_list(response.content)
-    except ValueError:
-        pass
-    if not isinstance(records, list):
-        raise _no_records(response)
-    return [_encoded(record) for record in records]
-
-
-def _encoded(record: Any) -> bytes:
-    try:
-        return msgspec.json.encode(record)
-    except (ValueError, RecursionError):
-        # Half of a surrogate pair, a huge number: the record is left out when it is decoded.
-        return json.dumps(record).encode()
-
-
-def _left_out(raw: bytes) -> None:
-    log.warning("Left out of DocDB's answer, not a valid record: %s", redact.excerpt(raw))
-
-
-def _decoded(raws: list[bytes], *, further: bool = False) -> list[Record]:
-    """Decode records; an invalid one is left out and logged."""
-    records = []
-    for raw in raws:
-        try:
-            record = msgspec.json.decode(raw)
-        except (msgspec.MsgspecError, RecursionError):
-            record = None
-        if isinstance(record, dict) and record:
-            records.append(record)
-        else:
-            _left_out(raw)
-    if raws and not records and not further:
+        return decode.Decoded([], [])
+    with decode.decoding(SERVICE):
+        decoded = None
+        with contextlib.suppress(ValueError):
+            decoded = decode.decode_records(response.content)
+        if decoded is None:
+            raise _no_records(response)
+    for problem in decoded.problems:
+        log.warning("Left out of DocDB's answer, not a valid record: %s", problem)
+    if decoded.problems and not decoded.records and not further:
         raise BadAnswerError(
-            f"{SERVICE}'s answer holds no record: {redact.excerpt(raws[0])}", service=SERVICE
+            f"{SERVICE}'s answer holds no record: {decoded.problems[0]}", service=SERVICE
         )
-    return records
+    return decoded
 
 
 def find_one(version: str, filter: Filter, sort: Mapping[str, int] | None = None) -> bytes | None:
     """Return one record, by exactly one request."""
-    raws = _split(_get(version, filter, None, sort or {CREATED[version]: -1}, limit=1, skip=0))
-    if not raws:
-        return None
-    _decoded(raws)
-    return raws[0]
+    newest = sort or {CREATED[version]: -1}
+    found = _records(_get(version, filter, None, newest, limit=1, skip=0)).records
+    return found[0][1] if found else None
 
 
 def find(
@@ -274,11 +236,12 @@ def find(
     sort: Mapping[str, int] | None = None,
 ) -> list[Record]:
     """Return all records that a filter matches, page by page."""
-    found: dict[Any, Record] = {}
+    found: dict[str, Record] = {}
     for part in parts_of(filter, sort):
         for record in _pages(version, part, projection, sort):
             # Without `_id` in the projection, records cannot be distinguished.
-            found.setdefault(record.get("_id", ("no id", len(found))), record)
+            name = json.dumps(record["_id"]) if "_id" in record else f"no ID {len(found)}"
+            found.setdefault(name, record)
     return list(found.values())
 
 
@@ -293,20 +256,21 @@ def _pages(
             if number == 0:
                 raise
             raise _missing_page(error, number + 1) from error
-        raws = _split(response)
-        if response is None or not raws:
+        found, left_out = _records(response, further=number > 0)
+        count = len(found) + len(left_out)
+        if response is None or not count:
             return
         if response.content == before:
             raise IncompleteAnswerError(
-                f"{SERVICE} sent the same {len(raws)} records again for page {number + 1}",
+                f"{SERVICE} sent the same {count} records again for page {number + 1}",
                 service=SERVICE,
             )
-        yield from _decoded(raws, further=number > 0)
+        yield from (record for record, _ in found)
         # The gateway sends fewer records than the limit if they would be too large.
         small = projection is not None and len(response.content) < _SURELY_WHOLE
-        if small and len(raws) < PAGE_SIZE:
+        if small and count < PAGE_SIZE:
             return
-        skip, before = skip + len(raws), response.content
+        skip, before = skip + count, response.content
     raise IncompleteAnswerError(
         f"{SERVICE} has more than {MAX_PAGES} pages of records: narrow the filter.",
         service=SERVICE,
@@ -330,7 +294,8 @@ def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
     """
     try:
         url = _url(version, "aggregate")
-        return _decoded(_split(_gateway().request(version, "POST", url, json=list(pipeline))))
+        response = _gateway().request(version, "POST", url, json=list(pipeline))
+        return [record for record, _ in _records(response).records]
     except (ServiceTimeoutError, ServiceConnectionError):
         raise
     except (DocDBError, BadAnswerError) as error:

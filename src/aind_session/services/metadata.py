@@ -13,6 +13,7 @@ from aind_session.identifiers import session_in_name
 from aind_session.query import DOCDB, count, query
 from aind_session.records import Record
 from aind_session.services import docdb
+from aind_session.services.decode import decoding
 from aind_session.threads import gather_all
 from aind_session.trace import logger
 
@@ -150,7 +151,9 @@ def _of_subjects(subject_ids: Sequence[str]) -> dict[str, Any]:
 
 def _summaries(schema: str, match: dict[str, Any]) -> Records:
     pipeline = [{"$match": match}, {"$project": PROJECTION}]
-    return tuple(_summary(schema, record) for record in docdb.aggregate(schema, pipeline))
+    found = docdb.aggregate(schema, pipeline)
+    with decoding(DOCDB):
+        return tuple(_summary(schema, record) for record in found)
 
 
 def _summary(schema: str, record: dict[str, Any]) -> RecordSummary:
