@@ -27,14 +27,13 @@ from aind_session.identifiers import (
     find_session_id,
     is_uuid,
     session_in_name,
-    session_of_description,
     split_asset_name,
 )
 from aind_session.lookup import folders, metadata
 from aind_session.lookup.failures import Failures
 from aind_session.lookup.folders import Folder
 from aind_session.query import CODE_OCEAN, count, query
-from aind_session.records import Record
+from aind_session.records import Record, session_of_description
 from aind_session.records.shape import at, mappings
 from aind_session.services import codeocean, s3
 from aind_session.services.assets import get_asset
