@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import aind_session
-from aind_session.cli import running
+from aind_session.cli import run as running
 from aind_session.clock import use_clock
 from cli_calls import Here, error_of, running_here
 from conducted import CAPSULE, LABEL, World, add_result, cohort, raw_id

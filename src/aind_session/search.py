@@ -199,7 +199,7 @@ def _search(subjects: list[str] | None, filters: Filters) -> tuple[Sessions, Fou
         (session for session, evidence in found.items() if filters.accept(session, evidence)),
         key=lambda session: (session.dt, session.id),
     )
-    return Sessions.found_together(ids), found, failures
+    return Sessions._found_together(ids), found, failures
 
 
 def list_projects() -> tuple[str, ...]:

@@ -63,7 +63,7 @@ class Sessions(tuple[Session, ...]):
         return super().__new__(cls, given_sessions.read(sessions))
 
     @classmethod
-    def found_together(cls, ids: Sequence[SessionID]) -> Sessions:
+    def _found_together(cls, ids: Sequence[SessionID]) -> Sessions:
         """Make the sessions of a search: a loop over them fetches their records together."""
         sessions: list[Session] = []
         for start in range(0, len(ids), GROUP_SIZE):

@@ -262,7 +262,7 @@ def _sessions(what: Sequence[str], filters: dict[str, Any]) -> Sessions:
         raise InvalidFilterError("run needs sessions, subjects, or a filter: --project, ...")
     if subjects or filtered:
         found += search.get_sessions(subjects or None, **filters)
-    return Sessions(dict.fromkeys(found))
+    return Sessions(list(dict.fromkeys(found)))
 
 
 def _piped() -> list[str]:
