@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from aind_session import settings
@@ -23,13 +24,13 @@ from aind_session.cli.doctor import SKEW_NOTED
 from aind_session.cli.selfcheck import Assumption, NotChecked, Seen, Traffic, assumes
 from aind_session.errors import ServiceError
 from aind_session.lookup import results
-from aind_session.search import get_sessions
 from aind_session.services import codeocean, docdb, http, s3
 from aind_session.services.assets import NAME_QUERY_LENGTH
 from aind_session.services.codeocean_client import (
     OLDEST_SERVERS,
     PROBE,
     SERVER_HEADER,
+    SERVICE,
     CodeOceanError,
     request,
 )
@@ -41,15 +42,15 @@ SESSION, RAW_ID = "ecephys_676909_2023-12-13_13-43-40", "16d46411-540a-4122-b47f
 SUBJECTS = ("676909", "668759")
 RESULT, RESULT_ID = f"{SESSION}_sorted_2023-12-17", "1e11bdf5-b452-4fd9-bbb1-48383a9b0842"
 RECORDS: Mapping[str, str] = {"v1": SESSION, "v2": "828418_2026-02-13_18-31-13"}
-N_ASSETS, N_SESSIONS = 42, 4
 MODALITIES = ("behavior", "behavior_videos", "ecephys")
 #: Its name, its tags and its custom metadata each contain a word that the others do not.
 EXAMPLE = "Example T1 and T2 MRI Images"
 EXAMPLE_WORDS = {"name": "Images", "tag": "demo", "metadata": "668759"}
-PUBLIC_BUCKETS = ("aind-open-data", "aind-ephys-data")
-PRIVATE_BUCKETS = (
-    *("aind-private-data-prod-o5171v", settings.RESULTS_BUCKET, settings.SCRATCH_BUCKET),
-)
+BUCKETS = {
+    **dict.fromkeys(("aind-open-data", "aind-ephys-data"), "public"),
+    **dict.fromkeys(("aind-private-data-prod-o5171v", settings.RESULTS_BUCKET), "private"),
+    settings.SCRATCH_BUCKET: "private",
+}
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 OLDEST, TOO_NEW = ".".join(map(str, min(OLDEST_SERVERS.values()))), "999.0.0"
 MAX_ANSWER_BYTES = 10_000_000
@@ -139,7 +140,7 @@ def next_token(traffic: Traffic) -> Seen:
     NAME_QUERY_LENGTH=NAME_QUERY_LENGTH,
 )
 def name_query(length: int, traffic: Traffic) -> Seen:
-    """A `name:` query of {each} characters finds assets only if {each} <= {NAME_QUERY_LENGTH}."""
+    """A `name:` query finds assets up to {NAME_QUERY_LENGTH} characters, none beyond ({each})."""
     found = _names(query=f"name:{RESULT[:length]}")
     count = sum(name.startswith(RESULT[:length]) for name in found)
     return bool(found) == (length <= NAME_QUERY_LENGTH), f"{count} assets with that name found"
@@ -161,9 +162,11 @@ def same_field_twice(traffic: Traffic) -> Seen:
 )
 def free_text(where: str, traffic: Traffic) -> Seen:
     """Free text finds assets by their {each}."""
-    found = _names(query=EXAMPLE_WORDS[where])
-    is_found = EXAMPLE in found
-    return is_found, f"{len(found)} assets; the example is {'' if is_found else 'not '}among them"
+    page = _search(query=EXAMPLE_WORDS[where])
+    is_found = any(asset.get("name") == EXAMPLE for asset in page["results"])
+    if not is_found and page.get("has_more"):
+        raise NotChecked("the word occurs in more assets than a page holds")
+    return is_found, f"the example is {'' if is_found else 'not '}found"
 
 
 @assumes(
@@ -196,9 +199,9 @@ def archived(traffic: Traffic) -> Seen:
 def no_token(traffic: Traffic) -> Seen:
     """A request without a token is answered with status 401."""
     now = settings.current()
-    bare = http.bare_session(http.Transport(codeocean.SERVICE, timeout=now.timeout.value))
     url = f"{now.domain.value}/api/v1/{PROBE}"
-    status = _status(lambda: bare.post(url, json={"limit": 1}))
+    with http.bare_session(http.Transport(SERVICE, timeout=now.timeout.value)) as bare:
+        status = _status(lambda: bare.post(url, json={"limit": 1}))
     return status == 401, f"status {status}"
 
 
@@ -287,7 +290,7 @@ def link_access(traffic: Traffic) -> Seen:
     url = _link()
     if "://" not in url:
         raise NotChecked("no link was returned")
-    status = _status(lambda: http.link_session(codeocean.SERVICE).get(url))
+    status = _status(lambda: http.link_session(SERVICE).get(url))
     return status == 200, f"status {status} without credentials"
 
 
@@ -449,26 +452,20 @@ def projection(version: str, traffic: Traffic) -> Seen:
 # -- S3 --------------------------------------------------------------------------------------------
 
 
-@assumes("s3", "Open Data registry", "services.s3.is_anonymous", each=PUBLIC_BUCKETS)
-def public_bucket(name: str, traffic: Traffic) -> Seen:
-    """{each} can be listed without credentials."""
+@assumes("s3", "Open Data registry, working knowledge", "services.s3.is_anonymous", each=BUCKETS)
+def bucket(name: str, traffic: Traffic) -> Seen:
+    """{each} is listed for everyone if it is public, else with credentials."""
+    if BUCKETS[name] == "private":
+        _require_aws()
     found = s3.access(name)
-    return found == "public", found or "no such bucket"
-
-
-@assumes("s3", "working knowledge", "services.s3.list_folder", each=PRIVATE_BUCKETS)
-def private_bucket(name: str, traffic: Traffic) -> Seen:
-    """{each} can be listed with credentials only."""
-    _require_aws()
-    found = s3.access(name)
-    return found == "private", found or "no such bucket"
+    return found == BUCKETS[name], f"{found or 'no such bucket'}, {BUCKETS[name]} expected"
 
 
 @assumes("s3", "AWS docs", "services.s3.list_keys", KEYS_PER_PAGE=s3.KEYS_PER_PAGE)
 def keys(traffic: Traffic) -> Seen:
     """A listing returns {KEYS_PER_PAGE} keys per request."""
     before = traffic.sent
-    found = s3.list_keys(PUBLIC_BUCKETS[0], "", s3.KEYS_PER_PAGE)
+    found = s3.list_keys("aind-open-data", "", s3.KEYS_PER_PAGE)
     used = traffic.sent - before
     return used == 1, f"{len(found)} keys in {used} requests"
 
@@ -476,43 +473,19 @@ def keys(traffic: Traffic) -> Seen:
 # -- The README ------------------------------------------------------------------------------------
 
 
-def _session() -> Any:
-    return Session(SESSION)
+README: Mapping[str, Callable[[Any], Seen]] = {
+    "raw_data_asset": lambda asset: (asset.id == RAW_ID, "an asset"),
+    "data_assets": lambda found: (len(found) >= 42, f"{len(found)} assets"),
+    "modalities": lambda found: (found == MODALITIES, f"{len(found)} modalities"),
+    "ecephys.is_sorted": lambda found: (found, str(found)),
+    "subject.sessions": lambda found: (len(found) >= 4, f"{len(found)} sessions"),
+}
 
 
-@assumes("readme", "README", "Session.raw_data_asset")
-def raw_id(traffic: Traffic) -> Seen:
-    """The README's session has the documented raw asset."""
-    same = _session().raw_data_asset.id == RAW_ID
-    return same, "the documented ID" if same else "another ID"
-
-
-@assumes("readme", "README", "Session.data_assets", N_ASSETS=N_ASSETS)
-def asset_count(traffic: Traffic) -> Seen:
-    """The README's session has at least {N_ASSETS} assets."""
-    count = len(_session().data_assets)
-    return count >= N_ASSETS, f"{count} assets"
-
-
-@assumes("readme", "README", "Session.modalities", MODALITIES=MODALITIES)
-def modalities(traffic: Traffic) -> Seen:
-    """The README's session has the modalities {MODALITIES}."""
-    found = tuple(_session().modalities)
-    return found == MODALITIES, f"{len(set(found) & set(MODALITIES))} of 3, {len(found)} in all"
-
-
-@assumes("readme", "README", "Session.ecephys.is_sorted")
-def is_sorted(traffic: Traffic) -> Seen:
-    """The README's session is sorted."""
-    found = bool(_session().ecephys.is_sorted)
-    return found, f"is_sorted is {found}"
-
-
-@assumes("readme", "README", "get_sessions", N_SESSIONS=N_SESSIONS)
-def session_count(traffic: Traffic) -> Seen:
-    """The README's subject has at least {N_SESSIONS} sessions."""
-    count = len(get_sessions(SUBJECTS[0]))
-    return count >= N_SESSIONS, f"{count} sessions"
+@assumes("readme", "README", "Session.{each}", each=README)
+def session(name: str, traffic: Traffic) -> Seen:
+    """`{each}` of the README's session is as documented."""
+    return README[name](attrgetter(name)(Session(SESSION)))
 
 
 ASSUMPTIONS: tuple[Assumption, ...] = (
@@ -520,8 +493,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
     *(*free_text, *subject_filter, *archived, *no_token, *unknown_asset, *closed_asset, *clock),
     *(*listing, *external_listing, *link_route, *link_access, *result_folder, *output),
     *(*find, *aggregate, *page, *full_records, *large_answer, *long_url, *sort, *regex),
-    *(*projection, *public_bucket, *private_bucket, *keys),
-    *(*raw_id, *asset_count, *modalities, *is_sorted, *session_count),
-    # Evaluates the responses to all others.
-    *rate_limit,
+    *(*projection, *bucket, *keys),
+    # The last one evaluates the responses to all others.
+    *(*session, *rate_limit),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import threading
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ from aind_session.errors import (
     CredentialsError,
     InvalidFilterError,
     NotFoundError,
+    PartialAnswerWarning,
     ServiceError,
 )
 
@@ -107,7 +109,7 @@ class Assumption:
 
 
 def assumes(
-    group: str, source: str, used_by: str, *, each: Sequence[Any] = (), **constants: Any
+    group: str, source: str, used_by: str, *, each: Iterable[Any] = (), **constants: Any
 ) -> Callable[[Callable[..., Seen]], tuple[Assumption, ...]]:
     """Make assumptions of a function that checks one: its docstring, once for each value."""
 
@@ -118,7 +120,7 @@ def assumes(
             group,
             str(function.__doc__).format(each=value[0] if value else "", **constants),
             source,
-            used_by,
+            used_by.format(each=value[0] if value else ""),
             ", ".join(constants),
             partial(function, *value),
         )
@@ -130,15 +132,19 @@ def assumes(
 
 @dataclass(frozen=True)
 class Result:
-    """The result of one check."""
+    """The result of one check: same, different or could not check, and what was seen."""
 
-    id: str
+    assumption: Assumption
     state: str
-    assumed: str
     seen: str
-    used_by: str
-    constants: str
-    source: str
+
+    @property
+    def row(self) -> dict[str, str]:
+        """What the report contains, by name."""
+        one = self.assumption
+        used_by = one.used_by + (f" ({one.constants})" if one.constants else "")
+        row = {"state": self.state, "id": one.id, "assumed": one.assumed, "seen": self.seen}
+        return {**row, "used by": used_by, "source": one.source}
 
 
 def check_all(assumptions: Sequence[Assumption]) -> list[Result]:
@@ -156,15 +162,16 @@ def _check(assumption: Assumption, traffic: Traffic) -> Result:
     try:
         if time_left() <= 0:
             raise NotChecked(f"{MAX_SECONDS:.0f} s were over")
-        with at_most(CHECK_SECONDS):
+        with at_most(CHECK_SECONDS), warnings.catch_warnings():
+            # What is missing because a service failed is not different.
+            warnings.simplefilter("error", PartialAnswerWarning)
             same, seen = assumption.check(traffic)
         state = SAME if same else DIFFERENT
     except NotChecked as reason:
         state, seen = NOT_CHECKED, str(reason)
     except Exception as error:
         state, seen = _state_of(error)
-    a = assumption
-    return Result(a.id, state, a.assumed, seen, a.used_by, a.constants, a.source)
+    return Result(assumption, state, seen)
 
 
 def _state_of(error: Exception) -> tuple[str, str]:
@@ -179,7 +186,7 @@ def _state_of(error: Exception) -> tuple[str, str]:
         # A refusal is an answer; a failure of the service or the network is none.
         is_answer = status is not None and 400 <= status < 500 and status != 429
         return (DIFFERENT if is_answer else NOT_CHECKED), text
-    if isinstance(error, AindSessionError):
+    if isinstance(error, AindSessionError | PartialAnswerWarning):
         return NOT_CHECKED, text
     return DIFFERENT, f"an unexpected response ({text})"
 
@@ -213,7 +220,7 @@ def selfcheck(
     if report is not None:
         report.write_text(markdown(results), encoding="utf-8")
     if as_json:
-        output.write_json([vars(result) for result in results])
+        output.write_json([result.row for result in results])
     else:
         _write(results)
     states = {result.state for result in results}
@@ -234,15 +241,11 @@ def _selected(only: Sequence[str]) -> list[Assumption]:
 
 def _write(results: Sequence[Result]) -> None:
     for result in results:
-        output.write_line(f"{result.state}: {result.id}", bold=result.state != SAME)
-        output.write_line(f"  assumed: {result.assumed}")
-        output.write_line(f"  seen:    {result.seen}")
-        output.write_line(f"  used by: {_dependents(result)}")
+        row = result.row
+        output.write_line(f"{row.pop('state')}: {row.pop('id')}", bold=result.state != SAME)
+        for name, text in row.items():
+            output.write_line(f"  {name + ':':<8} {text}")
     output.write_line(_summary(results))
-
-
-def _dependents(result: Result) -> str:
-    return result.used_by + (f" ({result.constants})" if result.constants else "")
 
 
 def _summary(results: Sequence[Result]) -> str:
@@ -265,9 +268,9 @@ def _circumstances() -> str:
 def markdown(results: Sequence[Result]) -> str:
     """Return the report as Markdown: what is not as assumed comes first."""
     lines = ["# aind-session selfcheck", "", _circumstances(), "", _summary(results), ""]
-    lines += ["| | ID | assumed | seen | used by | source |", "|---|---|---|---|---|---|"]
+    lines += ["| state | ID | assumed | seen | used by | source |", "|---|---|---|---|---|---|"]
     order = (DIFFERENT, NOT_CHECKED, SAME)
-    for r in sorted(results, key=lambda result: order.index(result.state)):
-        cells = (r.state, r.id, r.assumed, r.seen, _dependents(r), r.source)
-        lines.append(f"| {' | '.join(cell.replace('|', ' ') for cell in cells)} |")
+    for result in sorted(results, key=lambda result: order.index(result.state)):
+        cells = (cell.replace("|", " ") for cell in result.row.values())
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])

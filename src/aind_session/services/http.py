@@ -211,7 +211,8 @@ class Transport(HTTPAdapter):
         while True:
             exchange.attempts += 1
             began = CLOCK.monotonic()
-            outcome = context.current().attempt(partial(self._attempt, request, exchange, options))
+            send = partial(self._attempt, request, exchange, options)
+            outcome: Response | _Failed = context.current().attempt(send)
             spent = 1000 * (CLOCK.monotonic() - began)
             status = "failed" if isinstance(outcome, _Failed) else outcome.status_code
             log.debug(
