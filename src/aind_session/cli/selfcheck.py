@@ -94,7 +94,8 @@ class Assumption:
     assumed, source : str
         The assumption, and where it comes from.
     used_by, constants : str
-        The function that depends on it, and the constants to correct if it is wrong.
+        The function that depends on it (of `services`, unless the name says otherwise), and the
+        constants to correct if it is wrong.
     check : callable
         Sends the requests; raises `NotChecked` or the error of a request.
     """
@@ -144,7 +145,7 @@ class Result:
         one = self.assumption
         used_by = one.used_by + (f" ({one.constants})" if one.constants else "")
         row = {"state": self.state, "id": one.id, "assumed": one.assumed, "seen": self.seen}
-        return {**row, "used by": used_by, "source": one.source}
+        return {**row, "used_by": used_by, "source": one.source}
 
 
 def check_all(assumptions: Sequence[Assumption]) -> list[Result]:
@@ -244,7 +245,7 @@ def _write(results: Sequence[Result]) -> None:
         row = result.row
         output.write_line(f"{row.pop('state')}: {row.pop('id')}", bold=result.state != SAME)
         for name, text in row.items():
-            output.write_line(f"  {name + ':':<8} {text}")
+            output.write_line(f"  {name.replace('_', ' ') + ':':<8} {text}")
     output.write_line(_summary(results))
 
 
