@@ -394,7 +394,7 @@ def large_answer(version: str, traffic: Traffic) -> Seen:
 def long_url(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} accepts URLs of {URL_LIMIT} characters."""
     # Of letters only: a name is quoted, and followed by a comma and a space.
-    n_names = (docdb.URL_LIMIT - 400) // len("%22" + "x" * 40 + "%22%2C+")
+    n_names = (docdb.URL_LIMIT - 250) // len("%22" + "x" * 40 + "%22%2C+")
     names = [RECORDS[version], *(f"{n:x>40}" for n in range(n_names))]
     projection = {"name": 1}
     answer = _docdb(version, "find", {"name": {"$in": names}}, 1, projection=projection)
