@@ -84,7 +84,7 @@ def on(service: str, change: Callable[[Request, Answer], Response | None]) -> Br
         changed = change(request, answer) if name == service else None
         return answer(request) if changed is None else changed
 
-    return lambda box: box.intercept(handler)
+    return lambda box: box.middleware.intercept(handler)
 
 
 def replies(service: str, matches: Callable[[Request], bool], response: Response) -> Break:

@@ -26,15 +26,7 @@ from aind_session.sandbox.catalogue import Catalogue, Json
 from aind_session.sandbox.fake_codeocean import FakeCodeOcean
 from aind_session.sandbox.fake_docdb import FakeDocDB
 from aind_session.sandbox.fake_s3 import REGION, FakeS3, Index
-from aind_session.sandbox.faults import (
-    SERVICES,
-    Counts,
-    Fault,
-    Handler,
-    Middleware,
-    Request,
-    longest_chain,
-)
+from aind_session.sandbox.faults import SERVICES, Counts, Fault, Middleware, Request, longest_chain
 from aind_session.sandbox.launches import Launches, ResultFiles
 from aind_session.sandbox.server import Server, make_certificate
 from aind_session.settings import SANDBOX, SANDBOX_ACTIVE
@@ -377,17 +369,6 @@ class Sandbox:
         fault = Fault(service, path, method, **options)
         self.middleware.add(fault)
         return fault
-
-    def intercept(self, handler: Handler) -> None:
-        """Change requests or responses, until `heal`.
-
-        Parameters
-        ----------
-        handler
-            Called as ``handler(service, answer, request)``: it returns a response, which it may
-            make of ``answer(request)``.
-        """
-        self.middleware.intercept(handler)
 
     def heal(self) -> None:
         """Remove all faults, and release connections that hang."""

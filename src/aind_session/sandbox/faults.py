@@ -215,7 +215,10 @@ class Middleware:
                 self._faults.remove(fault)
 
     def intercept(self, handler: Handler) -> None:
-        """Hand each request to a function on its way to its service."""
+        """Change requests or responses: `handler(service, answer, request)` returns a response.
+
+        It may make it of `answer(request)`; `heal` removes it.
+        """
         with self._lock:
             self._handlers.append(handler)
 
