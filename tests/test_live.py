@@ -27,7 +27,7 @@ ROOT = README.parent
 
 @pytest.fixture(scope="module")
 def live() -> None:
-    """Skip the test if there is no Code Ocean token."""
+    """Skip the test without a Code Ocean token."""
     if settings.current().token is None:
         pytest.skip(f"no Code Ocean token: set {settings.TOKEN_NAME}")
 
