@@ -44,7 +44,7 @@ EPILOG = (
 
 def build() -> typer.Typer:
     """Return the app with all its commands."""
-    from aind_session.cli import doctor, run, sessions, show, snapshot
+    from aind_session.cli import doctor, run, selfcheck, sessions, show, snapshot
 
     app = typer.Typer(
         name="aind-session",
@@ -56,7 +56,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
-    for module in (show, sessions, run, snapshot, doctor):
+    for module in (show, sessions, run, snapshot, doctor, selfcheck):
         module.register(app)
     return app
 

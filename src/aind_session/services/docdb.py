@@ -183,8 +183,10 @@ def get_client(version: str = "v1", retries: int | None = None, **options: Any) 
     return MetadataDbClient(version=version, **options)
 
 
-def _url(version: str, route: str) -> str:
-    return f"{_origin()}/{version}/{DATABASE}/{COLLECTION}/{route}"
+def request(version: str, method: str, route: str, **options: Any) -> Response | None:
+    """Send a request to a route of one schema; None if only the other one still exists."""
+    url = f"{_origin()}/{version}/{DATABASE}/{COLLECTION}/{route}"
+    return _gateway().request(version, method, url, **options)
 
 
 def _get(
@@ -200,7 +202,7 @@ def _get(
         parameters["projection"] = json.dumps(projection)
     if sort is not None:
         parameters["sort"] = json.dumps(sort)
-    return _gateway().request(version, "GET", _url(version, "find"), params=parameters)
+    return request(version, "GET", "find", params=parameters)
 
 
 def _records(response: Response | None, *, further: bool = False) -> decode.Decoded:
@@ -293,8 +295,7 @@ def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
     and sorts, the records are read page by page.
     """
     try:
-        url = _url(version, "aggregate")
-        response = _gateway().request(version, "POST", url, json=list(pipeline))
+        response = request(version, "POST", "aggregate", json=list(pipeline))
         return [record for record, _ in _records(response).records]
     except (ServiceTimeoutError, ServiceConnectionError):
         raise

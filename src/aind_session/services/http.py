@@ -14,6 +14,7 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
@@ -210,7 +211,8 @@ class Transport(HTTPAdapter):
         while True:
             exchange.attempts += 1
             began = CLOCK.monotonic()
-            outcome = self._attempt(request, exchange, options)
+            send = partial(self._attempt, request, exchange, options)
+            outcome: Response | _Failed = context.current().attempt(send)
             spent = 1000 * (CLOCK.monotonic() - began)
             status = "failed" if isinstance(outcome, _Failed) else outcome.status_code
             log.debug(
