@@ -51,7 +51,7 @@ def test_show_tells_the_facts_of_a_session(box: Sandbox) -> None:
     done = call("show", SESSION)
     assert (done.returncode, done.stderr) == (0, "")
     title, *lines = done.stdout.split("\n\n")[0].splitlines()
-    facts = dict(line.split(maxsplit=1) for line in lines if not line.startswith("raw asset"))
+    facts = dict(line.split(maxsplit=1) for line in lines if "raw asset" not in line)
     assert title == SESSION
     assert facts == {
         "platform": "ecephys",
@@ -287,7 +287,9 @@ def test_interrupted(box: Sandbox, verb: tuple[str, ...]) -> None:
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, b"", b"Interrupted.\n")
+    assert (out, err) == (b"", b"Interrupted.\n")
+    # Python ends by the signal if it comes during an import: 130 for a shell, as well.
+    assert process.returncode in (130, -signal.SIGINT)
     assert time.monotonic() - began < 5
 
 

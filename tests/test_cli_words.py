@@ -181,7 +181,7 @@ def test_a_session_whose_sorting_failed(box: Sandbox, here: Here) -> None:
 
 
 def test_help_names_every_column(here: Here) -> None:
-    of_labels = {"derived", "derived:LABEL", "results", "result:LABEL"}
+    of_labels = {"derived:*", "derived:LABEL", "results", "result:LABEL"}
     assert set(sessions.COLUMNS) == {*COLUMNS, *of_labels}
     done = here("list", "--help")
     assert all(name in done.stdout for name in COLUMNS)

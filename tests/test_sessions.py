@@ -169,7 +169,7 @@ def test_the_cheap_table(sessions: Sessions, sandbox: Sandbox) -> None:
 
 
 def test_every_column(sessions: Sessions) -> None:
-    table = sessions.to_pandas([*COLUMNS, "derived", "derived:sorted-ks2.5"])
+    table = sessions.to_pandas([*COLUMNS, "derived:*", "derived:sorted-ks2.5"])
     row = table.iloc[2]
     session = FOUR[2]
     assert row["raw_asset_id"] == session.raw_data_asset.id

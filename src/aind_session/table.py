@@ -158,7 +158,7 @@ class Row:
             found = derived.labelled(self.by_label, label)
             if len(found) > 1:
                 note(
-                    "%s has %d derived assets %s: the newest, %s, is used",
+                    "%s has %d derived data assets with the label %s: the newest, %s, is used",
                     self.session.id,
                     len(found),
                     label,
