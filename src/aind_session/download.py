@@ -118,7 +118,7 @@ def glob_pattern(pattern: str) -> re.Pattern[str]:
     [True, True, False]
     """
     if not pattern:
-        raise InvalidFilterError('pattern is a glob such as "**/*.json", not an empty text')
+        raise InvalidFilterError('A pattern is a glob such as "**/*.json", not an empty text.')
     parts = {"**/": r"(?:[^/]+/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
     expression = re.sub(
         r"\*\*/|\*\*|\*|\?|[^*?]+",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, overload
 
 from aind_session import given_sessions
-from aind_session.errors import InvalidFilterError, MissingExtraError
+from aind_session.errors import InvalidFilterError, MissingExtraError, name_session
 from aind_session.identifiers import SessionID
 from aind_session.progress import progress as showing
 from aind_session.session import Session
@@ -250,7 +249,8 @@ class Sessions(tuple[Session, ...]):
             Show a bar in a terminal or a notebook, once it takes a second.
         errors
             "raise" the first error, calls not yet begun being cancelled, or "return" each error in
-            the place of its result.
+            the place of its result. Each error has the session's ID: as a note, or before Python
+            3.11 in its message.
 
         Returns
         -------
@@ -265,14 +265,13 @@ class Sessions(tuple[Session, ...]):
         """
         if errors not in ("raise", "return"):
             raise InvalidFilterError(f'errors is "raise" or "return", not {errors!r}.')
-        from concurrent.futures import ThreadPoolExecutor
-
         from aind_session import threads
 
-        own = executor is None
-        pool = executor or ThreadPoolExecutor(min(threads.WORKERS, len(self) or 1))
-        with pool if own else nullcontext(), showing(len(self), "sessions", progress) as bar:
-            return threads.call(pool, function, self, bar.update, errors == "raise")
+        def failed(session: Session, error: Exception) -> None:
+            name_session(error, session.id)
+
+        with showing(len(self), "sessions", progress) as bar:
+            return threads.call(function, self, executor, bar.update, failed, errors == "raise")
 
     @overload
     def run(

@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -77,9 +77,10 @@ class Threads:
         self.threads: list[_Worker] = []
         self.workers = workers
 
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Run a call in a thread of the pool."""
+    def submit(self, function: Callable[..., T], /, *args: object) -> Future[T]:
+        """Call a function in a thread of the pool."""
         future: Future[T] = Future()
+        call = functools.partial(function, *args) if args else function
         self.jobs.put((future, threading.current_thread(), call))
         if not self.idle.acquire(blocking=False) and len(self.threads) < self.workers:
             thread = _Worker(self)
@@ -182,31 +183,41 @@ def gather_all(call: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
 
 
 def call(
-    executor: Executor,
     function: Callable[[S], T],
-    values: Iterable[S],
+    values: Sequence[S],
+    executor: Executor | None,
     done: Callable[[], object],
+    failed: Callable[[S, Exception], object],
     raises: bool,
 ) -> list[Any]:
     """Call a function with each value; return the results in order, and errors unless it raises.
 
-    `done` is called after each result.
+    Without an executor, in threads of their own: those of the context are for requests. `done` is
+    called after each result, `failed` with each error.
     """
+    own = Threads(min(WORKERS, len(values) or 1))
     futures: list[Future[T]] = []
     results: list[Any] = []
     try:
-        futures.extend(executor.submit(function, value) for value in values)
-        for future in futures:
+        futures.extend((executor or own).submit(function, value) for value in values)
+        for value, future in zip(values, futures, strict=True):
             try:
                 results.append(wait_for(future))
             except Exception as error:
+                failed(value, error)
                 if raises:
                     raise
                 results.append(error)
             done()
-    except BaseException:
-        # Also on Ctrl-C: otherwise the executor would wait for calls that have not begun.
+    except Exception:
+        # An executor would wait for calls that have not begun.
         for future in futures:
             future.cancel()
+        own.close()
         raise
+    except BaseException:
+        # Interrupted: calls that have begun run on unattended.
+        own.abandon(futures)
+        raise
+    own.close()
     return results
