@@ -163,4 +163,8 @@ def _local(target: Path, path: str) -> Path:
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
         raise DownloadError("its name is not a safe path")
-    return target.joinpath(*parts)
+    local = target.joinpath(*parts)
+    # On Windows, a name such as `C:x` replaces the folder.
+    if not local.is_relative_to(target):
+        raise DownloadError("its name is not a safe path")
+    return local
