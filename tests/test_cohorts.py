@@ -95,9 +95,7 @@ def test_sessions_missing_value_in_a_column_raises_with_its_position() -> None:
         (f"bad,session\n{SECOND},{FIRST}\n{FIRST},{SECOND}\n", "session"),
     ],
 )
-def test_from_csv_reads_one_session_per_line(
-    tmp_path: Path, text: str, column: str | None
-) -> None:
+def test_from_csv_reads_one_session_per_line(tmp_path: Path, text: str, column: str | None) -> None:
     path = tmp_path / "sessions.csv"
     path.write_text(text, encoding="utf-8", newline="")
     assert Sessions.from_csv(path, column) == Sessions(IDS[:2])
@@ -186,9 +184,7 @@ def test_set_operations_keep_the_type(cohort: Sessions) -> None:
 
 def test_repr_of_many_sessions_shows_the_ends_and_the_count() -> None:
     day = datetime.datetime(2024, 1, 1)
-    every = [
-        f"ecephys_1_{day + datetime.timedelta(days=n):%Y-%m-%d}_00-00-00" for n in range(1000)
-    ]
+    every = [f"ecephys_1_{day + datetime.timedelta(days=n):%Y-%m-%d}_00-00-00" for n in range(1000)]
     some = Sessions(every[: 3 * SHOWN])
     assert repr(some) == repr(tuple(some))
     many = Sessions(every)
