@@ -54,6 +54,7 @@ NOTEBOOKS = {
         """,
     ),
 }
+FITS = {"sticksOut": False, "scrolls": False}
 THEMES = {
     "light": {"--jp-layout-color1": "rgb(255, 255, 255)", "--jp-content-font-color1": "#000000"},
     "dark": {"--jp-layout-color1": "rgb(17, 17, 17)", "--jp-content-font-color1": "#ffffff"},
@@ -73,6 +74,7 @@ for (const cell of document.querySelectorAll('.aind-session td, .aind-session th
 const boxes = [...document.querySelectorAll('.aind-session')].map(box => ({
   background: getComputedStyle(box).backgroundColor, color: getComputedStyle(box).color,
   sticksOut: box.getBoundingClientRect().right > document.documentElement.clientWidth,
+  scrolls: box.scrollWidth > box.clientWidth,
 }));
 document.getElementById('result').textContent = JSON.stringify({cells: found, boxes: boxes});
 """
@@ -146,7 +148,7 @@ def test_html_in_a_notebook_is_left_aligned_in_its_colors(
     background = THEMES[theme]["--jp-layout-color1"]
     color = {"light": "rgb(0, 0, 0)", "dark": "rgb(255, 255, 255)"}[theme]
     for box in styles["boxes"]:
-        assert box == {"background": background, "color": color, "sticksOut": False}
+        assert box == {"background": background, "color": color, **FITS}
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

@@ -275,7 +275,9 @@ def _table(rows: Sequence[dict[str, Any]], summary: str) -> str:
 def _html(kind: str, title: str, rows: Sequence[dict[str, Any]], summary: str) -> str:
     names = columns_used(rows)
     cells = [[_cell(row[name]) for name in names] for row in html.ends(rows)]
-    body = html.table(names, cells, ["aind-name"] * len(names), len(rows)) if rows else ""
+    # A reason is a sentence, which wraps; names and IDs do not.
+    classes = ["" if name == "why" else "aind-name" for name in names]
+    body = html.table(names, cells, classes, len(rows)) if rows else ""
     return html.card(kind, title, html.hint(summary) + body)
 
 
