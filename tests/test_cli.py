@@ -362,15 +362,25 @@ def test_debug_tells_all_but_secrets(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shell", "typed"),
+    ("shell", "typed", "offered", "other"),
     [
-        ("bash", "aind-session ex"),
-        ("zsh", "aind-session ex"),
-        ("bash", "aind-session --sandbox ex"),
-        ("fish", "aind-session --sandbox ex"),
+        ("bash", "ex", "explain", "doctor"),
+        ("zsh", "ex", "explain", "doctor"),
+        ("bash", "--sandbox ex", "explain", "doctor"),
+        ("fish", "--sandbox ex", "explain", "doctor"),
+        ("bash", "list --platform e", "exaSPIM", "behavior"),
+        ("zsh", "list --platform ec", "ecephys", "exaSPIM"),
+        ("fish", "list --modality b", "behavior-videos", "ecephys"),
+        ("bash", "download x --modality e", "ecephys", "behavior"),
+        ("bash", "run x --platform e", "exaSPIM", "behavior"),
+        ("bash", "run x --modality e", "ecephys", "behavior"),
+        ("bash", "list --columns gen", "genotype", "project"),
     ],
 )
-def test_completion(shell: str, typed: str) -> None:
+def test_completion_offers_commands_and_values(
+    shell: str, typed: str, offered: str, other: str
+) -> None:
+    typed = f"aind-session {typed}"
     env = {
         "_AIND_SESSION_COMPLETE": f"complete_{shell}",
         "COMP_WORDS": typed,
@@ -378,6 +388,7 @@ def test_completion(shell: str, typed: str) -> None:
         "_TYPER_COMPLETE_ARGS": typed,
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
     }
+    # No service is reached: values come from lists in the package.
     done = call(env=env)
-    assert "explain" in done.stdout
-    assert "doctor" not in done.stdout
+    assert offered in done.stdout
+    assert other not in done.stdout

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 import aind_session
-from aind_session.sandbox import Sandbox
-from cli_calls import ANSI, COMMAND, RAW_ID, SESSION, environment
+from aind_session.sandbox import Catalogue, Sandbox
+from cli_calls import ANSI, COMMAND, RAW_ID, SESSION, call, environment
 
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals", allow_module_level=True)
@@ -95,6 +96,36 @@ def test_nothing_is_lost_in_any_width(box: Sandbox, columns: int) -> None:
         expected += folder + modalities if is_table else f"folder{folder}modalities{modalities}"
     assert everything == sorted(expected)
     assert all(session.id in text for session in aind_session.get_sessions(676909))
+
+
+def ids_in(catalogue: Catalogue) -> set[str]:
+    """Return the names and IDs of all data assets."""
+    return {one[key] for one in catalogue.data_assets for key in ("id", "name")}
+
+
+LIST = ("list", "676909", "--columns", "id,raw_asset_id,raw_asset_name,derived:sorted")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "columns"),
+    [
+        *((LIST, columns) for columns in (60, 100, 140, 200)),
+        *((("show", SESSION), columns) for columns in (60, 80, 120, 200)),
+        (("show", "676909"), 60),
+        (("explain", SESSION), 60),
+    ],
+)
+def test_ids_are_whole_in_any_width(box: Sandbox, arguments: tuple[str, ...], columns: int) -> None:
+    text, code = look(*arguments, columns=columns)
+    assert code == 0
+    plain = ANSI.sub("", text)
+    in_a_pipe = call(*arguments)
+    expected = Counter(word for word in in_a_pipe.stdout.split() if word in ids_in(box.catalogue))
+    assert SESSION in expected
+    assert Counter(word for word in plain.split() if word in expected) == expected
+    if arguments[0] != "explain":
+        # The terminal itself breaks no word either: what is longer than a line is one word.
+        assert all(len(ln) <= columns or len(ln.split()) <= 2 for ln in plain.splitlines())
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120, 200])

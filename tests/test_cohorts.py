@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,19 +39,18 @@ def _generator(values: list[str]) -> Any:
     return (value for value in values)
 
 
+def _keys(values: list[str]) -> Any:
+    return dict.fromkeys(values).keys()
+
+
 @pytest.mark.parametrize(
     "collect",
-    [list, tuple, _generator, pd.Series, pd.Index, np.array, _polars, dict.fromkeys],
-    ids=["list", "tuple", "generator", "series", "index", "numpy", "polars", "dict"],
+    [list, tuple, _generator, pd.Series, pd.Index, np.array, _polars, _keys],
 )
 def test_sessions_of_any_iterable_of_ids(
-    collect: Callable[[list[str]], Any], cohort: Sessions, request: pytest.FixtureRequest
+    collect: Callable[[list[str]], Any], cohort: Sessions
 ) -> None:
-    if "dict" in request.node.callspec.id:
-        # A mapping is one metadata record, and its keys are enough of an iterable.
-        made = Sessions(collect(IDS).keys())
-    else:
-        made = Sessions(collect(IDS))
+    made = Sessions(collect(IDS))
     assert made == cohort == tuple(Session(one) for one in IDS)
     assert type(made) is Sessions
 
@@ -236,3 +238,48 @@ def _names(error: BaseException) -> list[str]:
     """Return the IDs that notes, or before Python 3.11 the message, name."""
     texts = getattr(error, "__notes__", None) or [str(error)]
     return [text.rpartition("session: ")[2].rstrip(")'\"") for text in texts]
+
+
+HANGS = """
+import signal, threading
+import aind_session
+
+some = aind_session.Sessions(["ecephys_1_2024-01-0%d_00-00-00" % day for day in range(1, 5)])
+started = threading.Semaphore(0)
+
+def hang(session):
+    started.release()
+    threading.Event().wait()
+
+def interrupt():
+    for _ in some:
+        started.acquire()
+    signal.raise_signal(signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    some.map(hang)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_map_interrupted_ends_the_script_while_calls_hang() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+def test_map_first_error_cancels_calls_not_yet_begun() -> None:
+    many = Sessions(f"ecephys_{number}_2024-01-01_00-00-00" for number in range(1, 1001))
+    called: list[str] = []
+
+    def fail(session: Session) -> None:
+        called.append(session.id)
+        raise ValueError(session.id)
+
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="ecephys_1_"):
+        many.map(fail)
+    assert len(called) < len(many)
+    # The threads of the call have ended.
+    assert threading.active_count() == before

@@ -15,6 +15,7 @@ import typer
 from aind_session.cli import output
 from aind_session.cli.app import FOUND, NOT_FOUND, UNKNOWN
 from aind_session.cli.output import AsCsv, AsJson
+from aind_session.cli.sessions import completing, modalities, platforms
 from aind_session.errors import InvalidFilterError
 
 if TYPE_CHECKING:
@@ -112,8 +113,14 @@ def run(
     share: Annotated[bool, typer.Option("--share", help="Let everyone see the results.")] = False,
     no_wait: NoWait = False,
     project: Annotated[str | None, typer.Option(metavar="NAME", help="As for `list`.")] = None,
-    platform: Annotated[str | None, typer.Option(metavar="NAME", help="As for `list`.")] = None,
-    modality: Annotated[str | None, typer.Option(metavar="NAME", help="As for `list`.")] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="As for `list`.", autocompletion=completing(platforms)),
+    ] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="As for `list`.", autocompletion=completing(modalities)),
+    ] = None,
     start: Annotated[str | None, typer.Option(metavar="DATE", help="As for `list`.")] = None,
     end: Annotated[str | None, typer.Option(metavar="DATE", help="As for `list`.")] = None,
     as_json: AsJson = False,

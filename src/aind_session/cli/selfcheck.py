@@ -203,11 +203,15 @@ def register(app: typer.Typer) -> None:
 def selfcheck(
     as_json: AsJson = False,
     report: Annotated[
-        Path | None, typer.Option("--output", help="Also write the report to a Markdown file.")
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Also write the report to a Markdown file."),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Check one assumption, or one group: codeocean, docdb, ... (repeatable)"),
+        typer.Option(
+            metavar="NAME",
+            help="Check one assumption, or one group: codeocean, docdb, ...; may be repeated.",
+        ),
     ] = None,
 ) -> int:
     """Check what this package assumes about the services.

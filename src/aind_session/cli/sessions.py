@@ -34,20 +34,24 @@ def register(app: typer.Typer) -> None:
     app.command("download")(download)
 
 
-def _completing(values: Callable[[], tuple[str, ...]]) -> Callable[[str], list[str]]:
+def completing(values: Callable[[], tuple[str, ...]]) -> Callable[[str], list[str]]:
+    """Return what completes an option's value, from names that need no request."""
+
     def complete(incomplete: str) -> list[str]:
-        return [one for one in values() if one.lower().startswith(incomplete.lower())]
+        return [one for one in values() if one.startswith(incomplete)]
 
     return complete
 
 
-def _platforms() -> tuple[str, ...]:
+def platforms() -> tuple[str, ...]:
+    """Return the names of platforms."""
     from aind_session.lookup.search import PLATFORMS
 
     return PLATFORMS
 
 
-def _modalities() -> tuple[str, ...]:
+def modalities() -> tuple[str, ...]:
+    """Return the abbreviations of modalities."""
     from aind_session.records.modalities import NAMES
 
     return tuple(NAMES)
@@ -73,7 +77,7 @@ def list_sessions(
         typer.Option(
             metavar="NAME",
             help="ecephys, multiplane-ophys, SmartSPIM, ...; may be repeated.",
-            autocompletion=_completing(_platforms),
+            autocompletion=completing(platforms),
         ),
     ] = None,
     modality: Annotated[
@@ -81,7 +85,7 @@ def list_sessions(
         typer.Option(
             metavar="NAME",
             help="behavior-videos, or the folder's name behavior_videos; may be repeated.",
-            autocompletion=_completing(_modalities),
+            autocompletion=completing(modalities),
         ),
     ] = None,
     date: Annotated[
@@ -97,7 +101,7 @@ def list_sessions(
         typer.Option(
             metavar="A,B,...",
             help=f"The columns to show: {', '.join(COLUMNS)}.",
-            autocompletion=_completing(_columns),
+            autocompletion=completing(_columns),
         ),
     ] = DEFAULT_COLUMNS,
     as_json: AsJson = False,
@@ -229,7 +233,7 @@ def download(
         typer.Option(
             metavar="NAME",
             help="Only the folder of this modality.",
-            autocompletion=_completing(_modalities),
+            autocompletion=completing(modalities),
         ),
     ] = None,
     overwrite: Annotated[
