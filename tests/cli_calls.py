@@ -19,7 +19,7 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """Give this process's environment with changes; None takes a variable away."""
+    """Return this process's environment with changes; None removes a variable."""
     env = dict(os.environ)
     for name, value in (changes or {}).items():
         env.pop(name, None)
@@ -29,7 +29,7 @@ def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, st
 
 
 def call(*arguments: str, env: Mapping[str, str | None] | None = None, seconds: float = 60) -> Done:
-    """Run the command with its output in pipes; no traceback may come of it."""
+    """Run the command with its output in pipes; a traceback fails the test."""
     done = subprocess.run(
         [*COMMAND, *arguments],
         capture_output=True,
@@ -47,7 +47,7 @@ Here = Callable[..., Done]
 
 
 def checked(done: Done) -> Done:
-    """Hold what is so of all output that goes to pipes."""
+    """Check what holds for all output to pipes."""
     if "--debug" not in done.args:
         assert "Traceback" not in done.stderr, done.stderr
     assert not ANSI.search(done.stdout + done.stderr)
@@ -55,7 +55,7 @@ def checked(done: Done) -> Done:
 
 
 def running_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    """Give what runs the command in this process: quicker, where that is not what is tested."""
+    """Return a function that runs the command in this process, which is quicker."""
 
     def run(*arguments: str, env: Mapping[str, str | None] | None = None) -> Done:
         with monkeypatch.context() as patch:
@@ -72,7 +72,7 @@ def running_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
 
 
 def error_of(done: Done) -> tuple[str, str]:
-    """Give an error's line and the command to try; there is nothing else on standard error."""
+    """Return an error's line and the command to try; nothing else is on standard error."""
     line, advice = done.stderr.splitlines()
     assert line.startswith("aind-session: ")
     assert advice.startswith("Try: aind-session")

@@ -123,18 +123,18 @@ def test_attached_broken_metadata_is_ignored(tmp_path: Path, content: str) -> No
     assert sessions_and_names(tmp_path) == {"renamed": (None, "renamed")}
 
 
-def test_what_only_looks_like_a_metadata_file_is_not_opened(tmp_path: Path) -> None:
+def test_attached_irregular_metadata_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "renamed" / "data_description.json").mkdir(parents=True)
     os.mkfifo(tmp_path / "renamed" / "metadata.nd.json")
     assert sessions_and_names(tmp_path) == {"renamed": (None, "renamed")}
 
 
-def test_a_description_may_name_no_session(tmp_path: Path) -> None:
+def test_attached_description_without_session_has_none(tmp_path: Path) -> None:
     write(tmp_path, "model/data_description.json", {"name": "A model"})
     assert sessions_and_names(tmp_path) == {"model": (None, "A model")}
 
 
-def test_combined_assets(tmp_path: Path) -> None:
+def test_attached_combined_asset_has_an_entry_per_session(tmp_path: Path) -> None:
     for name in (RAW, OTHER, "notes"):
         (tmp_path / "cohort" / name).mkdir(parents=True)
     (tmp_path / "cohort" / "notes" / SORTED).mkdir()
@@ -146,7 +146,7 @@ def test_combined_assets(tmp_path: Path) -> None:
     assert {one.mount for one in aind_session.attached(tmp_path)} == {"cohort"}
 
 
-def test_a_single_asset_at_the_root(tmp_path: Path) -> None:
+def test_attached_asset_as_the_root_is_found(tmp_path: Path) -> None:
     write(tmp_path, "data_description.json", {"name": RAW})
     for folder in ("ecephys/ecephys_compressed", "behavior", "behavior-videos"):
         (tmp_path / folder).mkdir(parents=True)
@@ -155,7 +155,7 @@ def test_a_single_asset_at_the_root(tmp_path: Path) -> None:
     assert (one.mount, one.path) == ("", tmp_path)
 
 
-def test_a_description_beside_mounts(tmp_path: Path) -> None:
+def test_attached_description_beside_mounts_keeps_them(tmp_path: Path) -> None:
     # As pipelines map them: the session's own files in the root, its results beside.
     write(tmp_path, "data_description.json", {"name": RAW})
     write(tmp_path, "spikes/data_description.json", {"name": SORTED})
@@ -163,7 +163,7 @@ def test_a_description_beside_mounts(tmp_path: Path) -> None:
     assert sessions_and_names(tmp_path) == {".": (RAW, RAW), "spikes": (RAW, SORTED)}
 
 
-def test_links_are_followed_and_broken_ones_left_out(tmp_path: Path) -> None:
+def test_attached_broken_links_are_left_out(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     write(tmp_path, "elsewhere/data_description.json", {"name": RAW})
@@ -173,7 +173,7 @@ def test_links_are_followed_and_broken_ones_left_out(tmp_path: Path) -> None:
     assert sessions_and_names(data) == {"good": (RAW, RAW)}
 
 
-def test_folders_that_may_not_be_read_break_nothing(
+def test_attached_unreadable_folders_break_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("closed", RAW):
@@ -189,9 +189,7 @@ def test_folders_that_may_not_be_read_break_nothing(
     assert sessions_and_names(tmp_path) == {RAW: (RAW, RAW), "closed": (None, "closed")}
 
 
-def test_each_folder_is_listed_once_and_none_is_walked_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attached_lists_each_folder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         (tmp_path / f"mount{number}" / "a" / "b").mkdir(parents=True)
     (tmp_path / RAW / "ecephys").mkdir(parents=True)
@@ -210,7 +208,7 @@ def test_each_folder_is_listed_once_and_none_is_walked_through(
     )
 
 
-def test_huge_mounts_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attached_huge_mounts_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless:
         """A folder of more files than are read."""
 
@@ -244,7 +242,7 @@ def test_attached_logs_its_choice(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert f"renamed is {RAW}, according to data_description.json" in caplog.text
 
 
-def test_an_attached_asset_is_a_value(tmp_path: Path) -> None:
+def test_attached_entry_is_a_value(tmp_path: Path) -> None:
     (tmp_path / RAW).mkdir()
     (one,) = aind_session.attached(tmp_path)
     assert repr(one) == f"<Attached {RAW} at {tmp_path / RAW}>"
@@ -276,7 +274,7 @@ def id_of(box: Sandbox, name: str) -> str:
     return next(str(a["id"]) for a in box.catalogue.data_assets if a["name"].startswith(name))
 
 
-def test_code_ocean_names_renamed_mounts(sandbox: Sandbox, capsule: Path) -> None:
+def test_attached_renamed_mounts_have_code_oceans_names(sandbox: Sandbox, capsule: Path) -> None:
     raw = id_of(sandbox, RAW)
     attach(sandbox, ecephys_session=raw)
     write(capsule, "ecephys_session/ecephys/x")
@@ -289,7 +287,7 @@ def test_code_ocean_names_renamed_mounts(sandbox: Sandbox, capsule: Path) -> Non
     assert sandbox.count() == 2
 
 
-def test_a_variable_that_names_no_computation_hides_nothing(
+def test_attached_unknown_computation_uses_folders(
     sandbox: Sandbox, capsule: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CO_COMPUTATION_ID", "none/of/them")
@@ -308,7 +306,7 @@ def test_attached_unlisted_folders_are_identified_by_name(sandbox: Sandbox, caps
     ]
 
 
-def test_what_is_listed_and_not_here_is_left_out(
+def test_attached_listed_without_folder_is_left_out(
     sandbox: Sandbox, capsule: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     raw, other = id_of(sandbox, RAW), id_of(sandbox, OTHER)
@@ -319,7 +317,7 @@ def test_what_is_listed_and_not_here_is_left_out(
     assert f"{other} is attached to this computation, but has no folder" in caplog.text
 
 
-def test_one_listed_asset_can_be_the_root(sandbox: Sandbox, capsule: Path) -> None:
+def test_attached_one_listed_asset_can_be_the_root(sandbox: Sandbox, capsule: Path) -> None:
     attach(sandbox, anything=id_of(sandbox, RAW))
     assert aind_session.attached() == ()
     write(capsule, "behavior_videos/x.mp4")
@@ -339,7 +337,7 @@ def test_attached_listed_asset_without_session_in_its_name_uses_its_description(
     )
 
 
-def test_combined_assets_have_the_ids_of_their_parts(sandbox: Sandbox, capsule: Path) -> None:
+def test_attached_combined_assets_have_ids_of_parts(sandbox: Sandbox, capsule: Path) -> None:
     raw = id_of(sandbox, RAW)
     combined = sandbox.catalogue.add_asset(
         {
@@ -358,7 +356,7 @@ def test_combined_assets_have_the_ids_of_their_parts(sandbox: Sandbox, capsule: 
     }
 
 
-def test_what_code_ocean_lists_oddly_hides_nothing(sandbox: Sandbox, capsule: Path) -> None:
+def test_attached_odd_list_of_code_ocean_hides_nothing(sandbox: Sandbox, capsule: Path) -> None:
     (capsule / "mine" / OTHER).mkdir(parents=True)
     combined = sandbox.catalogue.add_asset(
         {"name": "combined", "contained_data_assets": [None, "x", {"id": 5}, {"mount": OTHER}]}
@@ -376,7 +374,7 @@ def test_what_code_ocean_lists_oddly_hides_nothing(sandbox: Sandbox, capsule: Pa
         assert [one.path.name for one in aind_session.attached()] == ["mine", OTHER]
 
 
-def test_an_asset_that_is_closed_is_known_by_its_folder(sandbox: Sandbox, capsule: Path) -> None:
+def test_attached_closed_asset_is_named_by_its_folder(sandbox: Sandbox, capsule: Path) -> None:
     closed = sandbox.catalogue.add_asset({"name": "x", "_access": "closed"})
     attach(sandbox, renamed=closed["id"])
     write(capsule, "renamed/data_description.json", {"name": SORTED})
@@ -405,7 +403,7 @@ def test_attached_with_code_ocean_down_uses_names_and_warns(
 # --- the folder of an asset -----------------------------------------------------------------------
 
 
-def test_the_attached_copy_comes_first(sandbox: Sandbox, capsule: Path) -> None:
+def test_get_asset_dir_prefers_the_attached_copy(sandbox: Sandbox, capsule: Path) -> None:
     asset = aind_session.Session(RAW).raw_data_asset
     attach(sandbox, renamed=asset.id)
     write(capsule, "renamed/x")
@@ -417,7 +415,9 @@ def test_the_attached_copy_comes_first(sandbox: Sandbox, capsule: Path) -> None:
 
 
 @pytest.mark.parametrize("known", ["model", "id", "name"])
-def test_by_name_where_no_id_is_known(sandbox: Sandbox, capsule: Path, known: str) -> None:
+def test_get_asset_dir_without_id_compares_names(
+    sandbox: Sandbox, capsule: Path, known: str
+) -> None:
     asset = aind_session.Session(RAW).raw_data_asset
     write(capsule, f"{RAW}/x")
     sandbox.catalogue.add_computation({"id": COMPUTATION, "_capsule": "capsule"})
@@ -425,7 +425,7 @@ def test_by_name_where_no_id_is_known(sandbox: Sandbox, capsule: Path, known: st
     assert str(aind_session.get_asset_dir(given)) == str(capsule / RAW)
 
 
-def test_a_folder_that_mentions_a_session_is_not_its_raw_asset(
+def test_get_asset_dir_folder_that_mentions_a_session_is_not_raw(
     sandbox: Sandbox, capsule: Path
 ) -> None:
     sandbox.catalogue.add_computation({"id": COMPUTATION, "_capsule": "capsule"})
@@ -434,7 +434,7 @@ def test_a_folder_that_mentions_a_session_is_not_its_raw_asset(
     assert aind_session.get_asset_dir(RAW).as_posix() == f"s3://aind-ephys-data/{RAW}"
 
 
-def test_in_s3_where_nothing_is_attached(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_get_asset_dir_not_attached_is_in_s3(sandbox: Sandbox, tmp_path: Path) -> None:
     asset = aind_session.Session(RAW).raw_data_asset
     for given in (asset, asset.id, RAW):
         found = aind_session.get_asset_dir(given, root=tmp_path)
@@ -450,7 +450,7 @@ def test_get_asset_dir_without_a_token_uses_docdb(sandbox: Sandbox, tmp_path: Pa
         aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
 
 
-def test_an_asset_that_is_nowhere(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_get_asset_dir_of_an_unknown_asset_raises(sandbox: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not found"):
         aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
     with pytest.raises(FileNotFoundError, match="Data asset no such asset is not attached"):
@@ -460,12 +460,14 @@ def test_an_asset_that_is_nowhere(sandbox: Sandbox, tmp_path: Path) -> None:
         aind_session.get_asset_dir("no such asset", root=tmp_path)
 
 
-def test_the_bundled_names_used_here(sandbox: Sandbox) -> None:
+def test_bundled_names_used_here_exist(sandbox: Sandbox) -> None:
     names = {a["name"] for a in Catalogue.bundled().data_assets}
     assert {RAW, OTHER} <= names
 
 
-def test_another_asset_of_the_same_name_is_no_copy(sandbox: Sandbox, capsule: Path) -> None:
+def test_get_asset_dir_other_asset_of_the_same_name_is_no_copy(
+    sandbox: Sandbox, capsule: Path
+) -> None:
     raw = id_of(sandbox, RAW)
     attach(sandbox, here=raw)
     write(capsule, "here/x")

@@ -47,7 +47,7 @@ def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 # -- show ------------------------------------------------------------------------------------------
 
 
-def test_show_tells_the_facts_of_a_session(box: Sandbox) -> None:
+def test_show_session_writes_its_facts(box: Sandbox) -> None:
     done = call("show", SESSION)
     assert (done.returncode, done.stderr) == (0, "")
     title, *lines = done.stdout.split("\n\n")[0].splitlines()
@@ -77,22 +77,22 @@ def test_show_tells_the_facts_of_a_session(box: Sandbox) -> None:
     assert shown <= {asset["name"] for asset in assets}
 
 
-def test_show_in_json(box: Sandbox, here: Here) -> None:
+def test_show_json_has_every_fact(box: Sandbox, here: Here) -> None:
     done = here("show", SESSION, "--json")
-    told = json.loads(done.stdout)
+    value = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert told["id"] == SESSION
-    assert told["is_uploaded"] is True
-    assert told["raw_data_asset"]["id"] == RAW_ID
-    assert told["modalities"] == ["behavior", "behavior_videos", "ecephys"]
-    assert told["sorting"]["is_sorted"] is True
+    assert value["id"] == SESSION
+    assert value["is_uploaded"] is True
+    assert value["raw_data_asset"]["id"] == RAW_ID
+    assert value["modalities"] == ["behavior", "behavior_videos", "ecephys"]
+    assert value["sorting"]["is_sorted"] is True
     assert {"label": "sorted", "count": 2} in [
-        {"label": one["label"], "count": one["count"]} for one in told["data_assets"]["labels"]
+        {"label": one["label"], "count": one["count"]} for one in value["data_assets"]["labels"]
     ]
-    assert told["unknown"] == told["may_be_missing"] == {}
+    assert value["unknown"] == value["may_be_missing"] == {}
 
 
-def test_show_in_csv(box: Sandbox, here: Here) -> None:
+def test_show_csv_is_one_row(box: Sandbox, here: Here) -> None:
     done = here("show", f"/data/{SESSION}_sorted/x.nwb", "--csv")
     (row,) = csv.DictReader(io.StringIO(done.stdout))
     assert row["id"] == SESSION
@@ -101,7 +101,7 @@ def test_show_in_csv(box: Sandbox, here: Here) -> None:
     assert row["modalities"] == "behavior;behavior_videos;ecephys"
 
 
-def test_show_a_subject(box: Sandbox, here: Here) -> None:
+def test_show_subject_lists_its_sessions(box: Sandbox, here: Here) -> None:
     done = here("show", "676909")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("676909\n")
@@ -109,14 +109,14 @@ def test_show_a_subject(box: Sandbox, here: Here) -> None:
     assert SESSION in done.stdout
 
 
-def test_show_asks_little(box: Sandbox, here: Here) -> None:
+def test_show_session_sends_few_requests(box: Sandbox, here: Here) -> None:
     row = shortest_row(box, lambda: here("show", SESSION), 3)
     # The session's five attributes (4), its record (2), and the newest sorting (2).
     assert box.count() <= 8
     assert row <= 3
 
 
-def test_show_nothing_known(box: Sandbox, here: Here) -> None:
+def test_show_unknown_session_suggests_the_nearest(box: Sandbox, here: Here) -> None:
     done = here("show", SESSION.replace("43-40", "43-41"))
     line, advice = error_of(done)
     assert (done.returncode, done.stdout) == (1, "")
@@ -124,14 +124,14 @@ def test_show_nothing_known(box: Sandbox, here: Here) -> None:
     assert advice == "Try: aind-session list 676909"
 
 
-def test_show_a_subject_that_nobody_knows(box: Sandbox, here: Here) -> None:
+def test_show_unknown_subject_is_not_found(box: Sandbox, here: Here) -> None:
     done = here("show", "123456")
     line, _ = error_of(done)
     assert done.returncode == 1
     assert "123456" in line
 
 
-def test_show_without_token_tells_what_the_others_know(box: Sandbox, here: Here) -> None:
+def test_show_without_token_shows_what_other_services_have(box: Sandbox, here: Here) -> None:
     done = here("show", SESSION, env=NO_TOKEN)
     assert done.returncode == 0
     assert f"folder      s3://aind-ephys-data/{SESSION}" in done.stdout
@@ -139,11 +139,11 @@ def test_show_without_token_tells_what_the_others_know(box: Sandbox, here: Here)
     assert "assets      unknown" in done.stdout
     (reason,) = [line for line in done.stdout.splitlines() if "CODE_OCEAN_API_TOKEN" in line]
     assert reason.startswith("Unknown: raw asset, sorted, assets")
-    told = json.loads(here("show", SESSION, "--json", env=NO_TOKEN).stdout)
-    assert set(told["unknown"]) == {"raw_data_asset", "sorting", "data_assets"}
+    value = json.loads(here("show", SESSION, "--json", env=NO_TOKEN).stdout)
+    assert set(value["unknown"]) == {"raw_data_asset", "sorting", "data_assets"}
 
 
-def test_show_while_a_service_is_down(box: Sandbox, here: Here) -> None:
+def test_show_with_a_service_down_lists_what_is_missing(box: Sandbox, here: Here) -> None:
     with box.down("docdb"):
         done = here("show", SESSION, env=IMPATIENT)
     assert done.returncode == 0
@@ -152,7 +152,7 @@ def test_show_while_a_service_is_down(box: Sandbox, here: Here) -> None:
     assert "DocDB answered 503" in done.stdout.splitlines()[-1]
 
 
-def test_show_while_everything_is_down(box: Sandbox) -> None:
+def test_show_with_all_services_down_is_unknown(box: Sandbox) -> None:
     box.fail(times=None)
     done = call("show", SESSION, env=IMPATIENT)
     line, advice = error_of(done)
@@ -161,7 +161,7 @@ def test_show_while_everything_is_down(box: Sandbox) -> None:
     assert advice == "Try: aind-session doctor"
 
 
-def test_names_move_no_cursor(box: Sandbox, here: Here) -> None:
+def test_names_with_control_characters_are_escaped(box: Sandbox, here: Here) -> None:
     asset = next(a for a in box.catalogue.data_assets if a["id"] == RAW_ID)
     name = f"{SESSION}_\x1b[31mred\r\n_2030-01-01_00-00-00"
     evil = {**asset, "id": "evil-1", "name": name, "tags": [], "created": 2e9}
@@ -177,7 +177,7 @@ def test_names_move_no_cursor(box: Sandbox, here: Here) -> None:
 # -- list ------------------------------------------------------------------------------------------
 
 
-def test_list_the_sessions_of_subjects(box: Sandbox) -> None:
+def test_list_subjects_writes_their_sessions(box: Sandbox) -> None:
     done = call("list", "676909", "668759", "--columns", "id,subject,n_assets")
     names, *lines = done.stdout.splitlines()
     assert names.split() == ["id", "subject", "n_assets"]
@@ -187,7 +187,7 @@ def test_list_the_sessions_of_subjects(box: Sandbox) -> None:
     assert [line[width + 2 :].split()[0] for line in lines] == [s.subject_id for s in expected]
 
 
-def test_list_in_json_and_csv_by_filters(box: Sandbox, here: Here) -> None:
+def test_list_filters_select_in_json_and_csv(box: Sandbox, here: Here) -> None:
     filters = ("--platform", "ecephys", "--start", "2023-12", "--end", "2023-12-13")
     done = here("list", *filters, "--json")
     rows = json.loads(done.stdout)
@@ -200,13 +200,13 @@ def test_list_in_json_and_csv_by_filters(box: Sandbox, here: Here) -> None:
     assert csv_rows[1]["derived:sorted"].endswith("_sorted_2024-03-01_16-02-45")
 
 
-def test_list_nothing(box: Sandbox, here: Here) -> None:
+def test_list_without_a_match_is_not_found(box: Sandbox, here: Here) -> None:
     done = here("list", "123456", "--json")
     error_of(done)
     assert (done.returncode, json.loads(done.stdout)) == (1, [])
 
 
-def test_reasons_why_nothing_could_be_found_out_are_one_line(box: Sandbox, here: Here) -> None:
+def test_list_reasons_of_failures_are_one_line(box: Sandbox, here: Here) -> None:
     with box.down("docdb", status=400), box.down("s3", status=400):
         done = here("show", SESSION, env=NO_TOKEN)
     assert done.returncode == 3
@@ -227,17 +227,17 @@ def test_list_without_token_notes_what_may_be_missing(box: Sandbox, here: Here) 
 # -- explain and open ------------------------------------------------------------------------------
 
 
-def test_explain(box: Sandbox, here: Here) -> None:
+def test_explain_lists_requests_and_answers(box: Sandbox, here: Here) -> None:
     done = here("explain", SESSION)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{SESSION}\n")
     assert f"raw data asset: {RAW_ID}" in done.stdout
-    told = json.loads(here("explain", SESSION, "--json").stdout)
-    steps = [step for lookup in told["lookups"] for step in lookup["steps"]]
+    value = json.loads(here("explain", SESSION, "--json").stdout)
+    steps = [step for lookup in value["lookups"] for step in lookup["steps"]]
     assert {"Code Ocean", "DocDB", "S3"} <= {step["service"] for step in steps}
 
 
-def test_open(box: Sandbox, here: Here, tmp_path: Path) -> None:
+def test_open_prints_and_opens_the_page(box: Sandbox, here: Here, tmp_path: Path) -> None:
     opened = tmp_path / "opened"
     browser = f"{sys.executable} -c \"open(r'{opened}','w').write('%s')\""
     page = f"{box.urls['codeocean']}/data-assets/{RAW_ID}\n"
@@ -256,7 +256,7 @@ def test_open(box: Sandbox, here: Here, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", [("explain", SESSION), ("--help",)])
-def test_a_reader_that_leaves_is_no_error(box: Sandbox, verb: tuple[str, ...]) -> None:
+def test_output_reader_that_leaves_raises_nothing(box: Sandbox, verb: tuple[str, ...]) -> None:
     with subprocess.Popen(
         [*COMMAND, *verb], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     ) as process:
@@ -269,7 +269,7 @@ def test_a_reader_that_leaves_is_no_error(box: Sandbox, verb: tuple[str, ...]) -
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("verb", [("show", SESSION), ("doctor",)])
-def test_interrupted(box: Sandbox, verb: tuple[str, ...]) -> None:
+def test_commands_interrupted_exit_with_130(box: Sandbox, verb: tuple[str, ...]) -> None:
     import signal
 
     box.fail(kind="hang", times=None)
@@ -293,7 +293,7 @@ def test_interrupted(box: Sandbox, verb: tuple[str, ...]) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_the_installed_script() -> None:
+def test_installed_script_runs() -> None:
     script = shutil.which("aind-session", path=str(Path(sys.executable).parent))
     if script is None:
         pytest.skip("the package is not installed")
@@ -324,7 +324,7 @@ def test_help_is_quick_and_loads_no_service() -> None:
         assert verb in done.stdout
 
 
-def test_a_sandbox_of_its_own(tmp_path: Path) -> None:
+def test_sandbox_option_serves_a_catalogue(tmp_path: Path) -> None:
     study = tmp_path / "study"
     catalogue = Catalogue.bundled()
     for asset in catalogue.data_assets:
@@ -341,7 +341,7 @@ def test_a_sandbox_of_its_own(tmp_path: Path) -> None:
     assert (done.returncode, "catalogue" in error_of(done)[0]) == (2, True)
 
 
-def test_a_sandbox_inside_of_another(box: Sandbox, tmp_path: Path) -> None:
+def test_sandbox_option_inside_another_sandbox_wins(box: Sandbox, tmp_path: Path) -> None:
     catalogue = Catalogue.bundled()
     catalogue.data_assets.clear()
     catalogue.save(tmp_path)
@@ -351,7 +351,7 @@ def test_a_sandbox_inside_of_another(box: Sandbox, tmp_path: Path) -> None:
     assert box.count() == 0
 
 
-def test_debug_tells_all_but_secrets(box: Sandbox) -> None:
+def test_debug_logs_requests_without_secrets(box: Sandbox) -> None:
     canary = "cop_canaryCanary0canaryCanary0canary"
     done = call("--debug", "open", SESSION, env={"CODE_OCEAN_API_TOKEN": canary})
     assert done.returncode == 3

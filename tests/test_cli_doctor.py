@@ -164,10 +164,10 @@ def test_doctor_without_aws_credentials_reads_public_buckets(
         box.catalogue.add_object(name, "a/key")
     monkeypatch.setenv("AIND_SESSION_BUCKETS", "open-1,closed-1,closed-1")
     with box.without_aws():
-        told = [check for check in doctor.run_all() if check.check == "bucket"]
+        checks = [check for check in doctor.run_all() if check.check == "bucket"]
         aws = run()["AWS credentials"]
     assert aws.state == "warn"
-    assert [(c.state, c.text) for c in told[:2]] == [
+    assert [(c.state, c.text) for c in checks[:2]] == [
         ("ok", "open-1: read anonymously"),
         ("warn", "closed-1: closed to this identity"),
     ]

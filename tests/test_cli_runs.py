@@ -37,7 +37,7 @@ def first(world: World) -> str:
     return str(world.box.catalogue.data_assets[0]["name"])
 
 
-def test_a_run_of_a_subject(world: World, here: Here) -> None:
+def test_run_subject_starts_its_sessions(world: World, here: Here) -> None:
     run = (
         "run",
         "--yes",
@@ -70,15 +70,15 @@ def test_a_run_of_a_subject(world: World, here: Here) -> None:
         {"name": "", "value": "fast"},
         {"param_name": "session", "value": name},
     ]
-    told = here("status", "--json")
-    assert [row["status"] for row in json.loads(told.stdout)] == ["done", "done"]
+    done = here("status", "--json")
+    assert [row["status"] for row in json.loads(done.stdout)] == ["done", "done"]
     assert here("resume").returncode == 0
     again = here(*run, "--state", "other.json")
     assert again.stdout.splitlines()[-1] == "2 skipped"
     assert len(world.started) == 2
 
 
-def test_places_for_what_is_the_sessions_own(world: World, here: Here) -> None:
+def test_run_placeholders_are_filled_per_session(world: World, here: Here) -> None:
     name = first(world)
     raw = raw_id(world.box.catalogue, name)
     other = str(world.box.catalogue.data_assets[1]["id"])
@@ -91,14 +91,16 @@ def test_places_for_what_is_the_sessions_own(world: World, here: Here) -> None:
     assert row == f"{name},start,raw={raw};{other},{{x}}/800000/ecephys/2024-01-02/{raw},"
 
 
-def test_sessions_from_a_pipe(world: World, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_reads_sessions_from_a_pipe(
+    world: World, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{first(world)}\n/data/{first(world)}_x\n"))
     planned = here("run", "--yes", CAPSULE, "-", "--dry-run", "--json")
     assert [row["session"] for row in json.loads(planned.stdout)] == [first(world)]
 
 
 @pytest.mark.parametrize("form", [["--columns", "id,platform", "--csv"], ["--columns", "id"], []])
-def test_sessions_as_list_writes_them_to_a_pipe(
+def test_run_reads_the_output_of_list(
     world: World, here: Here, monkeypatch: pytest.MonkeyPatch, form: list[str]
 ) -> None:
     listed = here("list", "800000", *form).stdout
@@ -109,7 +111,7 @@ def test_sessions_as_list_writes_them_to_a_pipe(
     assert [row["session"] for row in json.loads(planned.stdout)] == names
 
 
-def test_a_session_that_failed_is_told_by_the_exit_code(world: World, here: Here) -> None:
+def test_run_failed_session_sets_the_exit_code(world: World, here: Here) -> None:
     world.fates = {first(world): ("failed", "good")}
     done = here("run", "--yes", CAPSULE, "800000", "800001", "--label", LABEL, "--share")
     assert done.returncode == 1
@@ -118,7 +120,7 @@ def test_a_session_that_failed_is_told_by_the_exit_code(world: World, here: Here
     assert here("resume", "--retries", "1").returncode == 0
 
 
-def test_what_is_not_complete_is_told(world: World, here: Here) -> None:
+def test_run_incomplete_notes_how_to_resume(world: World, here: Here) -> None:
     done = here(
         "run", "--yes", CAPSULE, "800000", "--state", "a.json", "--no-wait", "--at-once", "1"
     )
@@ -127,7 +129,7 @@ def test_what_is_not_complete_is_told(world: World, here: Here) -> None:
     assert here("resume", "a.json").stdout.splitlines()[-1] == "2 done"
 
 
-def test_who_interrupts_it_is_told_how_to_go_on(
+def test_run_interrupted_notes_how_to_resume(
     world: World, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(seconds: float) -> None:
@@ -145,7 +147,7 @@ def test_who_interrupts_it_is_told_how_to_go_on(
     assert len(world.started) == 2
 
 
-def test_a_capsule_that_is_not_there(world: World, here: Here) -> None:
+def test_run_unknown_capsule_is_not_found(world: World, here: Here) -> None:
     done = here("run", "--yes", "nonsense", "800000", "--dry-run")
     assert done.returncode == 1
     line, advice = error_of(done)
@@ -153,13 +155,13 @@ def test_a_capsule_that_is_not_there(world: World, here: Here) -> None:
     assert advice == "Try: aind-session run --help"
 
 
-def test_a_folder_that_is_not_there(world: World, here: Here) -> None:
+def test_run_state_in_a_missing_folder_is_refused(world: World, here: Here) -> None:
     done = here("run", "--yes", CAPSULE, "800000", "--state", "absent/runs.json")
     assert done.returncode == 2
     assert error_of(done)[1] == "Try: aind-session run --help"
 
 
-def test_what_could_not_be_found_out_is_told_by_the_exit_code(world: World, here: Here) -> None:
+def test_run_unknown_result_sets_the_exit_code(world: World, here: Here) -> None:
     name = add_result(world.box.catalogue, first(world))
     asset = next(a for a in world.box.catalogue.data_assets if a["name"] == name)
     world.box.fail(path=asset["id"], times=None)
@@ -194,7 +196,7 @@ def test_what_could_not_be_found_out_is_told_by_the_exit_code(world: World, here
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_goes_wrong_is_a_line(
+def test_run_wrong_usage_is_one_line(
     arguments: tuple[str, ...], code: int, line: str, world: World, here: Here
 ) -> None:
     done = here(*arguments)
@@ -205,7 +207,7 @@ def test_what_goes_wrong_is_a_line(
     assert world.started == []
 
 
-def test_a_state_in_the_way_is_a_line(world: World, here: Here) -> None:
+def test_run_existing_state_is_refused(world: World, here: Here) -> None:
     run = ("run", "--yes", CAPSULE, "800000")
     assert here(*run).returncode == 0
     done = here(*run)

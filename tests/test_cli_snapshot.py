@@ -35,7 +35,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("by", ["option", "environment"])
-def test_the_command_works_from_it(study: Path, by: str) -> None:
+def test_snapshot_serves_the_command(study: Path, by: str) -> None:
     options = ["--sandbox", str(study)] if by == "option" else []
     env = ALONE | ({"AIND_SESSION_SANDBOX": str(study)} if by == "environment" else {})
     done = call(*options, "show", ID, "--json", env=env)
@@ -43,7 +43,7 @@ def test_the_command_works_from_it(study: Path, by: str) -> None:
     assert json.loads(done.stdout)["id"] == ID
 
 
-def test_the_library_works_from_it(study: Path) -> None:
+def test_snapshot_serves_the_library(study: Path) -> None:
     code = "import aind_session; print([s.id for s in aind_session.get_sessions(676909)])"
     with aind_session.sandbox(study):
         # A child process asks the same sandbox.
@@ -54,7 +54,7 @@ def test_the_library_works_from_it(study: Path) -> None:
     assert ID in done.stdout
 
 
-def test_a_child_process_is_told_what_was_not_recorded(study: Path) -> None:
+def test_snapshot_in_a_child_process_warns_of_gaps(study: Path) -> None:
     code = "import aind_session; print(aind_session.get_sessions(999999))"
     with aind_session.sandbox(study):
         done = subprocess.run(
@@ -64,7 +64,7 @@ def test_a_child_process_is_told_what_was_not_recorded(study: Path) -> None:
     assert f"`aind-session snapshot 999999 -o {study}` adds it" in done.stderr
 
 
-def test_the_command_tells_what_was_not_recorded(study: Path) -> None:
+def test_snapshot_command_warns_of_gaps(study: Path) -> None:
     done = call("--sandbox", str(study), "show", "ecephys_999999_2024-01-01_10-00-00", env=ALONE)
     assert done.returncode == 1
     # The error says so itself: there is no note of it.
@@ -74,7 +74,7 @@ def test_the_command_tells_what_was_not_recorded(study: Path) -> None:
     assert "717381 was recorded in part only" in done.stderr
 
 
-def test_nothing_named(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_snapshot_without_arguments_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
     done = call("snapshot", "-o", str(tmp_path / "x"))
     assert done.returncode == 2
     assert "Nothing to record" in done.stderr
@@ -84,7 +84,7 @@ def test_nothing_named(sandbox: Sandbox, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_what_nothing_is_known_of_is_noted(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_snapshot_unknown_session_is_noted(sandbox: Sandbox, tmp_path: Path) -> None:
     mistyped = "ecephys_668759_2033-07-11_13-07-32"
     done = call("snapshot", "668759", "66875", mistyped, "-o", str(tmp_path))
     assert done.returncode == 0
@@ -94,7 +94,7 @@ def test_what_nothing_is_known_of_is_noted(sandbox: Sandbox, tmp_path: Path) -> 
     ]
 
 
-def test_what_could_not_be_recorded_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_snapshot_failed_requests_are_noted(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.catalogue.buckets["aind-scratch-data"] = {"public": False, "denied": True}
     done = call("snapshot", "668759", "-o", str(tmp_path))
     assert done.returncode == 0

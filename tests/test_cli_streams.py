@@ -49,18 +49,18 @@ def in_shell(redirection: str, *arguments: str) -> Done:
 
 @POSIX
 @pytest.mark.parametrize("arguments", [("show", SESSION), ("show", SESSION, "--json"), ("--help",)])
-def test_an_output_that_is_closed(box: Sandbox, arguments: tuple[str, ...]) -> None:
+def test_output_closed_ends_quietly(box: Sandbox, arguments: tuple[str, ...]) -> None:
     done = in_shell(">&-", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @POSIX
-def test_an_error_where_all_outputs_are_closed(box: Sandbox) -> None:
+def test_output_all_closed_keeps_the_exit_code(box: Sandbox) -> None:
     assert in_shell(">&- 2>&-", "show", "nothing").returncode == 2
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_an_output_that_is_full(box: Sandbox) -> None:
+def test_output_full_is_one_line(box: Sandbox) -> None:
     done = in_shell(">/dev/full", "show", SESSION, "--json")
     assert done.returncode == 3
     line, _ = error_of(done)
@@ -72,7 +72,7 @@ def test_an_output_that_is_full(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     "arguments", [("show", SESSION), ("list", "676909"), ("list", "676909", "--csv")]
 )
-def test_what_the_output_cannot_write_is_spelled_out(
+def test_output_unencodable_names_are_escaped(
     box: Sandbox, encoding: str, arguments: tuple[str, ...]
 ) -> None:
     record = next(r for r in box.catalogue.docdb_v1 if r["name"] == SESSION)
@@ -82,7 +82,7 @@ def test_what_the_output_cannot_write_is_spelled_out(
     assert r"Projekt \u65e5\u672c" in done.stdout
 
 
-def test_what_a_service_says_moves_no_cursor(box: Sandbox, here: Here) -> None:
+def test_output_control_characters_of_services_are_escaped(box: Sandbox, here: Here) -> None:
     box.fail("docdb", status=500, times=99, body="\x1b[31mred\x1b]0;title\x07\x9b")
     done = here("list", "676909", env={"AIND_SESSION_ATTEMPTS": "1"})
     assert done.returncode == 0
@@ -90,7 +90,9 @@ def test_what_a_service_says_moves_no_cursor(box: Sandbox, here: Here) -> None:
     assert done.stderr.replace("\n", "").isprintable()
 
 
-def test_a_snapshot_is_made_in_a_folder_only(box: Sandbox, here: Here, tmp_path: Path) -> None:
+def test_snapshot_output_that_is_a_file_is_refused(
+    box: Sandbox, here: Here, tmp_path: Path
+) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
     for where, code in ((str(file), 2), ("", 2), (str(file / "inside"), 3)):
@@ -103,7 +105,7 @@ def test_a_snapshot_is_made_in_a_folder_only(box: Sandbox, here: Here, tmp_path:
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_json_is_whole_or_absent(box: Sandbox, here: Here) -> None:
+def test_json_of_a_failure_is_absent(box: Sandbox, here: Here) -> None:
     for what in ("", "nothing", "000001", "ecephys_000001_2023-12-13_13-43-40"):
         for verb in ("show", "list", "explain"):
             done = here(verb, what, "--json")

@@ -55,7 +55,7 @@ def look(*arguments: str, columns: int = 100, **variables: str) -> tuple[str, in
     return written.decode().replace("\r\n", "\n").rpartition("\x1b[2K")[2], code
 
 
-def test_no_spinner_where_progress_is_off(box: Sandbox) -> None:
+def test_spinner_with_progress_off_is_absent(box: Sandbox) -> None:
     box.reset()
     box.latency = 0.1
     text, code = look("show", "668759", AIND_SESSION_PROGRESS="0")
@@ -65,7 +65,7 @@ def test_no_spinner_where_progress_is_off(box: Sandbox) -> None:
     assert not any("\u2800" <= letter <= "\u28ff" for letter in text)
 
 
-def test_show_in_colour(box: Sandbox) -> None:
+def test_show_in_a_terminal_is_colored(box: Sandbox) -> None:
     text, code = look("show", SESSION, columns=120)
     assert code == 0
     assert "\x1b[" in text
@@ -78,7 +78,7 @@ def test_show_in_colour(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("columns", [50, 80, 200])
-def test_nothing_is_lost_in_any_width(box: Sandbox, columns: int) -> None:
+def test_list_in_any_width_loses_nothing(box: Sandbox, columns: int) -> None:
     text, code = look("list", "676909", "--columns", "id,folder,modalities", columns=columns)
     assert code == 0
     lines = ANSI.sub("", text).splitlines()
@@ -115,7 +115,7 @@ LIST = ("list", "676909", "--columns", "id,raw_asset_id,raw_asset_name,derived:s
         (("explain", SESSION), 60),
     ],
 )
-def test_ids_are_whole_in_any_width(box: Sandbox, arguments: tuple[str, ...], columns: int) -> None:
+def test_ids_in_any_width_are_whole(box: Sandbox, arguments: tuple[str, ...], columns: int) -> None:
     text, code = look(*arguments, columns=columns)
     assert code == 0
     plain = ANSI.sub("", text)
@@ -139,20 +139,20 @@ def test_run_plan_in_any_width_keeps_ids_whole(box: Sandbox, columns: int) -> No
 
 
 @pytest.mark.parametrize("arguments", [("show", SESSION), ("show", "--help")])
-def test_a_width_of_nothing_is_no_width(box: Sandbox, arguments: tuple[str, ...]) -> None:
+def test_width_of_zero_is_ignored(box: Sandbox, arguments: tuple[str, ...]) -> None:
     text, code = look(*arguments, COLUMNS="0")
     assert code == 0
     assert "SESSION" in text or SESSION in text
 
 
-def test_no_colour_where_it_is_not_wanted(box: Sandbox) -> None:
+def test_no_color_variable_turns_colors_off(box: Sandbox) -> None:
     text, _ = look("doctor", NO_COLOR="1")
     assert "\x1b[3" not in text
     text, _ = look("doctor")
     assert "\x1b[32mok" in text
 
 
-def test_an_error_in_a_terminal(box: Sandbox) -> None:
+def test_error_in_a_terminal_is_one_line(box: Sandbox) -> None:
     text, code = look("list", "676909", "--date", "someday")
     assert code == 2
     line, advice = ANSI.sub("", text).splitlines()

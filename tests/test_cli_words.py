@@ -72,7 +72,7 @@ def test_sandbox_takes_a_path_where_there_is_one(
 
 
 @given(st.lists(st.sampled_from([*VERBS, "ID", "--json", "--sandbox", "--debug", "--", "x y"])))
-def test_settling_loses_no_word(words: list[str]) -> None:
+def test_settle_any_words_loses_none(words: list[str]) -> None:
     settled = app.settle(words, VERBS)
     assert app.settle(settled, VERBS) == settled
     paths = [w.partition("=")[2] for w in settled if w.startswith("--sandbox=")]
@@ -81,7 +81,7 @@ def test_settling_loses_no_word(words: list[str]) -> None:
     assert sorted(kept) == sorted(words)
 
 
-def test_commands_are_registered() -> None:
+def test_build_registers_every_command() -> None:
     assert set(VERBS) <= set(app.command_names(app.build()))
 
 
@@ -106,30 +106,30 @@ def test_commands_are_registered() -> None:
         ("show ID --sandbox=nowhere", "'nowhere' is not a catalogue folder", "snapshot --help"),
     ],
 )
-def test_wrong_usage_is_a_line_and_the_next_command(
+def test_wrong_usage_is_one_line_and_the_next_command(
     arguments: str, line: str, advice: str, here: Here
 ) -> None:
     done = here(*(arguments.split() or ["--sandbox"]))
-    told, tried = error_of(done)
+    line_shown, tried = error_of(done)
     assert (done.returncode, done.stdout) == (2, "")
-    assert line in told
+    assert line in line_shown
     assert tried.endswith(f" {advice}")
 
 
-def test_no_words_are_the_help(here: Here) -> None:
+def test_no_arguments_show_the_help(here: Here) -> None:
     done = here()
     assert (done.returncode, done.stderr) == (0, "")
     assert "..." not in done.stdout.partition("Commands:")[2]
     assert "Usage: aind-session" in done.stdout
 
 
-def test_an_unknown_platform_suggests_one(box: Sandbox, here: Here) -> None:
+def test_list_unknown_platform_suggests_one(box: Sandbox, here: Here) -> None:
     done = here("list", "--platform", "ecefys")
     assert done.returncode == 2
     assert "did you mean ecephys" in error_of(done)[0]
 
 
-def test_not_found_and_could_not_find_out_differ(
+def test_not_found_and_unknown_have_different_exit_codes(
     box: Sandbox, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "1")
@@ -142,7 +142,7 @@ def test_not_found_and_could_not_find_out_differ(
     assert (done.returncode, error_of(done)[1]) == (3, "Try: aind-session doctor")
 
 
-def test_a_fault_of_our_own_is_told_as_such(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_fault_is_reported_as_such(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def broken(session: object) -> str:
         raise ZeroDivisionError("a fault\nin two lines")
@@ -155,7 +155,7 @@ def test_a_fault_of_our_own_is_told_as_such(here: Here, monkeypatch: pytest.Monk
     assert advice == f"Try: aind-session --debug explain {SESSION}"
 
 
-def test_a_fault_in_one_fact_hides_no_other(
+def test_show_fault_in_one_fact_hides_no_other(
     box: Sandbox, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: object) -> str:
@@ -169,7 +169,7 @@ def test_a_fault_in_one_fact_hides_no_other(
     assert "Unknown: modalities. ZeroDivisionError: a fault (--debug shows more)" in done.stdout
 
 
-def test_a_session_whose_sorting_failed(box: Sandbox, here: Here) -> None:
+def test_show_failed_sorting_is_shown(box: Sandbox, here: Here) -> None:
     for entry in box.catalogue.objects:
         if entry["key"].endswith("/output"):
             entry["text"] = "Traceback (most recent call last):\nRuntimeError: it failed\n"
@@ -197,7 +197,7 @@ def test_help_names_every_column(here: Here) -> None:
         max_size=4,
     )
 )
-def test_csv_and_tables_survive_any_value(rows: list[list[Any]]) -> None:
+def test_csv_and_tables_keep_any_value(rows: list[list[Any]]) -> None:
     for write in (output.write_csv, output.write_table):
         written = io.StringIO(newline="")
         before, sys.stdout = sys.stdout, written
@@ -218,13 +218,13 @@ def test_csv_and_tables_survive_any_value(rows: list[list[Any]]) -> None:
 
 
 @given(st.text())
-def test_printable(text: str) -> None:
+def test_printable_any_text_is_one_line(text: str) -> None:
     shown = output.printable(text)
     assert shown.isprintable()
     assert (shown == text) == text.isprintable()
 
 
-def test_json_where_the_output_is_no_utf8(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_without_utf8_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     class Ascii(io.StringIO):
         encoding = "ascii"
 
@@ -248,7 +248,7 @@ def test_json_where_the_output_is_no_utf8(capsys: pytest.CaptureFixture[str]) ->
         ("hello world", "is not a valid subject ID", "show --help"),
     ],
 )
-def test_show_tells_what_is_missing_in_a_name(
+def test_show_incomplete_name_says_what_is_missing(
     here: Here, what: str, said: str, advice: str
 ) -> None:
     done = here("show", what)

@@ -60,7 +60,7 @@ def words(made: str) -> str:
     return " ".join(read(made).texts)
 
 
-def test_a_session_that_was_only_named_asks_and_loads_nothing() -> None:
+def test_html_of_a_new_session_requests_and_loads_nothing() -> None:
     code = (
         "import sys, aind_session\n"
         f"made = aind_session.Session('{SESSION}')._repr_html_()\n"
@@ -68,11 +68,11 @@ def test_a_session_that_was_only_named_asks_and_loads_nothing() -> None:
         "loaded = {'codeocean', 'requests', 'botocore', 'msgspec', 'rich', 'typer'}\n"
         "sys.exit(', '.join(loaded & set(sys.modules)) or 0)\n"
     )
-    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert asked.returncode == 0, asked.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
-def test_nothing_is_asked_ever(box: Sandbox) -> None:
+def test_html_sends_no_request(box: Sandbox) -> None:
     session = aind_session.Session(SESSION)
     things: list[Any] = [session, session.subject, aind_session.Sessions([session])]
     for thing in things:
@@ -89,7 +89,7 @@ def test_nothing_is_asked_ever(box: Sandbox) -> None:
     assert box.count() == before
 
 
-def test_a_session_grows_with_what_is_known(box: Sandbox) -> None:
+def test_html_of_a_session_shows_what_is_cached(box: Sandbox) -> None:
     session = aind_session.Session(SESSION)
     assert "Not looked up yet: data assets, records." in words(session._repr_html_())
     assert RAW_ID not in session._repr_html_()
@@ -105,19 +105,21 @@ def test_a_session_grows_with_what_is_known(box: Sandbox) -> None:
     assert "behavior_videos" in words(session._repr_html_())
 
 
-def test_a_session_found_by_a_search_is_known(box: Sandbox) -> None:
+def test_html_of_a_found_session_has_its_raw_asset(box: Sandbox) -> None:
     (session,) = aind_session.get_sessions(676909, date="2023-12-13")
     assert RAW_ID in session._repr_html_()
 
 
-def test_another_token_sees_nothing_of_it(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_html_with_another_token_shows_nothing_cached(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = aind_session.Session(SESSION)
     assert session.raw_data_asset.id in session._repr_html_()
     monkeypatch.setenv("CODE_OCEAN_API_TOKEN", "cop_another0token0another0token")
     assert RAW_ID not in session._repr_html_()
 
 
-def test_a_linked_asset_counts_once_it_was_opened(box: Sandbox) -> None:
+def test_html_linked_asset_is_counted_once_it_is_cached(box: Sandbox) -> None:
     box.catalogue.docdb_v1.append(
         {
             "_id": "a-linked-record",
@@ -136,7 +138,7 @@ def test_a_linked_asset_counts_once_it_was_opened(box: Sandbox) -> None:
     assert f"{count} data assets" in words(session._repr_html_())
 
 
-def test_a_session_that_no_service_knows(box: Sandbox) -> None:
+def test_html_of_an_unknown_session_has_its_name(box: Sandbox) -> None:
     session = aind_session.Session("ecephys_123456_2001-01-01_00-00-00")
     assert session.data_assets == ()
     known = words(session._repr_html_())
@@ -144,7 +146,7 @@ def test_a_session_that_no_service_knows(box: Sandbox) -> None:
     assert "Not looked up" not in known
 
 
-def test_a_subject(box: Sandbox) -> None:
+def test_html_of_a_subject_counts_sessions_and_assets(box: Sandbox) -> None:
     subject = aind_session.Subject(676909)
     assert "Not looked up yet" in words(subject._repr_html_())
     count = len(subject.data_assets)
@@ -153,7 +155,7 @@ def test_a_subject(box: Sandbox) -> None:
     assert SESSION in known
 
 
-def test_sessions(box: Sandbox) -> None:
+def test_html_of_sessions_is_a_table(box: Sandbox) -> None:
     sessions = aind_session.get_sessions([676909, 668759])
     known = words(sessions._repr_html_())
     assert f"{len(sessions)} sessions of 2 subjects" in known
@@ -164,7 +166,7 @@ def test_sessions(box: Sandbox) -> None:
     assert "1 session of 1 subject" in words(aind_session.Sessions([one])._repr_html_())
 
 
-def test_many_sessions_show_their_ends() -> None:
+def test_html_of_many_sessions_shows_the_ends() -> None:
     ids = [f"ecephys_123456_2024-01-{day:02}_00-00-00" for day in range(1, 29)]
     known = words(aind_session.Sessions(aind_session.Session(i) for i in ids)._repr_html_())
     assert "... 8 more ..." in known
@@ -173,7 +175,7 @@ def test_many_sessions_show_their_ends() -> None:
     assert ids[14] not in known
 
 
-def test_todays_names_get_their_platform_when_it_is_known(box: Sandbox) -> None:
+def test_html_platform_from_metadata_is_shown(box: Sandbox) -> None:
     session = aind_session.Session("828418_2026-02-13_18-31-13")
     asset = next(a for a in box.catalogue.data_assets if a["name"] == session.id)
     asset["custom_metadata"] = {"experiment type": "a-platform"}
@@ -182,7 +184,7 @@ def test_todays_names_get_their_platform_when_it_is_known(box: Sandbox) -> None:
     assert "platform a-platform" in words(session._repr_html_())
 
 
-def test_everything_is_escaped(box: Sandbox) -> None:
+def test_html_any_text_is_escaped(box: Sandbox) -> None:
     evil = "<script>alert('&\"')</script>"
     asset = next(a for a in box.catalogue.data_assets if a["id"] == RAW_ID)
     named = f"{SESSION}_{evil}_2024-01-01_00-00-00"
@@ -200,7 +202,7 @@ def test_everything_is_escaped(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("created", [10**15, -(10**15), 10**300], ids=["late", "early", "never"])
-def test_a_time_that_no_calendar_knows_hides_nothing(
+def test_html_invalid_time_hides_nothing(
     box: Sandbox, created: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asset = next(a for a in box.catalogue.data_assets if a["id"] == RAW_ID)
@@ -212,7 +214,7 @@ def test_a_time_that_no_calendar_knows_hides_nothing(
     assert RAW_ID in capsys.readouterr().out
 
 
-def test_nothing_is_loaded_from_elsewhere(box: Sandbox) -> None:
+def test_html_loads_nothing(box: Sandbox) -> None:
     session = aind_session.Session(SESSION)
     session.data_assets  # noqa: B018
     made = session._repr_html_() + session.subject._repr_html_()
@@ -224,7 +226,7 @@ def test_nothing_is_loaded_from_elsewhere(box: Sandbox) -> None:
     assert {tag for tag, attrs in read(made).tags if "href" in attrs} <= {"a"}
 
 
-def test_light_and_dark() -> None:
+def test_html_style_has_light_and_dark_colors() -> None:
     made = aind_session.Session(SESSION)._repr_html_()
     style = re.search(r"<style>(.*?)</style>", made, re.DOTALL)
     assert style is not None
@@ -238,11 +240,11 @@ def test_light_and_dark() -> None:
     assert all(".aind-session" in part for s in selectors for part in s.split(","))
 
 
-def test_assets_of_nothing() -> None:
+def test_html_of_no_assets_counts_zero() -> None:
     assert "0 data assets" in words(pages.of_assets(()))
 
 
-def test_a_pickled_session_looks_the_same(box: Sandbox) -> None:
+def test_html_of_a_pickled_session_is_the_same(box: Sandbox) -> None:
     session = aind_session.Session(SESSION)
     session.data_assets  # noqa: B018
     assert pickle.loads(pickle.dumps(session))._repr_html_() == session._repr_html_()

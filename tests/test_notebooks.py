@@ -60,13 +60,13 @@ def dense(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
-def test_there_are_notebooks() -> None:
+def test_notebooks_exist() -> None:
     assert len(NOTEBOOKS) >= 2
 
 
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_gives_what_stands_in_it(path: Path) -> None:
+def test_notebook_run_again_has_the_saved_output(path: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for number, cell in enumerate(cells(path)):
         source = "".join(cell["source"])
@@ -74,7 +74,7 @@ def test_a_notebook_gives_what_stands_in_it(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_is_kept_small_and_comparable(path: Path) -> None:
+def test_notebook_is_small_and_has_text_output_only(path: Path) -> None:
     assert path.stat().st_size < 20_000
     for cell in cells(path):
         assert cell["outputs"] == [] or stands(cell)

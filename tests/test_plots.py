@@ -41,7 +41,7 @@ def said_by(legend: Any) -> set[str]:
 
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.parametrize("given", [999999, "999999", "subject", "sessions", "list"])
-def test_a_timeline_has_a_mark_for_each_session(given: Any) -> None:
+def test_timeline_has_a_mark_for_each_session(given: Any) -> None:
     if given == "subject":
         given = aind_session.Subject(999999)
     elif given in ("sessions", "list"):
@@ -56,21 +56,21 @@ def test_a_timeline_has_a_mark_for_each_session(given: Any) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_timeline_tells_the_states() -> None:
+def test_timeline_marks_show_states() -> None:
     ax: Any = plots.subject_timeline(676909)
     assert said_by(ax.get_legend()) == {"with results (1)", "raw only (3)"}
     ax = plots.subject_timeline(999999, label="sorted")
     sessions = aind_session.get_sessions(999999)
-    told = sessions.to_pandas(["uploaded", "result:sorted"])
-    up = told[told["uploaded"]]["result:sorted"]
+    table = sessions.to_pandas(["uploaded", "result:sorted"])
+    up = table[table["uploaded"]]["result:sorted"]
     wanted = {f"{state} ({n})" for state, n in up.value_counts().items()}
-    if missing := int((~told["uploaded"]).sum()):
+    if missing := int((~table["uploaded"]).sum()):
         wanted.add(f"not uploaded ({missing})")
     assert said_by(ax.get_legend()) == wanted
     assert {"good (2)", "failed (1)"} <= wanted
 
 
-def test_a_timeline_without_a_label_asks_nothing_of_single_sessions(sandbox: Sandbox) -> None:
+def test_timeline_without_label_sends_no_request_per_session(sandbox: Sandbox) -> None:
     sessions = aind_session.get_sessions(999999)
     sessions.to_pandas(["n_assets"])
     before = sandbox.count()
@@ -78,7 +78,7 @@ def test_a_timeline_without_a_label_asks_nothing_of_single_sessions(sandbox: San
     assert sandbox.count() == before
 
 
-def test_sessions_of_one_day_do_not_cover_each_other(sandbox: Sandbox) -> None:
+def test_timeline_sessions_of_one_day_are_apart(sandbox: Sandbox) -> None:
     for hour in (9, 12, 15):
         sandbox.add_session(f"ecephys_888888_2024-03-01_{hour:02}-00-00", generation=None)
     sandbox.add_session("ecephys_888888_2024-06-01_09-00-00", generation=None)
@@ -88,7 +88,7 @@ def test_sessions_of_one_day_do_not_cover_each_other(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_coverage_is_the_table_drawn() -> None:
+def test_coverage_equals_the_table() -> None:
     sessions = aind_session.get_sessions([676909, 999999])
     labels = ["sorted", "nwb"]
     ax: Any = plots.coverage(sessions, labels)
@@ -112,7 +112,7 @@ def test_coverage_is_the_table_drawn() -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_coverage_has_all_labels_where_none_is_named() -> None:
+def test_coverage_without_labels_has_all() -> None:
     sessions = aind_session.get_sessions(999999)
     ax: Any = plots.coverage(sessions)
     names = [label.get_text().split("  ")[0] for label in ax.get_xticklabels()]
@@ -122,7 +122,7 @@ def test_coverage_has_all_labels_where_none_is_named() -> None:
     ]
 
 
-def test_what_could_not_be_found_out_is_not_told_as_never(sandbox: Sandbox) -> None:
+def test_plots_unknown_results_are_not_shown_as_never(sandbox: Sandbox) -> None:
     sessions = aind_session.get_sessions(999999, platform="ecephys")
     sessions.prefetch()
     sandbox.fail("s3", times=None, status=403, body="<Error><Code>AccessDenied</Code></Error>")
@@ -137,7 +137,7 @@ def test_what_could_not_be_found_out_is_not_told_as_never(sandbox: Sandbox) -> N
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_given_axes_are_drawn_into() -> None:
+def test_plots_draw_into_given_axes() -> None:
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, layout="constrained")
@@ -147,7 +147,7 @@ def test_given_axes_are_drawn_into() -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_nothing_and_one_can_be_drawn() -> None:
+def test_plots_of_no_or_one_session_are_drawn() -> None:
     assert draw(plots.subject_timeline([]))
     assert draw(plots.coverage([]))
     assert draw(plots.coverage([], ["sorted"]))
@@ -157,7 +157,7 @@ def test_nothing_and_one_can_be_drawn() -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_many_sessions_are_told_by_their_days() -> None:
+def test_plots_of_many_sessions_label_days() -> None:
     one = aind_session.Session("ecephys_668759_2023-07-11_13-07-32")
     ax: Any = plots.coverage([one] * 200, ["sorted"])
     names = [label.get_text() for label in ax.get_yticklabels()]
@@ -165,7 +165,7 @@ def test_many_sessions_are_told_by_their_days() -> None:
     assert set(names) == {"2023-07-11"}
 
 
-def test_the_module_is_there_by_its_name() -> None:
+def test_plots_is_an_attribute_of_the_package() -> None:
     code = (
         "import aind_session, sys; print(aind_session.plots.__name__, 'matplotlib' in sys.modules)"
     )
@@ -175,7 +175,7 @@ def test_the_module_is_there_by_its_name() -> None:
     assert said.split() == ["aind_session.plots", "False"]
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plots_without_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(MissingExtraError, match=r"aind-session\[plots\]"):
         plots.subject_timeline(676909)

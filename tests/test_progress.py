@@ -37,20 +37,20 @@ def _show(shown: bool = True) -> None:
         bar.update(3)
 
 
-def test_a_terminal_shows_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_in_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = _terminal(monkeypatch)
     monkeypatch.setattr(module, "DELAY", 0.0)
     _show()
     assert "letters" in terminal.getvalue()
 
 
-def test_what_is_over_within_a_second_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_within_a_second_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = _terminal(monkeypatch)
     _show()
     assert terminal.getvalue() == ""
 
 
-def test_an_option_or_the_environment_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_turned_off_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = _terminal(monkeypatch)
     monkeypatch.setattr(module, "DELAY", 0.0)
     _show(shown=False)
@@ -59,7 +59,7 @@ def test_an_option_or_the_environment_turns_it_off(monkeypatch: pytest.MonkeyPat
     assert terminal.getvalue() == ""
 
 
-def test_a_pipe_shows_nothing(
+def test_progress_in_a_pipe_shows_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "DELAY", 0.0)
@@ -70,7 +70,7 @@ def test_a_pipe_shows_nothing(
     assert capsys.readouterr().err == ""
 
 
-def test_a_notebook_is_told_by_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_in_a_notebook_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     shell = type("ZMQInteractiveShell", (), {})()
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     assert module.is_watched()
@@ -96,20 +96,20 @@ with progress(3, "letters") as bar:
 """
 
 
-def test_a_notebook_without_widgets_gets_no_advice() -> None:
+def test_progress_without_widgets_warns_of_nothing() -> None:
     command = [sys.executable, "-W", "always", "-c", IN_A_NOTEBOOK]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "IProgress" not in done.stderr
 
 
-def test_a_bar_moves_whatever_it_is() -> None:
+def test_progress_bar_advances() -> None:
     with progress(5, "steps", shown=False) as bar:
         bar.update(5)
 
 
 @pytest.mark.parametrize("many", [3, 60])
-def test_a_search_of_many_subjects_shows_how_far_it_is(
+def test_progress_of_a_search_of_many_subjects_advances(
     monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     terminal = _terminal(monkeypatch)
@@ -124,7 +124,9 @@ def test_a_search_of_many_subjects_shows_how_far_it_is(
         assert sum(moved) == many
 
 
-def test_verbs_show_theirs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_of_bulk_methods_is_shown(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     terminal = _terminal(monkeypatch)
     monkeypatch.setattr(module, "DELAY", 0.0)
     sessions = aind_session.get_sessions(676909)
@@ -135,9 +137,9 @@ def test_verbs_show_theirs(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) ->
     sessions.to_pandas(["sorted", "result:dlc-eye"])
     assert "sorted" in terminal.getvalue()
     assert "result:dlc-eye" in terminal.getvalue()
-    told = len(terminal.getvalue())
+    length = len(terminal.getvalue())
     sessions.prefetch(progress=False)
     sessions.map(lambda session: session.id, progress=False)
     sessions.to_pandas(["sorted", "result:dlc-eye"], progress=False)
     sessions.to_polars(["sorted", "result:dlc-eye"], progress=False)
-    assert len(terminal.getvalue()) == told
+    assert len(terminal.getvalue()) == length

@@ -33,7 +33,7 @@ def sessions(sandbox: Sandbox) -> Sessions:
     return aind_session.get_sessions(676909)
 
 
-def test_it_is_a_tuple(sessions: Sessions) -> None:
+def test_sessions_are_a_tuple(sessions: Sessions) -> None:
     assert sessions == FOUR
     assert hash(sessions) == hash(FOUR)
     assert repr(sessions) == repr(FOUR)
@@ -45,14 +45,14 @@ def test_it_is_a_tuple(sessions: Sessions) -> None:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_it_crosses_pickle(sessions: Sessions, protocol: int) -> None:
+def test_sessions_pickled_are_equal(sessions: Sessions, protocol: int) -> None:
     again = pickle.loads(pickle.dumps(sessions, protocol))
     assert again == sessions
     assert type(again) is Sessions
     assert copy.deepcopy(sessions) == sessions
 
 
-def test_prefetch_leaves_nothing_to_ask(sandbox: Sandbox, sessions: Sessions) -> None:
+def test_prefetch_leaves_nothing_to_request(sandbox: Sandbox, sessions: Sessions) -> None:
     assert sessions.prefetch("assets", "records", "modalities") is sessions
     before = sandbox.count()
     for session in sessions:
@@ -63,7 +63,7 @@ def test_prefetch_leaves_nothing_to_ask(sandbox: Sandbox, sessions: Sessions) ->
     assert sandbox.count() == before
 
 
-def test_prefetch_knows_what_it_can_fetch(sessions: Sessions) -> None:
+def test_prefetch_unknown_name_raises(sessions: Sessions) -> None:
     with pytest.raises(InvalidFilterError, match="records"):
         sessions.prefetch("everything")
     with pytest.raises(InvalidFilterError, match="assets"):
@@ -129,7 +129,7 @@ def test_map_on_a_dask_cluster(sessions: Sessions) -> None:
     assert os.getpid() not in {r[3] for r in results}
 
 
-def test_joblib(sessions: Sessions) -> None:
+def test_map_by_joblib_agrees(sessions: Sessions) -> None:
     joblib = pytest.importorskip("joblib")
     expected = _expected(sessions)
     results = joblib.Parallel(n_jobs=2)(joblib.delayed(describe)(s) for s in sessions)
@@ -155,7 +155,7 @@ def test_records_cross_processes_as_they_are(sandbox: Sandbox, sessions: Session
     assert sandbox.count() == 0
 
 
-def test_the_cheap_table(sessions: Sessions, sandbox: Sandbox) -> None:
+def test_table_by_default_sends_few_requests(sessions: Sessions, sandbox: Sandbox) -> None:
     before = sandbox.count()
     table = sessions.to_pandas()
     assert list(table.columns) == list(CHEAP)
@@ -168,7 +168,7 @@ def test_the_cheap_table(sessions: Sessions, sandbox: Sandbox) -> None:
     assert sandbox.count() == 2
 
 
-def test_every_column(sessions: Sessions) -> None:
+def test_table_every_column_agrees_with_the_session(sessions: Sessions) -> None:
     table = sessions.to_pandas([*COLUMNS, "derived:*", "derived:sorted-ks2.5"])
     row = table.iloc[2]
     session = FOUR[2]
@@ -188,33 +188,33 @@ def test_every_column(sessions: Sessions) -> None:
     assert tuple(row["modalities"]) == session.docdb.modalities
 
 
-def test_a_column_that_is_none_gets_a_suggestion(sessions: Sessions) -> None:
+def test_table_unknown_column_suggests_one(sessions: Sessions) -> None:
     with pytest.raises(InvalidFilterError, match="did you mean 'genotype'"):
         sessions.to_pandas(["genotyp"])
     with pytest.raises(InvalidFilterError, match="did you mean 'age_days'"):
         sessions.to_pandas(["age"])
 
 
-def test_polars_agrees_with_pandas(sessions: Sessions) -> None:
+def test_to_polars_agrees_with_pandas(sessions: Sessions) -> None:
     polars = pytest.importorskip("polars")
     table = sessions.to_polars(["id", "n_assets", "project"])
     assert isinstance(table, polars.DataFrame)
     assert table.to_dicts() == sessions.to_pandas(["id", "n_assets", "project"]).to_dict("records")
 
 
-def test_an_empty_table(sandbox: Sandbox) -> None:
-    nobody = aind_session.get_sessions(123456)
-    assert len(nobody) == 0
-    assert nobody.to_pandas().shape == (0, len(CHEAP))
-    table = nobody.to_pandas(list(COLUMNS))
+def test_table_of_no_session_is_empty(sandbox: Sandbox) -> None:
+    none = aind_session.get_sessions(123456)
+    assert len(none) == 0
+    assert none.to_pandas().shape == (0, len(CHEAP))
+    table = none.to_pandas(list(COLUMNS))
     assert table[table["id"].str.startswith("ecephys") & (table["n_assets"] > 3)].empty
-    assert nobody.prefetch() == ()
+    assert none.prefetch() == ()
 
 
-def test_columns_of_nothing_have_a_type_too(sandbox: Sandbox, sessions: Sessions) -> None:
+def test_to_polars_empty_columns_have_a_type(sandbox: Sandbox, sessions: Sessions) -> None:
     polars = pytest.importorskip("polars")
     schema = sessions.to_polars(list(COLUMNS)).schema
-    nobody = aind_session.get_sessions(123456).to_polars(list(COLUMNS))
-    assert nobody.schema == schema
+    none = aind_session.get_sessions(123456).to_polars(list(COLUMNS))
+    assert none.schema == schema
     unknown = sessions[:1].to_polars(["id", "sorted", "result:none", "derived:none"])
     assert unknown.schema["derived:none"] == polars.String

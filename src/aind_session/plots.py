@@ -96,19 +96,19 @@ def subject_timeline(
     """
     plt = _require("subject_timeline()")
     sessions = _sessions(subject_or_sessions)
-    asked = f"result:{label}" if label else "n_assets"
-    columns = _columns(sessions, ["platform", "dt", "uploaded", "raw_asset_id", asked])
+    wanted = f"result:{label}" if label else "n_assets"
+    columns = _columns(sessions, ["platform", "dt", "uploaded", "raw_asset_id", wanted])
     lanes = sorted({name or UNKNOWN for name in columns["platform"]})
     offsets = _offsets(columns["platform"], columns["dt"])
     places: dict[str, list[tuple[Any, float]]] = {}
     rows = zip(*columns.values(), offsets, strict=True)
-    for platform, dt, uploaded, raw, told, offset in rows:
+    for platform, dt, uploaded, raw, result, offset in rows:
         if not uploaded:
             state = "not uploaded"
         elif label:
-            state = told or "unknown"
+            state = result or "unknown"
         else:
-            state = "with results" if told > (raw is not None) else "raw only"
+            state = "with results" if result > (raw is not None) else "raw only"
         places.setdefault(state, []).append((dt, lanes.index(platform or UNKNOWN) + offset))
     if ax is None:
         ax = _new_axes(plt, (8.0, 1.0 + 0.55 * max(len(lanes), 1)))
@@ -194,8 +194,8 @@ def coverage(
     ax.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     counts = [list(statuses).count("good") for statuses in columns.values()]
     ax.xaxis.tick_top()
-    told = [f"{n}  {count}/{len(rows)}" for n, count in zip(names, counts, strict=True)]
-    ax.set_xticks(range(len(names)), told, rotation=40, ha="left", rotation_mode="anchor")
+    labels_shown = [f"{n}  {count}/{len(rows)}" for n, count in zip(names, counts, strict=True)]
+    ax.set_xticks(range(len(names)), labels_shown, rotation=40, ha="left", rotation_mode="anchor")
     _name_rows(ax, rows)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
