@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -269,17 +270,31 @@ def test_map_interrupted_ends_the_script_while_calls_hang() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
 
 
-def test_map_first_error_cancels_calls_not_yet_begun() -> None:
-    many = Sessions(f"ecephys_{number}_2024-01-01_00-00-00" for number in range(1, 1001))
-    called: list[str] = []
+class Queue(Executor):
+    """An executor that begins none of its calls but the first."""
 
-    def fail(session: Session) -> None:
-        called.append(session.id)
-        raise ValueError(session.id)
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
 
+    def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if not self.futures:
+            future.set_exception(ValueError("the first"))
+        self.futures.append(future)
+        return future
+
+
+def test_map_first_error_cancels_calls_not_yet_begun(cohort: Sessions) -> None:
+    queue = Queue()
+    with pytest.raises(ValueError, match="the first") as caught:
+        cohort.map(str, executor=queue)
+    assert [future.cancelled() for future in queue.futures] == [False, True, True]
+    assert _names(caught.value) == [cohort[0].id]
+
+
+def test_map_leaves_no_thread_behind(cohort: Sessions) -> None:
     before = threading.active_count()
-    with pytest.raises(ValueError, match="ecephys_1_"):
-        many.map(fail)
-    assert len(called) < len(many)
-    # The threads of the call have ended.
+    assert cohort.map(lambda session: session.id) == IDS
+    with pytest.raises(ZeroDivisionError):
+        cohort.map(lambda session: 1 / 0)
     assert threading.active_count() == before
