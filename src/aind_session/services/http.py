@@ -405,11 +405,12 @@ def read_document(url: str) -> bytes:
 
 def _transports() -> Iterator[Transport]:
     """Yield the transports of this process's clients."""
-    for client in context.current().clients():
-        session = getattr(client, "session", client)
-        for adapter in {id(a): a for a in getattr(session, "adapters", {}).values()}.values():
-            if isinstance(adapter, Transport):
-                yield adapter
+    sessions = [getattr(client, "session", client) for client in context.current().clients()]
+    adapters = [a for session in sessions for a in getattr(session, "adapters", {}).values()]
+    # One transport may have several prefixes, and serve the SDK's client too.
+    for adapter in {id(adapter): adapter for adapter in adapters}.values():
+        if isinstance(adapter, Transport):
+            yield adapter
 
 
 def open_circuits() -> tuple[str, ...]:

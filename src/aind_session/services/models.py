@@ -8,24 +8,25 @@ an ID is refused.
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from aind_session.errors import BadAnswerError
 from aind_session.services.lenient import build
 from aind_session.services.redact import excerpt, without_text
-from aind_session.services.sdk import Computation, DataAsset
+
+if TYPE_CHECKING:
+    from aind_session.services.sdk import Computation, DataAsset
 
 __all__ = [
     "AssetSummary",
-    "Computation",
-    "DataAsset",
     "NoRecordError",
     "decode_asset",
     "decode_assets",
@@ -102,8 +103,14 @@ _BROKEN = (msgspec.MsgspecError, UnicodeDecodeError)
 _wire = msgspec.json.Decoder(_Wire)
 _page = msgspec.json.Decoder(_Page)
 _list = msgspec.json.Decoder(list[msgspec.Raw])
-_asset = msgspec.json.Decoder(DataAsset)
-_computation = msgspec.json.Decoder(Computation)
+
+
+@functools.cache
+def _decoders() -> tuple[msgspec.json.Decoder[DataAsset], msgspec.json.Decoder[Computation]]:
+    # The SDK is loaded only where one of its models is returned.
+    from aind_session.services.sdk import Computation, DataAsset
+
+    return msgspec.json.Decoder(DataAsset), msgspec.json.Decoder(Computation)
 
 
 def summarise(raw: bytes) -> AssetSummary:
@@ -179,12 +186,13 @@ def decode_asset(raw: bytes) -> DataAsset:
     BadAnswerError
         It is no JSON object, or has no ID.
     """
+    decoder = _decoders()[0]
     try:
-        asset = _asset.decode(raw)
+        asset = decoder.decode(raw)
     except _BROKEN:
-        return _leniently(DataAsset, raw)
+        return _leniently(decoder.type, raw)
     if not asset.id:
-        return _leniently(DataAsset, raw)
+        return _leniently(decoder.type, raw)
     return asset
 
 
@@ -209,12 +217,13 @@ def _no_collecting() -> Iterator[None]:
 
 def decode_computation(raw: bytes) -> Computation:
     """Make the SDK's model of a computation's JSON; as `decode_asset`."""
+    decoder = _decoders()[1]
     try:
-        computation = _computation.decode(raw)
+        computation = decoder.decode(raw)
     except _BROKEN:
-        return _leniently(Computation, raw)
+        return _leniently(decoder.type, raw)
     if not computation.id:
-        return _leniently(Computation, raw)
+        return _leniently(decoder.type, raw)
     return computation
 
 
@@ -225,7 +234,7 @@ def decode_computations(raws: Iterable[bytes]) -> tuple[Computation, ...]:
 
 
 def _leniently(model: type[Any], raw: bytes) -> Any:
-    what = "data asset" if model is DataAsset else "computation"
+    what = "data asset" if model.__name__ == "DataAsset" else "computation"
     try:
         # The standard library also reads what JSON has no word for: numbers without end.
         record = json.loads(raw)
