@@ -127,7 +127,7 @@ class SessionDocDB(RecordDict):
     def __init__(self, base: Session) -> None:
         from aind_session.lookup import metadata
 
-        self._take(metadata.records(base._id))
+        self._take(metadata.records(base._id, base._group))
 
     def _take(self, found: Mapping[str, bytes]) -> None:
         import msgspec
