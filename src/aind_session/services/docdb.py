@@ -10,8 +10,8 @@ import functools
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("aind_session.services")
 
 Record = dict[str, Any]
+T = TypeVar("T")
 Filter = Mapping[str, Any]
 
 SERVICE = "DocDB"
@@ -253,8 +254,14 @@ def _left_out(raw: bytes) -> None:
     log.warning("Left out of DocDB's answer, not a valid record: %s", redact.excerpt(raw))
 
 
-def _decoded(raws: list[bytes], *, further: bool = False) -> list[Record]:
-    """Decode records; an invalid one is left out and logged."""
+def _as_decoded(record: Record, raw: bytes) -> Record:
+    return record
+
+
+def _decoded(
+    raws: list[bytes], read: Callable[[Record, bytes], T], *, further: bool = False
+) -> list[T]:
+    """Decode and read records, one after the other; an invalid one is left out and logged."""
     records = []
     for raw in raws:
         try:
@@ -262,7 +269,7 @@ def _decoded(raws: list[bytes], *, further: bool = False) -> list[Record]:
         except (msgspec.MsgspecError, RecursionError):
             record = None
         if isinstance(record, dict) and record:
-            records.append(record)
+            records.append(read(record, raw))
         else:
             _left_out(raw)
     if raws and not records and not further:
@@ -277,7 +284,7 @@ def find_one(version: str, filter: Filter, sort: Mapping[str, int] | None = None
     raws = _split(_get(version, filter, None, sort or {CREATED[version]: -1}, limit=1, skip=0))
     if not raws:
         return None
-    _decoded(raws)
+    _decoded(raws, _as_decoded)
     return raws[0]
 
 
@@ -315,7 +322,7 @@ def _pages(
                 f"{SERVICE} sent the same {len(raws)} records again for page {number + 1}",
                 service=SERVICE,
             )
-        yield from _decoded(raws, further=number > 0)
+        yield from _decoded(raws, _as_decoded, further=number > 0)
         # The gateway sends fewer records than the limit if they would be too large.
         small = projection is not None and len(response.content) < _SURELY_WHOLE
         if small and len(raws) < PAGE_SIZE:
@@ -337,14 +344,24 @@ def _missing_page(error: ServiceError, number: int) -> IncompleteAnswerError:
 
 
 def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
-    """Return what a pipeline makes of the records.
+    """Return what a pipeline makes of the records; as `read_aggregate`."""
+    return read_aggregate(version, pipeline, _as_decoded)
+
+
+def read_aggregate(
+    version: str, pipeline: Sequence[Filter], read: Callable[[Record, bytes], T]
+) -> list[T]:
+    """Return what a function reads in each record that a pipeline makes, and in its JSON.
+
+    Decoded records take five times the memory of their JSON: of many, one at a time is decoded.
 
     One request; if it fails, though the service answers, and the pipeline only filters, projects
     and sorts, the records are read page by page.
     """
     try:
         url = _url(version, "aggregate")
-        return _decoded(_split(_gateway().request(version, "POST", url, json=list(pipeline))))
+        raws = _split(_gateway().request(version, "POST", url, json=list(pipeline)))
+        return _decoded(raws, read)
     except (ServiceTimeoutError, ServiceConnectionError):
         raise
     except (DocDBError, BadAnswerError) as error:
@@ -353,9 +370,10 @@ def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
             raise
         log.info("DocDB's /aggregate failed (%s): reading page by page", error)
         try:
-            return find(version, *find_arguments)
+            found = find(version, *find_arguments)
         except ServiceError as second:
             raise second from error
+        return [read(record, _encoded(record)) for record in found]
 
 
 def as_find(
