@@ -231,9 +231,7 @@ def prefetch_records(schema: str, names: Iterable[str]) -> None:
 
 
 def _prefetch_chunk(schema: str, names: tuple[str, ...]) -> None:
-    newest: dict[str, bytes] = {}
-    for _, name, raw in sorted(_records_by_name(schema, names)):
-        newest[name] = raw
+    newest = {name: raw for _, name, raw in sorted(_records_by_name(schema, names))}
     for name in names:
         record_named.store((newest[name],) if name in newest else (), schema, name)
 
