@@ -10,32 +10,21 @@ from contextvars import ContextVar
 from typing import Protocol
 
 #: Seconds after which a wait for another thread looks whether it was interrupted. A wait without
-#: a limit is deaf to Ctrl-C on Windows, and where another thread was given the signal.
+#: a limit does not notice Ctrl-C on Windows, nor where another thread got the signal.
 NOTICE_SECONDS = 0.2
 
 
 class Clock(Protocol):
-    """What is asked of a clock."""
+    """A source of time that can wait."""
 
     def monotonic(self) -> float:
-        """Give seconds that never go back."""
+        """Return seconds that never go back."""
 
     def time(self) -> float:
-        """Give seconds since 1970."""
+        """Return seconds since 1970."""
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
-
-
-class _SystemClock:
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 class _CurrentClock:
@@ -55,7 +44,7 @@ class _CurrentClock:
 
 
 #: What everything in `services` waits with.
-CLOCK = _CurrentClock(_SystemClock())
+CLOCK = _CurrentClock(time)
 
 
 @contextmanager
@@ -89,13 +78,13 @@ def use_clock(clock: Clock) -> Iterator[Clock]:
         CLOCK.clock = before
 
 
-#: The moment at which the questions of a block are over, however long their services may take.
+#: The moment at which the requests of a block end, however long their services may take.
 _over: ContextVar[float] = ContextVar("over", default=math.inf)
 
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """End the questions that are put in a block, to whichever service, within a time.
+    """End the requests of a block, to whichever service, within a time.
 
     Parameters
     ----------
@@ -116,5 +105,5 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def time_left() -> float:
-    """Give the seconds that a question may take by `at_most`; infinity outside of it."""
+    """Return the seconds that a request may take by `at_most`; infinity outside of it."""
     return max(0.0, _over.get() - CLOCK.monotonic())

@@ -75,8 +75,8 @@ class _Questions:
 
 
 def _attribute(question: str) -> property:
-    told = cast(property, getattr(Record, question)).__doc__
-    return property(lambda self: self._answer(question), doc=told)
+    doc = cast(property, getattr(Record, question)).__doc__
+    return property(lambda self: self._answer(question), doc=doc)
 
 
 for _question in QUESTIONS:
@@ -106,7 +106,7 @@ class RecordDict(_Questions, dict[str, Any]):
 class SessionDocDB(RecordDict):
     """The metadata record of a session: that of schema 1.x where there is one, else 2.x.
 
-    Looked up when `session.docdb` is first asked for, both generations at the same time; one copy
+    Looked up when `session.docdb` is first used, both generations at the same time; one copy
     for each `Session` object. A question that one generation does not answer is put to the other.
 
     Attributes

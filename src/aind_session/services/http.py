@@ -211,11 +211,11 @@ class Transport(HTTPAdapter):
             exchange.attempts += 1
             began = CLOCK.monotonic()
             outcome = self._attempt(request, exchange, options)
-            spent = 1000 * (CLOCK.monotonic() - began)
-            status = "failed" if isinstance(outcome, _Failed) else outcome.status_code
-            log.debug(
-                "%s %s %s %s %.0f ms", self.service, request.method, exchange.place, status, spent
-            )
+            if log.isEnabledFor(logging.DEBUG):
+                spent = 1000 * (CLOCK.monotonic() - began)
+                status = "failed" if isinstance(outcome, _Failed) else outcome.status_code
+                line = "%s %s %s %s %.0f ms"
+                log.debug(line, self.service, request.method, exchange.place, status, spent)
             if isinstance(outcome, _Failed):
                 wait = self._wait_after(outcome.failure, exchange)
                 if wait is None:

@@ -2,7 +2,7 @@
 
 Whole records become what the SDK's own `from_dict` makes of them, some hundred times faster.
 Records that it would refuse (no `mount` or `owner`, a state that the SDK does not know yet, an
-empty `source_bucket`) are filled or kept as they are, and told in the log. Only a record without
+empty `source_bucket`) are filled or kept as they are, and logged. Only a record without
 an ID is refused.
 """
 
@@ -265,7 +265,7 @@ def split_results(
     Returns
     -------
     list of AssetSummary
-        Records without an ID are left out and told in the log.
+        Records without an ID are left out and logged.
     bool
         Whether there is more.
     str or None
@@ -284,7 +284,7 @@ def split_results(
             service="Code Ocean",
         ) from error
     with _no_collecting():
-        found = [summary for raw in page.results if (summary := _summarise_or_tell(bytes(raw)))]
+        found = [summary for raw in page.results if (summary := _summarise_or_log(bytes(raw)))]
     if page.results and not found and not further:
         raise BadAnswerError(
             f"Code Ocean's answer to a search holds no data asset: {excerpt(payload)}",
@@ -295,7 +295,7 @@ def split_results(
     return found, more, token
 
 
-def _summarise_or_tell(raw: bytes) -> AssetSummary | None:
+def _summarise_or_log(raw: bytes) -> AssetSummary | None:
     try:
         return summarise(raw)
     except BadAnswerError as error:
