@@ -51,7 +51,7 @@ class AssetName(NamedTuple):
         """Date-time of the last step; names do not contain its time zone."""
         return self.steps[-1].dt if self.steps else None
 
-    @functools.cached_property
+    @property
     def is_raw(self) -> bool:
         """Whether it names raw data: a session ID, alone or with the label `raw` or `raw_data`."""
         labels = {normalise_label(step.label or "") for step in self.steps}
