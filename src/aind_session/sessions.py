@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, overload
 
 from aind_session import given_sessions
@@ -265,14 +264,11 @@ class Sessions(tuple[Session, ...]):
         """
         if errors not in ("raise", "return"):
             raise InvalidFilterError(f'errors is "raise" or "return", not {errors!r}.')
-        from concurrent.futures import ThreadPoolExecutor
-
         from aind_session import threads
 
-        own = executor is None
-        pool = executor or ThreadPoolExecutor(min(threads.WORKERS, len(self) or 1))
-        with pool if own else nullcontext(), showing(len(self), "sessions", progress) as bar:
-            return threads.call(pool, function, self, bar.update, errors == "raise")
+        with showing(len(self), "sessions", progress) as bar:
+            values = [(session.id, session) for session in self]
+            return threads.call(function, values, executor, bar.update, errors == "raise")
 
     @overload
     def run(

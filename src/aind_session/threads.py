@@ -11,13 +11,14 @@ import contextlib
 import contextvars
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from aind_session.clock import NOTICE_SECONDS
+from aind_session.errors import name_session
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -182,31 +183,36 @@ def gather_all(call: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
 
 
 def call(
-    executor: Executor,
     function: Callable[[S], T],
-    values: Iterable[S],
+    values: Sequence[tuple[str, S]],
+    executor: Executor | None,
     done: Callable[[], object],
     raises: bool,
 ) -> list[Any]:
-    """Call a function with each value; return the results in order, and errors unless it raises.
+    """Call a function with each session; return results in order, and errors unless it raises.
 
-    `done` is called after each result.
+    `values` have the ID of their session: an error is given it. Without an executor the calls run
+    in the pool. `done` is called after each result.
     """
+    from aind_session import context
+
+    pool = context.current().threads
+    submit = pool.submit if executor is None else executor.submit
     futures: list[Future[T]] = []
     results: list[Any] = []
     try:
-        futures.extend(executor.submit(function, value) for value in values)
-        for future in futures:
+        futures.extend(submit(functools.partial(function, value)) for _, value in values)
+        for (session_id, _), future in zip(values, futures, strict=True):
             try:
                 results.append(wait_for(future))
             except Exception as error:
+                name_session(error, session_id)
                 if raises:
                     raise
                 results.append(error)
             done()
     except BaseException:
-        # Also on Ctrl-C: otherwise the executor would wait for calls that have not begun.
-        for future in futures:
-            future.cancel()
+        # Also on Ctrl-C: otherwise an executor would wait for calls that have not begun.
+        pool.abandon(futures)
         raise
     return results
