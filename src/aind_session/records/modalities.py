@@ -79,7 +79,7 @@ def modality_abbreviation(name: str) -> str:
 
 
 def written_modalities(value: Any) -> tuple[str, ...]:
-    """Return modalities as written: abbreviations, or names if there is no abbreviation.
+    """Return modalities as written: abbreviations, or names if the abbreviation is missing.
 
     `value` is one modality or a list: mappings, abbreviations, or printed Python objects.
 
