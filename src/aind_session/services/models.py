@@ -1,8 +1,8 @@
-"""Code Ocean's JSON as models of its SDK: fast if it is complete, field by field if it is not.
+"""Decode Code Ocean's JSON to models of its SDK.
 
-Complete JSON becomes what the SDK's own `from_dict` makes of it, some hundred times faster. JSON
-that the SDK refuses (no `mount` or `owner`, a state that it does not know yet, an empty
-`source_bucket`) is completed, and what was odd is logged. Only JSON without an ID is refused.
+Complete JSON gives the same models as the SDK's `from_dict`, about 100 times faster. JSON that
+the SDK rejects (no `mount` or `owner`, an unknown state, an empty `source_bucket`) is decoded field
+by field, and what was unexpected is logged. Only JSON without an ID is rejected.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class NoRecordError(BadAnswerError):
 
 
 class AssetSummary(msgspec.Struct, frozen=True, weakref=True):
-    """The fields of a data asset that searches and joins read; `raw` is its whole JSON.
+    """The fields of a data asset that searches and joins use; `raw` is its complete JSON.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ def summarise(raw: bytes) -> AssetSummary:
     >>> summarise(raw).created
     1700000000
     """
-    # Whoever reads more of the asset later decodes `raw` as it is.
+    # Other fields are decoded from `raw` later.
     raw = _strict(raw, "data asset")
     try:
         wire = _wire.decode(raw)
@@ -174,7 +174,7 @@ def decode_asset(raw: bytes) -> DataAsset:
 
 
 def decode_computation(raw: bytes) -> Computation:
-    """Return the SDK's model of a computation's JSON; as `decode_asset`."""
+    """Return the SDK's model of a computation's JSON; raises the same errors as `decode_asset`."""
     return _decode(_computation, Computation, raw, "computation")
 
 
@@ -205,8 +205,8 @@ def split_results(
 ) -> tuple[list[AssetSummary], bool, str | None]:
     """Return the assets of a page of a search, whether there are more, and the next page's token.
 
-    Each invalid asset is left out and logged. `further` is whether pages came before: a page
-    without any valid asset is an error only if it is the first.
+    Each invalid asset is left out and logged. `further` is True for pages after
+    the first: only a first page without any valid asset is an error.
 
     Raises
     ------
@@ -277,7 +277,7 @@ def _each(read: Callable[[bytes], T], raws: Iterable[bytes]) -> list[T]:
 
 @contextlib.contextmanager
 def _no_collecting() -> Iterator[None]:
-    # Thousands of new objects start the garbage collector again and again, though none of them is
+    # Thousands of new objects trigger the garbage collector repeatedly, though none of them is
     # garbage: it would take half of the time.
     enabled = gc.isenabled()
     gc.disable()
