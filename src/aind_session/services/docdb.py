@@ -174,7 +174,7 @@ def get_client(version: str = "v1", retries: int | None = None, **options: Any) 
     except ImportError as error:
         raise MissingExtraError(
             "The DocDB client needs aind-data-access-api, which cannot be imported: "
-            "pip install aind-data-access-api (not yet possible on Python 3.14). '
+            "pip install aind-data-access-api (not yet possible on Python 3.14). "
             "Sessions, records and searches work without it."
         ) from error
 
