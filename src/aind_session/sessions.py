@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, overload
 
 from aind_session import given_sessions
-from aind_session.errors import InvalidFilterError, MissingExtraError
+from aind_session.errors import InvalidFilterError, MissingExtraError, name_session
 from aind_session.identifiers import SessionID
 from aind_session.progress import progress as showing
 from aind_session.session import Session
@@ -249,7 +249,8 @@ class Sessions(tuple[Session, ...]):
             Show a bar in a terminal or a notebook, once it takes a second.
         errors
             "raise" the first error, calls not yet begun being cancelled, or "return" each error in
-            the place of its result.
+            the place of its result. Each error has the session's ID: as a note, or before Python
+            3.11 in its message.
 
         Returns
         -------
@@ -266,9 +267,11 @@ class Sessions(tuple[Session, ...]):
             raise InvalidFilterError(f'errors is "raise" or "return", not {errors!r}.')
         from aind_session import threads
 
+        def failed(session: Session, error: Exception) -> None:
+            name_session(error, session.id)
+
         with showing(len(self), "sessions", progress) as bar:
-            values = [(session.id, session) for session in self]
-            return threads.call(function, values, executor, bar.update, errors == "raise")
+            return threads.call(function, self, executor, bar.update, failed, errors == "raise")
 
     @overload
     def run(

@@ -78,9 +78,10 @@ class Threads:
         self.threads: list[_Worker] = []
         self.workers = workers
 
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Run a call in a thread of the pool."""
+    def submit(self, function: Callable[..., T], /, *args: object) -> Future[T]:
+        """Call a function in a thread of the pool."""
         future: Future[T] = Future()
+        call = functools.partial(function, *args) if args else function
         self.jobs.put((future, threading.current_thread(), call))
         if not self.idle.acquire(blocking=False) and len(self.threads) < self.workers:
             thread = _Worker(self)
@@ -184,35 +185,40 @@ def gather_all(call: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
 
 def call(
     function: Callable[[S], T],
-    values: Sequence[tuple[str, S]],
+    values: Sequence[S],
     executor: Executor | None,
     done: Callable[[], object],
+    failed: Callable[[S, Exception], object],
     raises: bool,
 ) -> list[Any]:
     """Call a function with each session; return results in order, and errors unless it raises.
 
-    `values` have the ID of their session: an error is given it. Without an executor the calls run
-    in the pool. `done` is called after each result.
+    Without an executor, in threads of their own: those of the context are for requests. `done` is
+    called after each result, `failed` with each error.
     """
-    from aind_session import context
-
-    pool = context.current().threads
-    submit = pool.submit if executor is None else executor.submit
+    own = Threads(min(WORKERS, len(values) or 1))
     futures: list[Future[T]] = []
     results: list[Any] = []
     try:
-        futures.extend(submit(functools.partial(function, value)) for _, value in values)
-        for (session_id, _), future in zip(values, futures, strict=True):
+        futures.extend((executor or own).submit(function, value) for value in values)
+        for value, future in zip(values, futures, strict=True):
             try:
                 results.append(wait_for(future))
             except Exception as error:
-                name_session(error, session_id)
+                failed(value, error)
                 if raises:
                     raise
                 results.append(error)
             done()
-    except BaseException:
-        # Also on Ctrl-C: otherwise an executor would wait for calls that have not begun.
-        pool.abandon(futures)
+    except Exception:
+        # An executor would wait for calls that have not begun.
+        for future in futures:
+            future.cancel()
+        own.close()
         raise
+    except BaseException:
+        # Interrupted: calls that have begun run on unattended.
+        own.abandon(futures)
+        raise
+    own.close()
     return results

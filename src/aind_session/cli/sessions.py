@@ -248,8 +248,11 @@ def download(
         raise InvalidFilterError(
             'download needs --pattern or --modality: --pattern "**" downloads everything.'
         )
-    for one in Session(session_id).download(
+    paths = Session(session_id).download(
         dest, pattern=pattern, modality=modality, overwrite=overwrite
-    ):
+    )
+    for one in paths:
         print(output.printable(str(one)))
-    return cli.FOUND
+    if not paths:
+        output.complain("no file matches.", "path", session_id)
+    return cli.FOUND if paths else cli.NOT_FOUND
