@@ -18,7 +18,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from aind_session.clock import NOTICE_SECONDS
-from aind_session.errors import name_session
 
 S = TypeVar("S")
 T = TypeVar("T")
