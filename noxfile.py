@@ -1,4 +1,4 @@
-"""The checks in environments of their own: `nox`, or `nox -s lint types`, `nox -s "tests-3.12"`."""
+"""The checks, each in its own environment: `nox`, or `nox -s lint types`, `nox -s "tests-3.12"`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nox
 
-PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 # The lowest supported Code Ocean library, and the newest that the package allows.
 CODEOCEAN = {"lowest": "codeocean==0.12.*", "newest": "codeocean>=0.12"}
 
@@ -17,7 +17,7 @@ nox.options.error_on_missing_interpreters = False
 @nox.session(python=PYTHONS)
 @nox.parametrize("library", [*CODEOCEAN.values()], ids=[*CODEOCEAN])
 def tests(session: nox.Session, library: str) -> None:
-    """Run the tests; what follows `--` goes to pytest."""
+    """Run the tests; arguments after `--` are passed to pytest."""
     session.install("-e", ".[test]", library)
     session.run("pytest", *session.posargs)
 
@@ -31,10 +31,11 @@ def slow(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format."""
-    session.install("ruff>=0.6")
+    """Check style, format and the layers of imports."""
+    session.install("-e", ".[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
 
 
 @nox.session

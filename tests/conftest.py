@@ -89,7 +89,12 @@ def _guard_timeouts() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take the user's secrets away, and set the guards, before anything is imported."""
+    """Remove the user's secrets, and set the guards, before anything is imported."""
+    config.addinivalue_line("markers", "live: reads from the live services (`--live` selects them)")
+    _guard_timeouts()
+    if config.getoption("--live"):
+        # Nothing but the live tests runs, with the user's own settings.
+        return
     for name, value in list(os.environ.items()):
         if name.startswith(_OURS) or value[:4].lower() == "cop_":
             del os.environ[name]
@@ -97,27 +102,33 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     # An audit hook sees every socket, made in Python or not, and cannot be patched away.
     sys.addaudithook(_guard_sockets)
-    _guard_timeouts()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the switch that runs what is slow."""
+    """Add the switches for slow tests and for tests of the live services."""
     parser.addoption("--slow", action="store_true", help="also run soak tests and benchmarks")
+    parser.addoption("--live", action="store_true", help="run only the tests of the live services")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is slow, unless it is asked for."""
-    if config.getoption("--slow"):
-        return
-    skip = pytest.mark.skip(reason="slow: run with --slow")
+    """Skip slow tests and live tests unless they are selected; with `--live` all others."""
+    live = config.getoption("--live")
     for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+        if ("live" in item.keywords) != live:
+            reason = "not live" if live else "live services: run with --live"
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _no_user_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _no_user_files(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Hide the `.env` files of the user's home and of the checkout."""
+    if request.config.getoption("--live"):
+        yield
+        return
     empty = str(tmp_path_factory.mktemp("empty"))
     before, here = dict(os.environ), Path.cwd()
     os.environ["HOME"] = os.environ["USERPROFILE"] = empty

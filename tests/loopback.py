@@ -262,7 +262,6 @@ def point_at(monkeypatch: Any, server: Loopback, **settings: str) -> None:
     """Set the environment so that all three services are a server."""
     from aind_session import context
 
-
     values = {
         "CODE_OCEAN_API_TOKEN": CANARY,
         "CODE_OCEAN_DOMAIN": server.url,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import aind_session
 from aind_session.errors import MissingAlignmentError
-from aind_session.extensions.ibl import alignments
+from aind_session.extensions.ecephys import alignments
 from aind_session.identifiers import parse_session_id
 from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.sandbox.shapes import Mouse, session_record

@@ -17,12 +17,14 @@ from aind_session.clock import use_clock
 from aind_session.errors import InvalidFilterError, MissingAttributeError, ServiceError
 from aind_session.extensions.docdb import get_record
 from aind_session.identifiers import session_in_name
+from aind_session.lookup import evidence, rules
+from aind_session.services.assets import assets_mentioning
 from aind_session.services.metadata import RecordSummary
 from aind_session.services.models import AssetSummary
 from aind_session.services.s3 import Listing
 from aind_session.table import as_rows
 from aind_session.table import table as columns_of
-from aind_session.threads import outcomes
+from aind_session.threads import WORKERS, outcomes
 from aind_session.trace import tracing
 from loopback import FakeClock
 from worlds import invent_cohort, invent_world
@@ -126,7 +128,7 @@ class TestTheClass:
 
             @property
             def mistyped(self) -> object:
-                return self.raw_data_dri
+                return self.raw_data_dri  # type: ignore[attr-defined]
 
         nobody = Odd("ecephys_123456_2024-01-01_10-00-00")
         # What was raised, and caught, before is not what is told.
@@ -316,7 +318,7 @@ def test_a_table_agrees_with_the_sessions(seed: int) -> None:
 class TestWhatIsKnown:
     def test_half_a_search_is_not_taken_for_the_whole(self, sandbox: Sandbox) -> None:
         """The search by the custom field failed; that for the text has found less."""
-        trail.learn("Code Ocean", ("assets by text", "676909"), ())
+        assets_mentioning.store((), "676909")
         assert len(Session("ecephys_676909_2023-12-13_13-43-40").data_assets) == 42
 
     def test_an_error_tells_of_each_service_whatever_was_known(self, sandbox: Sandbox) -> None:
@@ -327,9 +329,9 @@ class TestWhatIsKnown:
                 _ = nobody.raw_data_dir
             asked = "\n".join(caught.value.trail)
             assert "Code Ocean: data assets for the free text '123456' -> 0" in asked
-            assert "DocDB: records of subject 123456 (v1) -> 0 records (known already)" in asked
-            assert "DocDB: records of subject 123456 (v2) -> 0 records (known already)" in asked
-            assert f"S3: list s3://aind-open-data/{nobody.id}/ -> not there" in asked
+            assert "DocDB: records of subject 123456 (v1) -> 0 records (cached)" in asked
+            assert "DocDB: records of subject 123456 (v2) -> 0 records (cached)" in asked
+            assert f"S3: list s3://aind-open-data/{nobody.id}/ -> not found" in asked
 
     def test_an_error_tells_each_answer_once(self, sandbox: Sandbox) -> None:
         with pytest.raises(MissingAttributeError) as caught:
@@ -343,19 +345,17 @@ class TestWhatIsKnown:
         for _ in range(2):
             assert session.data_assets
         (kept,) = trace.kept(session.id)
-        assert any(step.seconds > 0 and not step.known for step in kept.steps)
+        assert any(step.seconds > 0 and not step.cached for step in kept.requests)
 
-    def test_of_many_sessions_the_latest_are_remembered(
+    def test_traces_of_many_sessions_the_latest_are_kept(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in (trail, cohort):
-            monkeypatch.setattr(module, "KEPT", 5)
-            module.clear()
+        monkeypatch.setattr(trace, "MAX_TRACES", 5)
+        context.reset()
         for session in MANY:
             with tracing(session.id, "anything"):
                 pass
-            cohort.remember([session.id, f"{session.id}_x"])
-        assert (len(trail._kept), len(cohort._groups)) == (5, 5)
+        assert len(context.current().traces) == 5
         assert trace.kept(MANY[-1].id)
 
     def test_an_explanation_tells_each_answer_once(
@@ -371,7 +371,7 @@ class TestWhatIsKnown:
         told = [step for step in steps if " -> " in step]
         assert len(told) > 12
         assert sorted(told) == sorted(set(told))
-        assert "  and 12 known already, as above" in steps
+        assert "  and 12 cached, as above" in steps
 
     def test_rows_of_many_subjects_are_kept_once(self) -> None:
         with aind_session.sandbox(invent_cohort(20, 20, 1)):
@@ -382,7 +382,9 @@ class TestWhatIsKnown:
     def test_assets_that_two_searches_find_are_kept_once(self) -> None:
         with aind_session.sandbox(invent_cohort(20, 20, 3)) as box:
             aind_session.get_sessions(range(800_000, 800_020))
-            assets = [a for e in context.current().cache._entries.values() for a in _assets_in(e.value)]
+            assets = [
+                a for e in context.current().cache._entries.values() for a in _assets_in(e.value)
+            ]
             assert len(assets) == 2 * 1200
             assert len({id(a) for a in assets}) == 1200
             # What has changed meanwhile is another one.
@@ -419,11 +421,12 @@ def test_a_loop_over_a_large_subject_goes_through_its_assets_once(
             compared.append(name)
             return real(name)
 
-        monkeypatch.setattr(belonging, "session_of", counting)
+        for module in (rules, evidence):
+            monkeypatch.setattr(module, "session_in_name", counting)
         for session in sessions:
             assert len(session.data_assets) == 3
-        # 600 assets, found by two searches, and 200 records.
-        assert len(compared) <= 2 * 600 + 200
+        # A few for each asset and record: not each asset for each of the 200 sessions.
+        assert len(compared) <= 3 * 600 + 200
 
 
 class TestTogether:

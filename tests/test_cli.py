@@ -51,7 +51,7 @@ def test_show_tells_the_facts_of_a_session(box: Sandbox) -> None:
     done = call("show", SESSION)
     assert (done.returncode, done.stderr) == (0, "")
     title, *lines = done.stdout.split("\n\n")[0].splitlines()
-    facts = dict(line.split(maxsplit=1) for line in lines if not line.startswith("raw asset"))
+    facts = dict(line.split(maxsplit=1) for line in lines if "raw asset" not in line)
     assert title == SESSION
     assert facts == {
         "platform": "ecephys",
@@ -120,7 +120,7 @@ def test_show_nothing_known(box: Sandbox, here: Here) -> None:
     done = here("show", SESSION.replace("43-40", "43-41"))
     line, advice = error_of(done)
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"has on that day: {SESSION}" in line
+    assert f"Did you mean {SESSION}" in line
     assert advice == "Try: aind-session list 676909"
 
 
@@ -136,9 +136,9 @@ def test_show_without_token_tells_what_the_others_know(box: Sandbox, here: Here)
     assert done.returncode == 0
     assert f"folder      s3://aind-ephys-data/{SESSION}" in done.stdout
     assert "genotype    Pvalb" in done.stdout
-    assert "assets      not known" in done.stdout
+    assert "assets      unknown" in done.stdout
     (reason,) = [line for line in done.stdout.splitlines() if "CODE_OCEAN_API_TOKEN" in line]
-    assert reason.startswith("Not known: raw asset, sorted, assets")
+    assert reason.startswith("Unknown: raw asset, sorted, assets")
     told = json.loads(here("show", SESSION, "--json", env=NO_TOKEN).stdout)
     assert set(told["unknown"]) == {"raw_data_asset", "sorting", "data_assets"}
 
@@ -148,7 +148,7 @@ def test_show_while_a_service_is_down(box: Sandbox, here: Here) -> None:
         done = here("show", SESSION, env=IMPATIENT)
     assert done.returncode == 0
     assert RAW_ID in done.stdout
-    assert "genotype    not known" in done.stdout
+    assert "genotype    unknown" in done.stdout
     assert "DocDB answered 503" in done.stdout.splitlines()[-1]
 
 
@@ -221,7 +221,7 @@ def test_list_without_token_notes_what_may_be_missing(box: Sandbox, here: Here) 
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 5
     (note,) = done.stderr.splitlines()
-    assert note.startswith("note: Code Ocean did not answer (No Code Ocean token")
+    assert note.startswith("note: Code Ocean failed (No Code Ocean token")
 
 
 # -- explain and open ------------------------------------------------------------------------------
@@ -287,7 +287,9 @@ def test_interrupted(box: Sandbox, verb: tuple[str, ...]) -> None:
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, b"", b"Interrupted.\n")
+    assert (out, err) == (b"", b"Interrupted.\n")
+    # Python ends by the signal if it comes during an import: 130 for a shell, as well.
+    assert process.returncode in (130, -signal.SIGINT)
     assert time.monotonic() - began < 5
 
 

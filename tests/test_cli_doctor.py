@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import aind_session
-from aind_session import capsule, settings
+from aind_session import attached_data, settings
 from aind_session.cli import doctor
 from aind_session.errors import SettingsWarning
 from aind_session.sandbox import Sandbox
@@ -97,7 +97,7 @@ def test_token_with_a_domain_of_another_source_fails(
     # The domain is not asked for here: it is somebody else's.
     (check,) = doctor.token()
     assert check.state == "fail"
-    assert ".env" in check.told
+    assert ".env" in check.text
     assert box.count() == 0
 
 
@@ -108,7 +108,7 @@ def test_clock_that_is_off_is_reported(box: Sandbox, off: int) -> None:
     box.fail("codeocean", path="^/$", status=200, headers={"Date": theirs}, times=None)
     clock = run()["clock"]
     assert clock.state == {0: "ok", 120: "warn"}.get(off, "fail")
-    assert {3600: " ahead of", -3600: " behind"}.get(off, "") in clock.told
+    assert {3600: " ahead of", -3600: " behind"}.get(off, "") in clock.text
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_doctor_with_hanging_services_waits_for_them_together(
     assert states["clock"] == "warn"
     # Thirteen checks that wait a second each.
     assert took < 6
-    assert "did not answer in 1 s" in found["DocDB v1"].told
+    assert "did not answer in 1 s" in found["DocDB v1"].text
 
 
 def test_doctor_without_aws_credentials_reads_public_buckets(
@@ -167,7 +167,7 @@ def test_doctor_without_aws_credentials_reads_public_buckets(
         told = [check for check in doctor.run_all() if check.check == "bucket"]
         aws = run()["AWS credentials"]
     assert aws.state == "warn"
-    assert [(c.state, c.told) for c in told[:2]] == [
+    assert [(c.state, c.text) for c in told[:2]] == [
         ("ok", "open-1: read anonymously"),
         ("warn", "closed-1: closed to this identity"),
     ]
@@ -180,7 +180,7 @@ def test_doctor_without_aws_credentials_reads_public_buckets(
 def test_mounts_without_data_depends_on_the_capsule(
     variables: Mapping[str, str], state: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(capsule, "ROOTS", (str(tmp_path / "none"),))
+    monkeypatch.setattr(attached_data, "ROOTS", (str(tmp_path / "none"),))
     for name in ("CO_CAPSULE_ID", "CO_COMPUTATION_ID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -191,18 +191,18 @@ def test_mounts_without_data_depends_on_the_capsule(
 
 def test_mounts_of_a_capsule_are_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # In some workstations it is the second that is there.
-    monkeypatch.setattr(capsule, "ROOTS", (str(tmp_path / "none"), str(tmp_path)))
+    monkeypatch.setattr(attached_data, "ROOTS", (str(tmp_path / "none"), str(tmp_path)))
     monkeypatch.setenv("CO_CAPSULE_ID", "a-capsule")
     (check,) = doctor.mounts()
-    assert (check.state, check.told) == ("warn", f"{tmp_path} is empty")
+    assert (check.state, check.text) == ("warn", f"{tmp_path} is empty")
     for number in range(7):
         (tmp_path / f"asset{number}").mkdir()
     (check,) = doctor.mounts()
     assert check.state == "ok"
-    assert "7 attached: asset0, asset1, asset2, asset3, asset4, ..." in check.told
+    assert "7 attached: asset0, asset1, asset2, asset3, asset4, ..." in check.text
     monkeypatch.setenv("AIND_SESSION_DATA_DIR", str(tmp_path / "renamed"))
     (check,) = doctor.mounts()
-    assert (check.state, "renamed cannot be read" in check.told) == ("fail", True)
+    assert (check.state, "renamed cannot be read" in check.text) == ("fail", True)
 
 
 def test_check_that_breaks_is_one_line(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ def test_check_that_breaks_is_one_line(box: Sandbox, monkeypatch: pytest.MonkeyP
         yield
 
     monkeypatch.setattr(doctor, "versions", broken)
-    assert run()["versions"].told == "RuntimeError: broken"
+    assert run()["versions"].text == "RuntimeError: broken"
 
 
 def test_doctor_leaves_the_environment_unchanged(
@@ -229,7 +229,7 @@ def test_doctor_with_a_missing_profile_names_it(
     monkeypatch.setenv("AWS_PROFILE", "mistyped")
     found = run()
     for name in ("AWS credentials", "bucket"):
-        assert "mistyped" in found[name].told
+        assert "mistyped" in found[name].text
         assert "aws configure" in found[name].next
 
 
@@ -237,15 +237,15 @@ def test_doctor_shows_settings_that_are_not_the_default(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIND_SESSION_TIMEOUT", "12.5")
-    shown = [(c.state, c.told) for c in doctor.run_all() if c.check == "setting"]
+    shown = [(c.state, c.text) for c in doctor.run_all() if c.check == "setting"]
     assert shown == [("ok", "AIND_SESSION_TIMEOUT in the environment: 12.5")]
 
 
 def test_doctor_shows_the_sdk_and_the_server_it_requires(box: Sandbox) -> None:
     sdk = run()["SDK"]
     assert sdk.state == "ok"
-    assert f"codeocean {version('codeocean')}" in sdk.told
-    assert f"Code Ocean {CodeOcean.MIN_SERVER_VERSION}" in sdk.told
+    assert f"codeocean {version('codeocean')}" in sdk.text
+    assert f"Code Ocean {CodeOcean.MIN_SERVER_VERSION}" in sdk.text
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_doctor_reports_an_invalid_setting_once(
     found = json.loads(done.stdout)
     assert done.returncode == 1
     failed = [one for one in found if one["state"] == "fail"]
-    assert [one["check"] for one in failed if variable in one["told"]] == ["setting"]
+    assert [one["check"] for one in failed if variable in one["text"]] == ["setting"]
     assert {one["check"] for one in found} & remote == remote - without
     assert "bug" not in shown
     assert "Secret0Password" not in done.stdout + done.stderr + shown
@@ -286,7 +286,7 @@ def test_doctor_reports_an_invalid_aws_setting(variable: str, value: str, box: S
         "bucket",
         "AWS credentials",
     }
-    assert variable in found["bucket"].told
+    assert variable in found["bucket"].text
     assert "bug" not in found["bucket"].next
 
 
@@ -311,9 +311,9 @@ def test_doctor_mentions_variables_in_the_wrong_case_and_unreadable_files(
         settings.current()
     checks = [c for c in doctor.run_all() if c.check == "setting"]
     assert [c.state for c in checks] == ["warn", "warn"]
-    assert "Aind_Session_Timeout in the environment is ignored" in checks[0].told
+    assert "Aind_Session_Timeout in the environment is ignored" in checks[0].text
     assert checks[0].next == "Rename it to AIND_SESSION_TIMEOUT."
-    assert str(tmp_path / ".env") in checks[1].told
+    assert str(tmp_path / ".env") in checks[1].text
 
 
 def test_doctor_offline_reports_the_network_once(box: Sandbox) -> None:
@@ -324,4 +324,4 @@ def test_doctor_offline_reports_the_network_once(box: Sandbox) -> None:
         patch.setenv("AIND_SESSION_ATTEMPTS", "1")
         checks = doctor.run_all()
     assert [check.check for check in checks if check.state == "fail"] == ["network"]
-    assert "no service can be reached" in next(c.told for c in checks if c.state == "fail")
+    assert "no service can be reached" in next(c.text for c in checks if c.state == "fail")

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import aind_session
-from aind_session.cli import running
 from aind_session.clock import use_clock
 from cli_calls import Here, error_of, running_here
 from conducted import CAPSULE, LABEL, World, add_result, cohort, raw_id
@@ -134,8 +133,6 @@ def test_who_interrupts_it_is_told_how_to_go_on(
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    # Else the process would end at once: threads of this one's pool are alive.
-    monkeypatch.setattr(running, "_WORKERS", ("nobody's",))
     with monkeypatch.context() as patch:
         patch.setattr(world, "sleep", interrupt)
         done = here("run", "--yes", CAPSULE, "800000", "--label", LABEL)

@@ -26,7 +26,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = call("snapshot", "676909", "ecephys_717381_2024-04-09_11-14-13", "-o", str(folder))
     assert (done.returncode, done.stderr) == (0, "")
     title, *lines = done.stdout.splitlines()
-    counts = {name: int(n) for name, n in (line.rsplit(maxsplit=1) for line in lines)}
+    counts = {name.strip(): int(n) for name, n in (line.rsplit(maxsplit=1) for line in lines)}
     assert title == str(folder)
     assert (counts["subjects"], counts["sessions of other subjects"]) == (1, 1)
     assert counts["data assets"] > 40
@@ -89,8 +89,8 @@ def test_what_nothing_is_known_of_is_noted(sandbox: Sandbox, tmp_path: Path) -> 
     done = call("snapshot", "668759", "66875", mistyped, "-o", str(tmp_path))
     assert done.returncode == 0
     assert [line.split(",")[0] for line in done.stderr.splitlines()] == [
-        "note: Nothing is known of 66875",
-        f"note: Nothing is known of {mistyped}",
+        "note: Nothing was found for 66875",
+        f"note: Nothing was found for {mistyped}",
     ]
 
 

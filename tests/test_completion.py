@@ -14,7 +14,8 @@ from aind_session.sandbox import Sandbox
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 OF_SESSION = {"attached_dirs", "data_assets", "docdb", "ecephys", "lims", "raw_data_dir", "subject"}
 OF_SUBJECT = {"data_assets", "docdb", "ibl_data_converter", "neuroglancer", "sessions"}
-OF_SESSIONS = {"count", "index", "map", "prefetch", "run", "to_pandas", "to_polars"}
+OF_SESSIONS = {"count", "filter", "from_csv", "index", "map", "prefetch", "run"}
+OF_SESSIONS |= {"to_pandas", "to_polars"}
 
 
 def offered(text: str, **names: object) -> set[str]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(sys.executable, "-m", "pip", "wheel", *OFFLINE, "--wheel-dir", folder, ROOT)
     assert [path.name.partition("-")[0] for path in folder.iterdir()] == ["aind_session"]
     return folder
+
+
+def test_wheel_contains_the_data_of_the_sandbox(wheels: Path) -> None:
+    source = ROOT / "src"
+    data = {
+        path.relative_to(source).as_posix()
+        for folder in ("templates", "bundled")
+        for path in (source / "aind_session" / "sandbox" / folder).iterdir()
+    }
+    names = set(zipfile.ZipFile(next(wheels.iterdir())).namelist())
+    assert data
+    assert data - names == set()
 
 
 def test_every_example_is_installed() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 import aind_session
 from aind_session import Sandbox
-from aind_session.lookup import by_id, folders
+from aind_session.lookup import folders
+from aind_session.services.assets import current_asset
 from aind_session.services.models import decode_asset
 from aind_session.utils import codeocean_utils, docdb_utils
 
@@ -64,7 +65,7 @@ FUNCTIONS: dict[str, tuple[str, Callable[[Any], object]]] = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function_taking_an_asset_accepts_every_kind(sandbox: Sandbox, name: str) -> None:
     asset_id, function = FUNCTIONS[name]
-    summary = by_id.get_asset(asset_id)
+    summary = current_asset(asset_id)
     location = folders.of_asset(summary)
     model = decode_asset(summary.raw)
     expected = function(asset_id)
@@ -102,7 +103,8 @@ def test_get_data_asset_model_several_of_one_name_returns_the_newest_ready(
 
 
 @pytest.mark.parametrize(
-    "given", ["no such asset", "s3://aind-open-data/nothing", "2070c349-7d14-40a3-b1d1-a2033a36ec7d"]
+    "given",
+    ["no such asset", "s3://aind-open-data/nothing", "2070c349-7d14-40a3-b1d1-a2033a36ec7d"],
 )
 def test_get_data_asset_model_unknown_asset_is_a_value_error(sandbox: Sandbox, given: str) -> None:
     with pytest.raises(ValueError, match=r"404|ID of a data asset"):

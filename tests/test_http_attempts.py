@@ -364,7 +364,8 @@ def _hold_and_fork(session: requests.Session, url: str) -> None:
         code = 1
         try:
             made = context.current().client("a", lambda: "made in the child")
-            code = 0 if made == "made in the child" and session.get(url).json() == {"good": True} else 2
+            good = session.get(url).json() == {"good": True}
+            code = 0 if good and made == "made in the child" else 2
         finally:
             os._exit(code)
     _, status = os.waitpid(child, 0)
@@ -379,6 +380,7 @@ class _Closing:
 
 
 def test_reset_drops_and_closes_clients() -> None:
+    context.reset()
     client = context.current().client("a", _Closing)
     assert context.current().client("a", _Closing) is client
     context.reset()

@@ -6,13 +6,14 @@ import contextlib
 import pickle
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import trustme
+from urllib3.util.ssl_ import create_urllib3_context
 
 from aind_session.clock import use_clock
 from aind_session.errors import ServiceError
@@ -113,14 +114,14 @@ class TestCertificates:
     def test_context_is_made_once_for_all_connections(
         self, authority: tuple[trustme.CA, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        made: list[connections.Bundle] = []
-        load = connections.Bundle._load
+        made: list[ssl.SSLContext] = []
+        create = create_urllib3_context
 
-        def counting(bundle: connections.Bundle) -> ssl.SSLContext:
-            made.append(bundle)
-            return load(bundle)
+        def counting() -> ssl.SSLContext:
+            made.append(create())
+            return made[-1]
 
-        monkeypatch.setattr(connections.Bundle, "_load", counting)
+        monkeypatch.setattr(connections, "create_urllib3_context", counting)
         bundle = authority[1].with_name("copy.pem")
         bundle.write_bytes(authority[1].read_bytes())
         monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
@@ -272,3 +273,11 @@ def test_proxy_of_another_kind_keeps_its_own_connections() -> None:
         # Without PySocks there is no such manager.
         other = transport.proxy_manager_for("socks5://127.0.0.1:1").pool_classes_by_scheme
         assert other != limited
+
+
+@pytest.mark.parametrize("encode", [str, str.encode])
+def test_excerpt_secret_longer_than_excerpt_is_hidden(
+    encode: Callable[[str], str | bytes],
+) -> None:
+    secret = "abcde" * 1000
+    assert excerpt(encode(f"refused {secret} " * 30), (secret,)) == ("refused *** " * 30)[:200]

@@ -25,7 +25,6 @@ from aind_session.identifiers import (
     parse_dates,
     parse_session_id,
     parse_subject_id,
-    session_of_description,
     split_asset_name,
     subject_in,
 )
@@ -336,22 +335,6 @@ def test_nearest_sessions_are_of_the_subject_and_closest_first(
     ]
     found = nearest_sessions(parse_session_id(wanted), existing, limit=2)
     assert [session.id for session in found] == expected
-
-
-@pytest.mark.parametrize(
-    ("description", "expected"),
-    [
-        ({"name": LEGACY + "_sorted"}, LEGACY),
-        ({"name": "ecephys_676909_2023-12-13_sorted", "input_data_name": LEGACY}, LEGACY),
-        ({"name": LEGACY, "input_data_name": CURRENT}, LEGACY),
-        ({"source_data": ["a model", LEGACY, CURRENT]}, LEGACY),
-        ({"source_data": [{"name": LEGACY}]}, LEGACY),
-        ({"name": 3, "input_data_name": None, "source_data": "none"}, None),
-    ],
-)
-def test_session_of_description(description: dict[str, object], expected: str | None) -> None:
-    found = session_of_description(description)
-    assert (found and found.id) == expected
 
 
 def test_an_object_is_not_shown_by_its_repr() -> None:

@@ -9,6 +9,7 @@ import pytest
 import aind_session
 from aind_session import PartialAnswerWarning, Session, Sessions
 from aind_session.clock import use_clock
+from aind_session.lookup.evidence import MAX_SEPARATE_SUBJECTS
 from aind_session.sandbox import Catalogue
 from aind_session.sandbox.server import Request, Response
 from loopback import FakeClock
@@ -21,7 +22,7 @@ def _subjects(cohort: Catalogue) -> list[str]:
 
 def test_a_world_of_many_subjects_is_found_whole() -> None:
     catalogue, truth = invent_world(31, 420)
-    assert len(truth.subjects) > MANY
+    assert len(truth.subjects) > MAX_SEPARATE_SUBJECTS
     with aind_session.sandbox(catalogue):
         found = aind_session.get_sessions(truth.subjects).prefetch()
         expected = {s for subject in truth.subjects.values() for s in subject.sessions}

@@ -74,12 +74,12 @@ def without(*keys: str, **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in {**WHOLE, **changes}.items() if key not in keys}
 
 
-def test_a_whole_asset_equals_the_sdks_own() -> None:
+def test_decode_asset_of_complete_json_equals_the_sdk() -> None:
     assert decode_asset(raw(WHOLE)) == DataAsset.from_dict(WHOLE)
     assert decode_assets([raw(WHOLE)] * 2) == (DataAsset.from_dict(WHOLE),) * 2
 
 
-def test_a_whole_computation_equals_the_sdks_own() -> None:
+def test_decode_computation_of_complete_json_equals_the_sdk() -> None:
     assert decode_computation(raw(RUN)) == Computation.from_dict(RUN)
 
 
@@ -117,11 +117,11 @@ whole_assets = st.fixed_dictionaries(
 
 
 @given(whole_assets)
-def test_any_whole_asset_equals_the_sdks_own(record: dict[str, Any]) -> None:
+def test_decode_asset_of_any_complete_json_equals_the_sdk(record: dict[str, Any]) -> None:
     assert decode_asset(raw(record)) == DataAsset.from_dict(record)
 
 
-def test_a_summary_tells_what_joins_look_at() -> None:
+def test_summarise_returns_the_fields_of_joins() -> None:
     summary = summarise(raw(WHOLE))
     assert (summary.id, summary.name, summary.created) == (
         WHOLE["id"],
@@ -179,7 +179,7 @@ if "owner" not in DataAsset.__dataclass_fields__:
         (without(contained_data_assets=[None, {"id": "a"}, 3]), {}),
     ],
 )
-def test_odd_assets_become_true_models(
+def test_decode_asset_of_odd_json_is_a_model_of_the_sdk(
     record: dict[str, Any], expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     text = raw(record)
@@ -206,7 +206,7 @@ def test_odd_assets_become_true_models(
         ({"bucket": None, "prefix": 5, "origin": "aws"}, ("", "5", DataAssetOrigin.AWS)),
     ],
 )
-def test_odd_buckets_keep_what_they_say(
+def test_decode_asset_with_odd_bucket_keeps_its_location(
     bucket: dict[str, Any], expected: tuple[str, str, str]
 ) -> None:
     record = raw(without(source_bucket=bucket))
@@ -216,7 +216,7 @@ def test_odd_buckets_keep_what_they_say(
     assert (summary.bucket, summary.prefix) == expected[:2]
 
 
-def test_a_state_of_the_future_reads_as_text() -> None:
+def test_decode_asset_with_unknown_state_keeps_the_text() -> None:
     asset = decode_asset(raw(without(state="archiving")))
     assert asset.state == "archiving"
     assert asset.state != DataAssetState.Ready
@@ -235,7 +235,7 @@ def test_a_state_of_the_future_reads_as_text() -> None:
         ({"has_results": "yes"}, {"has_results": None}),
     ],
 )
-def test_odd_computations_become_true_models(
+def test_decode_computation_of_odd_json_is_a_model_of_the_sdk(
     change: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     run = decode_computation(raw({**RUN, **change}))
@@ -244,7 +244,7 @@ def test_odd_computations_become_true_models(
 
 
 @pytest.mark.parametrize("key", ["owner", "run_time", "created", "name", "state"])
-def test_a_computation_may_lack_anything_but_its_id(key: str) -> None:
+def test_decode_computation_without_any_field_but_the_id_is_a_model(key: str) -> None:
     run = decode_computation(raw({k: v for k, v in RUN.items() if k != key}))
     assert run.id == RUN["id"]
 
@@ -257,7 +257,7 @@ json_values = st.recursive(
 
 
 @given(st.sampled_from(sorted(WHOLE)), json_values)
-def test_whatever_a_field_holds_the_asset_comes_through(key: str, value: Any) -> None:
+def test_decode_asset_with_any_value_in_a_field_is_a_model(key: str, value: Any) -> None:
     if key == "id":
         return
     record = raw({**WHOLE, key: value}).replace(b"Infinity", b"1e400")
@@ -266,7 +266,7 @@ def test_whatever_a_field_holds_the_asset_comes_through(key: str, value: Any) ->
 
 
 @given(st.sampled_from(sorted(RUN)), json_values)
-def test_whatever_a_field_holds_the_computation_comes_through(key: str, value: Any) -> None:
+def test_decode_computation_with_any_value_in_a_field_is_a_model(key: str, value: Any) -> None:
     if key == "id":
         return
     record = raw({**RUN, key: value}).replace(b"Infinity", b"1e400")
@@ -289,13 +289,13 @@ def test_whatever_a_field_holds_the_computation_comes_through(key: str, value: A
         b'{"id": "\xff"}',
     ],
 )
-def test_only_what_has_no_id_is_refused(record: bytes) -> None:
+def test_decoding_json_without_an_id_raises(record: bytes) -> None:
     for read in (decode_asset, decode_computation, summarise):
         with pytest.raises(BadAnswerError):
             read(record)
 
 
-def test_a_page_is_taken_apart() -> None:
+def test_split_results_returns_assets_and_token() -> None:
     found, more, token = split_results(
         raw({"results": [WHOLE], "has_more": True, "next_token": "abc"})
     )
@@ -313,11 +313,15 @@ def test_a_page_is_taken_apart() -> None:
         ({"results": [], "has_more": False, "next_token": "abc", "new": 1}, False, "abc"),
     ],
 )
-def test_the_end_of_a_page_is_read(page: dict[str, Any], more: bool, token: str | None) -> None:
+def test_split_results_reads_the_end_of_a_page(
+    page: dict[str, Any], more: bool, token: str | None
+) -> None:
     assert split_results(raw(page)) == ([], more, token)
 
 
-def test_one_bad_record_sinks_no_page(caplog: pytest.LogCaptureFixture) -> None:
+def test_split_results_with_invalid_assets_returns_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     odd = [WHOLE, {"name": "no id"}, None, 3, without("mount", state="new", id="b")]
     found, _, _ = split_results(raw({"results": odd}))
     assert [summary.id for summary in found] == [WHOLE["id"], "b"]
@@ -329,20 +333,20 @@ def test_one_bad_record_sinks_no_page(caplog: pytest.LogCaptureFixture) -> None:
     [b"", b"<html>504", b'{"message": "no"}', b"[]", b'{"results": [{"id": "\xff"'],
     ids=repr,
 )
-def test_what_is_no_page_is_refused(payload: bytes) -> None:
-    with pytest.raises(BadAnswerError, match="no page") as caught:
+def test_split_results_of_other_content_raises(payload: bytes) -> None:
+    with pytest.raises(BadAnswerError, match="not a page") as caught:
         split_results(payload)
     assert payload[:9].decode("utf-8", "replace") in str(caught.value)
 
 
-def test_what_is_no_list_is_refused() -> None:
+def test_split_list_of_other_content_raises() -> None:
     assert split_list(b'[{"id": "a"}, 3]', "runs") == (b'{"id": "a"}', b"3")
     for payload in (b"{}", b"", b"<html>"):
-        with pytest.raises(BadAnswerError, match="no list of runs"):
+        with pytest.raises(BadAnswerError, match="not a list of runs"):
             split_list(payload, "runs")
 
 
-def test_recorded_assets_come_through(shared_data: Path) -> None:
+def test_decode_asset_of_recorded_json_equals_the_sdk(shared_data: Path) -> None:
     compared = 0
     for file in sorted((shared_data / "records" / "codeocean").glob("*.json")):
         content = json.loads(file.read_text())
@@ -359,7 +363,7 @@ def test_recorded_assets_come_through(shared_data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_assets_are_read_in_a_fifth_of_a_second() -> None:
+def test_decoding_10000_assets_takes_at_most_200_ms() -> None:
     assets = [{**WHOLE, "id": f"{number:036d}"} for number in range(10_000)]
     payload = raw({"results": assets, "has_more": False})
     spent = []
@@ -374,7 +378,7 @@ def test_ten_thousand_assets_are_read_in_a_fifth_of_a_second() -> None:
 
 
 @pytest.mark.slow
-def test_ten_thousand_computations_are_read_in_a_fifth_of_a_second() -> None:
+def test_decoding_10000_computations_takes_at_most_200_ms() -> None:
     payload = raw([{**RUN, "id": f"{number:036d}"} for number in range(10_000)])
     spent = []
     for _ in range(3):

@@ -51,7 +51,7 @@ def test_a_timeline_has_a_mark_for_each_session(given: Any) -> None:
     sessions = aind_session.get_sessions(999999)
     assert sum(len(marks.get_offsets()) for marks in ax.collections) == len(sessions)
     names = [label.get_text() for label in ax.get_yticklabels()]
-    assert names == ["behavior", "ecephys", "multiplane-ophys", "not told"]
+    assert names == ["behavior", "ecephys", "multiplane-ophys", "unknown"]
     assert draw(ax)
 
 

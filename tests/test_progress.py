@@ -73,10 +73,10 @@ def test_a_pipe_shows_nothing(
 def test_a_notebook_is_told_by_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     shell = type("ZMQInteractiveShell", (), {})()
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    assert module._is_watched()
+    assert module.is_watched()
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert not module._is_watched()
+    assert not module.is_watched()
 
 
 IN_A_NOTEBOOK = """
@@ -120,7 +120,7 @@ def test_a_search_of_many_subjects_shows_how_far_it_is(
         assert f"subjects:   0%|          | 0/{many}" in terminal.getvalue()
         box.reset()
         moved: list[float] = []
-        evidence.of_subjects(subjects, "", each=moved.append)
+        evidence.of_subjects(subjects, "", progress=moved.append)
         assert sum(moved) == many
 
 

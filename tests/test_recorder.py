@@ -99,7 +99,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
 
 @pytest.mark.parametrize("name", LISTS)
 def test_the_same_catalogue_comes_back(whole: Catalogue, name: str) -> None:
-    assert lines(whole, name) == lines(Catalogue.bundled(), name)
+    bundled = lines(Catalogue.bundled(), name)
+    # Examples of an archived and of a closed asset: they belong to no subject.
+    assert lines(whole, name) == {
+        line
+        for line in bundled
+        if '"closed example"' not in line and '"archived example"' not in line
+    }
 
 
 def test_the_same_buckets_and_capsules_come_back(whole: Catalogue) -> None:
@@ -266,7 +272,9 @@ def test_what_may_not_be_listed_is_told(box: Sandbox, tmp_path: Path) -> None:
     box.catalogue.buckets["aind-open-data"] = {"public": False, "denied": True}
     study = record(OTHER, to=tmp_path)
     assert study.buckets["aind-open-data"] == {"public": False, "denied": True}
-    assert study.extra["recorded"]["failures"] == [f"folder s3://aind-open-data/{OTHER}: access denied"]
+    assert study.extra["recorded"]["failures"] == [
+        f"folder s3://aind-open-data/{OTHER}: access denied"
+    ]
 
 
 def test_files_come_through_code_ocean_where_s3_is_closed(box: Sandbox, tmp_path: Path) -> None:
@@ -369,7 +377,7 @@ def test_what_was_not_recorded_is_told(box: Sandbox, tmp_path: Path) -> None:
             assert aind_session.get_sessions(999902) == ()
         with pytest.warns(SandboxWarning, match="999901 was recorded in part only"):
             assert len(aind_session.get_sessions(999901)) == 1
-        with pytest.warns(SandboxWarning, match="only what was recorded is searched"):
+        with pytest.warns(SandboxWarning, match="only recorded sessions are searched"):
             assert len(aind_session.get_sessions(platform="ecephys")) == 1
         assert len(aind_session.Session(ID).data_assets) == 2
         with pytest.warns(SandboxWarning, match=f"{OTHER} was not recorded"):

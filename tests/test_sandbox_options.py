@@ -13,12 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import requests
 import s3fs
 
 import aind_session
 from aind_session.sandbox import Catalogue, Sandbox, sandbox
+from aind_session.services import s3
 
 NAME = "ecephys_000001_2024-01-01_12-00-00"
 FIND = "v1/metadata_index/data_assets/find"
@@ -257,6 +259,15 @@ def test_tls_serves_all_three_clients(before: dict[str, str]) -> None:
         assert {r.status for r in box.requests} <= {200, 404}
     assert environment() == before
     assert not os.path.exists(os.path.dirname(bundle))
+
+
+def test_tls_file_system_after_a_path_with_other_certificates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+    s3.path("aind-open-data")
+    with sandbox(invented(), tls=True):
+        assert s3fs.S3FileSystem().cat(f"aind-open-data/{NAME}/subject.json") == b"{}"
 
 
 def test_tls_refuses_clients_that_do_not_trust_it() -> None:

@@ -97,11 +97,58 @@ def test_what_is_no_subject(sandbox: Sandbox, bad: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["platform", "project", "modality"])
-@pytest.mark.parametrize("bad", [["ecephys"], {"ecephys"}, pd.Series(["ecephys"]), 3])
-def test_a_filter_is_one_text(sandbox: Sandbox, name: str, bad: Any) -> None:
+@pytest.mark.parametrize("bad", [3, [3], ["ecephys", None], b"ecephys"])
+def test_get_sessions_filter_that_is_not_a_text_raises(
+    sandbox: Sandbox, name: str, bad: Any
+) -> None:
     for subject in (None, 676909):
         with pytest.raises(InvalidFilterError, match=name):
             aind_session.get_sessions(subject, **{name: bad})
+
+
+@pytest.mark.parametrize("several", [["ecephys"], {"ecephys"}, pd.Series(["ecephys"])])
+def test_get_sessions_takes_several_platforms(sandbox: Sandbox, several: Any) -> None:
+    one = aind_session.get_sessions(676909, platform="ecephys")
+    assert aind_session.get_sessions(676909, platform=several) == one
+    both = aind_session.get_sessions(676909, platform=[*several, "behavior"])
+    assert both == aind_session.get_sessions(676909)
+    assert aind_session.get_sessions(platform=[*several, "behavior"], date="2023") >= both[:1]
+
+
+def test_get_sessions_takes_several_projects_and_modalities(sandbox: Sandbox) -> None:
+    every = aind_session.list_projects()
+    found = aind_session.get_sessions(project=every)
+    assert set(found) == {s for p in every for s in aind_session.get_sessions(project=p)}
+    names = ["ecephys", "behavior-videos"]
+    found = aind_session.get_sessions(676909, modality=names)
+    assert set(found) == {s for m in names for s in aind_session.get_sessions(676909, modality=m)}
+
+
+@pytest.mark.parametrize(
+    ("look_up", "expected"),
+    [
+        (aind_session.list_projects, "Invented project A"),
+        (aind_session.list_platforms, "ecephys"),
+        (aind_session.list_modalities, "behavior-videos"),
+        (aind_session.list_subjects, "676909"),
+    ],
+)
+def test_list_of_values_sends_one_request_per_schema(
+    sandbox: Sandbox, look_up: Any, expected: str
+) -> None:
+    found = look_up()
+    assert expected in found
+    assert isinstance(found, tuple)
+    assert list(found) == sorted(set(found))
+    assert sandbox.count() == sandbox.count("docdb") == 2
+
+
+def test_list_subjects_of_a_project_lists_its_own_only(sandbox: Sandbox) -> None:
+    project = Session("ecephys_676909_2023-12-13_13-43-40").docdb.project
+    found = aind_session.list_subjects(project)
+    assert "676909" in found
+    assert set(found) < set(aind_session.list_subjects())
+    assert aind_session.list_subjects("no such project") == ()
 
 
 def test_the_older_way_to_call_it(sandbox: Sandbox) -> None:
@@ -177,7 +224,7 @@ def test_the_iterator_finds_the_same(sandbox: Sandbox) -> None:
         ({"platform": "smartspin"}, "did you mean SmartSPIM"),
         ({"modality": "pophy"}, "did you mean pophys"),
         ({"project": "no such project at all"}, "did you mean Invented project .*[?]$"),
-        ({"project": "xyz"}, "known ones are Invented project .*[.]$"),
+        ({"project": "xyz"}, "existing ones are Invented project .*[.]$"),
         ({"subject_id": 676909, "date": "yesterday"}, "yesterday"),
         ({"subject_id": 676909, "start_date": "2023-13-01"}, "2023-13-01"),
         ({}, "needs a subject"),

@@ -190,12 +190,12 @@ def test_half_of_a_key_raises_credentials_error(
 def tls_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Serve S3 over TLS with a certificate of our own; yields the CA's file."""
     authority = trustme.CA()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(tls)
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))
     server = Loopback([LISTING])
-    server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+    server._server.socket = tls.wrap_socket(server._server.socket, server_side=True)
     server.url = f"https://localhost:{server.port}"
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session import AindSessionError, PartialAnswerWarning, Sandbox, Session
+from aind_session import AindSessionError, PartialAnswerWarning, Sandbox, Session, context
 from truths import LOOKS, Look, is_partial, is_right
 from worlds import invent_world
 

@@ -294,6 +294,38 @@ def add_loose_assets(folder: Catalogue) -> None:
             tags=["676909", "results"],
         )
     )
+    add_inaccessible(folder)
+
+
+def add_inaccessible(folder: Catalogue) -> None:
+    """Add an archived asset, and a closed one that a record links and no search finds."""
+    made = {}
+    for name, facts in (
+        ("archived example", {"archived": True}),
+        ("closed example", {"_access": "closed", "_unlisted": True}),
+    ):
+        made[name] = folder.add_asset(
+            raw_asset(
+                name,
+                asset_id=invented_id("asset", name),
+                created=1704880800,
+                bucket="aind-private-data-prod-o5171v",
+                subject="999998",
+                platform=None,
+                tags=["example"],
+                custom_metadata={},
+            )
+            | facts
+        )
+    folder.add_record(
+        "v1",
+        {
+            "name": "closed example",
+            "location": "s3://aind-private-data-prod-o5171v/closed example",
+            "created": "2024-01-10T10:00:00.154321",
+            "external_links": {"Code Ocean": [made["closed example"]["id"]]},
+        },
+    )
 
 
 def add_invented(folder: Catalogue) -> None:

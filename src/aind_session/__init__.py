@@ -1,6 +1,6 @@
-"""Name a session: its assets, folders, metadata, modalities and sorting results are attributes.
+"""Find a session's data by its ID: assets, folders, metadata, modalities, sorting results.
 
-A table of contents: each name is loaded when it is first used.
+Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from aind_session.sandbox import sandbox as sandbox
     from aind_session.search import get_sessions as get_sessions
     from aind_session.search import iter_sessions as iter_sessions
+    from aind_session.search import list_modalities as list_modalities
+    from aind_session.search import list_platforms as list_platforms
+    from aind_session.search import list_projects as list_projects
+    from aind_session.search import list_subjects as list_subjects
     from aind_session.session import Session as Session
     from aind_session.sessions import Sessions as Sessions
     from aind_session.subject import Subject as Subject
@@ -63,6 +67,10 @@ _HOME = {name: f"utils.{module}" for name, module in _UTILITIES.items()} | {
     "get_record": "extensions.docdb",
     "get_sessions": "search",
     "iter_sessions": "search",
+    "list_modalities": "search",
+    "list_platforms": "search",
+    "list_projects": "search",
+    "list_subjects": "search",
     "lims": "extensions.lims:LimsExtension",
     "namespaces": "extension",
     "read_run": "runs",

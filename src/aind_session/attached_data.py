@@ -27,14 +27,13 @@ from aind_session.identifiers import (
     find_session_id,
     is_uuid,
     session_in_name,
-    session_of_description,
     split_asset_name,
 )
 from aind_session.lookup import folders, metadata
 from aind_session.lookup.failures import Failures
 from aind_session.lookup.folders import Folder
 from aind_session.query import CODE_OCEAN, count, query
-from aind_session.records import Record
+from aind_session.records import Record, session_of_description
 from aind_session.records.shape import at, mappings
 from aind_session.services import codeocean, s3
 from aind_session.services.assets import get_asset
@@ -188,7 +187,7 @@ def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) 
     MissingFileError
         It is not attached, and no service has its location (a `FileNotFoundError`).
     CodeOceanNotFoundError
-        There is no asset with this ID (a `ValueError`).
+        No asset has this ID (a `ValueError`).
     ServiceError, CredentialsError
         It is not attached, and its location could not be requested from any service.
 
@@ -317,7 +316,7 @@ def _sessions_within(path: str, mount: str, ids: Mapping[str, str] = {}) -> list
 
 
 def _by_metadata(path: str, mount: str, asset_id: str | None = None) -> Attached | None:
-    """Return what a folder is according to its metadata files; None if they do not say."""
+    """Return what a folder is according to its metadata files; None if they do not contain it."""
     for file in DESCRIPTIONS:
         parts = _descriptions(_content(os.path.join(path, file)))
         session = next(filter(None, map(session_of_description, parts)), None)
@@ -331,7 +330,7 @@ def _by_metadata(path: str, mount: str, asset_id: str | None = None) -> Attached
     session = find_session_id(content.decode("utf-8", "replace")) if content else None
     if session is None:
         return None
-    # Only the session: the file does not say which of its results the folder is.
+    # Only the session: the file does not contain which of its results the folder is.
     note("%s belongs to %s, which is mentioned in %s", path, session, PROCESSING)
     return Attached(Path(path), os.path.basename(path), mount, Session(session.id), asset_id)
 

@@ -12,7 +12,7 @@ import copy
 import math
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -27,6 +27,8 @@ MAX_ENTRIES = 50_000
 MAX_BYTES = 256 * 2**20
 # What an entry weighs beside its content: key, dictionary slot, objects.
 OVERHEAD = 400
+#: Calls of `forget` that are remembered, for answers that are on their way.
+MAX_FORGOTTEN = 1_000
 
 
 #: Answers cached before this moment are requested again.
@@ -68,7 +70,6 @@ class _Flight:
     thread: threading.Thread = field(default_factory=threading.current_thread)
     value: Any = None
     error: BaseException | None = None
-    stale: bool = False
 
 
 class Cache:
@@ -105,6 +106,8 @@ class Cache:
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._flights: dict[Key, _Flight] = {}
         self._bytes = 0
+        self._forgotten: deque[Callable[[Key], bool]] = deque(maxlen=MAX_FORGOTTEN)
+        self._forgets = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -122,6 +125,7 @@ class Cache:
             entry = self._fresh(key)
         while entry is None:
             flight = _Flight()
+            moment = self.moment()
             try:
                 with self._lock:
                     entry = self._fresh(key)
@@ -133,8 +137,7 @@ class Cache:
                         under_way = self._flights[key] = flight
                 if under_way is flight:
                     flight.value = value = fetch()
-                    if not flight.stale:
-                        self.put(key, value, seconds)
+                    self.put(key, value, seconds, moment)
                     return value
             except BaseException as error:
                 flight.error = error
@@ -173,12 +176,29 @@ class Cache:
             entry = self._fresh(key)
             return None if entry is None else entry.value
 
-    def put(self, key: Key, value: object, seconds: float | None = None) -> None:
-        """Cache an answer that came with another one."""
+    def moment(self) -> int:
+        """Return a number for `put`: what was forgotten later concerns answers requested now."""
+        return self._forgets
+
+    def _is_forgotten_since(self, key: Key, moment: int) -> bool:
+        later = self._forgets - moment
+        return later > len(self._forgotten) or any(
+            self._forgotten[-number](key) for number in range(1, later + 1)
+        )
+
+    def put(
+        self, key: Key, value: object, seconds: float | None = None, moment: int | None = None
+    ) -> None:
+        """Cache an answer that came with another one, requested at a moment (default: now).
+
+        It is not cached if it was forgotten since: it may be older than what changed.
+        """
         seconds = self.lifetime if seconds is None else seconds
         now = self.clock()
         entry = _Entry(value, now, now + seconds, OVERHEAD + _weight(value))
         with self._lock:
+            if moment is not None and self._is_forgotten_since(key, moment):
+                return
             if key in self._entries:
                 self._drop(key)
             # One large answer (a log of 200 MB) is not worth all the others.
@@ -195,12 +215,14 @@ class Cache:
     def forget(self, concerns: Callable[[Key], bool]) -> int:
         """Drop the answers whose key is concerned; return their number."""
         with self._lock:
+            self._forgotten.append(concerns)
+            self._forgets += 1
             keys = [key for key in self._entries if concerns(key)]
             for key in keys:
                 self._drop(key)
             # A request under way serves its waiting callers, but its answer is not cached.
             for key in [key for key in self._flights if concerns(key)]:
-                self._flights.pop(key).stale = True
+                del self._flights[key]
             return len(keys)
 
     def clear(self) -> None:

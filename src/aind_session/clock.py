@@ -10,18 +10,18 @@ from contextvars import ContextVar
 from typing import Protocol
 
 #: Seconds after which a wait for another thread looks whether it was interrupted. A wait without
-#: a limit does not notice Ctrl-C on Windows, nor where another thread got the signal.
+#: a limit is deaf to Ctrl-C on Windows, and where another thread was given the signal.
 NOTICE_SECONDS = 0.2
 
 
 class Clock(Protocol):
-    """A source of time that can wait."""
+    """The methods of a clock."""
 
     def monotonic(self) -> float:
-        """Return seconds that never go back."""
+        """Return the seconds of a clock that never goes back."""
 
     def time(self) -> float:
-        """Return seconds since 1970."""
+        """Return the seconds since 1970."""
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -78,13 +78,13 @@ def use_clock(clock: Clock) -> Iterator[Clock]:
         CLOCK.clock = before
 
 
-#: The moment at which the requests of a block end, however long their services may take.
+#: The moment at which the questions of a block are over, however long their services may take.
 _over: ContextVar[float] = ContextVar("over", default=math.inf)
 
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """End the requests of a block, to whichever service, within a time.
+    """End the questions that are put in a block, to whichever service, within a time.
 
     Parameters
     ----------
@@ -105,5 +105,5 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def time_left() -> float:
-    """Return the seconds that a request may take by `at_most`; infinity outside of it."""
+    """Return the seconds left of the limit set by `at_most`; infinity outside of it."""
     return max(0.0, _over.get() - CLOCK.monotonic())

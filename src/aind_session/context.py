@@ -46,6 +46,8 @@ class Context:
         The pool in which concurrent requests run.
     traces : OrderedDict
         The latest traces of each session or subject, for `explain()`.
+    attempt : callable
+        Makes each attempt of a request by calling its argument; `selfcheck` counts them here.
     """
 
     def __init__(self, settings: _settings.Settings, threads: Threads | None = None) -> None:
@@ -54,6 +56,7 @@ class Context:
         self.cache = Cache(settings.cache_seconds.value)
         self.threads = threads or Threads()
         self.traces: OrderedDict[str, dict[str, Trace]] = OrderedDict()
+        self.attempt: Callable[[Callable[[], Any]], Any] = _call
         self.lock = threading.RLock()
         self._clients: OrderedDict[Hashable, Any] = OrderedDict()
 
@@ -81,9 +84,15 @@ class Context:
             _close(client)
 
 
+def _call(send: Callable[[], T]) -> T:
+    return send()
+
+
 def _close(client: Any) -> None:
     # The clients of Code Ocean and DocDB have a session to close.
-    close = getattr(client, "close", None) or getattr(client.session, "close", None)
+    close = getattr(client, "close", None) or getattr(
+        getattr(client, "session", None), "close", None
+    )
     if close is not None:
         with contextlib.suppress(Exception):
             close()

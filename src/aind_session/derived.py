@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from aind_session.errors import UnresolvedInputsWarning
+from aind_session.download import from_folder
+from aind_session.errors import MissingAttributeError, UnresolvedInputsWarning
 from aind_session.identifiers import (
     SessionID,
     is_uuid,
@@ -22,13 +24,14 @@ from aind_session.identifiers import (
 from aind_session.lookup import by_id, evidence, folders, metadata, results, rules
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.failures import Failures, callers_depth
+from aind_session.lookup.folders import Folder
 from aind_session.lookup.rules import ascending
 from aind_session.query import CODE_OCEAN, count, query
 from aind_session.records import Record
 from aind_session.records.modalities import modality_abbreviation
 from aind_session.records.sources import input_names
 from aind_session.services import codeocean, s3
-from aind_session.services.assets import Assets, linked_asset
+from aind_session.services.assets import Assets, asset_url, linked_asset
 from aind_session.services.models import (
     AssetSummary,
     decode_asset,
@@ -40,6 +43,8 @@ from aind_session.threads import gather_all, outcomes
 from aind_session.trace import tracing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Self
     from upath import UPath
 
@@ -52,7 +57,7 @@ _LABELS_OF_ANY_TOOL = frozenset({"sorted", "curated"})
 
 @dataclass(frozen=True)
 class Maker:
-    """What made a data asset, as far as Code Ocean or the metadata say.
+    """What made a data asset, as far as Code Ocean or the metadata contain it.
 
     Attributes
     ----------
@@ -93,6 +98,78 @@ class ExtendedDataAsset(DataAsset):  # type: ignore[misc]
         """Make one from the plain model."""
         return cls(**{f.name: getattr(asset, f.name) for f in fields(DataAsset)})
 
+    @property
+    def path(self) -> UPath | None:
+        """Folder of the files, in S3; None if the asset does not name it."""
+        folder = folders.of_asset(by_id.summary_of(self))
+        return None if folder is None else s3.path(folder.bucket, folder.prefix)
+
+    @property
+    def url(self) -> str:
+        """Address of its page in Code Ocean."""
+        return asset_url(self.id)
+
+    def download(
+        self,
+        dest: str | os.PathLike[str],
+        pattern: str | None = None,
+        modality: str | None = None,
+        progress: bool = True,
+        overwrite: bool = False,
+    ) -> tuple[Path, ...]:
+        """Download its files from S3 to a local folder; as `Session.download`.
+
+        Parameters
+        ----------
+        dest
+            The local folder; paths in it are those below the asset's folder.
+        pattern
+            A glob that the path below the asset's folder must match: `"**/*.json"` for every JSON
+            file, `"*.json"` for those in its root. None for all files.
+        modality
+            Only the folder of this modality: `"behavior-videos"`, `"ecephys"`.
+        progress
+            Show the total size first, and a bar, in a terminal or a notebook.
+        overwrite
+            Download files again that exist already.
+
+        Returns
+        -------
+        tuple of pathlib.Path
+            The local paths, in the order of the names in S3.
+
+        Raises
+        ------
+        DownloadError
+            Some files could not be downloaded (an `OSError`); the message lists them.
+        MissingAttributeError
+            The asset does not name the folder of its files (an `AttributeError`).
+
+        Examples
+        --------
+        >>> import aind_session, tempfile
+        >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
+        >>> asset = session.ecephys.sorted_data_assets[-1]
+        >>> [path.name for path in asset.download(tempfile.mkdtemp(), pattern="processing.json")]
+        ['processing.json']
+        """
+        if self.path is None:
+            message = f"Data asset {self.id} ({self.name}) does not name the folder of its files."
+            raise MissingAttributeError(message, name="path")
+        folder = Folder(*s3.split(self.path), CODE_OCEAN)
+        return from_folder(folder, dest, pattern, modality, progress, overwrite)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} ({self.id})>"
+
+    def _repr_html_(self) -> str:
+        # An upward import: notebooks call this method on the object itself.
+        from aind_session import html
+
+        folder = folders.of_asset(by_id.summary_of(self))
+        facts = {"label": rules.label_of(self.name), "folder": folder}
+        return html.of_asset(type(self).__name__, self, facts)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DataAsset):
             return NotImplemented
@@ -132,12 +209,6 @@ class DerivedDataAsset(ExtendedDataAsset):
     def label(self) -> str | None:
         """The last label in the name, as written: `sorted-ks2.5`; None for a name of its own."""
         return rules.label_of(self.name)
-
-    @property
-    def path(self) -> UPath | None:
-        """Folder of the files, in S3; None if the asset does not name it."""
-        folder = folders.of_asset(self._summary)
-        return None if folder is None else s3.path(folder.bucket, folder.prefix)
 
     @property
     def is_error(self) -> bool:
@@ -194,7 +265,7 @@ def by_label(some: Assets) -> dict[str, Assets]:
 
 
 def labelled(of_label: Mapping[str, Assets], wanted: str) -> Assets:
-    """Return the assets of a label in any spelling: `dlc` has those of `dlc-eye`, too."""
+    """Return the assets of a label in any spelling: `dlc` also has those of `dlc-eye`."""
     same = same_label(wanted)
     return ascending(
         asset

@@ -118,7 +118,7 @@ def glob_pattern(pattern: str) -> re.Pattern[str]:
     [True, True, False]
     """
     if not pattern:
-        raise InvalidFilterError('pattern is a glob such as "**/*.json", not an empty text')
+        raise InvalidFilterError('A pattern is a glob such as "**/*.json", not an empty text.')
     parts = {"**/": r"(?:[^/]+/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
     expression = re.sub(
         r"\*\*/|\*\*|\*|\?|[^*?]+",
@@ -163,4 +163,8 @@ def _local(target: Path, path: str) -> Path:
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
         raise DownloadError("its name is not a safe path")
-    return target.joinpath(*parts)
+    local = target.joinpath(*parts)
+    # On Windows, a name such as `C:x` replaces the folder.
+    if not local.is_relative_to(target):
+        raise DownloadError("its name is not a safe path")
+    return local

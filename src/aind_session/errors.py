@@ -6,7 +6,7 @@ already::
     AindSessionError
     ├── InvalidIdentifierError      (ValueError)         no session, subject or asset ID in the text
     ├── InvalidFilterError          (ValueError)         a date, platform or column that is none
-    ├── InvalidContentError         (ValueError)         a file or table that is not what it says
+    ├── InvalidContentError         (ValueError)         a file or table with invalid content
     ├── NotFoundError                                    looked everywhere, found nothing
     │   ├── MissingAttributeError   (AttributeError)     a session without raw asset, folder, ...
     │   ├── MissingFileError        (FileNotFoundError)  a folder or file that is not there
@@ -33,7 +33,7 @@ already::
 
 Errors that are also those of a client (`codeocean.error.Error`, `requests.HTTPError`) live beside
 that client, in `aind_session.services`. "Not found" and "could not find out" are different errors:
-`NotFoundError` means that every service that can answer said no, `ServiceError` that one did not
+`NotFoundError` means that every service answered "not found", `ServiceError` that one did not
 answer.
 """
 
@@ -58,7 +58,7 @@ class AindSessionError(Exception):
     Parameters
     ----------
     message
-        What was asked, where, why it failed, and what to do next.
+        What was requested, from which service, why it failed, and what to do next.
 
     Examples
     --------
@@ -135,23 +135,23 @@ class InvalidFilterError(AindSessionError, ValueError):
 
 
 class InvalidContentError(AindSessionError, ValueError):
-    """What was given holds something else than it should: no JSON, a table not completed."""
+    """A file or value has invalid content: it is not JSON, or a table is not complete."""
 
 
 class NotFoundError(AindSessionError):
-    """Every service that can answer was asked, and none knows it.
+    """Every service that could have it was searched, and none has it.
 
     Attributes
     ----------
     trail : tuple of str
-        What was asked of which service, with the answer, in order.
+        The requests to each service and their answers, in order.
     """
 
     trail: tuple[str, ...] = ()
 
 
 class MissingAttributeError(NotFoundError, AttributeError):
-    """A session has no such thing: `getattr(session, "raw_data_asset", None)` is None."""
+    """A session does not have this: `getattr(session, "raw_data_asset", None)` is None."""
 
 
 class MissingFileError(NotFoundError, FileNotFoundError):
@@ -183,7 +183,7 @@ class CredentialsError(AindSessionError):
 
 
 class MissingTokenError(CredentialsError, KeyError):
-    """There is no Code Ocean token in the environment or a `.env` file."""
+    """Neither the environment nor a `.env` file contains a Code Ocean token."""
 
 
 class UnsafeDomainError(CredentialsError, ValueError):
@@ -204,7 +204,7 @@ class ServiceError(AindSessionError):
     seconds : float
         Time spent, in seconds.
     request_id : str or None
-        The service's own name for the request, where it gave one.
+        The service's own ID of the request, if it returned one.
     """
 
     service: str = ""
@@ -223,11 +223,11 @@ class ServiceConnectionError(ServiceError, ConnectionError):
 
 
 class BadAnswerError(ServiceError, ValueError):
-    """The answer is not what the service speaks: HTML, nothing, half of something."""
+    """The answer is not in the service's format: HTML, an empty body, a part of an answer."""
 
 
 class IncompleteAnswerError(ServiceError):
-    """Some pages of an answer did not come: half of a list is not told as the list."""
+    """Some pages of an answer are missing: a partial list is never returned as the whole list."""
 
 
 class AccessDeniedError(ServiceError, PermissionError):
@@ -295,7 +295,7 @@ class MissingExtraError(AindSessionError, ImportError):
 
     @classmethod
     def of(cls, extra: str, what: str) -> MissingExtraError:
-        """Make the error that says which extra `what` needs."""
+        """Make the error that names the extra that `what` needs."""
         return cls(f'{what} needs the extra "{extra}": pip install "aind-session[{extra}]"')
 
 
@@ -304,7 +304,7 @@ class SettingsWarning(UserWarning):
 
 
 class SandboxWarning(UserWarning):
-    """Nothing was found in a sandbox of a snapshot, and what was asked for was not recorded."""
+    """Nothing was found in the sandbox, and the snapshot does not cover what was requested."""
 
 
 class PluginWarning(UserWarning):

@@ -66,7 +66,7 @@ class NamespaceInfo(NamedTuple):
     owner : str
         Where it comes from: a class's dotted path, or a distribution.
     state : str
-        `ready`, `not loaded`, or `broken: ` and the reason.
+        `ready`, `not loaded`, or `broken:` and the reason.
     """
 
     name: str

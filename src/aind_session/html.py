@@ -142,7 +142,7 @@ def of_sessions(sessions: Sequence[Session]) -> str:
     """Return the HTML of sessions: a table of what is cached, the first and last of many."""
     if not sessions:
         return card("Sessions", "none", "")
-    rows = [_cells(session) for session in _ends(sessions)]
+    rows = [_cells(session) for session in ends(sessions)]
     names = ["session", "platform", "project", "modalities", "data assets"]
     classes = ["aind-name", "", "", "", "aind-number"]
     # A column without any value is left out.
@@ -204,7 +204,7 @@ def _assets_table(assets: Sequence[Any]) -> str:
             _link(asset.id, asset_url(asset.id)),
             _day(asset.created),
         )
-        for asset in _ends(assets)
+        for asset in ends(assets)
     ]
     classes = ["", "aind-name", "aind-name", ""]
     return table(["label", "name", "ID", "created"], rows, classes, len(assets))
@@ -240,7 +240,8 @@ def _cell(value: object) -> str:
     return value if isinstance(value, _Markup) else escape("" if value is None else str(value))
 
 
-def _ends(items: Sequence[Any]) -> list[Any]:
+def ends(items: Sequence[Any]) -> list[Any]:
+    """Return the items that a table shows: all, or of many the first and the last."""
     if len(items) <= MAX_ROWS:
         return list(items)
     return [*items[: MAX_ROWS // 2], *items[-MAX_ROWS // 2 :]]

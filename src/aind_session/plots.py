@@ -1,8 +1,8 @@
 """Figures of sessions: a subject's timeline, and a cohort's coverage by results.
 
 Drawn with matplotlib, the extra `plots`. Each function draws into axes that are given, or into new
-ones, and gives them back. The states differ in shape as well as in colour, and the colours are told
-apart by the colour-blind.
+axes, and returns them. The states differ in shape as well as in color, and the colors are distinct
+for color-blind readers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["coverage", "subject_timeline"]
 
-#: Sessions that a coverage matrix names one by one; of more only the days are told.
+#: The largest number of sessions that a coverage matrix labels with their IDs, not only days.
 NAMED = 60
 
-#: The row of sessions whose platform nothing tells.
-NOT_TOLD = "not told"
+#: The label of the row of sessions whose platform is not known.
+UNKNOWN = "unknown"
 
 
 class State(NamedTuple):
@@ -84,9 +84,9 @@ def subject_timeline(
     MissingExtraError
         matplotlib is not installed (an `ImportError`).
     InvalidIdentifierError
-        It is no subject's ID (a `ValueError`).
+        It is not a valid subject ID (a `ValueError`).
     ServiceError, CredentialsError
-        Where the sessions are could not be found out.
+        A service failed, and the sessions could not be found.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def subject_timeline(
     sessions = _sessions(subject_or_sessions)
     asked = f"result:{label}" if label else "n_assets"
     columns = _columns(sessions, ["platform", "dt", "uploaded", "raw_asset_id", asked])
-    lanes = sorted({name or NOT_TOLD for name in columns["platform"]})
+    lanes = sorted({name or UNKNOWN for name in columns["platform"]})
     offsets = _offsets(columns["platform"], columns["dt"])
     places: dict[str, list[tuple[Any, float]]] = {}
     rows = zip(*columns.values(), offsets, strict=True)
@@ -109,7 +109,7 @@ def subject_timeline(
             state = told or "unknown"
         else:
             state = "with results" if told > (raw is not None) else "raw only"
-        places.setdefault(state, []).append((dt, lanes.index(platform or NOT_TOLD) + offset))
+        places.setdefault(state, []).append((dt, lanes.index(platform or UNKNOWN) + offset))
     if ax is None:
         ax = _new_axes(plt, (8.0, 1.0 + 0.55 * max(len(lanes), 1)))
     for state in (name for name in STATES if name in places):
@@ -151,14 +151,14 @@ def coverage(
         A row for each, in this order.
     labels
         Labels of derived data assets ("sorted", "dlc-eye"), in any spelling; by default all that
-        are found. What is asked is what the column `result:LABEL` of a table costs.
+        are found. The requests are those of the column `result:LABEL` of a table.
     ax
         Where to draw; new axes by default.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The axes. Above each label stands how many sessions have a good result of it.
+        The axes. The number above each label is that of the sessions with a good result.
 
     Raises
     ------

@@ -89,9 +89,12 @@ class Query(Generic[P, T]):
         answer: T | None = context.current().cache.peek(self._key(args))
         return answer
 
-    def store(self, answer: T, *args: Any, seconds: float | None = None) -> None:
-        """Cache the answer for these arguments that came with another request's answer."""
-        context.current().cache.put(self._key(args), answer, seconds)
+    def store(self, answer: T, *args: Any, moment: int | None = None) -> None:
+        """Cache the answer for these arguments that came with another request's answer.
+
+        `moment` is `cache.moment()` before that request: unless nothing was requested.
+        """
+        context.current().cache.put(self._key(args), answer, None, moment)
 
 
 def query(

@@ -160,7 +160,7 @@ def _filters(platform: object, project: object, modality: object, dates: DateRan
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
-    """Read one value of a filter or several; an empty text is no filter."""
+    """Read one value of a filter or several; an empty string filters nothing."""
     if value is None:
         return ()
     names = []
@@ -185,7 +185,7 @@ def _subject(value: object) -> str:
 
 
 def _search(subjects: list[str] | None, filters: Filters) -> tuple[Sessions, Found, Failures]:
-    """Find sessions; return also what was found before filters, and the services that failed."""
+    """Find sessions; also return those found before filtering, and the services that failed."""
     from aind_session.lookup import search
     from aind_session.lookup.failures import Failures
 
@@ -199,7 +199,7 @@ def _search(subjects: list[str] | None, filters: Filters) -> tuple[Sessions, Fou
         (session for session, evidence in found.items() if filters.accept(session, evidence)),
         key=lambda session: (session.dt, session.id),
     )
-    return Sessions.found_together(ids), found, failures
+    return Sessions._found_together(ids), found, failures
 
 
 def list_projects() -> tuple[str, ...]:
@@ -213,7 +213,7 @@ def list_projects() -> tuple[str, ...]:
     Examples
     --------
     >>> import aind_session
-    >>> "Dynamic Routing" in aind_session.list_projects()
+    >>> "Invented project A" in aind_session.list_projects()
     True
     """
     from aind_session.lookup import search

@@ -13,7 +13,6 @@ from aind_session.identifiers import (
     npc_record,
     parse_session_id,
 )
-from aind_session.lookup import evidence, refresh
 from aind_session.value import Value, raises_attribute_error
 
 if TYPE_CHECKING:
@@ -106,6 +105,7 @@ class Session(Value):
         """
         if self._id.platform is not None:
             return self._id.platform
+        from aind_session.lookup import evidence
 
         return evidence.platform(self._id)
 
@@ -145,10 +145,11 @@ class Session(Value):
         Raises
         ------
         CredentialsError
-            There is no Code Ocean token, or it was refused (`KeyError`, `ValueError`).
+            The Code Ocean token is missing or was rejected (`KeyError`, `ValueError`).
         ServiceError
             Code Ocean did not answer; or nothing was found, and DocDB, which links some, did not.
         """
+        from aind_session.lookup import evidence
         from aind_session.services.models import decode_assets
 
         return decode_assets(asset.raw for asset in evidence.all_assets(self._id))
@@ -210,7 +211,7 @@ class Session(Value):
         Raises
         ------
         MissingAttributeError
-            There is no folder of raw files (an `AttributeError`).
+            The session has no folder of raw files (an `AttributeError`).
         """
         from aind_session.lookup import folders
 
@@ -373,6 +374,8 @@ class Session(Value):
 
     def refresh(self) -> None:
         """Remove this session, and the searches for its subject, from the cache."""
+        from aind_session.lookup import refresh
+
         self._namespaces.clear()
         refresh.session(self._id)
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, overload
 
-from aind_session.errors import (
-    InvalidContentError,
-    InvalidFilterError,
-    InvalidIdentifierError,
-    MissingExtraError,
-)
-from aind_session.identifiers import SessionID, find_session_id
+from aind_session import given_sessions
+from aind_session.errors import InvalidFilterError, MissingExtraError, name_session
+from aind_session.identifiers import SessionID
 from aind_session.progress import progress as showing
 from aind_session.session import Session
 
@@ -64,10 +59,10 @@ class Sessions(tuple[Session, ...]):
     """
 
     def __new__(cls, sessions: object = ()) -> Sessions:  # noqa: D102
-        return super().__new__(cls, _read(sessions))
+        return super().__new__(cls, given_sessions.read(sessions))
 
     @classmethod
-    def found_together(cls, ids: Sequence[SessionID]) -> Sessions:
+    def _found_together(cls, ids: Sequence[SessionID]) -> Sessions:
         """Make the sessions of a search: a loop over them fetches their records together."""
         sessions: list[Session] = []
         for start in range(0, len(ids), GROUP_SIZE):
@@ -90,7 +85,7 @@ class Sessions(tuple[Session, ...]):
         Raises
         ------
         InvalidContentError
-            There is no such column (a `ValueError`).
+            The column does not exist (a `ValueError`).
         InvalidIdentifierError
             A line has no session ID (a `ValueError`); the message has its number.
 
@@ -102,14 +97,7 @@ class Sessions(tuple[Session, ...]):
         >>> aind_session.Sessions.from_csv(path)
         (Session('ecephys_676909_2023-12-13_13-43-40'),)
         """
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(row)]
-        index, first = _column(lines, column, os.fspath(path))
-        ids: list[Session] = []
-        for number, row in lines[first:]:
-            value = row[index] if index < len(row) else ""
-            ids.append(_session(value, f"line {number} of {os.fspath(path)}"))
-        return cls(ids)
+        return cls(given_sessions.read_csv(os.fspath(path), column))
 
     # `int` is named apart: completion in notebooks does not take it for a `SupportsIndex`.
     @overload  # type: ignore[override]
@@ -154,7 +142,7 @@ class Sessions(tuple[Session, ...]):
         return Sessions(sorted(both, key=lambda session: (session.dt, session.id)))
 
     def __and__(self, other: Iterable[Session]) -> Sessions:
-        """Return the sessions that are in the other, too."""
+        """Return the sessions that are also in the other."""
         others = set(Sessions(other))
         return Sessions(session for session in self if session in others)
 
@@ -247,7 +235,7 @@ class Sessions(tuple[Session, ...]):
         progress: bool = True,
         errors: Literal["raise", "return"] = "raise",
     ) -> list[T] | list[T | Exception]:
-        """Call a function with each session, many at the same time, and give the results in order.
+        """Call a function with each session, many at the same time; return the results in order.
 
         Parameters
         ----------
@@ -261,7 +249,8 @@ class Sessions(tuple[Session, ...]):
             Show a bar in a terminal or a notebook, once it takes a second.
         errors
             "raise" the first error, calls not yet begun being cancelled, or "return" each error in
-            the place of its result.
+            the place of its result. Each error has the session's ID: as a note, or before Python
+            3.11 in its message.
 
         Returns
         -------
@@ -276,43 +265,13 @@ class Sessions(tuple[Session, ...]):
         """
         if errors not in ("raise", "return"):
             raise InvalidFilterError(f'errors is "raise" or "return", not {errors!r}.')
-        if executor is None:
-            from concurrent.futures import ThreadPoolExecutor
+        from aind_session import threads
 
-            from aind_session.threads import WORKERS
+        def failed(session: Session, error: Exception) -> None:
+            name_session(error, session.id)
 
-            with ThreadPoolExecutor(min(WORKERS, len(self) or 1)) as threads:
-                return self._map(function, threads, progress, errors)
-        return self._map(function, executor, progress, errors)
-
-    def _map(
-        self,
-        function: Callable[[Session], T],
-        executor: Executor,
-        progress: bool,
-        errors: Literal["raise", "return"],
-    ) -> list[T]:
-        from aind_session.threads import wait_for
-
-        futures: list[Future[T]] = []
-        results: list[Any] = []
-        try:
-            futures.extend(executor.submit(function, session) for session in self)
-            with showing(len(futures), "sessions", progress) as bar:
-                for future in futures:
-                    try:
-                        results.append(wait_for(future))
-                    except Exception as error:
-                        if errors == "raise":
-                            raise
-                        results.append(error)
-                    bar.update()
-        except BaseException:
-            # Ctrl-C, too: else it would wait for all that is not yet begun.
-            for future in futures:
-                future.cancel()
-            raise
-        return results
+        with showing(len(self), "sessions", progress) as bar:
+            return threads.call(function, self, executor, bar.update, failed, errors == "raise")
 
     @overload
     def run(
@@ -367,19 +326,19 @@ class Sessions(tuple[Session, ...]):
         Parameters
         ----------
         capsule_or_pipeline_id
-            What is run.
+            The ID of the capsule or pipeline.
         parameters
-            A list (by position), a mapping (by name), or a function of the session that gives one.
-            They are kept in the state's file: no secrets.
+            A list (by position), a mapping (by name), or a function of the session returning one.
+            They are written to the state file: no secrets.
         attach
             A data asset or its ID, several of them, a mapping of mounts to them, or a function of
             the session that returns one of these, or None to skip the session; by default the raw
             data asset.
         label
-            What is done, in the names of the results: `<session ID>_<label>_<time>`. Without one,
-            results are neither looked for nor captured.
+            The label in the names of the results: `<session ID>_<label>_<time>`. Without one,
+            results are neither searched nor captured.
         dry_run
-            Start nothing, and give the plan.
+            Start nothing, and return the plan.
         state
             The state file, which must not exist yet; by default `runs-<label>-<capsule>.json` in
             the working directory.
@@ -388,43 +347,42 @@ class Sessions(tuple[Session, ...]):
         per_minute
             Computations that are started in any minute at most; None: no limit.
         retries
-            How often a session whose computation failed is started again. Failed
-            is also a run that Code Ocean calls succeeded but whose log tells of an error.
+            How often a session is started again if its computation failed. A computation with an
+            error in its log has also failed, even if Code Ocean reports that it succeeded.
         poll_seconds
-            Seconds between two looks at what runs.
+            Seconds between two checks of the running computations.
         tags, custom_metadata
-            Of the results, beside those of the house: tags `derived`, subject, platform; fields
-            `data level`, `experiment type`, `subject id`.
+            Of the results, in addition to the standard ones: tags `derived`, subject, platform;
+            fields `data level`, `experiment type`, `subject id`.
         share
             True lets everyone see the results; or permissions as Code Ocean takes them.
         wait
-            False: start what may be started now, and leave the rest to `resume_run`.
+            False: start what can be started now, and leave the rest to `resume_run`.
         wait_ready
             Whether to wait until the data assets of the results are ready.
         is_pipeline
-            Which of both the ID is; by default Code Ocean is asked.
+            Whether the ID is of a pipeline; by default Code Ocean is queried.
         version, nextflow_profile
             Of the capsule or pipeline.
         progress
-            Show a bar where there is a terminal or a notebook.
+            Show a progress bar in a terminal or a notebook.
 
         Returns
         -------
         RunPlan or RunReport
-            With `dry_run` what would be done, else what was done; `report.happened` is equal to
-            the plan where nothing changed in between. Both print as a table.
+            With `dry_run` the plan, else a report; `report.happened` equals the plan if nothing
+            changed in between. Both print as a table.
 
         Raises
         ------
         CodeOceanNotFoundError
-            There is no such capsule or pipeline (a `ValueError`).
+            The capsule or pipeline does not exist (a `ValueError`).
         RunStateError
-            The state's file is there already, or in use (a `ValueError`).
+            The state file exists already, or is in use (a `ValueError`).
         InvalidFilterError
-            An option makes no sense (a `ValueError`).
+            An option is invalid (a `ValueError`).
         CredentialsError, ServiceError
-            Code Ocean refuses the token, or did not answer for an hour; the state can be gone on
-            with.
+            Code Ocean rejected the token, or did not answer for an hour; the run can be resumed.
 
         Examples
         --------
@@ -525,41 +483,3 @@ class Sessions(tuple[Session, ...]):
         from aind_session.table import table
 
         return table([session._id for session in self], columns, progress)
-
-
-def _read(sessions: object) -> Iterable[Session]:
-    """Read one session or several, each from anything that has a session ID."""
-    is_one = isinstance(sessions, Session | str | os.PathLike | Mapping)
-    if is_one or not isinstance(sessions, Iterable):
-        return (_session(sessions, "the value"),)
-    return [
-        item if isinstance(item, Session) else _session(item, f"item {position}")
-        for position, item in enumerate(sessions)
-    ]
-
-
-def _session(value: Any, where: str) -> Session:
-    if isinstance(value, Session):
-        return value
-    try:
-        return Session(value)
-    except ValueError as error:
-        raise InvalidIdentifierError(
-            f"{where} ({value!r:.80}) has no session ID: {error}"
-        ) from error
-
-
-def _column(lines: list[tuple[int, list[str]]], column: str | None, path: str) -> tuple[int, int]:
-    """Return the index of the column with session IDs, and of the first line of values."""
-    if not lines:
-        raise InvalidContentError(f"{path} is empty")
-    header = [name.strip() for name in lines[0][1]]
-    if column is not None:
-        if column not in header:
-            raise InvalidContentError(f"{path} has no column {column!r}: {', '.join(header)}")
-        return header.index(column), 1
-    for first, (_, row) in enumerate(lines[:2]):
-        for index, value in enumerate(row):
-            if find_session_id(value) is not None:
-                return index, first
-    raise InvalidContentError(f"{path} has no column with session IDs; name it with `column`")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from aind_session import extension
 from aind_session.identifiers import subject_of
-from aind_session.lookup import evidence, refresh
 from aind_session.value import Value
 
 if TYPE_CHECKING:
@@ -75,16 +74,19 @@ class Subject(Value):
         Raises
         ------
         CredentialsError
-            There is no Code Ocean token, or it was refused (`KeyError`, `ValueError`).
+            The Code Ocean token is missing or was rejected (`KeyError`, `ValueError`).
         ServiceError
             Code Ocean did not answer; or nothing was found, and DocDB, which links some, did not.
         """
+        from aind_session.lookup import evidence
         from aind_session.services.models import decode_assets
 
         return decode_assets(asset.raw for asset in evidence.all_assets_of_subject(self._id))
 
     def refresh(self) -> None:
         """Remove this subject and its sessions from the cache."""
+        from aind_session.lookup import refresh
+
         self._namespaces.clear()
         refresh.subject(self._id)
 

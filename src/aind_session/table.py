@@ -52,8 +52,8 @@ from typing import Any
 
 from aind_session import derived
 from aind_session.errors import InvalidFilterError
-from aind_session.identifiers import SessionID, split_asset_name
-from aind_session.lookup import batch, folders, results, rules
+from aind_session.identifiers import SessionID
+from aind_session.lookup import batch, folders, metadata, results, rules
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.failures import Failures
 from aind_session.progress import progress as showing
@@ -75,10 +75,7 @@ class FirstValues:
     @cached_property
     def _records(self) -> list[Record]:
         """The records: raw ones first, 1.x before 2.x."""
-        ordered = sorted(
-            self._summaries, key=lambda r: (not split_asset_name(r.name).is_raw, r.schema)
-        )
-        return [summary.record for summary in ordered]
+        return [summary.record for summary in metadata.in_order(self._summaries)]
 
     def get(self, question: str) -> Any:
         """Return the first value that a record has for a question, or None."""
@@ -165,7 +162,7 @@ class Row:
             found = derived.labelled(self.by_label, label)
             if len(found) > 1:
                 note(
-                    "%s has %d derived assets %s: the newest, %s, is used",
+                    "%s has %d derived data assets with the label %s: the newest, %s, is used",
                     self.session.id,
                     len(found),
                     label,

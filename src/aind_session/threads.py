@@ -11,14 +11,15 @@ import contextlib
 import contextvars
 import functools
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from aind_session.clock import NOTICE_SECONDS
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 #: Concurrent calls at most, beside those that run in the callers' own threads.
@@ -76,9 +77,10 @@ class Threads:
         self.threads: list[_Worker] = []
         self.workers = workers
 
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Run a call in a thread of the pool."""
+    def submit(self, function: Callable[..., T], /, *args: object) -> Future[T]:
+        """Call a function in a thread of the pool."""
         future: Future[T] = Future()
+        call = functools.partial(function, *args) if args else function
         self.jobs.put((future, threading.current_thread(), call))
         if not self.idle.acquire(blocking=False) and len(self.threads) < self.workers:
             thread = _Worker(self)
@@ -178,3 +180,44 @@ def gather(*calls: Callable[[], Any]) -> list[Any]:
 def gather_all(call: Callable[[T], Any], items: Iterable[T]) -> list[Any]:
     """Make one call per item; as `gather`."""
     return gather(*[lambda item=item: call(item) for item in items])
+
+
+def call(
+    function: Callable[[S], T],
+    values: Sequence[S],
+    executor: Executor | None,
+    done: Callable[[], object],
+    failed: Callable[[S, Exception], object],
+    raises: bool,
+) -> list[Any]:
+    """Call a function with each session; return results in order, and errors unless it raises.
+
+    Without an executor, in threads of their own: those of the context are for requests. `done` is
+    called after each result, `failed` with each error.
+    """
+    own = Threads(min(WORKERS, len(values) or 1))
+    futures: list[Future[T]] = []
+    results: list[Any] = []
+    try:
+        futures.extend((executor or own).submit(function, value) for value in values)
+        for value, future in zip(values, futures, strict=True):
+            try:
+                results.append(wait_for(future))
+            except Exception as error:
+                failed(value, error)
+                if raises:
+                    raise
+                results.append(error)
+            done()
+    except Exception:
+        # An executor would wait for calls that have not begun.
+        for future in futures:
+            future.cancel()
+        own.close()
+        raise
+    except BaseException:
+        # Interrupted: calls that have begun run on unattended.
+        own.abandon(futures)
+        raise
+    own.close()
+    return results

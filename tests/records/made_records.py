@@ -1,10 +1,10 @@
-"""Invented records of both generations, and every answer that can be had from one."""
+"""Invented records of both schemas, and every answer of a record."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from aind_session.records import QUESTIONS, Record
+from aind_session.records import QUESTIONS, Record, input_names, session_of_description
 from aind_session.records.shape import View
 
 ASSET_ID = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
@@ -177,7 +177,7 @@ def first_generation() -> dict[str, Any]:
 
 
 def second_generation() -> dict[str, Any]:
-    """Make the 2.x record that tells the same."""
+    """Return the 2.x record with the same content."""
     history = [
         {"evaluator": "A", "status": "Pending", "timestamp": "2031-05-08T00:00:00Z"},
         {"evaluator": "B", "status": "Fail", "timestamp": "2031-05-09T00:00:00-07:00"},
@@ -336,7 +336,9 @@ def plain(answer: Any) -> Any:
 
 
 def answers(raw: Any) -> dict[str, Any]:
-    """Ask a record everything, and each of its views everything too."""
+    """Return all answers of a record and of each of its views."""
     record = Record(raw)
     assert repr(record)
+    assert isinstance(input_names(raw), tuple)
+    assert session_of_description(raw) is None or isinstance(raw, dict)
     return {question: plain(getattr(record, question)) for question in QUESTIONS}

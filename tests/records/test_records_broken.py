@@ -1,4 +1,4 @@
-"""A record of any shape: no question raises, and damage stays where it is."""
+"""A record of any shape: no question raises, and damage affects only its own place."""
 
 from __future__ import annotations
 
@@ -64,25 +64,27 @@ def _check_damage(generation: int, place: tuple[Any, ...], replacement: Any, del
             assert found[question] == WHOLE[generation][question], question
 
 
-def test_table_of_what_is_read_is_complete() -> None:
+def test_table_of_what_questions_read_is_complete() -> None:
     assert set(READ_BY) == set(QUESTIONS)
 
 
 @pytest.mark.parametrize("generation", [1, 2])
-def test_every_single_place_deleted_or_nulled(generation: int) -> None:
+def test_answers_with_any_place_deleted_or_null_change_only_there(generation: int) -> None:
     for place in PLACES[generation]:
         _check_damage(generation, place, None, delete=True)
         _check_damage(generation, place, None, delete=False)
 
 
 @given(st.data(), st.sampled_from([1, 2]), st.sampled_from(REPLACEMENTS) | JSON)
-def test_any_place_of_another_type(data: st.DataObject, generation: int, replacement: Any) -> None:
+def test_answers_with_any_place_of_another_type_change_only_there(
+    data: st.DataObject, generation: int, replacement: Any
+) -> None:
     place = data.draw(st.sampled_from(PLACES[generation]))
     _check_damage(generation, place, replacement, delete=False)
 
 
 @given(st.data(), st.sampled_from([1, 2]))
-def test_damage_in_many_places_at_once(data: st.DataObject, generation: int) -> None:
+def test_answers_with_many_damaged_places_never_raise(data: st.DataObject, generation: int) -> None:
     record = copy.deepcopy(RECORDS[generation])
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.sampled_from(tuple(_places(record)) or (("name",),)))
@@ -95,19 +97,19 @@ def test_damage_in_many_places_at_once(data: st.DataObject, generation: int) -> 
 
 
 @given(JSON)
-def test_any_json_as_the_record(value: Any) -> None:
+def test_answers_of_any_json_never_raise(value: Any) -> None:
     found = answers(value)
     if not isinstance(value, dict):
         assert all(answer is None or answer == [] for answer in found.values())
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys([*RECORDS[1], *RECORDS[2]], JSON)))
-def test_any_json_as_core_files(record: dict[str, Any]) -> None:
+def test_answers_with_any_json_as_core_files_never_raise(record: dict[str, Any]) -> None:
     answers(record)
 
 
 @pytest.mark.parametrize("key", ["processing", "quality_control", "procedures", "data_description"])
-def test_nesting_without_end(key: str) -> None:
+def test_answers_of_deeply_nested_files_never_raise(key: str) -> None:
     nested: Any = {"name": "x", "sorter_name": "y"}
     for _ in range(20_000):
         nested = [nested]
@@ -118,7 +120,7 @@ def test_nesting_without_end(key: str) -> None:
     answers(record)
 
 
-def test_asking_changes_nothing() -> None:
+def test_answers_leave_the_record_unchanged() -> None:
     for made in (first_generation, second_generation):
         raw = made()
         first = answers(raw)
@@ -127,7 +129,7 @@ def test_asking_changes_nothing() -> None:
         assert Record(raw).raw is raw
 
 
-def test_real_records_with_damage(shared_data: Any) -> None:
+def test_answers_of_damaged_real_records_never_raise(shared_data: Any) -> None:
     for path in sorted(shared_data.glob("records/v*/*.json"))[::20]:
         raw = json.loads(path.read_text())
         for key in raw:
@@ -138,7 +140,7 @@ def test_real_records_with_damage(shared_data: Any) -> None:
 @pytest.mark.slow
 @settings(max_examples=3_000)
 @given(st.data(), st.sampled_from([1, 2]), st.sampled_from(REPLACEMENTS) | JSON)
-def test_any_place_of_another_type_at_length(
+def test_answers_with_any_place_of_another_type_change_only_there_at_length(
     data: st.DataObject, generation: int, replacement: Any
 ) -> None:
     place = data.draw(st.sampled_from(PLACES[generation]))
@@ -148,12 +150,12 @@ def test_any_place_of_another_type_at_length(
 @pytest.mark.slow
 @settings(max_examples=3_000)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys([*RECORDS[1], *RECORDS[2]], JSON)))
-def test_any_json_as_core_files_at_length(record: dict[str, Any]) -> None:
+def test_answers_with_any_json_as_core_files_never_raise_at_length(record: dict[str, Any]) -> None:
     answers(record)
 
 
 @pytest.mark.slow
-def test_every_real_record_with_damage(shared_data: Any) -> None:
+def test_answers_of_every_damaged_real_record_change_only_there(shared_data: Any) -> None:
     for path in sorted(shared_data.glob("records/v*/*.json")):
         raw = json.loads(path.read_text())
         whole = answers(raw)

@@ -1,4 +1,4 @@
-"""What was done to subjects and specimens, in the layouts of every generation."""
+"""What was done to subjects and specimens, in the layouts of both schemas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aind_session.records import Procedures, Record
 
 
 @pytest.mark.parametrize("raw", [first_generation(), second_generation()], ids=["v1", "v2"])
-def test_both_generations(raw: dict[str, Any]) -> None:
+def test_procedures_of_either_schema_are_the_same(raw: dict[str, Any]) -> None:
     procedures = Record(raw).procedures
     assert procedures is not None
     assert procedures.subject_id == "900001"
@@ -30,7 +30,7 @@ def test_both_generations(raw: dict[str, Any]) -> None:
     assert fixation.end_date is None
 
 
-def test_lists_of_the_oldest_files() -> None:
+def test_procedures_of_the_oldest_files_are_read_from_their_lists() -> None:
     procedures = Procedures(
         {
             "headframes": [{"type": "Frame", "start_date": "2031-01-01", "end_date": "2031-01-02"}],
@@ -45,5 +45,5 @@ def test_lists_of_the_oldest_files() -> None:
 
 
 @pytest.mark.parametrize("core", [None, [], "text", 3])
-def test_no_procedures(core: Any) -> None:
+def test_procedures_of_no_object_are_none(core: Any) -> None:
     assert Record({"procedures": core}).procedures is None

@@ -16,7 +16,7 @@ def _step(name: str, sorter: str | None = None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("raw", [first_generation(), second_generation()], ids=["v1", "v2"])
-def test_one_answer_for_both_generations(raw: dict[str, Any]) -> None:
+def test_processing_of_either_schema_is_the_same(raw: dict[str, Any]) -> None:
     processing = Record(raw).processing
     assert processing is not None
     compression, sorting, analysis = processing.steps
@@ -44,7 +44,7 @@ def test_one_answer_for_both_generations(raw: dict[str, Any]) -> None:
     assert processing.sorter_names == ("sorterx",)
 
 
-def test_old_list_at_the_top() -> None:
+def test_steps_of_an_old_file_are_read_from_the_top() -> None:
     old = {
         "schema_version": "0.1.0",
         "pipeline_url": "u",
@@ -57,7 +57,7 @@ def test_old_list_at_the_top() -> None:
     assert processing.pipelines == (Pipeline("u", "1"),)
 
 
-def test_list_within_the_list_and_second_list_at_the_top() -> None:
+def test_steps_in_nested_and_second_lists_are_all_found() -> None:
     processing = Processing(
         {
             "processing_pipeline": {
@@ -87,7 +87,7 @@ def test_list_within_the_list_and_second_list_at_the_top() -> None:
         ({"name": "Spike sorting - R#1"}, None),
     ],
 )
-def test_recording(step: Any, recording: str | None) -> None:
+def test_recording_of_a_step_is_in_its_name_or_parameters(step: Any, recording: str | None) -> None:
     assert Processing({"data_processes": [step]}).steps[0].recording == recording
 
 
@@ -101,7 +101,7 @@ def test_recording(step: Any, recording: str | None) -> None:
         (None, ()),
     ],
 )
-def test_pipelines(pipelines: Any, expected: tuple[Pipeline, ...]) -> None:
+def test_pipelines_of_any_shape_are_read(pipelines: Any, expected: tuple[Pipeline, ...]) -> None:
     assert Processing({"pipelines": pipelines}).pipelines == expected
 
 
@@ -113,12 +113,12 @@ def test_pipelines(pipelines: Any, expected: tuple[Pipeline, ...]) -> None:
         (None, ()),
     ],
 )
-def test_inputs(written: Any, expected: tuple[str, ...]) -> None:
+def test_inputs_of_any_shape_are_locations(written: Any, expected: tuple[str, ...]) -> None:
     step = {"object_type": "Data process", "code": {"input_data": written}}
     assert Processing({"data_processes": [step]}).steps[0].inputs == expected
 
 
-def test_dependencies() -> None:
+def test_dependencies_are_names_of_steps() -> None:
     processing = Record(second_generation()).processing
     assert processing is not None
     assert processing.dependencies == {"Compression": (), "Analysis": ("Compression",)}
@@ -126,11 +126,11 @@ def test_dependencies() -> None:
 
 
 @pytest.mark.parametrize("core", [None, [], "text", 3])
-def test_no_processing(core: Any) -> None:
+def test_processing_of_no_object_is_none(core: Any) -> None:
     record = Record({"processing": core})
     assert record.processing is None
     assert record.sorter_names == ()
 
 
-def test_a_copy_of_the_raw_assets_processing_has_no_sorter() -> None:
+def test_sorter_names_of_a_copied_raw_file_are_empty() -> None:
     assert Processing({"data_processes": [_step("Compression")]}).sorter_names == ()

@@ -1,4 +1,4 @@
-"""Quality control in the layouts of both generations."""
+"""Quality control in the layouts of both schemas."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _status(metrics: list[Any], **others: Any) -> Any:
 
 
 @pytest.mark.parametrize("raw", [first_generation(), second_generation()], ids=["v1", "v2"])
-def test_one_answer_for_both_generations(raw: dict[str, Any]) -> None:
+def test_quality_control_of_either_schema_is_the_same(raw: dict[str, Any]) -> None:
     control = Record(raw).quality_control
     assert control is not None
     (metric,) = control.metrics
@@ -61,18 +61,20 @@ def test_one_answer_for_both_generations(raw: dict[str, Any]) -> None:
         ([], {}, None),
     ],
 )
-def test_status_of_an_evaluation(metrics: list[Any], others: Any, expected: str | None) -> None:
+def test_evaluation_status_follows_from_its_metrics(
+    metrics: list[Any], others: Any, expected: str | None
+) -> None:
     assert _status(metrics, **others) == expected
 
 
-def test_tags_as_a_list_are_numbered() -> None:
+def test_tags_in_a_list_are_numbered() -> None:
     control = QualityControl({"metrics": [_metric("Pass", tags=["red", "bright"])]})
     assert control.metrics[0].tags == {"tag_1": "red", "tag_2": "bright"}
     assert control.metrics[0].evaluation == "red"
     assert control.status == {"tag_1:red": "Pass", "tag_2:bright": "Pass"}
 
 
-def test_metrics_are_grouped_by_name_modality_and_stage() -> None:
+def test_metrics_of_2x_are_grouped_by_name_modality_and_stage() -> None:
     metrics = [
         _metric("Pass", tags={"probe": "A"}, stage="Raw data"),
         _metric("Fail", tags={"probe": "B"}, stage="Raw data"),
@@ -91,21 +93,21 @@ def test_metrics_are_grouped_by_name_modality_and_stage() -> None:
 
 
 @pytest.mark.parametrize("allowed", [["A"], ["probe:A"]])
-def test_tags_that_may_fail(allowed: list[str]) -> None:
+def test_status_with_tags_that_may_fail_passes(allowed: list[str]) -> None:
     metrics = [_metric("Fail", tags={"probe": "A"}), _metric("Fail", tags={"probe": "B"})]
     control = QualityControl({"metrics": metrics, "allow_tag_failures": allowed})
     assert [group.latest_status for group in control.evaluations] == ["Pass", "Fail"]
     assert control.status == {"probe:A": "Pass", "probe:B": "Fail"}
 
 
-def test_status_that_the_record_tells() -> None:
-    told = {"probe:A": "Fail", "ecephys": "pending", "odd": "?", "null": None}
+def test_status_in_the_record_is_used() -> None:
+    written = {"probe:A": "Fail", "ecephys": "pending", "odd": "?", "null": None}
     metrics = [_metric("Pass", tags={"probe": "A"})]
-    control = QualityControl({"metrics": metrics, "status": told})
+    control = QualityControl({"metrics": metrics, "status": written})
     assert control.status == {"probe:A": "Fail", "ecephys": "Pending"}
 
 
-def test_status_joins_what_shares_a_stage() -> None:
+def test_status_of_a_stage_joins_its_evaluations() -> None:
     stage = {"stage": "Raw data"}
     control = QualityControl(
         {
@@ -118,7 +120,7 @@ def test_status_joins_what_shares_a_stage() -> None:
     assert control.status == {"type:a": "Pass", "type:b": "Pending", "Raw data": "Pending"}
 
 
-def test_both_layouts_at_once() -> None:
+def test_metrics_in_both_layouts_are_all_found() -> None:
     evaluation = {"name": "e", "metrics": [_metric("Pass")]}
     control = QualityControl({"evaluations": [evaluation], "metrics": [_metric("Fail")]})
     assert [metric.status for metric in control.metrics] == ["Pass", "Fail"]
@@ -126,8 +128,8 @@ def test_both_layouts_at_once() -> None:
     assert len(control.evaluations) == 2
 
 
-def test_what_an_evaluation_tells_of_itself() -> None:
-    told = {
+def test_evaluation_has_its_own_fields() -> None:
+    written = {
         "name": "e",
         "description": "d",
         "tags": ["t"],
@@ -135,13 +137,13 @@ def test_what_an_evaluation_tells_of_itself() -> None:
         "created": "2031-05-08T00:00:00Z",
         "metrics": None,
     }
-    (evaluation,) = QualityControl({"evaluations": [told]}).evaluations
+    (evaluation,) = QualityControl({"evaluations": [written]}).evaluations
     assert (evaluation.description, evaluation.tags, evaluation.notes) == ("d", ("t",), "n")
     assert evaluation.created == datetime(2031, 5, 8, tzinfo=timezone.utc)
     assert evaluation.metrics == ()
 
 
-def test_curations() -> None:
+def test_curations_of_either_layout_are_read() -> None:
     history = [{"curator": "C", "timestamp": "2031-05-08T00:00:00Z"}]
     new = _metric("Pass", type="Sorting curation", curation_history=history)
     old = _metric("Pass", value={"type": "curation", "curations": [], "curation_history": history})
@@ -153,5 +155,5 @@ def test_curations() -> None:
 
 
 @pytest.mark.parametrize("core", [None, [], "text", 3])
-def test_no_quality_control(core: Any) -> None:
+def test_quality_control_of_no_object_is_none(core: Any) -> None:
     assert Record({"quality_control": core}).quality_control is None

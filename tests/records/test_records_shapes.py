@@ -1,4 +1,4 @@
-"""Every shape in which records of either generation told something, and the one answer to it."""
+"""Every shape in which records of either schema contain an answer, and that answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MADE = pytest.mark.parametrize("raw", [first_generation(), second_generation()],
 
 
 @MADE
-def test_one_answer_for_both_generations(raw: dict[str, Any]) -> None:
+def test_record_of_either_schema_gives_the_same_answers(raw: dict[str, Any]) -> None:
     record = Record(raw)
     start = datetime(2031, 5, 6, 14, 8, 9, tzinfo=UTC)
     assert record.name == ASSET_NAME
@@ -65,13 +65,13 @@ def test_one_answer_for_both_generations(raw: dict[str, Any]) -> None:
     assert record.id == raw["_id"]
 
 
-def test_what_one_generation_alone_tells() -> None:
+def test_record_of_one_schema_only_gives_its_own_answers() -> None:
     old, new = Record(first_generation()), Record(second_generation())
     assert (old.tags, new.tags) == ((), ("t1", "t2"))
     assert old.modalities_as_written == ("ecephys", "trained-behavior")
 
 
-def test_core_files_of_both_generations_in_one_record() -> None:
+def test_record_with_core_files_of_both_schemas_gives_the_same_answers() -> None:
     old, new = first_generation(), second_generation()
     for core in ("subject", "data_description", "processing", "quality_control", "procedures"):
         for mixed in ({**old, core: new[core]}, {**new, core: old[core]}):
@@ -85,14 +85,14 @@ def test_core_files_of_both_generations_in_one_record() -> None:
             assert record.acquisition_start is not None
 
 
-def test_both_envelopes_at_once() -> None:
+def test_record_with_both_envelopes_gives_the_answers_of_both() -> None:
     record = Record({**first_generation(), **second_generation(), "session": None, "rig": None})
     assert record.experimenters == ("E. One", "E. Two")
     assert record.codeocean_ids == (ASSET_ID,)
     assert record.created == datetime(2031, 5, 9, 1, 2, 3, 123456, tzinfo=UTC)
 
 
-def test_a_file_with_the_keys_of_both_is_read_by_its_version() -> None:
+def test_core_file_with_keys_of_both_schemas_is_read_by_its_version() -> None:
     both = {"sex": "Male", "subject_details": {"sex": "Female"}}
     assert Record({"subject": {**both, "schema_version": "1.0.3"}}).sex == "Male"
     assert Record({"subject": {**both, "schema_version": "2.0.1"}}).sex == "Female"
@@ -100,7 +100,7 @@ def test_a_file_with_the_keys_of_both_is_read_by_its_version() -> None:
     assert Record({"subject": both}).sex == "Male"
 
 
-def test_recording_told_by_two_files() -> None:
+def test_recording_in_two_files_is_read_from_the_first_with_an_answer() -> None:
     new, old = second_generation()["acquisition"], first_generation()["session"]
     empty = {"schema_version": "2.0.0"}
     assert Record({"session": old, "acquisition": empty}).session_type == "Invented task"
@@ -111,7 +111,7 @@ def test_recording_told_by_two_files() -> None:
     assert both.ethics == ("77",)
 
 
-def test_light_sheet_acquisition_of_the_first_generation() -> None:
+def test_acquisition_of_light_sheet_in_1x_has_the_keys_of_a_session() -> None:
     acquisition = {
         "schema_version": "0.5.1",
         "session_start_time": "2031-05-06T07:08:09",
@@ -138,7 +138,7 @@ def test_light_sheet_acquisition_of_the_first_generation() -> None:
         ({}, ()),
     ],
 )
-def test_experimenters(core: Any, expected: tuple[str, ...]) -> None:
+def test_experimenters_of_any_shape_are_names(core: Any, expected: tuple[str, ...]) -> None:
     assert Record({"acquisition": core}).experimenters == expected
 
 
@@ -152,7 +152,7 @@ def test_experimenters(core: Any, expected: tuple[str, ...]) -> None:
         (None, ()),
     ],
 )
-def test_investigators(written: Any, expected: tuple[str, ...]) -> None:
+def test_investigators_of_any_shape_are_names(written: Any, expected: tuple[str, ...]) -> None:
     assert Record({"data_description": {"investigators": written}}).investigators == expected
 
 
@@ -175,7 +175,7 @@ def test_investigators(written: Any, expected: tuple[str, ...]) -> None:
         (None, (), ()),
     ],
 )
-def test_modalities(
+def test_modalities_of_any_shape_are_abbreviations(
     key: str, written: Any, as_written: tuple[str, ...], today: tuple[str, ...]
 ) -> None:
     record = Record({"data_description": {key: written}})
@@ -183,14 +183,14 @@ def test_modalities(
     assert record.modalities == today
 
 
-def test_abbreviations_of_folders_and_unknown_ones() -> None:
+def test_modality_abbreviation_of_folder_or_unknown_name() -> None:
     assert modality_abbreviation("behavior_videos") == "behavior-videos"
     assert modality_abbreviation("FIB") == "fib"
     assert modality_abbreviation("new-Thing") == "new-Thing"
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "expected"),
+    ("name", "written", "expected"),
     [
         (SESSION_ID, "raw", "raw"),
         (SESSION_ID, None, "raw"),
@@ -207,8 +207,12 @@ def test_abbreviations_of_folders_and_unknown_ones() -> None:
         (SESSION_ID, "simulated", "simulated"),
     ],
 )
-def test_data_level(name: str, told: Any, expected: str | None) -> None:
-    assert Record({"name": name, "data_description": {"data_level": told}}).data_level == expected
+def test_data_level_is_decided_by_the_name_first(
+    name: str, written: Any, expected: str | None
+) -> None:
+    assert (
+        Record({"name": name, "data_description": {"data_level": written}}).data_level == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,7 +224,7 @@ def test_data_level(name: str, told: Any, expected: str | None) -> None:
         ({}, "ecephys"),
     ],
 )
-def test_platform(description: Any, expected: str) -> None:
+def test_platform_of_any_shape_is_an_abbreviation(description: Any, expected: str) -> None:
     assert Record({"name": SESSION_ID, "data_description": description}).platform == expected
     assert Record({"name": "900001_2031-05-06_07-08-09"}).platform is None
 
@@ -239,13 +243,15 @@ def test_platform(description: Any, expected: str) -> None:
         ({"subject_details": {"strain": "S", "species": {"name": None}}}, "S", None, None),
     ],
 )
-def test_strain_species_breeding(subject: Any, strain: Any, species: Any, breeding: Any) -> None:
+def test_strain_species_breeding_of_any_shape_are_texts(
+    subject: Any, strain: Any, species: Any, breeding: Any
+) -> None:
     record = Record({"subject": subject})
     assert (record.strain, record.species, record.breeding) == (strain, species, breeding)
 
 
 @pytest.mark.parametrize("written", [1980, "1980"])
-def test_year_of_birth_alone(written: Any) -> None:
+def test_year_of_birth_without_date_is_an_int(written: Any) -> None:
     record = Record({"subject": {"subject_details": {"year_of_birth": written}}})
     assert (record.year_of_birth, record.date_of_birth) == (1980, None)
 
@@ -262,7 +268,7 @@ def test_year_of_birth_alone(written: Any) -> None:
         ({}, None),
     ],
 )
-def test_subject_id(record: Any, expected: str | None) -> None:
+def test_subject_id_is_in_the_first_core_file_with_one(record: Any, expected: str | None) -> None:
     assert Record(record).subject_id == expected
 
 
@@ -281,12 +287,14 @@ def test_subject_id(record: Any, expected: str | None) -> None:
         ("text", ()),
     ],
 )
-def test_codeocean_ids(key: str, links: Any, expected: tuple[str, ...]) -> None:
+def test_codeocean_ids_of_any_shape_are_normalized(
+    key: str, links: Any, expected: tuple[str, ...]
+) -> None:
     record = Record({key: links, "location": f"s3://aind-open-data/{SESSION_ID}"})
     assert record.codeocean_ids == expected
 
 
-def test_codeocean_ids_of_both_envelopes_and_of_the_location() -> None:
+def test_codeocean_ids_of_both_envelopes_are_joined() -> None:
     links = {"external_links": {"Code Ocean": [OTHER_ID]}}
     ids = {"other_identifiers": {"Code Ocean": [ASSET_ID]}}
     place = {"location": f"s3://codeocean-s3datasetsbucket-invented/{'9' * 8}{ASSET_ID[8:]}"}
@@ -307,12 +315,12 @@ def test_codeocean_ids_of_both_envelopes_and_of_the_location() -> None:
         (None, None, None),
     ],
 )
-def test_location(location: Any, bucket: Any, prefix: Any) -> None:
+def test_location_is_split_into_bucket_and_prefix(location: Any, bucket: Any, prefix: Any) -> None:
     record = Record({"location": location})
     assert (record.location, record.bucket, record.prefix) == (location, bucket, prefix)
 
 
-def test_names_and_gaps() -> None:
+def test_name_and_placeholders_are_read_as_answers_or_none() -> None:
     other = {"data_description": {"name": "Other"}}
     assert Record({"name": "This", **other}).name == "This"
     assert Record({"name": " ", **other}).name == "Other"
@@ -321,7 +329,7 @@ def test_names_and_gaps() -> None:
     assert Record({"data_description": {"source_data": [SESSION_ID]}}).source_data == (SESSION_ID,)
 
 
-def test_instrument_file_comes_before_the_recording() -> None:
+def test_instrument_id_of_instrument_file_comes_before_the_recording() -> None:
     session = {"session": {"rig_id": "SHORT.1"}}
     assert Record({**session, "rig": {"rig_id": "000_LONG"}}).instrument_id == "000_LONG"
     assert Record({**session, "instrument": {"instrument_id": "I"}}).instrument_id == "I"
@@ -329,7 +337,7 @@ def test_instrument_file_comes_before_the_recording() -> None:
 
 
 @MADE
-def test_a_record_is_a_value(raw: dict[str, Any]) -> None:
+def test_record_compares_and_copies_as_a_value(raw: dict[str, Any]) -> None:
     record = Record(raw)
     assert record == Record(copy.deepcopy(raw))
     assert record != Record({})
@@ -345,7 +353,7 @@ def test_a_record_is_a_value(raw: dict[str, Any]) -> None:
 
 
 @MADE
-def test_answers_can_be_changed_without_changing_the_record(raw: dict[str, Any]) -> None:
+def test_answers_when_changed_leave_the_record_unchanged(raw: dict[str, Any]) -> None:
     record, untouched = Record(raw), copy.deepcopy(raw)
     assert record.breeding is not None
     assert record.processing is not None
@@ -361,21 +369,21 @@ def test_answers_can_be_changed_without_changing_the_record(raw: dict[str, Any])
     assert raw == untouched
 
 
-def test_making_a_record_reads_nothing() -> None:
+def test_record_when_created_reads_nothing() -> None:
     class Watched(dict[str, Any]):
-        asked = 0
+        reads = 0
 
         def get(self, *key: Any) -> Any:
-            Watched.asked += 1
+            Watched.reads += 1
             return super().get(*key)
 
     record = Record(Watched(first_generation()))
-    assert Watched.asked == 0
+    assert Watched.reads == 0
     assert record.sex == "Female"
-    assert Watched.asked > 0
+    assert Watched.reads > 0
 
 
-def test_nothing_heavy_is_imported() -> None:
+def test_import_of_records_loads_no_heavy_package() -> None:
     heavy = "requests codeocean boto3 s3fs upath msgspec pydantic dotenv npc_session pandas"
     code = (
         "import sys, aind_session.records\n"
@@ -383,3 +391,10 @@ def test_nothing_heavy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_questions_have_docstrings_of_their_own() -> None:
+    docs = [getattr(Record, question).__doc__ for question in QUESTIONS]
+    assert all(docs)
+    assert len(set(docs)) == len(QUESTIONS)
+    assert (len(QUESTIONS), QUESTIONS[:2]) == (37, ("name", "id"))

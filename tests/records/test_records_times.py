@@ -35,7 +35,7 @@ MINUS_7 = timezone(timedelta(hours=-7))
         ("2031-05-06T07:08", datetime(2031, 5, 6, 7, 8)),
     ],
 )
-def test_spellings(written: str, expected: datetime) -> None:
+def test_parse_time_reads_every_spelling(written: str, expected: datetime) -> None:
     found = parse_time(written)
     assert found == expected
     assert found is not None
@@ -50,7 +50,7 @@ def test_spellings(written: str, expected: datetime) -> None:
         "2031-05-06T07:08:09 in the morning", "9999-12-31T23:59:59-08:00", "0001-01-01T00:00:00Z",
     ],
 )  # fmt: skip
-def test_no_times(written: Any) -> None:
+def test_parse_time_of_other_values_is_none(written: Any) -> None:
     assert parse_time(written) is None
     assert in_utc(written) is None
 
@@ -66,7 +66,9 @@ ZONES: st.SearchStrategy[Any] = st.none() | OFFSETS.map(
     st.sampled_from(["T", " ", "-", "_"]),
     st.booleans(),
 )
-def test_whatever_is_written_comes_back(time: datetime, separator: str, hyphens: bool) -> None:
+def test_parse_time_of_a_written_time_is_that_time(
+    time: datetime, separator: str, hyphens: bool
+) -> None:
     written = time.isoformat(separator if separator != "-" else "T")
     if separator == "-":
         written = written.replace("T", "-")
@@ -80,7 +82,7 @@ def test_whatever_is_written_comes_back(time: datetime, separator: str, hyphens:
 
 
 @given(st.text() | st.from_regex(r"\d{4}-\d\d-\d\d[T -]\d\d[:-]\d\d.{0,16}"))
-def test_any_text(written: str) -> None:
+def test_parse_time_of_any_text_never_raises(written: str) -> None:
     for found in (parse_time(written), in_utc(written), in_zone(parse_time(written), None)):
         assert found is None or found.astimezone(pacific())
     time = parse_time(written)
@@ -88,17 +90,17 @@ def test_any_text(written: str) -> None:
 
 
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.none()))
-def test_any_zone(written: Any) -> None:
+def test_parse_zone_of_any_value_never_raises(written: Any) -> None:
     zone = parse_zone(written)
     assert zone is None or zone.utcoffset(datetime(2031, 1, 1)) is not None
 
 
 @pytest.mark.parametrize("written", ["America", "America/", "/etc/passwd", "../x", "a\0b", 24, -30])
-def test_no_zones(written: Any) -> None:
+def test_parse_zone_of_other_values_is_none(written: Any) -> None:
     assert parse_zone(written) is None
 
 
-def test_dates() -> None:
+def test_parse_date_reads_dates_and_times() -> None:
     assert parse_date("2031-05-06") == date(2031, 5, 6)
     assert parse_date("2031-05-06T23:59:59-07:00") == date(2031, 5, 6)
     for written in (None, 2031, "2031", "2031-02-30", "2031-05-061", "6 May 2031", "0000-01-01"):
@@ -110,7 +112,7 @@ def _record(start: Any, end: Any = None, name: str = "", **others: Any) -> Recor
     return Record({"name": name or "ecephys_900001_2031-05-06_07-08-09", "session": session})
 
 
-def test_start_without_offset_is_pacific() -> None:
+def test_acquisition_start_without_offset_is_pacific() -> None:
     record = _record("2031-05-06T07:08:09", "2031-05-06T08:00:00")
     assert record.acquisition_start == datetime(2031, 5, 6, 14, 8, 9, tzinfo=UTC)
     assert record.acquisition_end == datetime(2031, 5, 6, 15, 0, tzinfo=UTC)
@@ -120,7 +122,7 @@ def test_start_without_offset_is_pacific() -> None:
 
 
 @pytest.mark.parametrize("zone", [-4, "America/New_York"])
-def test_zone_beside_the_start(zone: Any) -> None:
+def test_acquisition_start_is_converted_to_the_zone_beside_it(zone: Any) -> None:
     naive = _record("2031-05-06T07:08:09", acquisition_start_tz=zone)
     assert naive.acquisition_start == datetime(2031, 5, 6, 11, 8, 9, tzinfo=UTC)
     aware = _record("2031-05-06T11:08:09Z", acquisition_start_tz=zone).acquisition_start
@@ -138,11 +140,11 @@ def test_zone_beside_the_start(zone: Any) -> None:
         "2031-05-06T07:05:00",
     ],
 )
-def test_start_that_agrees_with_the_name(start: str) -> None:
+def test_start_doubt_of_a_start_equal_to_the_name_is_none(start: str) -> None:
     assert _record(start).acquisition_start_doubt is None
 
 
-def test_name_in_utc_with_a_true_offset() -> None:
+def test_start_doubt_of_a_name_in_utc_is_none() -> None:
     assert _record("2031-05-06T00:08:09-07:00").acquisition_start_doubt is None
 
 
@@ -177,7 +179,7 @@ def test_hour_that_the_clocks_repeat() -> None:
     assert _record("2025-11-02T01:30:00-08:00", name=name).acquisition_start_doubt is None
 
 
-def test_nothing_to_compare_with() -> None:
+def test_start_doubt_without_anything_to_compare_is_none() -> None:
     assert _record(None).acquisition_start_doubt is None
     assert _record("2031-05-06T07:08:09Z", name="no session").acquisition_start_doubt is None
     assert Record({}).acquisition_start_doubt is None

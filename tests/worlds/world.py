@@ -65,8 +65,7 @@ def invent_world(seed: int = 0, n_sessions: int = 200) -> tuple[Catalogue, Truth
     """
     rng = random.Random(seed)
     world = _World(rng, seed)
-    regular = [str(700_000 + number) for number in range(max(1, n_sessions // 10))]
-    subjects = [*_SUBJECTS, *regular]
+    subjects = [*_SUBJECTS, *(str(700_000 + n) for n in range(max(1, n_sessions // 10)))]
     for number in range(n_sessions):
         owner = subjects[number % len(subjects)]
         _Session(world, owner, rng.choice([s for s in subjects if s != owner])).make()

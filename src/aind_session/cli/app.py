@@ -12,9 +12,10 @@ import traceback
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from aind_session.cli import output
 from aind_session.errors import (
@@ -34,6 +35,8 @@ from aind_session.settings import CATALOGUE_HEADER, SANDBOX, SANDBOX_ACTIVE
 #: interrupted; the reader of the output is gone.
 FOUND, NOT_FOUND, USAGE, UNKNOWN, INTERRUPTED, CLOSED_OUTPUT = 0, 1, 2, 3, 130, 141
 
+#: The names that errors use for arguments of functions, as options.
+_OPTIONS = {"start_date": "--start", "end_date": "--end"}
 BUNDLED = "1"
 EPILOG = (
     "Exit codes: 0 found or done; 1 not found, or a check failed; 2 wrong usage; 3 could not be "
@@ -44,7 +47,7 @@ EPILOG = (
 
 def build() -> typer.Typer:
     """Return the app with all its commands."""
-    from aind_session.cli import doctor, run, sessions, show, snapshot
+    from aind_session.cli import doctor, run, selfcheck, sessions, show, snapshot
 
     app = typer.Typer(
         name="aind-session",
@@ -56,9 +59,22 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
-    for module in (show, sessions, run, snapshot, doctor):
+    for module in (show, sessions, run, snapshot, doctor, selfcheck):
         module.register(app)
+    for command in app.registered_commands:
+        command.cls = _Command
     return app
+
+
+class _Command(TyperCommand):
+    """A command whose help has the placeholders of arguments, without their types in Python."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for parameter in self.params:
+            # Newer typer adds `<list[str]>`.
+            if isinstance(parameter, TyperArgument) and hasattr(parameter, "display_type"):
+                parameter.display_type = lambda ctx: ""  # type: ignore[method-assign, unused-ignore]
 
 
 def command_names(app: typer.Typer) -> tuple[str, ...]:
@@ -301,6 +317,8 @@ def _describe(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
     if isinstance(error, InvalidIdentifierError):
         return _describe_identifier(line, words, usage)
     if isinstance(error, InvalidFilterError):
+        for name, option in _OPTIONS.items():
+            line = re.sub(rf"\b{name}\b", option, line)
         return line, getattr(error, "advice", usage), USAGE
     if isinstance(error, ServiceError) and isinstance(error, ValueError) and error.status == 404:
         # Code Ocean's "not found", by form: its class would load the client.
@@ -310,7 +328,7 @@ def _describe(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
     if isinstance(error, AindSessionError):
         return line, ("doctor",), UNKNOWN
     if isinstance(error, OSError):
-        # A folder or an output that cannot be written: the system knows why.
+        # A folder or an output that cannot be written: the system's message is the reason.
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or line}", usage, UNKNOWN
     line = f"this is a fault of aind-session itself: {type(error).__name__}: {line}"

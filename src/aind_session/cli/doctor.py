@@ -7,7 +7,6 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib import metadata
@@ -26,6 +25,7 @@ from aind_session.errors import (
     ServiceError,
     SettingsError,
 )
+from aind_session.threads import outcomes
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -55,7 +55,7 @@ class Check:
 
     state: str
     check: str
-    told: str
+    text: str
     next: str = ""
 
 
@@ -109,12 +109,9 @@ def run_all() -> list[Check]:
         ("DocDB v2", lambda: docdb("v2")),
         ("bucket", buckets),
     ]
-    pool = ThreadPoolExecutor(len(local) + len(remote), thread_name_prefix="doctor")
-    try:
-        results = list(pool.map(lambda one: _run(*one), local + remote))
-    finally:
-        # After Ctrl-C no check is waited for.
-        pool.shutdown(wait=False, cancel_futures=True)
+    # These threads are not waited for after Ctrl-C.
+    answers = outcomes(*(lambda one=one: _run(*one) for one in local + remote))
+    results = [answer.unwrap() for answer in answers]
     here, there = results[: len(local)], results[len(local) :]
     errors = [result.error for result in there if result.error is not None]
     # The token is not sent if there is none; the other four are.
@@ -165,8 +162,8 @@ def versions() -> Iterator[Check]:
     missing = [name for name, version in found.items() if not version]
     if missing:
         yield Check(FAIL, "versions", text, f"pip install {' '.join(missing)}")
-    elif not (3, 10) <= sys.version_info[:2] <= (3, 13):
-        yield Check(WARN, "versions", text, "Python 3.10 to 3.13 are tested.")
+    elif not (3, 10) <= sys.version_info[:2] <= (3, 14):
+        yield Check(WARN, "versions", text, "Python 3.10 to 3.14 are supported.")
     else:
         yield Check(OK, "versions", text)
     server = getattr(CodeOcean, "MIN_SERVER_VERSION", "unknown")
@@ -277,6 +274,9 @@ def docdb(version: str) -> Iterator[Check]:
     """Check both kinds of request to a schema version of DocDB."""
     from aind_session.services import docdb as service
 
+    if version in service.retired_schemas():
+        yield Check(WARN, f"DocDB {version}", "retired: this schema is not queried any more")
+        return
     began = time.perf_counter()
     service.find_one(version, {"_id": "aind-session doctor"}, {"_id": 1})
     found = service.aggregate(version, [{"$limit": 1}, {"$project": {"name": 1}}])
@@ -302,8 +302,8 @@ def aws() -> Iterator[Check]:
 def buckets() -> Iterator[Check]:
     """Check that each bucket can be listed; a fault that concerns all is reported once."""
     names = list(dict.fromkeys((*settings.current().buckets.value, settings.RESULTS_BUCKET)))
-    with ThreadPoolExecutor(len(names), thread_name_prefix="doctor") as pool:
-        results = list(pool.map(lambda name: _run("bucket", lambda: [_bucket(name)]), names))
+    answers = outcomes(*(lambda n=n: _run("bucket", lambda: [_bucket(n)]) for n in names))
+    results = [answer.unwrap() for answer in answers]
     first = results[0].error
     known = ServiceError | CredentialsError
     if first is not None and all(isinstance(result.error, known) for result in results):
@@ -330,7 +330,7 @@ def _bucket(name: str) -> Check:
 
 
 def mounts() -> Iterator[Check]:
-    """Check the data folder of a attached."""
+    """Check the folder of attached data."""
     from aind_session import attached_data
 
     in_capsule = bool(os.environ.get("CO_CAPSULE_ID") or os.environ.get("CO_COMPUTATION_ID"))

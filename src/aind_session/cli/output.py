@@ -188,6 +188,6 @@ def note(text: str) -> None:
 
 
 def complain(text: str, *advice: str) -> None:
-    """Write why there is no answer, and the next command to try, given by its words."""
+    """Print why a command failed, and the command to try next."""
     print(f"aind-session: {printable(text)}", file=sys.stderr)
     print(f"Try: {printable(shlex.join([*command, *advice]))}", file=sys.stderr)

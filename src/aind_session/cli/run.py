@@ -262,7 +262,7 @@ def _sessions(what: Sequence[str], filters: dict[str, Any]) -> Sessions:
         raise InvalidFilterError("run needs sessions, subjects, or a filter: --project, ...")
     if subjects or filtered:
         found += search.get_sessions(subjects or None, **filters)
-    return Sessions(dict.fromkeys(found))
+    return Sessions(list(dict.fromkeys(found)))
 
 
 def _piped() -> list[str]:
@@ -309,7 +309,7 @@ class _Any(dict[str, str]):
 
 
 class _Places(dict[str, str]):
-    """What stands for a session's own, each looked up only where it is used."""
+    """The placeholders of a session, each looked up only if it is used."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(

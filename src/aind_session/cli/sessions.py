@@ -188,7 +188,7 @@ def open_page(
 
 
 def attached(as_json: AsJson = False, as_csv: AsCsv = False) -> int:
-    """List the data that is attached to this capsule, one line per folder."""
+    """List the data attached to this capsule."""
     output.check_format(as_json, as_csv)
     import aind_session
 
@@ -236,9 +236,10 @@ def download(
         bool, typer.Option("--overwrite", help="Download files again that exist already.")
     ] = False,
 ) -> int:
-    """Download a session's raw files; files that exist with the right size are kept.
+    """Download the raw files of a session.
 
-    An interrupted download resumes if it is called again. Prints the path of each file.
+    Files that exist with the right size are kept, so an interrupted download resumes if it is
+    called again. Prints the path of each file.
     """
     from aind_session.errors import InvalidFilterError
     from aind_session.session import Session
@@ -247,8 +248,11 @@ def download(
         raise InvalidFilterError(
             'download needs --pattern or --modality: --pattern "**" downloads everything.'
         )
-    for one in Session(session_id).download(
+    paths = Session(session_id).download(
         dest, pattern=pattern, modality=modality, overwrite=overwrite
-    ):
+    )
+    for one in paths:
         print(output.printable(str(one)))
-    return cli.FOUND
+    if not paths:
+        output.complain("no file matches.", "path", session_id)
+    return cli.FOUND if paths else cli.NOT_FOUND

@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
 
 
 def words_of(words: Iterable[str]) -> list[str]:
-    """Return the given words; `-` stands for the lines of standard input."""
+    """Return the given words, `-` replaced by the lines of standard input."""
     result: list[str] = []
     for word in words:
         result += [line.strip() for line in sys.stdin if line.strip()] if word == "-" else [word]
@@ -90,7 +90,7 @@ def show(
     For a session: platform, subject, time, whether it is uploaded, raw asset, folder, modalities,
     project, genotype, sorting, assets. For a subject: its sessions and assets.
 
-    If a service fails, or there is no Code Ocean token, the answers of the other services are
+    If a service fails, or no Code Ocean token is set, the answers of the other services are
     shown, with a line on what is missing and why.
     """
     output.check_format(as_json, as_csv)

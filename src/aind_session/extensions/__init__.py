@@ -1,4 +1,4 @@
-"""The package's own namespaces; each uses only the floors below, through the door for everybody."""
+"""The built-in namespaces. They use the package in the same way as a plug-in does."""
 
 from __future__ import annotations
 

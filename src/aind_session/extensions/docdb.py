@@ -1,93 +1,29 @@
-"""Metadata of a session or subject: records as DocDB has them, and one answer for each question."""
+"""The namespace `docdb`: metadata records as DocDB has them, and one answer for each question."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from aind_session.records import QUESTIONS, Procedures, Processing, QualityControl, Record
+from aind_session.records import QUESTIONS, Answers
 
 if TYPE_CHECKING:
+    from aind_session.identifiers import SessionID
     from aind_session.lookup.by_id import AssetLike
     from aind_session.session import Session
     from aind_session.subject import Subject
 
 
-class _Questions:
-    """The questions that a record answers, in both schema versions, one attribute each."""
-
-    if TYPE_CHECKING:
-        # The answers' types; the attributes themselves are made below, one for each question.
-        name: str | None
-        id: str | None
-        session_id: str | None
-        subject_id: str | None
-        platform: str | None
-        project: str | None
-        data_level: str | None
-        modalities: tuple[str, ...]
-        modalities_as_written: tuple[str, ...]
-        genotype: str | None
-        sex: str | None
-        date_of_birth: datetime.date | None
-        year_of_birth: int | None
-        strain: str | None
-        species: str | None
-        breeding: dict[str, str] | None
-        acquisition_start: datetime.datetime | None
-        acquisition_start_doubt: str | None
-        acquisition_end: datetime.datetime | None
-        session_type: str | None
-        experimenters: tuple[str, ...]
-        investigators: tuple[str, ...]
-        instrument_id: str | None
-        ethics: tuple[str, ...]
-        source_data: tuple[str, ...]
-        tags: tuple[str, ...]
-        sorter_names: tuple[str, ...]
-        processing: Processing | None
-        quality_control: QualityControl | None
-        procedures: Procedures | None
-        codeocean_ids: tuple[str, ...]
-        location: str | None
-        bucket: str | None
-        prefix: str | None
-        schema_version: str | None
-        created: datetime.datetime | None
-        modified: datetime.datetime | None
-
-    def _records(self) -> tuple[Mapping[str, Any], ...]:
-        """Return the records that answer, in order."""
-        raise NotImplementedError
-
-    def _answer(self, question: str) -> Any:
-        answer: Any = None
-        for record in self._records():
-            answer = getattr(Record(record), question)
-            if answer is not None and answer != ():
-                break
-        return answer
-
-    def __dir__(self) -> list[str]:
-        names = {*object.__dir__(self), *QUESTIONS}
-        return sorted(name for name in names if not name.startswith("_"))
+def _public_names(holder: object) -> list[str]:
+    names = {*object.__dir__(holder), *QUESTIONS}
+    return sorted(name for name in names if not name.startswith("_"))
 
 
-def _attribute(question: str) -> property:
-    doc = cast(property, getattr(Record, question)).__doc__
-    return property(lambda self: self._answer(question), doc=doc)
-
-
-for _question in QUESTIONS:
-    setattr(_Questions, _question, _attribute(_question))
-
-
-class RecordDict(_Questions, dict[str, Any]):
-    """A metadata record as it stands, with the same questions for both generations.
+class RecordDict(Answers, dict[str, Any]):
+    """A metadata record as it stands, with the same questions for both schema versions.
 
     `keys`, `get`, `json.dumps` and `dict(...)` work as for any dictionary; it is the caller's own,
-    and empty if there is no record. Each question is an attribute, whose answer is None (or `()`)
+    and empty if no record was found. Each property is an attribute, whose value is None (or `()`)
     if the record does not contain it.
 
     Examples
@@ -99,20 +35,25 @@ class RecordDict(_Questions, dict[str, Any]):
     {'subject_details': {'sex': 'Male'}}
     """
 
-    def _records(self) -> tuple[Mapping[str, Any], ...]:
+    def _records(self, of_asset: bool) -> Iterable[Mapping[str, Any]]:
         return (self,)
+
+    def __dir__(self) -> list[str]:
+        return _public_names(self)
 
 
 class SessionDocDB(RecordDict):
-    """The metadata record of a session: that of schema 1.x where there is one, else 2.x.
+    """The metadata record of a session: that of schema 1.x if there is one, else of 2.x.
 
-    Looked up when `session.docdb` is first used, both generations at the same time; one copy
-    for each `Session` object. A question that one generation does not answer is put to the other.
+    Looked up when `session.docdb` is first used, both schemas at the same time; one copy for each
+    `Session` object. A property that one schema's record lacks is read from the other's. If only a
+    derived data asset has a record, this is empty, and the properties about the subject, session
+    and project are read from that record.
 
     Attributes
     ----------
     v1, v2 : RecordDict
-        The record of one generation; empty where it has none.
+        The record of one schema; empty if there is none.
 
     Examples
     --------
@@ -127,6 +68,7 @@ class SessionDocDB(RecordDict):
     def __init__(self, base: Session) -> None:
         from aind_session.lookup import metadata
 
+        self._session: SessionID | None = base._id
         self._take(metadata.records(base._id, base._group))
 
     def _take(self, found: Mapping[str, bytes]) -> None:
@@ -139,25 +81,36 @@ class SessionDocDB(RecordDict):
             # Decoded once more: what is changed here stays unchanged in `v1` and `v2`.
             self.update(msgspec.json.decode(found.get("v1") or found["v2"]))
 
-    def _records(self) -> tuple[Mapping[str, Any], ...]:
-        return (self, self.v2) if self.v1 else (self,)
+    def _records(self, of_asset: bool) -> Iterable[Mapping[str, Any]]:
+        if self or of_asset or self._session is None:
+            return (self, self.v2) if self.v1 else (self,)
+        from aind_session.lookup import metadata
+
+        return metadata.of_derived(self._session)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The record crosses processes as it is; it is not looked up again over there.
-        return _rebuild, (type(self), dict(self), dict(self.v1), dict(self.v2))
+        # The record is copied to other processes as it is; it is not looked up again there.
+        return _rebuild, (type(self), self._session, dict(self), dict(self.v1), dict(self.v2))
 
 
 class FoundRecord(SessionDocDB):
     """The record of any data asset, by name, ID or location; otherwise as `session.docdb`."""
+
+    _session = None
 
     def __init__(self, found: Mapping[str, bytes]) -> None:
         self._take(found)
 
 
 def _rebuild(
-    cls: type[SessionDocDB], record: dict[str, Any], v1: dict[str, Any], v2: dict[str, Any]
+    cls: type[SessionDocDB],
+    session: SessionID | None,
+    record: dict[str, Any],
+    v1: dict[str, Any],
+    v2: dict[str, Any],
 ) -> SessionDocDB:
     made = cls.__new__(cls)
+    made._session = session
     made.update(record)
     made.v1, made.v2 = RecordDict(v1), RecordDict(v2)
     return made
@@ -175,7 +128,7 @@ def get_record(name_id_or_location: AssetLike) -> FoundRecord:
     Returns
     -------
     FoundRecord
-        Empty where there is no record.
+        Empty if no record was found.
 
     Raises
     ------
@@ -193,7 +146,7 @@ def get_record(name_id_or_location: AssetLike) -> FoundRecord:
     return FoundRecord(by_id.record_of(name_id_or_location))
 
 
-class SubjectDocDB(_Questions, tuple[RecordDict, ...]):
+class SubjectDocDB(Answers, tuple[RecordDict, ...]):
     """The metadata records of a subject, oldest first, with the questions about the subject.
 
     One record for each data asset: of schema 1.x if there is one, else of 2.x. The newest record
@@ -236,7 +189,10 @@ class SubjectDocDB(_Questions, tuple[RecordDict, ...]):
         )
         return made
 
-    def _records(self) -> tuple[Mapping[str, Any], ...]:
+    def __dir__(self) -> list[str]:
+        return _public_names(self)
+
+    def _records(self, of_asset: bool) -> Iterable[Mapping[str, Any]]:
         newest_first = (*reversed(self), *reversed(self.records))
         return tuple(r for r in newest_first if isinstance(r.get("subject"), dict))
 

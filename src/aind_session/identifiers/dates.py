@@ -40,7 +40,7 @@ class DateRange(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Every date is in it: there is no filter."""
+        """True if every date is within it, so that it filters nothing."""
         return self.start is None and self.end is None
 
     @property

@@ -6,7 +6,7 @@ import datetime
 import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aind_session.errors import InvalidIdentifierError
 from aind_session.identifiers.dates import is_calendar_day
@@ -212,34 +212,6 @@ def nearest_sessions(
     """
     others = {s for s in existing if s.subject_id == wanted.subject_id and s.id != wanted.id}
     return tuple(sorted(others, key=lambda s: (abs(s.dt - wanted.dt), s.id))[:limit])
-
-
-def session_of_description(description: Mapping[str, Any]) -> SessionID | None:
-    """Return the session that a `data_description` refers to, from its name or its inputs.
-
-    Parameters
-    ----------
-    description
-        The content of `data_description.json`, of schema 1.x (`input_data_name`) or 2.x
-        (`source_data`).
-
-    Returns
-    -------
-    SessionID or None
-        From `name` if that contains a session ID, else from the first input that does.
-
-    Examples
-    --------
-    >>> core = {"name": "a sorting", "source_data": ["ecephys_676909_2023-12-13_13-43-40"]}
-    >>> session_of_description(core).subject_id
-    '676909'
-    """
-    for key in ("name", "input_data_name", "source_data"):
-        value = description.get(key)
-        for text in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(text, str | Mapping) and (found := find_session_id(text)) is not None:
-                return found
-    return None
 
 
 def _texts_in(value: object) -> Iterator[str]:

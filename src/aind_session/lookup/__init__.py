@@ -1,1 +1,1 @@
-"""The joins: what three services know of one session, or many, in the fewest round trips."""
+"""Joins of three services' data on one session, or many, in the fewest round trips."""

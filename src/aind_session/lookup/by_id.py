@@ -60,7 +60,7 @@ def normalised(id_or_model: object) -> str:
 
 
 def as_written(id_or_model: object) -> str:
-    """Return an ID, normalised, or the text as it is if the service may know better."""
+    """Return an ID, normalised, or the text as it is if only the service can check it."""
     try:
         return normalised(id_or_model)
     except InvalidIdentifierError:

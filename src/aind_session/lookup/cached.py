@@ -29,6 +29,8 @@ class Cached:
     ----------
     assets, records, modalities
         None: not requested yet.
+    found : tuple of AssetSummary
+        The cached assets, also if not all of them are cached.
     of_subject : tuple of RecordSummary
         Cached records of the subject, its other sessions' included.
     """
@@ -37,25 +39,26 @@ class Cached:
     records: Records | None = None
     of_subject: Records = ()
     modalities: tuple[str, ...] | None = None
+    found: Assets = ()
 
     @property
     def evidence(self) -> Evidence:
         """The evidence that attributes are read from."""
-        return Evidence(self.assets or (), self.records or (), of_subject=self.of_subject)
+        return Evidence(self.found, self.records or (), of_subject=self.of_subject)
 
 
 def of_session(session: SessionID) -> Cached:
     """Return what is cached of a session."""
     every = _records(session)
     records = None if every is None else tuple(r for r in every if _is_of(session, r.name))
-    assets = _assets(session, records or ())
+    assets, is_complete = _assets(session, records or ())
     folder = folders.location(records or ())
-    raw = choose_raw(assets or ())
+    raw = choose_raw(assets)
     if folder is None and raw is not None:
         folder = folders.of_asset(raw)
     listed = cached_listing(folder.bucket, folder.prefix) if folder else None
     names = folders.modality_names(listed) if listed is not None and listed.exists else None
-    return Cached(assets, records, every or (), names)
+    return Cached(assets if is_complete else None, records, every or (), names, assets)
 
 
 def _is_of(session: SessionID, name: str) -> bool:
@@ -63,22 +66,22 @@ def _is_of(session: SessionID, name: str) -> bool:
     return found is not None and found.id == session.id
 
 
-def _assets(session: SessionID, records: Records) -> Assets | None:
-    """Return a session's assets; None unless all, linked ones included, are cached."""
+def _assets(session: SessionID, records: Records) -> tuple[Assets, bool]:
+    """Return a session's cached assets; and whether these are all, linked ones included."""
     searched = of_subject(session.subject_id)
     if searched is None:
         searched = assets_named.cached(session.id[:NAME_QUERY_LENGTH])
     if searched is None:
-        return None
+        return (), False
     owners = sessions_of_assets(searched)
     own = [asset for asset in searched if owners.get(asset.id) == session]
+    is_complete = True
     for asset_id in {i for record in records for i in record.linked} - {a.id for a in own}:
         linked = cached_linked_asset(asset_id)
-        if linked is None:
-            return None
+        is_complete = is_complete and linked is not None
         # For an asset that is gone or closed, the reason is cached.
-        own += [] if isinstance(linked, str) else [linked]
-    return ascending(own)
+        own += [] if linked is None or isinstance(linked, str) else [linked]
+    return ascending(own), is_complete
 
 
 def _records(session: SessionID) -> Records | None:

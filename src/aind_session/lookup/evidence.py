@@ -259,6 +259,7 @@ def _prefetch_by_names(subject_ids: Sequence[str], progress: Callable[[float], o
         progress(len(part))
         return found
 
+    moment = context.current().cache.moment()
     of_field, *named = gather(
         lambda: assets_of_subjects(subject_ids), *(lambda p=p: named_after(p) for p in parts)
     )
@@ -271,7 +272,7 @@ def _prefetch_by_names(subject_ids: Sequence[str], progress: Callable[[float], o
             continue
         for subject_id in part:
             own = tuple(a for a in found if subject_id.lower() in a.name.lower())
-            assets_mentioning.store(own, subject_id)
+            assets_mentioning.store(own, subject_id, moment=moment)
 
 
 def by_session(found: Evidence) -> dict[SessionID, Evidence]:

@@ -10,6 +10,7 @@ from aind_session import settings, trace
 from aind_session.errors import AindSessionError, PartialAnswerWarning, first_line
 from aind_session.identifiers import SessionID
 from aind_session.lookup import evidence, folders, metadata, results
+from aind_session.services import docdb, http
 from aind_session.trace import Request, Trace
 
 
@@ -26,7 +27,7 @@ def of_session(session: SessionID) -> str:
     }
     answers = {what: _answer(look_up) for what, look_up in lookups.items()}
     traces = {one.what: one for one in trace.kept(session.id)}
-    lines = [session.id, _services()]
+    lines = [session.id, _services(), *unavailable()]
     shown: set[Request] = set()
     for what, answer in answers.items():
         lines.append(f"{what}: {answer}")
@@ -57,6 +58,14 @@ def _services() -> str:
     now = settings.current()
     token = f"token from {now.token.place}" if now.token else "no token"
     return f"services: {now.domain.shown} ({token}), {now.docdb_host.shown}"
+
+
+def unavailable() -> list[str]:
+    """Return a line for each part of a service that is not contacted at present."""
+    retired = (
+        f"DocDB schema {one} is not queried: it is retired" for one in docdb.retired_schemas()
+    )
+    return [*http.open_circuits(), *retired]
 
 
 def _answer(look_up: Callable[[], str]) -> str:

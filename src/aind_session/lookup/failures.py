@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
+from aind_session import settings
+from aind_session.clock import at_most
 from aind_session.errors import (
     AindSessionError,
     CredentialsError,
@@ -52,6 +56,15 @@ class Failures:
             self.add(error, service)
             return default
         raise error
+
+    def limit(self) -> AbstractContextManager[None]:
+        """Limit the next round of requests if a service has used up the whole limit.
+
+        A quarter of the limit: enough for a service that works, and if that one hangs as well, the
+        lookup still ends within 1.25 times the limit.
+        """
+        waited = any(isinstance(error, TimeoutError) for error in self.errors.values())
+        return at_most(settings.current().timeout.value / 4 if waited else math.inf)
 
     def warn(self) -> None:
         """Report each service that failed in one warning."""

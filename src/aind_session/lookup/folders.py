@@ -78,7 +78,8 @@ def in_evidence(found: Evidence) -> Folder | None:
 def search(name: str, failures: Failures) -> Folder | None:
     """Search the known buckets for a folder by its name, concurrently."""
     buckets = settings.current().buckets.value
-    answers = outcomes(*(lambda b=b: listing(b, name) for b in buckets))
+    with failures.limit():
+        answers = outcomes(*(lambda b=b: listing(b, name) for b in buckets))
     closed: dict[str, AindSessionError] = {}
     for bucket, answer in zip(buckets, answers, strict=True):
         if isinstance(answer.error, AccessDeniedError):
@@ -112,6 +113,10 @@ def raw(session: SessionID) -> Folder:
     ServiceError, CredentialsError
         None has a folder, and one failed.
     """
+    return _raw(session)[0]
+
+
+def _raw(session: SessionID) -> tuple[Folder, Failures]:
     with tracing(session.id, "raw data folder"):
         folder, found = find_raw(session, "a newer raw data folder")
         if folder is None:
@@ -123,7 +128,7 @@ def raw(session: SessionID) -> Folder:
                 f"{_nearby(session)}",
             )
         found.failures.warn()
-        return folder
+        return folder, found.failures
 
 
 def raw_asset(session: SessionID) -> AssetSummary:
@@ -132,7 +137,7 @@ def raw_asset(session: SessionID) -> AssetSummary:
     Raises
     ------
     MissingAttributeError
-        There is none; the message says what there is instead.
+        It has none; the message lists what exists instead.
     """
     with tracing(session.id, "raw data asset"):
         found = evidence.assets_of(session)
@@ -166,7 +171,7 @@ def _why_no_raw_asset(session: SessionID) -> str:
 
 
 def _nearby(session: SessionID) -> str:
-    """Name the nearest existing sessions of the same subject, for a message."""
+    """Return a sentence with the nearest sessions of the same subject, for a message."""
     from aind_session.identifiers import nearest_sessions
 
     try:
@@ -210,7 +215,8 @@ def is_uploaded(session: SessionID) -> bool:
 
 def _exists(folder: Folder, failures: Failures) -> bool:
     try:
-        return listing(folder.bucket, folder.prefix).exists
+        with failures.limit():
+            return listing(folder.bucket, folder.prefix).exists
     except AccessDeniedError:
         note("%s is not accessible: it is taken to exist, as DocDB has it on record", folder)
         return True
@@ -222,8 +228,9 @@ def _exists(folder: Folder, failures: Failures) -> bool:
 def modalities(session: SessionID) -> tuple[str, ...]:
     """Return the names of the modality folders in the raw folder, sorted."""
     with tracing(session.id, "modalities"):
-        folder = raw(session)
-        found = listing(folder.bucket, folder.prefix)
+        folder, failures = _raw(session)
+        with failures.limit():
+            found = listing(folder.bucket, folder.prefix)
         if not found.exists:
             raise missing(
                 "modalities",

@@ -16,7 +16,7 @@ from aind_session.trace import note
 
 
 def not_recorded(what: str) -> str | None:
-    """Explain that a sandbox may not hold a subject or session; None if there is no need to."""
+    """Explain that a sandbox may not contain a subject or session; None if it does not matter."""
     if not os.environ.get(SANDBOX_ACTIVE):
         return None
     recorded = _recorded()

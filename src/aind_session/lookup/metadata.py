@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
+
+import msgspec
 
 from aind_session.errors import (
     ServiceConnectionError,
@@ -21,6 +23,7 @@ from aind_session.services.assets import count_assets
 from aind_session.services.metadata import (
     SCHEMAS,
     FullRecord,
+    RecordSummary,
     full_records_of_subject,
     prefetch_records,
     record_at,
@@ -113,6 +116,24 @@ def _from_both(request: Callable[[str], FullRecord], failures: Failures) -> dict
         for record in failures.value_or((), answer, DOCDB):
             found[schema] = record
     return found
+
+
+def in_order(records: Iterable[RecordSummary]) -> list[RecordSummary]:
+    """Sort records as they answer questions about their session: raw first, 1.x before 2.x."""
+    return sorted(records, key=lambda r: (not split_asset_name(r.name).is_raw, r.schema))
+
+
+def of_derived(session: SessionID) -> Iterator[dict[str, Any]]:
+    """Yield the records of a session's derived assets: a few fields of each, then the newest's all.
+
+    The first answer in this order is the one that a table shows.
+    """
+    found = evidence.of(session, "the record of a derived data asset").records
+    for summary in in_order(found):
+        yield summary.record.raw
+    newest = max(found, key=lambda record: record.created, default=None)
+    for raw in record_of(newest.name).values() if newest else ():
+        yield msgspec.json.decode(raw)
 
 
 def record_of(what: str) -> dict[str, bytes]:

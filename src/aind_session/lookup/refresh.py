@@ -9,7 +9,7 @@ from typing import Any
 from aind_session import context, trace
 from aind_session.cache import newer_than
 from aind_session.identifiers import SessionID
-from aind_session.services import s3
+from aind_session.services import http, s3
 from aind_session.services.assets import (
     NAME_QUERY_LENGTH,
     assets_mentioning,
@@ -21,6 +21,7 @@ from aind_session.services.metadata import SCHEMAS, records_named, records_of_su
 
 def session(session_id: SessionID) -> None:
     """Drop a session's answers, its assets', and its subject's searches."""
+    http.close_circuits()
     trace.forget(session_id.id)
     found = assets_named.cached(session_id.id[:NAME_QUERY_LENGTH]) or ()
     records = (records_named.cached(s, session_id.id) or () for s in SCHEMAS)
@@ -30,6 +31,7 @@ def session(session_id: SessionID) -> None:
 
 def subject(subject_id: str, asset_ids: Iterable[str] = ()) -> None:
     """Drop a subject's searches, and the answers about its sessions and assets."""
+    http.close_circuits()
     trace.forget(subject_id)
     ids = set(asset_ids)
     for search in (assets_mentioning, assets_of_subject):
@@ -48,6 +50,7 @@ def subject(subject_id: str, asset_ids: Iterable[str] = ()) -> None:
 
 def asset(asset_id: str) -> None:
     """Drop the answers about a data asset and its files."""
+    http.close_circuits()
     context.current().cache.forget(
         lambda key: any(part.partition("/")[0] == asset_id for part in _texts(key))
     )
@@ -55,6 +58,7 @@ def asset(asset_id: str) -> None:
 
 def everything() -> None:
     """Drop every cached answer."""
+    http.close_circuits()
     context.current().cache.clear()
     s3.forget_listings()
 

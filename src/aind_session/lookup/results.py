@@ -102,7 +102,7 @@ def cached_listing(asset: AssetSummary) -> Listing | None:
 
 
 def read(asset: AssetSummary, path: str) -> bytes | None:
-    """Read a small file of a data asset; None if there is no such file.
+    """Read a small file of a data asset; None if it does not exist.
 
     Raises
     ------
@@ -410,13 +410,13 @@ def _newest_good(candidates: Assets, failures: Failures) -> tuple[AssetSummary |
             reason = failures.value_or("could not be checked", outcome)
             if reason is None:
                 return asset, f"yes: {asset.name} ({asset.id})"
-            # The newest one's reason stands for all.
+            # The newest one's reason is reported for all.
             why = why if why.startswith("failed") else f"failed: {reason}"
     return None, why
 
 
 def _recorded_sortings(known: Evidence) -> Assets:
-    """Make of DocDB's records what is needed of the assets that they describe."""
+    """Return what is needed of assets, from the DocDB records that describe them."""
     found: dict[str, AssetSummary] = {}
     for row in known.records:
         if not rules.is_sorted(row.name) or not row.location.startswith("s3://"):

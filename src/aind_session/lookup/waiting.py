@@ -45,7 +45,7 @@ def until_ready(
     FailedAssetError
         It failed (a `RuntimeError`).
     CodeOceanNotFoundError
-        There is no such data asset (a `ValueError`).
+        The data asset does not exist (a `ValueError`).
     """
     deadline = math.inf if timeout is None else CLOCK.monotonic() + timeout
     intervals = _intervals(interval)

@@ -1,4 +1,4 @@
-"""Abbreviations of modalities: today's, and the spellings that records and folders had before."""
+"""Abbreviations of modalities: current ones, and earlier spellings in records and folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from aind_session.records.shape import items, text
 
-#: Full names, by today's abbreviation.
+#: Full names, by current abbreviation.
 NAMES: dict[str, str] = {
     "BARseq": "Barcoded anatomy resolved by sequencing",
     "behavior": "Behavior",
@@ -31,7 +31,7 @@ NAMES: dict[str, str] = {
     "STPT": "Serial two-photon tomography",
 }
 
-#: Spellings no longer used, by their lower case, with what is written today.
+#: Obsolete spellings in lower case, with the current abbreviation.
 OBSOLETE: dict[str, str] = {
     "dispim": "SPIM",
     "exaspim": "SPIM",
@@ -50,22 +50,22 @@ _KNOWN = {
     **{abbreviation.casefold(): abbreviation for abbreviation in NAMES},
     **OBSOLETE,
 }
-# Some 1.x records hold the representation of a Python object.
+# Some 1.x records contain the `repr` of a Python object.
 _PRINTED = re.compile(r"\babbreviation\s*=\s*(['\"])(.+?)\1")
 
 
 def modality_abbreviation(name: str) -> str:
-    """Give today's abbreviation of a modality.
+    """Return the current abbreviation of a modality.
 
     Parameters
     ----------
     name
-        An abbreviation of any time and case, a modality's full name, or the name of a folder.
+        A current or obsolete abbreviation in any case, or the name of the modality or its folder.
 
     Returns
     -------
     str
-        The abbreviation; a modality that is not known comes back as it was written.
+        The abbreviation; an unknown modality is returned as written.
 
     Examples
     --------
@@ -79,18 +79,9 @@ def modality_abbreviation(name: str) -> str:
 
 
 def written_modalities(value: Any) -> tuple[str, ...]:
-    """Read modalities from any shape that records give them.
+    """Return modalities as written: abbreviations, or names if the abbreviation is missing.
 
-    Parameters
-    ----------
-    value
-        One modality or a list: mappings with an abbreviation, a name or both; abbreviations; or
-        printed Python objects.
-
-    Returns
-    -------
-    tuple[str, ...]
-        The abbreviations, or where there is none the names, as written and in their order.
+    `value` is one modality or a list: mappings, abbreviations, or printed Python objects.
 
     Examples
     --------
@@ -113,7 +104,7 @@ def written_modalities(value: Any) -> tuple[str, ...]:
 
 
 def current_modalities(written: tuple[str, ...]) -> tuple[str, ...]:
-    """Give today's abbreviations, each once, sorted.
+    """Return the current abbreviations, sorted, without duplicates.
 
     Examples
     --------

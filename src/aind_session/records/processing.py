@@ -1,50 +1,67 @@
-"""The core file `processing`: the steps that made an asset's data, in one flat list.
-
-The steps stand at one of several places, sometimes at two at once, and one real file has a list as
-an element of the list.
-"""
+"""The core files `processing` and `procedures`: processing steps, and procedures on the subject."""
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from aind_session.records.shape import (
+    Part,
     View,
     all_named,
     at,
     copied_dict,
     either,
+    field,
     items,
     known,
     mappings,
     named,
+    shared,
     text,
     unique,
 )
-from aind_session.records.times import in_zone, parse_time
+from aind_session.records.times import in_zone, parse_date, parse_time
 
-_IN_CODE = ("code", "parameters")
+# The lists of procedures on the subject; the oldest files have the last four.
+_ON_SUBJECT = ("subject_procedures", "headframes", "craniotomies", "injections", "fiber_implants")
 
 
-class ProcessingStep(View):
-    """One process that ran, in the terms of either generation."""
+def _locations(value: Any) -> tuple[str, ...]:
+    """Read the paths or URLs of inputs, written as text or in mappings."""
+    found = [text(at(item, "url")) or named(item) for item in items(value)]
+    return tuple(location for location in found if location is not None)
 
-    __slots__ = ("_default_stage",)
 
-    def __init__(self, raw: Any, default_stage: str = "Processing") -> None:
-        super().__init__(raw)
-        self._default_stage = default_stage
+def _in_utc(value: Any) -> datetime.datetime | None:
+    return in_zone(parse_time(value), datetime.timezone.utc)
+
+
+class ProcessingStep(Part):
+    """One processing step, with the same attributes for both schemas."""
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
-    @property
-    def name(self) -> str | None:
-        """The step's name; 2.x makes it unique, by a number or the recording it worked on."""
-        return text(at(self.raw, "name"))
+    name = field(text, "name", doc="Name of the step; in 2.x it is unique.")
+    code_url = field(text, "code_url", "code.url", doc="URL of the code.")
+    parameters = field(copied_dict, "parameters", "code.parameters", doc="The parameters, a copy.")
+    sorter_name = field(
+        text, "parameters.sorter_name", "code.parameters.sorter_name", doc="The spike sorter."
+    )
+    inputs = field(_locations, "input_location", "code.input_data", doc="Locations of the inputs.")
+    output_location = field(text, "output_location", "output_path", doc="Location of the output.")
+    outputs = field(copied_dict, "outputs", "output_parameters", doc="Results, a copy.")
+    start = field(_in_utc, "start_date_time", doc="Start, time zone aware; UTC without an offset.")
+    end = field(_in_utc, "end_date_time", doc="End, time zone aware; UTC without an offset.")
+    experimenters = field(
+        all_named, "analyst_full_name", "experimenters", doc="Names of those who ran it."
+    )
+    notes = field(text, "notes", doc="Remarks.")
 
     @property
     def process_type(self) -> str | None:
@@ -53,78 +70,24 @@ class ProcessingStep(View):
 
     @property
     def recording(self) -> str | None:
-        """The recording or stream it worked on, where it worked on one of several."""
+        """The recording or stream that was processed, if it was one of several."""
         kind, name = text(at(self.raw, "process_type")), self.name
         if kind and name and name.startswith(f"{kind} - "):
             return text(name[len(kind) + 3 :])
-        return either(
-            self.raw, ("parameters", "recording_name"), (*_IN_CODE, "recording_name"), text
-        )
-
-    @property
-    def code_url(self) -> str | None:
-        """Where the code is."""
-        return either(self.raw, ("code_url",), ("code", "url"), text)
+        paths = "parameters.recording_name", "code.parameters.recording_name"
+        return either(self.raw, *paths, text)
 
     @property
     def version(self) -> str | None:
         """The version of the software or code."""
-        return (
-            known(at(self.raw, "code", "version"))
-            or known(at(self.raw, "software_version"))
-            or known(at(self.raw, "version"))
-            or known(at(self.raw, "code_version"))
-        )
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The parameters, a copy."""
-        return either(self.raw, ("parameters",), _IN_CODE, copied_dict)
-
-    @property
-    def sorter_name(self) -> str | None:
-        """The spike sorter, where the step tells one."""
-        return either(self.raw, ("parameters", "sorter_name"), (*_IN_CODE, "sorter_name"), text)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Where the input came from."""
-        return either(self.raw, ("input_location",), ("code", "input_data"), _locations)
-
-    @property
-    def output_location(self) -> str | None:
-        """Where the output was written."""
-        return either(self.raw, ("output_location",), ("output_path",), text)
-
-    @property
-    def outputs(self) -> dict[str, Any]:
-        """What the step itself told of its result, a copy."""
-        return either(self.raw, ("outputs",), ("output_parameters",), copied_dict)
-
-    @property
-    def start(self) -> datetime | None:
-        """When it began, aware; times without an offset are those of a machine in UTC."""
-        return in_zone(parse_time(at(self.raw, "start_date_time")), timezone.utc)
-
-    @property
-    def end(self) -> datetime | None:
-        """When it ended, aware; times without an offset are those of a machine in UTC."""
-        return in_zone(parse_time(at(self.raw, "end_date_time")), timezone.utc)
+        old = ("software_version", "version", "code_version")
+        found = [at(self.raw, "code", "version"), *(at(self.raw, key) for key in old)]
+        return next(filter(None, map(known, found)), None)
 
     @property
     def stage(self) -> str:
         """`Processing` or `Analysis`."""
-        return text(at(self.raw, "stage")) or self._default_stage
-
-    @property
-    def experimenters(self) -> tuple[str, ...]:
-        """Who ran it, where the step tells."""
-        return either(self.raw, ("analyst_full_name",), ("experimenters",), all_named)
-
-    @property
-    def notes(self) -> str | None:
-        """Remarks."""
-        return text(at(self.raw, "notes"))
+        return text(at(self.raw, "stage")) or self._outer or "Processing"
 
 
 @dataclass(frozen=True)
@@ -137,7 +100,7 @@ class Pipeline:
 
 
 class Processing(View):
-    """How an asset's data were made.
+    """The processing steps that produced a data asset.
 
     Examples
     --------
@@ -156,57 +119,46 @@ class Processing(View):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.steps)} steps)"
 
+    notes = field(text, "notes", "processing_pipeline.note", doc="Remarks.")
+
     @property
     def steps(self) -> tuple[ProcessingStep, ...]:
         """Every step of every list, in the order of the record; analyses come last."""
+        # Both lists can exist, and one real file contains a list as an element of the list.
         ran = [
             at(self.raw, "processing_pipeline", "data_processes"),
             at(self.raw, "data_processes"),
         ]
-        processes = [ProcessingStep(step) for step in mappings(ran)]
         analyses = mappings(at(self.raw, "analyses"))
-        return tuple(processes + [ProcessingStep(step, "Analysis") for step in analyses])
+        return (
+            *map(ProcessingStep, mappings(ran)),
+            *(ProcessingStep(step, "Analysis") for step in analyses),
+        )
 
     @property
     def pipelines(self) -> tuple[Pipeline, ...]:
         """The pipelines that ran the steps."""
-        found = []
-        for place in (at(self.raw, "processing_pipeline"), self.raw):
-            url, version = text(at(place, "pipeline_url")), text(at(place, "pipeline_version"))
-            if url or version:
-                found.append(Pipeline(url, version))
-        for code in items(at(self.raw, "pipelines")):
-            made = _pipeline(code)
-            if made != Pipeline():
-                found.append(made)
-        return tuple(found)
+        old = [at(self.raw, "processing_pipeline"), self.raw]
+        found = [
+            *(Pipeline(text(at(p, "pipeline_url")), text(at(p, "pipeline_version"))) for p in old),
+            *map(_pipeline, items(at(self.raw, "pipelines"))),
+        ]
+        return tuple(pipeline for pipeline in found if pipeline != Pipeline())
 
     @property
     def sorter_names(self) -> tuple[str, ...]:
-        """The spike sorters, each once; none is no proof that nothing was sorted.
+        """Names of the spike sorters, without duplicates.
 
-        The file may be a copy of the raw asset's.
+        An empty tuple does not prove that nothing was sorted: the file may be a copy of the raw
+        asset's.
         """
         return unique(tuple(name for step in self.steps if (name := step.sorter_name) is not None))
 
     @property
     def dependencies(self) -> dict[str, tuple[str, ...]]:
-        """The names of the steps that each step needed, where the record tells."""
-        graph = at(self.raw, "dependency_graph")
-        if not isinstance(graph, Mapping):
-            return {}
+        """Names of the steps that each step depends on, if the record contains them."""
+        graph = copied_dict(at(self.raw, "dependency_graph"))
         return {str(name): all_named(needed) for name, needed in graph.items()}
-
-    @property
-    def notes(self) -> str | None:
-        """Remarks."""
-        return text(at(self.raw, "notes")) or text(at(self.raw, "processing_pipeline", "note"))
-
-
-def _locations(value: Any) -> tuple[str, ...]:
-    """Read paths, URLs, or descriptions of data with either."""
-    found = [text(at(item, "url")) or named(item) for item in items(value)]
-    return tuple(location for location in found if location is not None)
 
 
 def _pipeline(code: Any) -> Pipeline:
@@ -216,3 +168,78 @@ def _pipeline(code: Any) -> Pipeline:
         return Pipeline(url, version, text(code.get("name")))
     written = text(code)
     return Pipeline(url=written) if written and "/" in written else Pipeline(name=written)
+
+
+class Procedure(Part):
+    """One surgery, procedure within a surgery, or treatment of a specimen."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.type!r}, {self.date})"
+
+    date = shared(parse_date, "start_date", doc="First day; by default that of the surgery.")
+    end_date = shared(parse_date, "end_date", doc="Last day; by default that of the surgery.")
+    experimenters = shared(
+        all_named, "experimenter_full_name", "experimenters", doc="Names of the experimenters."
+    )
+
+    @property
+    def type(self) -> str | None:
+        """The type of procedure."""
+        keys = ("procedure_type", "object_type", "type")
+        return next(filter(None, (text(at(self.raw, key)) for key in keys)), None)
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The protocols that were followed."""
+        written = [*items(at(self.raw, "protocol_id")), *items(at(self._outer, "protocol_id"))]
+        return tuple(filter(None, map(text, written)))
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """All fields of the record about it, except the procedures within a surgery."""
+        details = copied_dict(self.raw)
+        details.pop("procedures", None)
+        return details
+
+
+class Procedures(View):
+    """Procedures on a subject, and on the specimens made from it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.subject_id!r})"
+
+    subject_id = field(text, "subject_id", doc="The subject's ID.")
+
+    @property
+    def on_subject(self) -> tuple[Procedure, ...]:
+        """Procedures on the subject; each surgery is followed by the procedures within it."""
+        found = []
+        for surgery in mappings([at(self.raw, key) for key in _ON_SUBJECT]):
+            found.append(Procedure(surgery))
+            within = mappings(surgery.get("procedures"))
+            found.extend(Procedure(procedure, surgery) for procedure in within)
+        return tuple(found)
+
+    @property
+    def on_specimens(self) -> tuple[Procedure, ...]:
+        """Procedures on specimens."""
+        return tuple(map(Procedure, mappings(at(self.raw, "specimen_procedures"))))
+
+    @property
+    def all(self) -> tuple[Procedure, ...]:
+        """Everything, in the order of the record."""
+        return self.on_subject + self.on_specimens
+
+    @property
+    def injections(self) -> tuple[Procedure, ...]:
+        """The injections among the procedures on the subject; some real ones have no type."""
+        return tuple(
+            procedure
+            for procedure in self.on_subject
+            if "injection" in (procedure.type or "").casefold()
+            or at(procedure.raw, "injection_materials") is not None
+        )

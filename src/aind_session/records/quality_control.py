@@ -12,7 +12,17 @@ from datetime import datetime
 from typing import Any, Literal
 
 from aind_session.records.modalities import modality_abbreviation, written_modalities
-from aind_session.records.shape import View, all_named, at, copied, mappings, text
+from aind_session.records.shape import (
+    Part,
+    View,
+    all_named,
+    at,
+    copied,
+    field,
+    mappings,
+    shared,
+    text,
+)
 from aind_session.records.times import parse_time
 
 QCStatus = Literal["Pass", "Fail", "Pending"]
@@ -29,22 +39,51 @@ class StatusChange:
     timestamp: datetime | None = None
 
 
-class Metric(View):
-    """One metric, in the terms of either generation."""
+def _status(value: Any) -> QCStatus | None:
+    return _STATUSES.get((text(value) or "").strip().casefold())
 
-    __slots__ = ("_evaluation",)
 
-    def __init__(self, raw: Any, evaluation: Any = None) -> None:
-        super().__init__(raw)
-        self._evaluation = evaluation
+def _modality(value: Any) -> str | None:
+    written = written_modalities(value)
+    return modality_abbreviation(written[0]) if written else None
+
+
+def _history(value: Any) -> tuple[StatusChange, ...]:
+    return tuple(
+        StatusChange(
+            _status(entry.get("status")),
+            text(entry.get("evaluator")),
+            parse_time(entry.get("timestamp")),
+        )
+        for entry in mappings(value)
+    )
+
+
+class Metric(Part):
+    """One metric, with the same attributes for both schemas."""
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.status!r})"
 
+    name = field(text, "name", doc="The metric's name.")
+    modality = shared(_modality, "modality", doc="The abbreviation of its modality.")
+    stage = shared(text, "stage", doc="The stage, such as `Raw data`, `Processing` or `Analysis`.")
+    history = field(_history, "status_history", doc="Every status, in the order of the record.")
+    description = field(text, "description", doc="What it measures.")
+    reference = field(text, "reference", doc="A figure, as a path in the asset or a link.")
+
     @property
-    def name(self) -> str | None:
-        """The metric's name."""
-        return text(at(self.raw, "name"))
+    def type(self) -> str | None:
+        """The kind of curation, if it is a curation."""
+        return text(at(self.raw, "type")) or text(at(self.raw, "value", "type"))
+
+    @property
+    def curation_history(self) -> tuple[dict[str, Any], ...]:
+        """The curators and times of a curation, as copies; empty for other metrics."""
+        written = at(self.raw, "curation_history") or at(self.raw, "value", "curation_history")
+        return tuple(copied(entry) for entry in mappings(written))
 
     @property
     def value(self) -> Any:
@@ -52,77 +91,33 @@ class Metric(View):
         return copied(at(self.raw, "value"))
 
     @property
-    def modality(self) -> str | None:
-        """The abbreviation of its modality."""
-        return _modality(at(self.raw, "modality")) or _modality(at(self._evaluation, "modality"))
-
-    @property
-    def stage(self) -> str | None:
-        """`Raw data`, `Processing`, `Analysis` and such."""
-        return text(at(self.raw, "stage")) or text(at(self._evaluation, "stage"))
-
-    @property
     def tags(self) -> dict[str, str]:
-        """What it is grouped by; a list of tags is numbered (`tag_1`) as the upgrade does."""
+        """The tags that group it; a list becomes `tag_1`, `tag_2`, as in the upgrade to 2.x."""
         own = _tags(at(self.raw, "tags"))
-        name = text(at(self._evaluation, "name"))
+        name = text(at(self._outer, "name"))
         return own if own or name is None else {"type": name}
 
     @property
     def evaluation(self) -> str | None:
-        """The name of its evaluation; where it has none the first of its tags."""
+        """The name of its evaluation; else the first of its tags."""
         tags = self.tags
         return tags.get("type") or next(iter(tags.values()), None)
 
     @property
     def status(self) -> QCStatus | None:
         """The last status."""
-        history = self.history
-        return history[-1].status if history else None
-
-    @property
-    def history(self) -> tuple[StatusChange, ...]:
-        """Every status, in the order of the record."""
-        return tuple(
-            StatusChange(
-                _status(entry.get("status")),
-                text(entry.get("evaluator")),
-                parse_time(entry.get("timestamp")),
-            )
-            for entry in mappings(at(self.raw, "status_history"))
-        )
-
-    @property
-    def description(self) -> str | None:
-        """What it measures."""
-        return text(at(self.raw, "description"))
-
-    @property
-    def reference(self) -> str | None:
-        """A figure, as a path in the asset or a link."""
-        return text(at(self.raw, "reference"))
-
-    @property
-    def type(self) -> str | None:
-        """The kind of curation, of metrics that are curations."""
-        return text(at(self.raw, "type")) or text(at(self.raw, "value", "type"))
-
-    @property
-    def curation_history(self) -> tuple[dict[str, Any], ...]:
-        """Who curated when, of metrics that are curations; copies."""
-        written = at(self.raw, "curation_history") or at(self.raw, "value", "curation_history")
-        return tuple(copied(entry) for entry in mappings(written))
+        return self.history[-1].status if self.history else None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics that are judged together.
+    """Metrics that are evaluated together.
 
     Attributes
     ----------
     latest_status
-        The status that the record tells, else the one that follows from the metrics: any that
-        fails makes it fail, unless that is allowed, and any that is pending makes it pending.
+        The status in the record, else derived from the metrics: `Fail` if any metric failed that is
+        not allowed to fail, else `Pending` if any metric is pending.
     """
 
     name: str | None
@@ -138,7 +133,7 @@ class Evaluation:
 
 
 class QualityControl(View):
-    """What was found when an asset's data were looked at.
+    """The quality control of a data asset.
 
     Examples
     --------
@@ -152,6 +147,8 @@ class QualityControl(View):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.metrics)} metrics)"
+
+    notes = field(text, "notes", doc="Remarks.")
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -188,14 +185,14 @@ class QualityControl(View):
     def status(self) -> dict[str, QCStatus]:
         """The status by tag (``type:Probe A``), modality and stage.
 
-        As the record tells it, which before 2.4 has a tag's value alone as key; else derived.
+        Read from the record (before 2.4, its keys are the tags' values only), else derived from the
+        metrics.
         """
         given = at(self.raw, "status")
-        told = {}
         if isinstance(given, Mapping):
-            told = {str(key): status for key, value in given.items() if (status := _status(value))}
-        if told:
-            return told
+            written = {str(key): _status(value) for key, value in given.items()}
+            if any(written.values()):
+                return {key: status for key, status in written.items() if status is not None}
         found: dict[str, list[QCStatus | None]] = {}
         for evaluation in map(_written, mappings(at(self.raw, "evaluations"))):
             name = f"type:{evaluation.name}" if evaluation.name else None
@@ -210,18 +207,13 @@ class QualityControl(View):
         return {key: status for key, status in joined.items() if status is not None}
 
     @property
-    def notes(self) -> str | None:
-        """Remarks."""
-        return text(at(self.raw, "notes"))
-
-    @property
     def _allowed(self) -> frozenset[str]:
         """The tags whose metrics may fail."""
         return frozenset(all_named(at(self.raw, "allow_tag_failures")))
 
 
 def _written(evaluation: Mapping[str, Any]) -> Evaluation:
-    """View an evaluation of 1.x."""
+    """Return an evaluation of 1.x."""
     metrics = tuple(Metric(metric, evaluation) for metric in mappings(evaluation.get("metrics")))
     forgiving = evaluation.get("allow_failed_metrics") is True
     derived = _worst(
@@ -242,7 +234,7 @@ def _written(evaluation: Mapping[str, Any]) -> Evaluation:
 
 
 def _forgiven(metric: Metric, allowed: frozenset[str]) -> QCStatus | None:
-    """Give a metric's status, where one that may fail passes."""
+    """Return a metric's status: `Pass` for a failed metric that is allowed to fail."""
     may_fail = any(tag in allowed or f"{key}:{tag}" in allowed for key, tag in metric.tags.items())
     return "Pass" if may_fail and metric.status == "Fail" else metric.status
 
@@ -253,15 +245,6 @@ def _worst(statuses: Iterable[QCStatus | None]) -> QCStatus | None:
         if status in found:
             return status
     return None
-
-
-def _status(value: Any) -> QCStatus | None:
-    return _STATUSES.get((text(value) or "").strip().casefold())
-
-
-def _modality(value: Any) -> str | None:
-    written = written_modalities(value)
-    return modality_abbreviation(written[0]) if written else None
 
 
 def _tags(value: Any) -> dict[str, str]:

@@ -1,76 +1,389 @@
-"""One metadata record, and the questions that both generations of records answer."""
+"""One metadata record, and its properties for both schemas: a table of paths and readers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from aind_session.identifiers import find_session_id, split_asset_name
-from aind_session.records import (
-    acquisition,
-    data_description,
-    envelope,
-    instrument,
-    modalities,
-    subject,
-)
-from aind_session.records.data_description import DataLevel
-from aind_session.records.procedures import Procedures
-from aind_session.records.processing import Processing
+from aind_session.identifiers import SessionID, find_session_id, split_asset_name
+from aind_session.records.modalities import current_modalities, written_modalities
+from aind_session.records.processing import Procedures, Processing
 from aind_session.records.quality_control import QualityControl
-from aind_session.records.shape import View, at, text
+from aind_session.records.shape import (
+    Answer,
+    View,
+    all_named,
+    at,
+    either,
+    items,
+    known,
+    like,
+    named,
+    text,
+    texts,
+    unique,
+)
+from aind_session.records.times import (
+    in_utc,
+    in_zone,
+    parse_date,
+    parse_time,
+    parse_zone,
+    start_doubt,
+)
 
 T = TypeVar("T")
 
-#: The questions, each an attribute of `Record` whose answer is the same for both generations.
-QUESTIONS: Final[tuple[str, ...]] = (
-    "name",
-    "id",
-    "session_id",
-    "subject_id",
-    "platform",
-    "project",
-    "data_level",
-    "modalities",
-    "modalities_as_written",
-    "genotype",
-    "sex",
-    "date_of_birth",
-    "year_of_birth",
-    "strain",
-    "species",
-    "breeding",
-    "acquisition_start",
-    "acquisition_start_doubt",
-    "acquisition_end",
-    "session_type",
-    "experimenters",
-    "investigators",
-    "instrument_id",
-    "ethics",
-    "source_data",
-    "tags",
-    "sorter_names",
-    "processing",
-    "quality_control",
-    "procedures",
-    "codeocean_ids",
-    "location",
-    "bucket",
-    "prefix",
-    "schema_version",
-    "created",
-    "modified",
+DataLevel = Literal["raw", "derived", "simulated"]
+
+_LEVELS: dict[str, DataLevel] = {
+    **{"raw": "raw", "raw data": "raw", "derived": "derived", "derived data": "derived"},
+    **{"simulated": "simulated", "simulated data": "simulated"},
+}
+_BREEDING = (
+    *("breeding_group", "maternal_genotype", "maternal_id"),
+    *("paternal_genotype", "paternal_id"),
 )
+_YEARS = range(1900, 2200)
+_UUID = re.compile(
+    r"(?<![0-9a-f])([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})(?![0-9a-f])",
+    re.IGNORECASE,
+)
+_LOCATION = re.compile(r"\s*s3://([^/\s]+)/*(.*?)[/\s]*", re.IGNORECASE | re.DOTALL)
+#: The buckets in which Code Ocean keeps its own assets; a prefix there is an asset's ID.
+_CODE_OCEAN_BUCKET = "codeocean-s3datasetsbucket-"
 
 
-class Record(View):
-    """A read-only view on one metadata record of either generation.
+# -- kinds of properties ---------------------------------------------------------------------------
 
-    Making one costs nothing; each question reads the record when it is asked. A question never
-    raises: where the record does not say, or says it in a shape that no record had before, the
-    answer is None, or `()` where there can be several.
+
+def _question(read: Callable[[Any], T], doc: str, *path: str, of_asset: bool = False) -> Answer[T]:
+    """Make a property that returns the first value found at a path of the records."""
+
+    def get(holder: Answers) -> T:
+        answer = read(None)
+        for record in holder._records(of_asset):
+            answer = read(at(record, *path))
+            if answer is not None and answer != ():
+                break
+        return answer
+
+    return Answer(like(read, get), doc)
+
+
+def _of_asset(read: Callable[[Any], T], doc: str, *path: str) -> Answer[T]:
+    """Make a property of the data asset itself, not of its subject, session or project."""
+    return _question(read, doc, *path, of_asset=True)
+
+
+def _in(core: str, v1: str, v2: str, read: Callable[[Any], T], doc: str) -> Answer[T]:
+    """Make a property that is read at one path of a core file of 1.x, and at another of 2.x."""
+    get = like(read, lambda found: either(found, v1, v2, read))
+    return _question(get, doc, core)
+
+
+def _in_recording(v1: str, v2: str, read: Callable[[Any], T], doc: str) -> Answer[T]:
+    """Make a property that is read from the first file of the recording that contains it."""
+    get = like(read, lambda raw: _first(raw, lambda core: either(core, v1, v2, read)))
+    return _question(get, doc)
+
+
+# -- readers of values that have several paths -----------------------------------------------------
+
+
+def _recording(raw: Any) -> list[Any]:
+    """Return the core files about the recording: with a start time first, then `acquisition` first.
+
+    1.x has `session` for physiology and behavior and `acquisition` for light-sheet microscopes;
+    2.x has `acquisition`. Only a record that was partly upgraded has both.
+    """
+    files = [at(raw, "acquisition"), at(raw, "session")]
+    existing = [core for core in files if isinstance(core, Mapping)]
+    return sorted(existing, key=lambda core: _written_start(core) is None)
+
+
+def _first(raw: Any, read: Callable[[Any], T]) -> T:
+    for core in _recording(raw):
+        answer = read(core)
+        if answer:
+            return answer
+    return read(None)
+
+
+def _session(raw: Any) -> SessionID | None:
+    return find_session_id(_name(raw))
+
+
+def _name(raw: Any) -> str | None:
+    return text(at(raw, "name")) or text(at(raw, "data_description", "name"))
+
+
+def _id(raw: Any) -> str | None:
+    return text(at(raw, "_id", "$oid")) or text(at(raw, "_id"))
+
+
+def _session_id(raw: Any) -> str | None:
+    session = _session(raw)
+    return session.id if session else None
+
+
+def _subject_id(raw: Any) -> str | None:
+    cores = [at(raw, "subject"), at(raw, "data_description"), *_recording(raw)]
+    written = next(filter(None, (text(at(core, "subject_id")) for core in cores)), None)
+    session = None if written else _session(raw)
+    return session.subject_id if session else written
+
+
+def _platform(raw: Any) -> str | None:
+    platform = at(raw, "data_description", "platform")
+    written = text(at(platform, "abbreviation")) or named(platform)
+    written = written or text(at(raw, "data_description", "experiment_type"))
+    session = None if written else _session(raw)
+    return session.platform if session else written
+
+
+def _data_level(raw: Any) -> DataLevel | None:
+    level = text(at(raw, "data_description", "data_level")) or ""
+    written = _LEVELS.get(level.strip().casefold().replace("_", " "))
+    if written == "simulated":
+        return written
+    parts = split_asset_name(_name(raw) or "")
+    if parts.is_raw:
+        return "raw"
+    return "derived" if parts.steps else written
+
+
+def _modalities_as_written(raw: Any) -> tuple[str, ...]:
+    return either(at(raw, "data_description"), "modality", "modalities", written_modalities)
+
+
+def _modalities(raw: Any) -> tuple[str, ...]:
+    return current_modalities(_modalities_as_written(raw))
+
+
+def _source_data(raw: Any) -> tuple[str, ...]:
+    return either(at(raw, "data_description"), "input_data_name", "source_data", all_named)
+
+
+def _sorter_names(raw: Any) -> tuple[str, ...]:
+    return Processing(at(raw, "processing")).sorter_names
+
+
+def _strain(subject: Any) -> str | None:
+    return either(subject, "background_strain", "subject_details.strain", named)
+
+
+def _date_of_birth(subject: Any) -> date | None:
+    return either(subject, "date_of_birth", "subject_details.date_of_birth", parse_date)
+
+
+def _year_of_birth(raw: Any) -> int | None:
+    subject = at(raw, "subject")
+    year = either(subject, "year_of_birth", "subject_details.year_of_birth", _year)
+    born = _date_of_birth(subject)
+    return year or (born.year if born else None)
+
+
+def _year(value: Any) -> int | None:
+    digits = text(value) or ""
+    is_year = digits.isdecimal() and len(digits) == 4 and int(digits) in _YEARS
+    return int(digits) if is_year else None
+
+
+def _breeding(raw: Any) -> dict[str, str] | None:
+    def parents(value: Any) -> dict[str, str] | None:
+        written = {key: text(at(value, key)) for key in _BREEDING}
+        return {key: answer for key, answer in written.items() if answer is not None} or None
+
+    core = at(raw, "subject")
+    within = either(core, "breeding_info", "subject_details.breeding_info", parents)
+    return within or parents(core)
+
+
+def _written_start(core: Any) -> datetime | None:
+    return either(core, "session_start_time", "acquisition_start_time", parse_time)
+
+
+def _start_in(core: Any) -> datetime | None:
+    return in_zone(_written_start(core), parse_zone(at(core, "acquisition_start_tz")))
+
+
+def _end_in(core: Any) -> datetime | None:
+    written = either(core, "session_end_time", "acquisition_end_time", parse_time)
+    return in_zone(written, parse_zone(at(core, "acquisition_start_tz")))
+
+
+def _acquisition_start(raw: Any) -> datetime | None:
+    return _first(raw, _start_in)
+
+
+def _acquisition_end(raw: Any) -> datetime | None:
+    return next(map(_end_in, _recording(raw)), None)
+
+
+def _start_doubt(raw: Any) -> str | None:
+    session = _session(raw)
+    named_time = session.dt if session else None
+    for core in _recording(raw):
+        return start_doubt(_written_start(core), _start_in(core), _end_in(core), named_time)
+    return None
+
+
+def _instrument_id(raw: Any) -> str | None:
+    keys = [(core, key) for core in ("rig", "instrument") for key in ("rig_id", "instrument_id")]
+    own = next(filter(None, (text(at(raw, *path)) for path in keys)), None)
+    return own or _first(raw, lambda core: either(core, "rig_id", "instrument_id", text))
+
+
+def _location(raw: Any) -> str | None:
+    return text(at(raw, "location"))
+
+
+def _bucket(raw: Any) -> str | None:
+    found = _LOCATION.fullmatch(_location(raw) or "")
+    return found.group(1) if found else None
+
+
+def _prefix(raw: Any) -> str | None:
+    found = _LOCATION.fullmatch(_location(raw) or "")
+    return found.group(2) or None if found else None
+
+
+def _created(raw: Any) -> datetime | None:
+    return in_utc(at(raw, "created")) or in_utc(at(raw, "_created"))
+
+
+def _modified(raw: Any) -> datetime | None:
+    return in_utc(at(raw, "last_modified")) or in_utc(at(raw, "_last_modified"))
+
+
+def _codeocean_ids(raw: Any) -> tuple[str, ...]:
+    """Return the IDs of the linked data assets, of 1.x and 2.x.
+
+    If no ID is linked, the ID in a location in Code Ocean's own bucket is returned.
+
+    2.x records lack links more often than 1.x ones, since only these are updated.
+    """
+    found = [*_linked(at(raw, "external_links")), *_linked(at(raw, "other_identifiers"))]
+    if not found and (_bucket(raw) or "").startswith(_CODE_OCEAN_BUCKET):
+        found.extend(_asset_ids((_prefix(raw) or "").rsplit("/", 1)[-1]))
+    return unique(tuple(found))
+
+
+def _linked(links: Any) -> Iterator[str]:
+    """Yield the IDs of one mapping of links, or of a list of such mappings."""
+    for link in items(links):
+        if isinstance(link, Mapping):
+            for service, ids in link.items():
+                if re.sub(r"[\s_-]", "", str(service)).casefold() == "codeocean":
+                    yield from _asset_ids(ids)
+
+
+def _asset_ids(value: Any) -> Iterator[str]:
+    """Yield the IDs in a text or a list of texts, as Code Ocean writes them."""
+    for item in items(value):
+        found = _UUID.search(item) if isinstance(item, str) else None
+        if found is not None:
+            yield "-".join(found.groups()).lower()
+
+
+# -- the table -------------------------------------------------------------------------------------
+
+
+class Answers:
+    """The properties that records of both schemas have.
+
+    Reading one never raises: the value is None, or `()` if there can be several, if no record
+    contains it or if the record has an unknown structure.
+    """
+
+    __slots__ = ()
+
+    def _records(self, of_asset: bool) -> Iterable[Any]:
+        """Return the records to read, in order.
+
+        `of_asset` is True for a property of the data asset that a record describes, False for one
+        of its subject, session or project.
+        """
+        raise NotImplementedError
+
+    name = _of_asset(_name, "Name of the data asset; the name in the description can differ.")
+    id = _of_asset(_id, "The record's ID in its database.")
+    session_id = _question(_session_id, "The session ID in the name.")
+    subject_id = _question(_subject_id, "ID of the subject, in a core file or else in the name.")
+    platform = _question(_platform, "Platform, in a description of 1.x or else in the name.")
+    project = _in("data_description", "project_name", "project_name", known, "The project's name.")
+    data_level = _of_asset(
+        _data_level,
+        "`raw`, `derived` or `simulated`. A name with a session decides between raw and derived, "
+        "since descriptions are copied from raw assets to derived ones.",
+    )
+    modalities = _question(_modalities, "Current abbreviations of the modalities, sorted.")
+    modalities_as_written = _question(
+        _modalities_as_written, "Modalities as the record spells them, in its order."
+    )
+    genotype = _in("subject", "genotype", "subject_details.genotype", text, "Subject's genotype.")
+    sex = _in("subject", "sex", "subject_details.sex", text, "Subject's sex, `Male` or `Female`.")
+    date_of_birth = _question(_date_of_birth, "The subject's date of birth.", "subject")
+    year_of_birth = _question(_year_of_birth, "Subject's year of birth; some have no date.")
+    strain = _question(
+        _strain,
+        "The subject's background strain; the upgrade to 2.x writes C57BL/6J if there was none.",
+        "subject",
+    )
+    species = _in("subject", "species", "subject_details.species", named, "Subject's species.")
+    breeding = _question(_breeding, "The breeding group, and each parent's ID and genotype.")
+    acquisition_start = _question(
+        _acquisition_start,
+        "Start of the recording, time zone aware, as the record contains it; Pacific time if no "
+        "offset is written. Records are often wrong here, see `acquisition_start_doubt`.",
+    )
+    acquisition_start_doubt = _question(_start_doubt, "Why the start is uncertain, or None.")
+    acquisition_end = _question(_acquisition_end, "End of the recording, time zone aware.")
+    session_type = _in_recording("session_type", "acquisition_type", text, "Session type.")
+    experimenters = _in_recording(
+        "experimenter_full_name", "experimenters", all_named, "The experimenters' names."
+    )
+    investigators = _question(
+        all_named, "The investigators' names.", "data_description", "investigators"
+    )
+    instrument_id = _question(
+        _instrument_id,
+        "The rig or instrument, as its own file spells it, else as the recording's does. In 1.x "
+        "the two often differ (`MESO.1`, `429_MESO1_20260122`).",
+    )
+    ethics = _in_recording(
+        "iacuc_protocol", "ethics_review_id", texts, "IDs of the ethics approvals."
+    )
+    source_data = _of_asset(_source_data, "Names of the assets from which this one was made.")
+    tags = _of_asset(all_named, "The tags, which only 2.x has.", "data_description", "tags")
+    sorter_names = _of_asset(_sorter_names, "The spike sorters in the processing.")
+    processing = _of_asset(Processing.of, "The steps that made the data.", "processing")
+    quality_control = _of_asset(QualityControl.of, "The quality control.", "quality_control")
+    procedures = _question(Procedures.of, "Procedures on subject and specimens.", "procedures")
+    codeocean_ids = _of_asset(_codeocean_ids, "IDs of the data assets in Code Ocean.")
+    location = _of_asset(text, "Location of the files (`s3://bucket/prefix`).", "location")
+    bucket = _of_asset(_bucket, "The bucket of the location.")
+    prefix = _of_asset(_prefix, "The prefix of the location, without slashes at its ends.")
+    schema_version = _of_asset(
+        text, "Version of the record around the core files, which have their own.", "schema_version"
+    )
+    created = _of_asset(_created, "When the record (not the asset) was first written, in UTC.")
+    modified = _of_asset(_modified, "When the record was last written, in UTC.")
+
+
+#: Names of the properties, each with the same value for both schemas.
+QUESTIONS: Final = tuple(name for name, row in vars(Answers).items() if isinstance(row, Answer))
+
+
+class Record(View, Answers):
+    """A read-only view of one metadata record of schema 1.x or 2.x.
+
+    Each property reads the record when it is used. Reading one never raises: the value is None, or
+    `()` if there can be several, if the record does not contain it or contains it in an unknown
+    structure.
 
     Parameters
     ----------
@@ -96,252 +409,8 @@ class Record(View):
         return f"{type(self).__name__}({self.name!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the answers to all questions, by the questions' names."""
+        """Return the values of all properties, by their names."""
         return {question: getattr(self, question) for question in QUESTIONS}
 
-    # The record itself
-
-    @property
-    def name(self) -> str | None:
-        """The data asset's name: the record's, since the description's may be another."""
-        return text(at(self.raw, "name")) or data_description.name(self._description)
-
-    @property
-    def id(self) -> str | None:
-        """The record's ID in its database."""
-        return envelope.record_id(self.raw)
-
-    @property
-    def session_id(self) -> str | None:
-        """The session ID in the name."""
-        found = find_session_id(self.name)
-        return None if found is None else found.id
-
-    @property
-    def location(self) -> str | None:
-        """Where the files are, as written: `s3://bucket/prefix`."""
-        return text(at(self.raw, "location"))
-
-    @property
-    def bucket(self) -> str | None:
-        """The bucket of the location."""
-        return envelope.bucket_and_prefix(self.raw)[0]
-
-    @property
-    def prefix(self) -> str | None:
-        """The prefix of the location, without slashes at its ends."""
-        return envelope.bucket_and_prefix(self.raw)[1]
-
-    @property
-    def codeocean_ids(self) -> tuple[str, ...]:
-        """IDs of the data assets in Code Ocean."""
-        return envelope.codeocean_ids(self.raw)
-
-    @property
-    def schema_version(self) -> str | None:
-        """The version of the record around the core files, which have their own."""
-        return text(at(self.raw, "schema_version"))
-
-    @property
-    def created(self) -> datetime | None:
-        """When the record was first written, in UTC: not the asset, nor the recording."""
-        return envelope.created(self.raw)
-
-    @property
-    def modified(self) -> datetime | None:
-        """When the record was last written, in UTC."""
-        return envelope.modified(self.raw)
-
-    # The subject
-
-    @property
-    def subject_id(self) -> str | None:
-        """The subject's ID, from the first core file that tells one, else from the name."""
-        told = (
-            subject.subject_id(at(self.raw, "subject"))
-            or data_description.subject_id(self._description)
-            or self._of_recording(acquisition.subject_id)
-        )
-        if told is not None:
-            return told
-        found = find_session_id(self.name)
-        return None if found is None else found.subject_id
-
-    @property
-    def genotype(self) -> str | None:
-        """The subject's genotype."""
-        return subject.genotype(at(self.raw, "subject"))
-
-    @property
-    def sex(self) -> str | None:
-        """The subject's sex: `Male`, `Female`."""
-        return subject.sex(at(self.raw, "subject"))
-
-    @property
-    def date_of_birth(self) -> date | None:
-        """The subject's date of birth."""
-        return subject.date_of_birth(at(self.raw, "subject"))
-
-    @property
-    def year_of_birth(self) -> int | None:
-        """The subject's year of birth, told for some that have no date."""
-        return subject.year_of_birth(at(self.raw, "subject"))
-
-    @property
-    def strain(self) -> str | None:
-        """The subject's background strain; the upgrade to 2.x writes C57BL/6J where none was."""
-        return subject.strain(at(self.raw, "subject"))
-
-    @property
-    def species(self) -> str | None:
-        """The subject's species (`Mus musculus`)."""
-        return subject.species(at(self.raw, "subject"))
-
-    @property
-    def breeding(self) -> dict[str, str] | None:
-        """What is known of the parents: group, and each one's ID and genotype."""
-        return subject.breeding(at(self.raw, "subject"))
-
-    # The data
-
-    @property
-    def project(self) -> str | None:
-        """The project's name."""
-        return data_description.project(self._description)
-
-    @property
-    def investigators(self) -> tuple[str, ...]:
-        """The investigators' names."""
-        return data_description.investigators(self._description)
-
-    @property
-    def platform(self) -> str | None:
-        """The platform, from the description of 1.x, else from the name if it begins with one."""
-        told = data_description.platform(self._description)
-        if told is not None:
-            return told
-        found = find_session_id(self.name)
-        return None if found is None else found.platform
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Today's abbreviations of the modalities, sorted."""
-        return modalities.current_modalities(self.modalities_as_written)
-
-    @property
-    def modalities_as_written(self) -> tuple[str, ...]:
-        """The modalities as the record spells them, obsolete spellings kept, in its order."""
-        return data_description.modalities(self._description)
-
-    @property
-    def data_level(self) -> DataLevel | None:
-        """`raw`, `derived` or `simulated`.
-
-        The name decides between raw and derived, where it has a session: descriptions are copied
-        from raw assets to derived ones, and then say `raw`.
-        """
-        told = data_description.data_level(self._description)
-        if told == "simulated":
-            return told
-        parts = split_asset_name(self.name or "")
-        if parts.is_raw:
-            return "raw"
-        return "derived" if parts.steps else told
-
-    @property
-    def source_data(self) -> tuple[str, ...]:
-        """Names of the assets from which this one was made."""
-        return data_description.source_data(self._description)
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The tags, which only 2.x has."""
-        return data_description.tags(self._description)
-
-    # The recording
-
-    @property
-    def acquisition_start(self) -> datetime | None:
-        """When the recording began, aware.
-
-        The instant that the record writes, never another; without an offset it is Pacific time.
-        Records are often wrong here: see `acquisition_start_doubt`.
-        """
-        return self._of_recording(acquisition.start)
-
-    @property
-    def acquisition_start_doubt(self) -> str | None:
-        """Why `acquisition_start` is uncertain, or None where nothing speaks against it."""
-        files = self._recording
-        found = find_session_id(self.name)
-        return acquisition.doubt(files[0], found.dt if found else None) if files else None
-
-    @property
-    def acquisition_end(self) -> datetime | None:
-        """When the recording ended, aware; with the same doubts as the start."""
-        files = self._recording
-        return acquisition.end(files[0]) if files else None
-
-    @property
-    def session_type(self) -> str | None:
-        """What was done, in the words of those who did it."""
-        return self._of_recording(acquisition.session_type)
-
-    @property
-    def experimenters(self) -> tuple[str, ...]:
-        """The experimenters' names."""
-        return self._of_recording(acquisition.experimenters)
-
-    @property
-    def instrument_id(self) -> str | None:
-        """The rig or instrument, as its own file spells it, else as the recording's does.
-
-        In 1.x the two often differ (`MESO.1` and `429_MESO1_20260122`); the upgrade to 2.x keeps
-        the first.
-        """
-        told = instrument.instrument_id(at(self.raw, "rig"), at(self.raw, "instrument"))
-        return told or self._of_recording(acquisition.instrument_id)
-
-    @property
-    def ethics(self) -> tuple[str, ...]:
-        """Numbers of the approvals under which the recording was made."""
-        return self._of_recording(acquisition.ethics)
-
-    # What was done to subject and data
-
-    @property
-    def procedures(self) -> Procedures | None:
-        """What was done to the subject and to specimens."""
-        return Procedures.of(at(self.raw, "procedures"))
-
-    @property
-    def processing(self) -> Processing | None:
-        """The steps that made the data."""
-        return Processing.of(at(self.raw, "processing"))
-
-    @property
-    def sorter_names(self) -> tuple[str, ...]:
-        """The spike sorters that the processing tells."""
-        view = self.processing
-        return () if view is None else view.sorter_names
-
-    @property
-    def quality_control(self) -> QualityControl | None:
-        """What was found when the data were looked at."""
-        return QualityControl.of(at(self.raw, "quality_control"))
-
-    @property
-    def _description(self) -> Any:
-        return at(self.raw, "data_description")
-
-    @property
-    def _recording(self) -> list[Any]:
-        return acquisition.in_order(at(self.raw, "session"), at(self.raw, "acquisition"))
-
-    def _of_recording(self, read: Callable[[Any], T]) -> T:
-        """Ask the files of the recording in turn, for the first answer that says something."""
-        for core in self._recording:
-            answer = read(core)
-            if answer:
-                return answer
-        return read(None)
+    def _records(self, of_asset: bool) -> Iterable[Any]:
+        return (self._raw,)

@@ -1,26 +1,44 @@
-"""How a value of unknown shape is read: nothing here raises, whatever the record holds.
+"""Functions that read JSON values of unknown structure; none of them raises.
 
-A record's keys may be missing, null or of another type, in every generation (servers and writers
-move first). The functions below turn that into "says nothing", so that the readers of the core
-files name only where an answer stands.
+In any record a key may be missing, null or of another type. The functions below then return
+"no value": None, or `()` if there can be several.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 T = TypeVar("T")
-V = TypeVar("V", bound="View")
 
 _MAJOR = re.compile(r"\s*v?(\d{1,6})\b")
 # No name, identifier or year has more digits; `str` of a far longer int raises.
 _LARGEST_INT = 10**18
 
 
+class Answer(property, Generic[T]):
+    """A property with a static type and a docstring, made by a function instead of a decorator."""
+
+    def __init__(self, get: Callable[[Any], T], doc: str) -> None:
+        super().__init__(get)
+        # Without this, Python before 3.13 shows the docstring of this class.
+        self.__doc__ = doc
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, holder: None, owner: type | None = None) -> Self: ...
+        @overload
+        def __get__(self, holder: object, owner: type | None = None) -> T: ...
+        def __get__(self, holder: Any, owner: type | None = None) -> Any: ...
+
+
 class View:
-    """A read-only view on one JSON value; equal where the values are."""
+    """A read-only view of one JSON value; two views are equal if their values are."""
 
     __slots__ = ("_raw",)
 
@@ -28,13 +46,13 @@ class View:
         self._raw = raw
 
     @classmethod
-    def of(cls: type[V], core: Any) -> V | None:
-        """View a core file, or give None where there is none."""
+    def of(cls, core: Any) -> Self | None:
+        """Return a view of a core file, or None if it is not a JSON object."""
         return cls(core) if isinstance(core, Mapping) else None
 
     @property
     def raw(self) -> Any:
-        """The value itself, untouched."""
+        """The value itself, unchanged."""
         return self._raw
 
     def __eq__(self, other: object) -> bool:
@@ -42,24 +60,42 @@ class View:
             return NotImplemented
         return bool(self._raw == other._raw)
 
-    # The value may change under the view, so that no hash would stay true.
+    # The value is mutable, so a hash would not stay valid.
     __hash__ = None  # type: ignore[assignment]
 
 
+class Part(View):
+    """A view of a value within another one, such as a procedure within a surgery."""
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, raw: Any, outer: Any = None) -> None:
+        super().__init__(raw)
+        self._outer = outer
+
+
+def field(read: Callable[[Any], T], v1: str, v2: str | None = None, *, doc: str) -> Answer[T]:
+    """Make a property of a view that is read at one path in 1.x, and at another in 2.x."""
+    return Answer(like(read, lambda view: either(view._raw, v1, v2 or v1, read)), doc)
+
+
+def shared(read: Callable[[Any], T], v1: str, v2: str | None = None, *, doc: str) -> Answer[T]:
+    """Make a property of a part that is read from the enclosing value if the part lacks it."""
+
+    def get(view: Part) -> T:
+        return either(view._raw, v1, v2 or v1, read) or either(view._outer, v1, v2 or v1, read)
+
+    return Answer(like(read, get), doc)
+
+
+def like(read: Callable[[Any], T], get: Callable[[Any], T]) -> Callable[[Any], T]:
+    """Copy a function's return annotation to another one, for tools that document properties."""
+    get.__annotations__["return"] = read.__annotations__.get("return")
+    return get
+
+
 def at(value: Any, *path: str) -> Any:
-    """Follow keys into nested mappings.
-
-    Parameters
-    ----------
-    value
-        Any JSON value.
-    *path
-        The keys, outermost first.
-
-    Returns
-    -------
-    Any
-        What stands there, or None where a key is missing or something on the way is no mapping.
+    """Return the value at a path of keys in nested mappings, or None.
 
     Examples
     --------
@@ -75,7 +111,7 @@ def at(value: Any, *path: str) -> Any:
 
 
 def items(value: Any) -> tuple[Any, ...]:
-    """Give the elements of a list, a lone value as one element, None as none.
+    """Return the elements of a list; a single value is one element, None is an empty list.
 
     Examples
     --------
@@ -90,14 +126,14 @@ def items(value: Any) -> tuple[Any, ...]:
 
 
 def mappings(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Go through the mappings of a list, in order, whatever lists are nested in it.
+    """Yield the mappings in a list and in its nested lists, in order.
 
     Examples
     --------
     >>> list(mappings([{"a": 1}, [{"b": 2}, [None, {"c": 3}]], "text"]))
     [{'a': 1}, {'b': 2}, {'c': 3}]
     """
-    # A stack, not recursion: the nesting of a broken record has no limit that we know.
+    # A stack, not recursion: the nesting of a malformed record has no limit.
     waiting = [value]
     while waiting:
         element = waiting.pop()
@@ -108,7 +144,7 @@ def mappings(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def text(value: Any) -> str | None:
-    """Read a text; a whole number counts as its digits, a blank text as nothing.
+    """Return a non-blank string, or an int as a string; None for anything else.
 
     Examples
     --------
@@ -123,7 +159,7 @@ def text(value: Any) -> str | None:
 
 
 def known(value: Any) -> str | None:
-    """Read a text, of which `unknown` says nothing: the upgrade to 2.x fills failures with it.
+    """Return a string, or None for `unknown`, which the upgrade to 2.x writes for missing values.
 
     Examples
     --------
@@ -135,7 +171,7 @@ def known(value: Any) -> str | None:
 
 
 def named(value: Any) -> str | None:
-    """Read a text, or the name of something described by a mapping.
+    """Return a string, or the name or abbreviation in a mapping.
 
     Examples
     --------
@@ -148,7 +184,7 @@ def named(value: Any) -> str | None:
 
 
 def all_named(value: Any) -> tuple[str, ...]:
-    """Read texts or names from a list of them, or from one alone.
+    """Return the strings or names in a list, or the one of a single value.
 
     Examples
     --------
@@ -158,8 +194,13 @@ def all_named(value: Any) -> tuple[str, ...]:
     return tuple(name for name in map(named, items(value)) if name is not None)
 
 
+def texts(value: Any) -> tuple[str, ...]:
+    """Return the strings in a list, or a single one, without duplicates."""
+    return unique(tuple(found for found in map(text, items(value)) if found is not None))
+
+
 def unique(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Drop repeated texts, keeping the order of the first ones.
+    """Return the strings without duplicates, in the order of their first occurrence.
 
     Examples
     --------
@@ -170,21 +211,10 @@ def unique(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def is_second_generation(core: Any) -> bool:
-    """Tell whether one core file is written in the 2.x schema.
+    """Whether a core file is written in the 2.x schema, by its own keys.
 
-    Decided by the file's own `schema_version`, and where that says nothing by `object_type`, which
-    only 2.x files carry. The record around it, and the database it came from, say nothing: records
-    of the 1.x database hold 2.x core files, sometimes only some of them.
-
-    Parameters
-    ----------
-    core
-        The core file: `subject`, `acquisition` and so on.
-
-    Returns
-    -------
-    bool
-        True for a 2.x core file.
+    `schema_version` decides; without it, `object_type`, which only 2.x files have. The record's own
+    version and the database are not considered: records of the 1.x database contain 2.x core files.
 
     Examples
     --------
@@ -193,59 +223,31 @@ def is_second_generation(core: Any) -> bool:
     >>> is_second_generation({"schema_version": "1.0.3"}), is_second_generation(None)
     (False, False)
     """
-    if not isinstance(core, Mapping):
-        return False
-    major = _MAJOR.match(text(core.get("schema_version")) or "")
+    major = _MAJOR.match(text(at(core, "schema_version")) or "")
     if major is None:
-        return core.get("object_type") is not None
+        return at(core, "object_type") is not None
     return int(major.group(1)) >= 2
 
 
-def either(core: Any, v1: tuple[str, ...], v2: tuple[str, ...], read: Callable[[Any], T]) -> T:
-    """Read an answer that stands in one place in 1.x core files and in another in 2.x ones.
+def either(core: Any, v1: str, v2: str, read: Callable[[Any], T]) -> T:
+    """Read a value at the path of a core file's own schema, else at that of the other schema.
 
-    The file's own generation is asked first, and the other place where that says nothing, since
-    files with the keys of both exist.
-
-    Parameters
-    ----------
-    core
-        The core file.
-    v1, v2
-        The keys that lead to the answer in each generation.
-    read
-        Turns what stands there into the answer; for None it gives the answer "says nothing".
-
-    Returns
-    -------
-    T
-        The answer.
+    Files with the keys of both exist. `read(None)` must return "no value".
 
     Examples
     --------
-    >>> either({"sex": "Male"}, ("sex",), ("subject_details", "sex"), text)
+    >>> either({"sex": "Male"}, "sex", "subject_details.sex", text)
     'Male'
     """
-    paths = (v2, v1) if is_second_generation(core) else (v1, v2)
-    for path in paths:
-        answer = read(at(core, *path))
+    for path in (v2, v1) if is_second_generation(core) else (v1, v2):
+        answer = read(at(core, *path.split(".")))
         if answer:
             return answer
     return read(None)
 
 
 def copied(value: Any) -> Any:
-    """Copy a JSON value, so that whoever changes the copy leaves the record as it was.
-
-    Parameters
-    ----------
-    value
-        Any JSON value; nested mappings become dicts, nested tuples lists.
-
-    Returns
-    -------
-    Any
-        An equal value that shares no dict or list with it.
+    """Return an equal JSON value that shares no dict or list with the original.
 
     Examples
     --------
@@ -269,5 +271,5 @@ def copied(value: Any) -> Any:
 
 
 def copied_dict(value: Any) -> dict[str, Any]:
-    """Copy a mapping; anything else is an empty dict."""
+    """Return a copy of a mapping; anything else becomes an empty dict."""
     return copied(value) if isinstance(value, Mapping) else {}

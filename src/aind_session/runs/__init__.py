@@ -172,7 +172,7 @@ def resume_run(
     Raises
     ------
     MissingFileError
-        There is no such file (a `FileNotFoundError`).
+        The file does not exist (a `FileNotFoundError`).
     RunStateError
         Another process drives it, or the file is not a state, or one of another Code Ocean (a
         `ValueError`).
@@ -248,7 +248,7 @@ def read_run(state: AnyPath | None = None) -> RunReport:
     Raises
     ------
     MissingFileError
-        There is no such file (a `FileNotFoundError`).
+        The file does not exist (a `FileNotFoundError`).
     RunStateError
         It is not the state of a run (a `ValueError`).
     """

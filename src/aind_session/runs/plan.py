@@ -299,7 +299,7 @@ def computations_of(capsule: str) -> Listed:
     Raises
     ------
     CodeOceanNotFoundError
-        There is no capsule or pipeline of this ID (a `ValueError`).
+        No capsule or pipeline has this ID (a `ValueError`).
     """
     raws = _list(capsule)
     found = [one for raw in raws if (one := _readable(raw)) is not None]

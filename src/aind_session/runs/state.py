@@ -228,7 +228,7 @@ def load(path: Path) -> RunState:
     Raises
     ------
     MissingFileError
-        There is no such file (a `FileNotFoundError`).
+        The file does not exist (a `FileNotFoundError`).
     RunStateError
         It cannot be read, is not the state of a run, or has a newer version.
     """

@@ -262,8 +262,8 @@ def _share(conductor: Conductor, items: Sequence[Item]) -> None:
 def start(conductor: Conductor) -> None:
     """Resolve unconfirmed starts, and start as many more computations as may run.
 
-    The capsule's computations are listed first: a session is not started while anybody, this
-    process before it was killed included, has a computation of it in progress.
+    The capsule's computations are listed first: a session is not started while any process, this
+    one before it was killed included, has a computation of it in progress.
     """
     unsure = list(conductor.those("starting"))
     room = min(conductor.room(), conductor.pace.free(CLOCK.time()))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import msgspec
+
+from aind_session import html
 
 if TYPE_CHECKING:
     import os
@@ -156,7 +157,7 @@ class RunPlan(msgspec.Struct, frozen=True):
         return f"<RunPlan of {self.capsule}: {self.summary()}>"
 
     def _repr_html_(self) -> str:
-        return _html(f"Plan of a run of {self.capsule}", self.to_rows(), self.summary())
+        return _html("Plan of a run", self.capsule, self.to_rows(), self.summary())
 
     def __str__(self) -> str:
         return _table(self.to_rows(), self.summary())
@@ -245,14 +246,10 @@ class RunReport(msgspec.Struct, frozen=True):
         return f"<RunReport of {self.state}: {self.summary()}>"
 
     def _repr_html_(self) -> str:
-        return _html(f"Run of {self.happened.capsule}", self.to_rows(), self.summary())
+        return _html("Run", self.happened.capsule, self.to_rows(), self.summary())
 
     def __str__(self) -> str:
         return _table(self.to_rows(), self.summary())
-
-
-#: Rows of a plan or report that a notebook shows; of a longer one the first and the last.
-ROWS_SHOWN = 20
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -275,25 +272,13 @@ def _table(rows: Sequence[dict[str, Any]], summary: str) -> str:
     return "\n".join([*(table if rows else ()), summary])
 
 
-def _html(title: str, rows: Sequence[dict[str, Any]], summary: str) -> str:
-    # Inline styles win over the style sheets of notebooks, which align cells to the right.
-    style = "text-align:left;vertical-align:top;white-space:nowrap;padding:.1em .8em .1em 0"
+def _html(kind: str, title: str, rows: Sequence[dict[str, Any]], summary: str) -> str:
     names = columns_used(rows)
-    head = "".join(f'<th style="{style}">{escape(name)}</th>' for name in names)
-    half = ROWS_SHOWN // 2
-    gap = f'<tr><td style="{style}" colspan="{len(names)}">...</td></tr>'
-    lines = [
-        "<tr>"
-        + "".join(f'<td style="{style}">{escape(_cell(row[n]))}</td>' for n in names)
-        + "</tr>"
-        for row in rows
-    ]
-    if len(lines) > ROWS_SHOWN:
-        lines[half:-half] = [gap]
-    return (
-        f'<div style="overflow-x:auto"><div><b>{escape(title)}</b>: {escape(summary)}</div>'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
+    cells = [[_cell(row[name]) for name in names] for row in html.ends(rows)]
+    # A reason is a sentence, which wraps; names and IDs do not.
+    classes = ["" if name == "why" else "aind-name" for name in names]
+    body = html.table(names, cells, classes, len(rows)) if rows else ""
+    return html.card(kind, title, html.hint(summary) + body)
 
 
 def _cell(value: object) -> str:

@@ -51,8 +51,7 @@ def __getattr__(name: str) -> Any:
 class Sandbox:
     """Fakes of Code Ocean, DocDB and S3 that answer from a catalogue.
 
-    Create one with `aind_session.sandbox`. It serves inside of a ``with`` block, or from `start` to
-    `close`.
+    Created by `aind_session.sandbox`; serves in a ``with`` block, or from `start` to `close`.
 
     Parameters
     ----------
@@ -365,7 +364,7 @@ class Sandbox:
         Raises
         ------
         ValueError
-            There is no such service or kind.
+            The service or kind does not exist.
         """
         fault = Fault(service, path, method, **options)
         self.middleware.add(fault)
@@ -405,7 +404,7 @@ class Sandbox:
         Raises
         ------
         ValueError
-            There is no such service or version.
+            The service or version does not exist.
         """
         if service != "docdb" or version not in ("v1", "v2"):
             raise ValueError(f"only docdb v1 and v2 can be retired, not {service!r} {version!r}")
@@ -492,8 +491,7 @@ def autostart(wanted: str | None = None) -> Sandbox | None:
     Sandbox or None
         None if none is requested, or if one is serving already: in this process or in its parent.
     """
-    if wanted is None:
-        wanted = os.environ.get(SANDBOX, "")
+    wanted = os.environ.get(SANDBOX, "") if wanted is None else wanted
     if wanted.lower() in ("", "0", "false", "no") or os.environ.get(SANDBOX_ACTIVE):
         return None
     with server.process.starting:

@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 FORMAT = "aind-session catalogue"
 VERSION = 1
-#: Public buckets; others are private unless a catalogue says otherwise.
+#: Public buckets; others are private unless a catalogue lists them as public.
 PUBLIC_BUCKETS = ("aind-open-data", "aind-ephys-data")
 
 
@@ -108,7 +108,7 @@ class Catalogue:
         Raises
         ------
         CatalogueFormatError
-            There is no catalogue, or its header cannot be read or has an unknown version (a
+            The catalogue is missing, or its header cannot be read or has an unknown version (a
             `ValueError`).
 
         Warns

@@ -130,7 +130,7 @@ def invent_session(
     Raises
     ------
     ValueError
-        The text is not a session ID, or not only one, or the generation is none of the four.
+        The text is not a session ID, or not only one, or the generation is not one of the four.
 
     Examples
     --------

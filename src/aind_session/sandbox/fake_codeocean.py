@@ -19,6 +19,8 @@ from aind_session.sandbox.faults import Refused, json_response
 from aind_session.sandbox.launches import KNOWN_CAPSULES, USER, Launches, ResultFiles
 from aind_session.sandbox.server import Request, Response
 
+#: Of a server whose `server_version` is not set: newer than any that an SDK requires.
+NEWEST_VERSION = "99.0.0"
 _CLOSED = {
     "closed": (401, "unauthorized"),
     "forbidden": (403, "no permission"),
@@ -56,10 +58,11 @@ class FakeCodeOcean:
         return Response(204) if value is None else json_response(200, value)
 
     def _check_version(self, wanted: str | None) -> None:
-        if wanted and self.server_version and _version(wanted) > _version(self.server_version):
+        own = self.server_version or NEWEST_VERSION
+        if wanted and _version(wanted) > _version(own):
             raise Refused(
                 400,
-                f"the server's version {self.server_version} is lower than the minimum version "
+                f"the server's version {own} is lower than the minimum version "
                 f"{wanted} that the client requires",
             )
 
@@ -86,7 +89,8 @@ class FakeCodeOcean:
 
     def _search_assets(self, request: Request) -> Json:
         body = _body(request)
-        found = asset_search.search(self.catalogue.data_assets, body, USER)
+        listed = [asset for asset in self.catalogue.data_assets if not asset.get("_unlisted")]
+        found = asset_search.search(listed, body, USER)
         limit = asset_search.limit_of(body)
         token, offset = body.get("next_token"), body.get("offset") or 0
         start = _open_token(token) if token else offset

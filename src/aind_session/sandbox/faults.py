@@ -14,6 +14,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aind_session.sandbox import server
@@ -60,6 +61,10 @@ class Request:
     def json(self) -> Any:
         """Read the body as JSON; None if it is empty."""
         return json.loads(self.body) if self.body else None
+
+
+#: Called with the service's name, the function that answers, and the request.
+Handler = Callable[[str, Callable[[server.Request], Response], server.Request], Response]
 
 
 @dataclass
@@ -139,6 +144,7 @@ class Middleware:
         self.requests: list[Request] = []
         self.latency = latency
         self._faults: list[Fault] = []
+        self._handlers: list[Handler] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._healed = threading.Event()
@@ -167,8 +173,11 @@ class Middleware:
             request.ended = time.perf_counter()
 
     def _answer(self, request: Request, raw: server.Request) -> Response:
+        answer = self.services[request.service]
+        for handler in self._handlers:
+            answer = partial(handler, request.service, answer)
         try:
-            response = self.services[request.service](raw)
+            response = answer(raw)
         except Exception as error:
             # No check foresaw this request: report it; the thread would die without a response.
             message = f"not understood: {type(error).__name__}: {error}"
@@ -205,10 +214,19 @@ class Middleware:
             if fault in self._faults:
                 self._faults.remove(fault)
 
+    def intercept(self, handler: Handler) -> None:
+        """Change requests or responses: `handler(service, answer, request)` returns a response.
+
+        It may make it of `answer(request)`; `heal` removes it.
+        """
+        with self._lock:
+            self._handlers.append(handler)
+
     def heal(self) -> None:
-        """Remove all faults and release connections that hang."""
+        """Remove all faults and handlers, and release connections that hang."""
         with self._lock:
             self._faults.clear()
+            self._handlers = []
             self._healed.set()
             self._healed = threading.Event()
 

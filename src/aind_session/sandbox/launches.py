@@ -252,7 +252,7 @@ class ResultFiles:
                     yield path.lstrip("/"), as_object(path, text)
 
     def list_folder(self, root: str, path: str) -> list[Json] | None:
-        """List a folder as the API does; None if there is no such folder."""
+        """List a folder as the API does; None if it does not exist."""
         start = f"{path}/" if path else ""
         items: dict[str, Json] = {}
         for name, entry in sorted(self._all(root).items()):

@@ -113,7 +113,7 @@ def record(
         Nothing is named, `to` is not a folder, or its recording was made with other options (a
         `ValueError`).
     MissingTokenError
-        There is no Code Ocean token (a `KeyError`).
+        No Code Ocean token is set (a `KeyError`).
     IncompleteAnswerError
         Some parts could not be recorded. The others are kept: the same call requests only what is
         missing.

@@ -60,7 +60,7 @@ _ASSIGNED = re.compile(
 
 
 class Scrubber:
-    """Takes secrets, and people's names, out of what is recorded.
+    """Removes secrets, and people's names, from recorded data.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Scrubber:
         """Return an asset, a computation or a record without secrets and names."""
         found: set[str] = set()
         cleaned = self._walk(entry, False, found)
-        # Names also stand in notes and file names of the same record.
+        # Names also occur in notes and file names of the same record.
         return _replaced(cleaned, found) if found else cleaned
 
     def file(self, path: str, text: str) -> str:

@@ -446,3 +446,7 @@ def forget_all() -> None:
     s3fs = sys.modules.get("s3fs")
     if s3fs is not None and hasattr(s3fs, "S3FileSystem"):
         s3fs.S3FileSystem.clear_instance_cache()
+    s3 = sys.modules.get("aind_session.services.s3")
+    if s3 is not None:
+        # File systems made without a path of ours trust what the environment names now.
+        s3.configure_s3fs()

@@ -340,7 +340,7 @@ RESULT_CORES = ("data_description", "procedures", "subject")
 
 
 def core_files(names: Sequence[str], cores: Mapping[str, Any]) -> dict[str, str]:
-    """Write core files as text; empty ones if there is no record to take them from."""
+    """Write core files as text; empty ones without a record to take them from."""
     return {f"{name}.json": _json(cores[name]) if cores.get(name) else "" for name in names}
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from aind_session import settings
+from aind_session import context, settings
 from aind_session.identifiers import session_in_name
 from aind_session.query import CODE_OCEAN, count, query
 from aind_session.services import codeocean
@@ -79,12 +79,13 @@ def assets_of_subjects(subject_ids: Sequence[str]) -> Assets:
     missing = [s for s in subject_ids if assets_of_subject.cached(s) is None]
     if len(missing) > 1:
         # One request for all; each subject's part is cached.
+        moment = context.current().cache.moment()
         found: dict[str, list[AssetSummary]] = {s: [] for s in missing}
         for asset in _assets_of_subjects(tuple(sorted(missing))):
             owners = (subject_field(asset), *subjects_of(asset))
             found[next((s for s in owners if s in found), missing[0])].append(asset)
         for subject_id, some in found.items():
-            assets_of_subject.store(tuple(some), subject_id)
+            assets_of_subject.store(tuple(some), subject_id, moment=moment)
     return tuple(asset for s in subject_ids for asset in assets_of_subject(s))
 
 
@@ -161,9 +162,10 @@ def current_asset(asset_id: str) -> AssetSummary:
     """
     if get_asset.cached(asset_id) is not None:
         return get_asset(asset_id)
+    moment = context.current().cache.moment()
     found = _asset_now(asset_id)
     if found.is_ready:
-        get_asset.store(found, asset_id)
+        get_asset.store(found, asset_id, moment=moment)
     return found
 
 

@@ -38,7 +38,7 @@ def read_body(raw: Any, exchange: Exchange, decode: bool) -> bytes:
             size += len(part)
             if size > most:
                 raise BadAnswerError(
-                    f"{exchange.service} sent more than {most / 2**20:g} MB, the limit that "
+                    f"{exchange.service} sent more than {most:,} bytes, the limit that "
                     f"AIND_SESSION_MAX_RESPONSE_BYTES sets. Request: {exchange.summary()}",
                     **exchange.facts(raw.status),
                 )

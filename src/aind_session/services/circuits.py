@@ -30,7 +30,7 @@ class _Circuit:
 class Circuits:
     """The circuits of one transport, each keeping requests from what has failed.
 
-    A status stands for one path only (an aggregation may fail where a search works), a hang for
+    A status counts for one path only (an aggregation may fail where a search works), a hang for
     the first part of the path (each schema of DocDB), a failed connection for the whole host.
     """
 

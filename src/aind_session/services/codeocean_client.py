@@ -63,7 +63,7 @@ class Connection:
         return self.session.request(method, f"{self.base}{path}", **options)
 
     def check(self, response: requests.Response, *_: Any, **__: Any) -> None:
-        """Raise the error that a response stands for; called by `requests` for each response."""
+        """Raise the error for a response, if any; called by `requests` for each response."""
         if response.status_code >= 400:
             raise self._error(response)
         exchange = exchange_of(response)
@@ -86,7 +86,7 @@ class Connection:
 
         status = response.status_code
         if redact.origin_of(str(response.url)) != redact.origin_of(self.domain):
-            # A response from elsewhere says nothing about the token.
+            # A response from another host does not show whether the token is valid.
             return error_of(CodeOceanError, response)
         if status == 400:
             text = response.content[:10_000].decode("utf-8", "replace")

@@ -9,7 +9,6 @@ import contextlib
 import functools
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -27,7 +26,7 @@ from aind_session.errors import (
     ServiceError,
     ServiceTimeoutError,
 )
-from aind_session.services import redact
+from aind_session.services import decode, redact
 from aind_session.services.exchange import exchange_of
 from aind_session.services.http import Transport, bare_session
 
@@ -51,10 +50,6 @@ URL_LIMIT = 6000
 # The gateway, whose limit is 10 MB, has not shortened a response smaller than this, as long as
 # records are projected to a few keys.
 _SURELY_WHOLE = 2**20
-
-# A string as a whole, or what structures JSON.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]')
-_records = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class DocDBError(ServiceError, requests.HTTPError):
@@ -155,6 +150,8 @@ def _gateway(retries: int | None = None) -> _Gateway:
 
 def retired_schemas() -> tuple[str, ...]:
     """Return the schemas ("v1", "v2") whose endpoint was found to be switched off."""
+    if settings.current().docdb_host.problem:
+        return ()
     return tuple(sorted(_gateway().retired))
 
 
@@ -179,7 +176,7 @@ def get_client(version: str = "v1", retries: int | None = None, **options: Any) 
     except ImportError as error:
         raise MissingExtraError(
             "The DocDB client needs aind-data-access-api, which cannot be imported: "
-            'pip install "aind-data-access-api[docdb]" (not yet possible on Python 3.14). '
+            "pip install aind-data-access-api (not yet possible on Python 3.14). "
             "Sessions, records and searches work without it."
         ) from error
 
@@ -188,8 +185,10 @@ def get_client(version: str = "v1", retries: int | None = None, **options: Any) 
     return MetadataDbClient(version=version, **options)
 
 
-def _url(version: str, route: str) -> str:
-    return f"{_origin()}/{version}/{DATABASE}/{COLLECTION}/{route}"
+def request(version: str, method: str, route: str, **options: Any) -> Response | None:
+    """Send a request to a route of one schema; None if only the other one still exists."""
+    url = f"{_origin()}/{version}/{DATABASE}/{COLLECTION}/{route}"
+    return _gateway().request(version, method, url, **options)
 
 
 def _get(
@@ -205,87 +204,38 @@ def _get(
         parameters["projection"] = json.dumps(projection)
     if sort is not None:
         parameters["sort"] = json.dumps(sort)
-    return _gateway().request(version, "GET", _url(version, "find"), params=parameters)
+    return request(version, "GET", "find", params=parameters)
 
 
-def _split(response: Response | None) -> list[bytes]:
-    """Return the JSON of each record of a list."""
+def _records(
+    response: Response | None,
+    read: Callable[[Record, bytes], Any] = decode.with_json,
+    *,
+    further: bool = False,
+) -> decode.Decoded:
+    """Decode the records of a list; each invalid one is left out and logged."""
     if response is None:
-        return []
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
-        # Each record stays undecoded for now.
-        return [bytes(raw) for raw in _records.decode(response.content)]
-    records = None
-    try:
-        # Python's own JSON, which the gateway writes, has NaN and Infinity.
-        records = json.loads(response.content)
-    except RecursionError:
-        # One record is too deep: the others are not.
-        return list(_items(response.content))
-    except ValueError:
-        pass
-    if not isinstance(records, list):
-        raise _no_records(response)
-    return [_encoded(record) for record in records]
-
-
-def _items(body: bytes) -> Iterator[bytes]:
-    """Yield the JSON of each item of a list, however deep, without decoding it."""
-    depth = start = 0
-    for match in _TOKEN.finditer(body):
-        token = match[0]
-        depth += (token in b"[{") - (token in b"]}")
-        if token == b"[" and depth == 1:
-            start = match.end()
-        elif (token == b"," and depth == 1) or depth == 0:
-            yield body[start : match.start()].strip()
-            start = match.end()
-
-
-def _encoded(record: Any) -> bytes:
-    try:
-        return msgspec.json.encode(record)
-    except (ValueError, RecursionError):
-        # Half of a surrogate pair, a huge number: the record is left out when it is decoded.
-        return json.dumps(record).encode()
-
-
-def _left_out(raw: bytes) -> None:
-    log.warning("Left out of DocDB's answer, not a valid record: %s", redact.excerpt(raw))
-
-
-def _as_decoded(record: Record, raw: bytes) -> Record:
-    return record
-
-
-def _decoded(
-    raws: list[bytes], read: Callable[[Record, bytes], T], *, further: bool = False
-) -> list[T]:
-    """Decode and read records, one after the other; an invalid one is left out and logged."""
-    records = []
-    for raw in raws:
-        try:
-            record = msgspec.json.decode(raw)
-        except (msgspec.MsgspecError, RecursionError):
-            record = None
-        if isinstance(record, dict) and record:
-            records.append(read(record, raw))
-        else:
-            _left_out(raw)
-    if raws and not records and not further:
+        return decode.Decoded([], [])
+    with decode.decoding(SERVICE):
+        decoded = None
+        with contextlib.suppress(ValueError):
+            decoded = decode.decode_records(response.content, read)
+        if decoded is None:
+            raise _no_records(response)
+    for problem in decoded.problems:
+        log.warning("Left out of DocDB's answer, not a valid record: %s", problem)
+    if decoded.problems and not decoded.records and not further:
         raise BadAnswerError(
-            f"{SERVICE}'s answer holds no record: {redact.excerpt(raws[0])}", service=SERVICE
+            f"{SERVICE}'s answer holds no record: {decoded.problems[0]}", service=SERVICE
         )
-    return records
+    return decoded
 
 
 def find_one(version: str, filter: Filter, sort: Mapping[str, int] | None = None) -> bytes | None:
     """Return one record, by exactly one request."""
-    raws = _split(_get(version, filter, None, sort or {CREATED[version]: -1}, limit=1, skip=0))
-    if not raws:
-        return None
-    _decoded(raws, _as_decoded)
-    return raws[0]
+    newest = sort or {CREATED[version]: -1}
+    found = _records(_get(version, filter, None, newest, limit=1, skip=0)).records
+    return found[0][1] if found else None
 
 
 def find(
@@ -295,11 +245,12 @@ def find(
     sort: Mapping[str, int] | None = None,
 ) -> list[Record]:
     """Return all records that a filter matches, page by page."""
-    found: dict[Any, Record] = {}
+    found: dict[str, Record] = {}
     for part in parts_of(filter, sort):
         for record in _pages(version, part, projection, sort):
-            # A projection without `_id` leaves nothing to tell records apart by.
-            found.setdefault(record.get("_id", ("no id", len(found))), record)
+            # Without `_id` in the projection, records cannot be distinguished.
+            name = json.dumps(record["_id"]) if "_id" in record else f"no ID {len(found)}"
+            found.setdefault(name, record)
     return list(found.values())
 
 
@@ -314,20 +265,21 @@ def _pages(
             if number == 0:
                 raise
             raise _missing_page(error, number + 1) from error
-        raws = _split(response)
-        if response is None or not raws:
+        found, left_out = _records(response, further=number > 0)
+        count = len(found) + len(left_out)
+        if response is None or not count:
             return
         if response.content == before:
             raise IncompleteAnswerError(
-                f"{SERVICE} sent the same {len(raws)} records again for page {number + 1}",
+                f"{SERVICE} sent the same {count} records again for page {number + 1}",
                 service=SERVICE,
             )
-        yield from _decoded(raws, _as_decoded, further=number > 0)
+        yield from (record for record, _ in found)
         # The gateway sends fewer records than the limit if they would be too large.
         small = projection is not None and len(response.content) < _SURELY_WHOLE
-        if small and len(raws) < PAGE_SIZE:
+        if small and count < PAGE_SIZE:
             return
-        skip, before = skip + len(raws), response.content
+        skip, before = skip + count, response.content
     raise IncompleteAnswerError(
         f"{SERVICE} has more than {MAX_PAGES} pages of records: narrow the filter.",
         service=SERVICE,
@@ -345,7 +297,7 @@ def _missing_page(error: ServiceError, number: int) -> IncompleteAnswerError:
 
 def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
     """Return what a pipeline makes of the records; as `read_aggregate`."""
-    return read_aggregate(version, pipeline, _as_decoded)
+    return read_aggregate(version, pipeline, lambda record, raw: record)
 
 
 def read_aggregate(
@@ -353,15 +305,13 @@ def read_aggregate(
 ) -> list[T]:
     """Return what a function reads in each record that a pipeline makes, and in its JSON.
 
-    Decoded records take five times the memory of their JSON: of many, one at a time is decoded.
-
     One request; if it fails, though the service answers, and the pipeline only filters, projects
     and sorts, the records are read page by page.
     """
     try:
-        url = _url(version, "aggregate")
-        raws = _split(_gateway().request(version, "POST", url, json=list(pipeline)))
-        return _decoded(raws, read)
+        response = request(version, "POST", "aggregate", json=list(pipeline))
+        found: list[T] = _records(response, read).records
+        return found
     except (ServiceTimeoutError, ServiceConnectionError):
         raise
     except (DocDBError, BadAnswerError) as error:
@@ -370,10 +320,10 @@ def read_aggregate(
             raise
         log.info("DocDB's /aggregate failed (%s): reading page by page", error)
         try:
-            found = find(version, *find_arguments)
+            records = find(version, *find_arguments)
         except ServiceError as second:
             raise second from error
-        return [read(record, _encoded(record)) for record in found]
+        return [read(record, msgspec.json.encode(record)) for record in records]
 
 
 def as_find(

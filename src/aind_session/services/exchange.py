@@ -101,7 +101,7 @@ class Exchange:
     url : str
         Where the last attempt went.
     first_url : str
-        Where the first attempt went, if that was another place.
+        Where the first attempt went, if to another URL.
     secrets : tuple of str
         What no message may contain.
     """

@@ -14,6 +14,7 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
@@ -77,7 +78,7 @@ class Transport(HTTPAdapter):
     attempts
         How often a request is sent at most. What changes something is sent once.
     plain
-        Speak plain HTTP where the URL says https, on loopback only.
+        Send plain HTTP although the URL has https, on loopback only.
     redirects
         Whether to follow redirects.
     decode
@@ -210,7 +211,8 @@ class Transport(HTTPAdapter):
         while True:
             exchange.attempts += 1
             began = CLOCK.monotonic()
-            outcome = self._attempt(request, exchange, options)
+            send = partial(self._attempt, request, exchange, options)
+            outcome: Response | _Failed = context.current().attempt(send)
             if log.isEnabledFor(logging.DEBUG):
                 spent = 1000 * (CLOCK.monotonic() - began)
                 status = "failed" if isinstance(outcome, _Failed) else outcome.status_code
@@ -405,12 +407,12 @@ def read_document(url: str) -> bytes:
 
 def _transports() -> Iterator[Transport]:
     """Yield the transports of this process's clients."""
-    sessions = [getattr(client, "session", client) for client in context.current().clients()]
-    adapters = [a for session in sessions for a in getattr(session, "adapters", {}).values()]
+    adapters: list[Any] = []
+    for client in context.current().clients():
+        session = getattr(client, "session", client)
+        adapters += (getattr(client, "transport", None), *getattr(session, "adapters", {}).values())
     # One transport may have several prefixes, and serve the SDK's client too.
-    for adapter in {id(adapter): adapter for adapter in adapters}.values():
-        if isinstance(adapter, Transport):
-            yield adapter
+    yield from {id(one): one for one in adapters if isinstance(one, Transport)}.values()
 
 
 def open_circuits() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from aind_session import settings
+from aind_session import context, settings
 from aind_session.identifiers import session_in_name
 from aind_session.query import DOCDB, count, query
 from aind_session.records import Record
@@ -100,11 +100,12 @@ def records_of_subjects(schema: str, subject_ids: Sequence[str]) -> Records:
     missing = [s for s in subject_ids if records_of_subject.cached(schema, s) is None]
     if len(missing) > 1:
         # One request for all; each subject's part is cached.
+        moment = context.current().cache.moment()
         found: dict[str, list[RecordSummary]] = {s: [] for s in missing}
         for summary in _records_of_subjects(schema, tuple(missing)):
             found.get(summary.subject_id, []).append(summary)
         for subject_id, some in found.items():
-            records_of_subject.store(tuple(some), schema, subject_id)
+            records_of_subject.store(tuple(some), schema, subject_id, moment=moment)
     return tuple(row for s in subject_ids for row in records_of_subject(schema, s))
 
 
@@ -231,9 +232,11 @@ def prefetch_records(schema: str, names: Iterable[str]) -> None:
 
 
 def _prefetch_chunk(schema: str, names: tuple[str, ...]) -> None:
+    moment = context.current().cache.moment()
     newest = {name: raw for _, name, raw in sorted(_records_by_name(schema, names))}
     for name in names:
-        record_named.store((newest[name],) if name in newest else (), schema, name)
+        found = (newest[name],) if name in newest else ()
+        record_named.store(found, schema, name, moment=moment)
 
 
 @query(

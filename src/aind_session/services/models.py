@@ -1,28 +1,33 @@
-"""Code Ocean's JSON as models: quickly where it is whole, leniently where it is odd.
+"""Decode Code Ocean's JSON to models of its SDK.
 
-Whole records become what the SDK's own `from_dict` makes of them, some hundred times faster.
-Records that it would refuse (no `mount` or `owner`, a state that the SDK does not know yet, an
-empty `source_bucket`) are filled or kept as they are, and logged. Only a record without
-an ID is refused.
+Complete JSON gives the same models as the SDK's `from_dict`, about 100 times faster. JSON that
+the SDK rejects (no `mount` or `owner`, an unknown state, an empty `source_bucket`) is decoded field
+by field, and what was unexpected is logged. Only JSON without an ID is rejected.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import datetime
+import enum
 import functools
 import gc
-import json
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
 from aind_session.errors import BadAnswerError
-from aind_session.services.lenient import build
+from aind_session.services import decode
+from aind_session.services.decode import UNDECODABLE, decoding
 from aind_session.services.redact import excerpt, without_text
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from aind_session.services.sdk import Computation, DataAsset
 
 __all__ = [
@@ -37,22 +42,26 @@ __all__ = [
     "summarise",
 ]
 
+T = TypeVar("T")
+
 log = logging.getLogger("aind_session.services")
+
+SERVICE = "Code Ocean"
 
 
 class NoRecordError(BadAnswerError):
-    """JSON, but no data asset and no computation: it has no ID."""
+    """JSON, but not of a data asset or a computation: it has no ID."""
 
 
 class AssetSummary(msgspec.Struct, frozen=True, weakref=True):
-    """What searches and joins look at of a data asset; `raw` is all of it.
+    """The fields of a data asset that searches and joins use; `raw` is its complete JSON.
 
     Attributes
     ----------
     bucket, prefix : str
-        Where its files are, if the record says so; empty for a result inside Code Ocean.
+        Location of its files, if the asset has one; empty for a result inside Code Ocean.
     external : bool
-        Whether its files lie outside Code Ocean.
+        Whether its files are outside Code Ocean.
     """
 
     id: str
@@ -98,11 +107,8 @@ class _Page(msgspec.Struct):
     next_token: str | int | None = None
 
 
-_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError)
-
 _wire = msgspec.json.Decoder(_Wire)
 _page = msgspec.json.Decoder(_Page)
-_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @functools.cache
@@ -114,17 +120,12 @@ def _decoders() -> tuple[msgspec.json.Decoder[DataAsset], msgspec.json.Decoder[C
 
 
 def summarise(raw: bytes) -> AssetSummary:
-    """Read what joins look at from a data asset's JSON.
-
-    Parameters
-    ----------
-    raw
-        The JSON of one data asset.
+    """Return the summary of a data asset's JSON.
 
     Raises
     ------
     BadAnswerError
-        It is no JSON object, or has no ID.
+        It is not a JSON object, or has no ID.
 
     Examples
     --------
@@ -132,11 +133,13 @@ def summarise(raw: bytes) -> AssetSummary:
     >>> summarise(raw).created
     1700000000
     """
+    # Other fields are decoded from `raw` later.
+    raw = _strict(raw, "data asset")
     try:
         wire = _wire.decode(raw)
-    except _BROKEN:
-        # The lenient model knows every oddity: one place that does is enough.
+    except UNDECODABLE:
         asset = decode_asset(raw)
+        source = asset.source_bucket
         wire = _Wire(
             id=asset.id,
             name=asset.name,
@@ -145,22 +148,20 @@ def summarise(raw: bytes) -> AssetSummary:
             type=str(asset.type),
             tags=tuple(asset.tags or ()),
             custom_metadata=asset.custom_metadata,
+            source_bucket=source and _Bucket(source.bucket, source.prefix, source.external),
         )
-        if asset.source_bucket is not None:
-            source = asset.source_bucket
-            wire.source_bucket = _Bucket(source.bucket, source.prefix, source.external)
     if not wire.id:
-        raise NoRecordError(f"A data asset without an ID: {excerpt(raw)}", service="Code Ocean")
-    source_bucket = wire.source_bucket or _Bucket()
+        raise _no_id(raw, "data asset")
+    bucket = wire.source_bucket or _Bucket()
     return AssetSummary(
         id=wire.id,
         name=wire.name,
         created=wire.created,
         tags=wire.tags or (),
         custom_metadata=wire.custom_metadata or {},
-        bucket=source_bucket.bucket or "",
-        prefix=(source_bucket.prefix or "").strip("/"),
-        external=bool(source_bucket.external),
+        bucket=bucket.bucket or "",
+        prefix=(bucket.prefix or "").strip("/"),
+        external=bool(bucket.external),
         state=wire.state,
         type=wire.type,
         archived=wire.archived,
@@ -169,43 +170,122 @@ def summarise(raw: bytes) -> AssetSummary:
 
 
 def decode_asset(raw: bytes) -> DataAsset:
-    """Make the SDK's model of a data asset's JSON.
-
-    Parameters
-    ----------
-    raw
-        The JSON of one data asset.
-
-    Returns
-    -------
-    codeocean.data_asset.DataAsset
-        Equal to what `DataAsset.from_dict` makes, where that makes one.
+    """Return the SDK's model of a data asset's JSON, equal to what `DataAsset.from_dict` makes.
 
     Raises
     ------
     BadAnswerError
-        It is no JSON object, or has no ID.
+        It is not a JSON object, or has no ID.
     """
-    decoder = _decoders()[0]
-    try:
-        asset = decoder.decode(raw)
-    except _BROKEN:
-        return _leniently(decoder.type, raw)
-    if not asset.id:
-        return _leniently(decoder.type, raw)
-    return asset
+    return _decode(_decoders()[0], raw, "data asset")
+
+
+def decode_computation(raw: bytes) -> Computation:
+    """Return the SDK's model of a computation's JSON; raises the same errors as `decode_asset`."""
+    return _decode(_decoders()[1], raw, "computation")
 
 
 def decode_assets(raws: Iterable[bytes]) -> tuple[DataAsset, ...]:
-    """Make the SDK's models of many data assets; as `decode_asset`."""
+    """Return the SDK's models of many data assets; each invalid one is left out and logged."""
+    return tuple(_each(decode_asset, raws))
+
+
+def decode_computations(raws: Iterable[bytes]) -> tuple[Computation, ...]:
+    """Return the SDK's models of many computations; each invalid one is left out and logged.
+
+    Raises
+    ------
+    BadAnswerError
+        None of them is valid.
+    """
+    listed = tuple(raws)
+    found = tuple(_each(decode_computation, listed))
+    if listed and not found:
+        raise BadAnswerError(
+            f"{SERVICE}'s list holds no computation: {excerpt(listed[0])}", service=SERVICE
+        )
+    return found
+
+
+def split_results(
+    payload: bytes, *, further: bool = False
+) -> tuple[list[AssetSummary], bool, str | None]:
+    """Return the assets of a page of a search, whether there are more, and the next page's token.
+
+    Each invalid asset is left out and logged. `further` is True for pages after
+    the first: only a first page without any valid asset is an error.
+
+    Raises
+    ------
+    BadAnswerError
+        It is not a page of results, or none of its results is a data asset.
+    """
+    with decoding(SERVICE):
+        try:
+            page = _decode_page(payload)
+        except UNDECODABLE as error:
+            raise BadAnswerError(
+                f"{SERVICE}'s answer to a search is not a page of results: {excerpt(payload)}",
+                service=SERVICE,
+            ) from without_text(error)
+        found = _each(summarise, map(bytes, page.results))
+    if page.results and not found and not further:
+        raise BadAnswerError(
+            f"{SERVICE}'s answer to a search holds no data asset: {excerpt(payload)}",
+            service=SERVICE,
+        )
+    token = None if page.next_token in (None, "") else str(page.next_token)
+    more = token is not None if page.has_more is None else page.has_more
+    return found, more, token
+
+
+def split_list(payload: bytes, what: str) -> tuple[bytes, ...]:
+    """Return the JSON of each item of a list.
+
+    Raises
+    ------
+    BadAnswerError
+        It is not a list.
+    """
+    try:
+        return tuple(decode.split_list(payload))
+    except UNDECODABLE as error:
+        raise BadAnswerError(
+            f"{SERVICE}'s answer is not a list of {what}: {excerpt(payload)}", service=SERVICE
+        ) from without_text(error)
+
+
+def _decode_page(payload: bytes) -> _Page:
+    try:
+        return _page.decode(payload)
+    except UNDECODABLE:
+        # One result may be invalid: each is decoded on its own.
+        members = decode.split_object(payload)
+        results = decode.split_list(members.pop("results", b""))
+        rest = b"".join(b',"%s":%s' % (k.encode(), v) for k, v in members.items())
+        page = _page.decode(b'{"results":[]%s}' % rest)
+        page.results = [msgspec.Raw(raw) for raw in results]
+        return page
+
+
+def _each(read: Callable[[bytes], T], raws: Iterable[bytes]) -> list[T]:
+    """Decode each item; an invalid one is left out and logged."""
+
+    def read_or_none(raw: bytes) -> T | None:
+        try:
+            return read(raw)
+        except BadAnswerError as error:
+            log.warning("Left out of %s's answer: %s", SERVICE, error)
+            return None
+
     with _no_collecting():
-        return tuple(decode_asset(raw) for raw in raws)
+        return [one for raw in raws if (one := read_or_none(raw)) is not None]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _no_collecting() -> Iterator[None]:
-    # Thousands of new objects set the garbage collector off again and again, though none of them
-    # is garbage: half of the time would be its own.
+    # Thousands of new objects trigger the garbage collector repeatedly, though none of them is
+    # garbage: it would take half of the time.
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -215,105 +295,168 @@ def _no_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def decode_computation(raw: bytes) -> Computation:
-    """Make the SDK's model of a computation's JSON; as `decode_asset`."""
-    decoder = _decoders()[1]
+def _decode(decoder: msgspec.json.Decoder[T], raw: bytes, what: str) -> T:
     try:
-        computation = decoder.decode(raw)
-    except _BROKEN:
-        return _leniently(decoder.type, raw)
-    if not computation.id:
-        return _leniently(decoder.type, raw)
-    return computation
+        found = decoder.decode(raw)
+        if typing.cast("Any", found).id:
+            return found
+    except UNDECODABLE:
+        pass
+    with decoding(SERVICE):
+        record = msgspec.json.decode(_strict(raw, what))
+        name = record.get("id") if isinstance(record, dict) else None
+        if not isinstance(name, str) or not name:
+            raise _no_id(raw, what)
+        builder = _Builder()
+        found = builder.build(decoder.type, record, "")
+    log.info("Odd %s %s: %s", what, name, "; ".join(builder.oddities))
+    return found
 
 
-def decode_computations(raws: Iterable[bytes]) -> tuple[Computation, ...]:
-    """Make the SDK's models of many computations; as `decode_asset`."""
-    with _no_collecting():
-        return tuple(decode_computation(raw) for raw in raws)
+def _no_id(raw: bytes, what: str) -> NoRecordError:
+    return NoRecordError(f"A {what} without an ID: {excerpt(raw)}", service=SERVICE)
 
 
-def _leniently(model: type[Any], raw: bytes) -> Any:
-    what = "data asset" if model.__name__ == "DataAsset" else "computation"
+def _strict(raw: bytes, what: str) -> bytes:
     try:
-        # The standard library also reads what JSON has no word for: numbers without end.
-        record = json.loads(raw)
-    except ValueError as error:
+        return decode.strict_json(raw, null_if_infinite=True)
+    except UNDECODABLE as error:
         raise BadAnswerError(
-            f"Code Ocean sent no JSON for a {what}: {excerpt(raw)}", service="Code Ocean"
+            f"{SERVICE} sent invalid JSON for a {what}: {excerpt(raw)}", service=SERVICE
         ) from without_text(error)
-    name = record.get("id") if isinstance(record, dict) else None
-    if not isinstance(name, str) or not name:
-        raise NoRecordError(f"A {what} without an ID: {excerpt(raw)}", service="Code Ocean")
-    built, oddities = build(model, record)
-    log.info("Odd %s %s: %s", what, name, "; ".join(oddities))
-    return built
 
 
-def split_results(
-    payload: bytes, *, further: bool = False
-) -> tuple[list[AssetSummary], bool, str | None]:
-    """Take one page of a search apart.
+# -- JSON that does not fit its model --------------------------------------------------------------
 
-    Parameters
-    ----------
-    payload
-        The body of the answer.
-    further
-        Whether pages came before: one that holds nothing that can be read does not sink them.
+# Required fields that old assets and old servers leave out.
+_FILLED: dict[str, Any] = {"owner": "", "last_used": 0, "created": 0, "run_time": 0, "name": ""}
+_UNKNOWN = "unknown"
 
-    Returns
-    -------
-    list of AssetSummary
-        Records without an ID are left out and logged.
-    bool
-        Whether there is more.
-    str or None
-        What to ask for the next page with.
 
-    Raises
-    ------
-    BadAnswerError
-        It is no page of results, or none of its results is a data asset.
-    """
+class _UnfitError(ValueError):
+    """A value that cannot be converted to the type of its field."""
+
+
+class _Builder:
+    """Builds a dataclass from a JSON object by its type hints, also those of a later SDK."""
+
+    def __init__(self) -> None:
+        self.oddities: list[str] = []
+
+    def build(self, model: type[T], record: dict[str, Any], path: str) -> T:
+        """Return an instance; an enum value that the SDK does not know stays a text."""
+        values = {}
+        hints = typing.get_type_hints(model)
+        for field in dataclasses.fields(typing.cast("Any", model)):
+            where, hint = f"{path}{field.name}", hints[field.name]
+            optional = field.default is not dataclasses.MISSING
+            if field.name in record:
+                try:
+                    values[field.name] = self._fit(record[field.name], hint, where)
+                    continue
+                except _UnfitError as problem:
+                    self.oddities.append(f"{where}: {problem}")
+            elif not optional:
+                self.oddities.append(f"{where} is missing")
+            values[field.name] = field.default if optional else _default(field.name, hint, record)
+        return model(**values)
+
+    def _fit(self, value: Any, hint: Any, where: str) -> Any:
+        """Convert a value to the type of its field, or raise `_UnfitError`."""
+        origin = typing.get_origin(hint)
+        if origin in (typing.Union, types.UnionType):
+            return self._fit_union(value, hint, where)
+        if value is None:
+            raise _UnfitError("is null")
+        if origin is list:
+            return self._fit_list(value, typing.get_args(hint)[0], where)
+        if _is_enum(hint):
+            return self._fit_enum(value, hint, where)
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, dict):
+                raise _UnfitError(f"is not an object: {value!r:.60}")
+            return self.build(typing.cast("type[Any]", hint), value, f"{where}.")
+        fitting = _convert(value, hint)
+        if type(fitting) is not type(value):
+            self.oddities.append(f"{where} is {value!r:.60}")
+        return fitting
+
+    def _fit_union(self, value: Any, hint: Any, where: str) -> Any:
+        members = [member for member in typing.get_args(hint) if member is not type(None)]
+        if value is None or (value == {} and dataclasses.is_dataclass(members[0])):
+            # An empty object means the same as none.
+            return None
+        return self._fit(value, members[0], where) if len(members) == 1 else value
+
+    def _fit_list(self, value: Any, item: Any, where: str) -> list[Any]:
+        if not isinstance(value, list):
+            self.oddities.append(f"{where} is not a list")
+            value = [value]
+        fitting = [self._fit_item(one, item, where) for one in value]
+        return [one for one in fitting if one is not None]
+
+    def _fit_item(self, value: Any, hint: Any, where: str) -> Any:
+        try:
+            return self._fit(value, hint, where)
+        except _UnfitError as problem:
+            self.oddities.append(f"in {where}: {problem}")
+            return None
+
+    def _fit_enum(self, value: Any, hint: Any, where: str) -> Any:
+        if not isinstance(value, str):
+            raise _UnfitError(f"is not a text: {value!r:.60}")
+        known = _member(hint, value)
+        if known is value:
+            self.oddities.append(f"{where} has the unknown value {value!r:.60}")
+        return known
+
+
+def _default(name: str, hint: Any, record: dict[str, Any]) -> Any:
+    """Return what a required field contains if the JSON lacks it."""
+    if name == "mount":
+        return record["name"] if isinstance(record.get("name"), str) else ""
+    if name == "origin":
+        return _member(hint, "aws") if record.get("bucket") else next(iter(hint), _UNKNOWN)
+    if name in _FILLED:
+        return _FILLED[name]
+    return _UNKNOWN if hint is str or _is_enum(hint) else None
+
+
+def _member(hint: Any, value: str) -> Any:
     try:
-        page = _page.decode(payload)
-    except _BROKEN as error:
-        raise BadAnswerError(
-            f"Code Ocean's answer to a search is no page of results: {excerpt(payload)}",
-            service="Code Ocean",
-        ) from error
-    with _no_collecting():
-        found = [summary for raw in page.results if (summary := _summarise_or_log(bytes(raw)))]
-    if page.results and not found and not further:
-        raise BadAnswerError(
-            f"Code Ocean's answer to a search holds no data asset: {excerpt(payload)}",
-            service="Code Ocean",
-        )
-    token = None if page.next_token in (None, "") else str(page.next_token)
-    more = token is not None if page.has_more is None else page.has_more
-    return found, more, token
+        return hint(value)
+    except ValueError:
+        return value
 
 
-def _summarise_or_log(raw: bytes) -> AssetSummary | None:
-    try:
-        return summarise(raw)
-    except BadAnswerError as error:
-        log.warning("Left out of the search's results: %s", error)
-        return None
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, enum.Enum)
 
 
-def split_list(payload: bytes, what: str) -> tuple[bytes, ...]:
-    """Take a JSON list apart, each item as its own JSON.
+def _convert(value: Any, hint: Any) -> Any:
+    if hint in (Any, object) or (hint in (dict, bool, str) and isinstance(value, hint)):
+        return value
+    if hint is int and not isinstance(value, bool):
+        return _integer(value)
+    if hint is str and isinstance(value, int | float):
+        return str(value)
+    raise _UnfitError(f"is {value!r:.60}")
 
-    Raises
-    ------
-    BadAnswerError
-        It is no list.
-    """
-    try:
-        return tuple(bytes(raw) for raw in _list.decode(payload))
-    except _BROKEN as error:
-        raise BadAnswerError(
-            f"Code Ocean's answer is no list of {what}: {excerpt(payload)}", service="Code Ocean"
-        ) from error
+
+def _integer(value: Any) -> int:
+    """Convert a number, its text or an ISO 8601 time (to seconds since 1970)."""
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value)
+    if isinstance(value, str):
+        for read in (float, _seconds):
+            with contextlib.suppress(ValueError, OverflowError):
+                return int(read(value))
+    raise _UnfitError(f"is not a number: {value!r:.60}")
+
+
+def _seconds(text: str) -> float:
+    # Python 3.10 does not read a `Z`.
+    time = datetime.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    return (time if time.tzinfo else time.replace(tzinfo=datetime.timezone.utc)).timestamp()

@@ -153,8 +153,10 @@ def escape(text: str) -> str:
 def excerpt(text: bytes | str, secrets: tuple[str, ...] = (), limit: int = EXCERPT) -> str:
     """Return the first characters of text from a service, scrubbed and escaped."""
     if isinstance(text, bytes):
-        text = text[: 8 * limit].decode("utf-8", "replace")
-    return escape(scrub(text[: 8 * limit], secrets)[:limit])
+        text = text.decode("utf-8", "replace")
+    # Hidden in all of it before it is cut: a part of a secret is not recognized, and session tokens
+    # can have thousands of characters.
+    return escape(scrub(text, secrets)[:limit])
 
 
 def without_text(error: Exception) -> Exception:

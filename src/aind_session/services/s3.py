@@ -19,9 +19,10 @@ from aind_session.errors import (
     ServiceError,
     SettingsError,
 )
+from aind_session.services.connections import CA_VARIABLES, find_bundle
 from aind_session.services.redact import is_no_file
 from aind_session.services.s3_client import (
-    CA_FILES,
+    CA_VARIABLE,
     SERVICE,
     Client,
     Request,
@@ -181,7 +182,7 @@ def list_folder(bucket: str, prefix: str) -> Listing:
     Returns
     -------
     Listing
-        With `exists` False if there is no such folder or bucket.
+        With `exists` False if the folder or bucket does not exist.
 
     Raises
     ------
@@ -330,7 +331,7 @@ def path(bucket: str, key: str = "") -> UPath:
     from upath import UPath
 
     place = f"s3://{bucket}/{key.strip('/')}" if key.strip("/") else f"s3://{bucket}"
-    _configure_s3fs()
+    configure_s3fs()
     try:
         anonymous = is_anonymous(bucket)
     except (CredentialsError, SettingsError) as error:
@@ -342,20 +343,21 @@ def path(bucket: str, key: str = "") -> UPath:
 
 
 class _ClientOptions(dict[str, str]):
-    """Options for s3fs that this package set, to tell them from a user's own."""
+    """Options for s3fs that this package set, as opposed to the user's own."""
 
 
-def _configure_s3fs() -> None:
+def configure_s3fs() -> None:
     """Configure s3fs to use CA certificates of variables that AWS clients do not read."""
     from fsspec.config import conf
 
-    found = next(filter(None, map(os.environ.get, ("AWS_CA_BUNDLE", *CA_FILES))), "")
+    found = find_bundle(CA_VARIABLE)
     options = conf.setdefault("s3", {})
     if not isinstance(options.get("client_kwargs", _ClientOptions()), _ClientOptions):
         return
     options.pop("client_kwargs", None)
-    if found and not os.environ.get("AWS_CA_BUNDLE") and os.path.isfile(found):
-        options["client_kwargs"] = _ClientOptions(verify=found)
+    is_unread = found.source in CA_VARIABLES and found.source != CA_VARIABLE
+    if is_unread and os.path.isfile(found.path):
+        options["client_kwargs"] = _ClientOptions(verify=found.path)
 
 
 def split(path: object) -> tuple[str, str]:
@@ -395,7 +397,7 @@ def forget_listings(instances: bool = False) -> None:
     """Drop the listings that s3fs keeps as long as the process; optionally its instances, too."""
     s3fs = sys.modules.get("s3fs")
     if s3fs is not None:
-        # There is no public way to reach the instances of other threads.
+        # s3fs has no public way to reach the instances of other threads.
         for file_system in list(s3fs.S3FileSystem._cache.values()):
             file_system.invalidate_cache()
         if instances:

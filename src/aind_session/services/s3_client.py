@@ -31,7 +31,7 @@ from aind_session.errors import (
     SettingsError,
 )
 from aind_session.services.exchange import exchange_of
-from aind_session.services.http import Transport, bare_session
+from aind_session.services.http import Transport
 from aind_session.services.redact import excerpt, scrub
 
 log = logging.getLogger("aind_session.services")
@@ -47,12 +47,13 @@ _OTHER_SOURCES = (
     *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
     "BOTO_CONFIG",
 )
+#: The variable for CA certificates that AWS clients read.
+CA_VARIABLE = "AWS_CA_BUNDLE"
 _FILES = {
     "AWS_CONFIG_FILE": "~/.aws/config",
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
     "": "~/.boto",
 }
-_SHOWN = 2**16
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 # Only such names are part of a host name; others, and those with a dot, go into the path.
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -105,8 +106,6 @@ class Account:
         URL that replaces AWS, or "".
     variant : str
         Part of AWS host names for FIPS and dual-stack endpoints.
-    ca_bundle : str
-        File of CA certificates that the AWS configuration names, or "".
     """
 
     keys: Callable[[], Keys | None] = field(repr=False)
@@ -114,7 +113,6 @@ class Account:
     region: str
     endpoint: str = ""
     variant: str = ""
-    ca_bundle: str = ""
 
     def host(self, region: str) -> str:
         """Return the host of S3 in a region."""
@@ -229,8 +227,7 @@ def _account(
     for name, part in (("use_fips_endpoint", "-fips"), ("use_dualstack_endpoint", ".dualstack")):
         wanted = _env(f"AWS_{name.upper()}") or str(profile.get(name, ""))
         variant += part if wanted.lower() == "true" else ""
-    bundle = os.path.expanduser(str(profile.get("ca_bundle") or ""))
-    return Account(keys, has_credentials, region, endpoint.rstrip("/"), variant, bundle)
+    return Account(keys, has_credentials, region, endpoint.rstrip("/"), variant)
 
 
 def _quoted(text: str) -> str:
@@ -243,15 +240,6 @@ def _invalid(where: str, why: str, expected: str) -> SettingsError:
     return SettingsError(
         f"{place} is not valid: {why}. Expected: {expected}.", service=SERVICE, variable=where
     )
-
-
-#: Not known to AWS clients, unlike AWS_CA_BUNDLE and `ca_bundle` of the AWS configuration.
-CA_FILES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
-
-
-def ca_bundle() -> str:
-    """Return the file or folder of CA certificates that the environment names for S3, or ""."""
-    return next(filter(None, map(_env, ("AWS_CA_BUNDLE", *CA_FILES, "SSL_CERT_DIR"))), "")
 
 
 def sign(keys: Keys, region: str, method: str, url: str, body: bytes, now: float) -> dict[str, str]:
@@ -338,14 +326,12 @@ class Client:
             attempts=attempts,
             redirects=False,
             decode=False,
-            ca_variable="AWS_CA_BUNDLE",
+            ca_variable=CA_VARIABLE,
         )
-        # Used for the proxies of the environment only.
-        self.session = bare_session(self.transport)
 
     def close(self) -> None:
         """Close all connections."""
-        self.session.close()
+        self.transport.close()
 
     def is_anonymous(self, bucket: str) -> bool:
         """Return True if a bucket is read without credentials."""
@@ -401,9 +387,7 @@ class Client:
                 sign(keys, region, request.method, url, request.body, CLOCK.time())
             )
         prepared.hooks = {"response": []}
-        options = self.session.merge_environment_settings(url, {}, True, None, None)
-        # The transport chooses the certificates.
-        return self.transport.send(prepared, **{**options, "verify": True})
+        return self.transport.send(prepared)
 
 
 def xml(body: bytes) -> ElementTree.Element | None:
@@ -425,7 +409,7 @@ def texts(element: ElementTree.Element | None) -> dict[str, str]:
 
 
 def _other_region(response: requests.Response) -> str:
-    """Return the region that S3 says a bucket is in, if it did not answer for that reason."""
+    """Return the region of a bucket, if S3 reported it instead of answering."""
     if response.status_code not in (301, 307, 400):
         return ""
     named = response.headers.get("x-amz-bucket-region") or texts(xml(response.content)).get(
@@ -455,9 +439,7 @@ def _error_of(response: requests.Response, place: str) -> StorageError:
 def unreadable(response: requests.Response, what: str) -> BadAnswerError:
     """Return the error for a response that does not contain what was requested."""
     asked = exchange_of(response)
-    # Hidden in all of the body before it is cut: session tokens can be longer than an excerpt.
-    hidden = scrub(response.content[:_SHOWN].decode("utf-8", "replace"), asked.secrets)
-    shown = excerpt(hidden.encode()) or "(nothing)"
+    shown = excerpt(response.content, asked.secrets) or "(nothing)"
     return BadAnswerError(
         f"S3 answered {response.status_code} without a {what} to {asked.summary()}: {shown}",
         **asked.facts(response.status_code),

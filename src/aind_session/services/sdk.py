@@ -150,7 +150,7 @@ class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
 
 
 class CodeOceanNotFoundError(CodeOceanError, ValueError):
-    """There is no asset, computation or file of this ID or name."""
+    """No asset, computation or file has this ID or name."""
 
 
 class ClosedAssetError(CodeOceanError, AccessDeniedError):

@@ -77,7 +77,7 @@ def get_codeocean_client(
     check_credentials
         Check with Code Ocean whether the token is valid; the answer is cached.
     retries
-        How often a failed request is repeated; by default as the settings say. Requests that start
+        How often a failed request is repeated; by default as in the settings. Requests that start
         or create something are sent once in any case.
 
     Returns
@@ -88,7 +88,7 @@ def get_codeocean_client(
     Raises
     ------
     MissingTokenError
-        There is no token (a `KeyError`).
+        No token is set (a `KeyError`).
     RefusedTokenError
         The token is not accepted (a `ValueError`).
 
@@ -142,7 +142,7 @@ def get_codeocean_model(
     asset_or_computation_id
         The ID; a model is returned as it is.
     is_computation
-        Which of them it is; None: a data asset, or a computation if there is no such asset.
+        Which of them it is; None: a data asset, or a computation if no asset has this ID.
 
     Returns
     -------
@@ -193,7 +193,7 @@ def get_data_asset_model(asset_id_or_model: Asset) -> DataAsset:
     Raises
     ------
     CodeOceanNotFoundError
-        There is no such data asset (a `ValueError`).
+        The data asset does not exist (a `ValueError`).
 
     Examples
     --------
@@ -274,7 +274,7 @@ def get_data_asset_source_dir(asset_id: Asset, ttl_hash: int | None = None) -> U
     MissingFileError
         The asset names no folder, and no data bucket has one of its name (a `FileNotFoundError`).
     CodeOceanNotFoundError
-        There is no such data asset (a `ValueError`).
+        The data asset does not exist (a `ValueError`).
 
     Examples
     --------
@@ -369,7 +369,7 @@ def wait_until_ready(
     FailedAssetError
         The asset failed (a `RuntimeError`).
     CodeOceanNotFoundError
-        There is no such data asset (a `ValueError`).
+        The data asset does not exist (a `ValueError`).
 
     Examples
     --------

@@ -48,7 +48,7 @@ def get_docdb_api_client(retries: int | None = None, **kwargs: Any) -> MetadataD
     Parameters
     ----------
     retries
-        How often a failed request is repeated; by default as the settings say.
+        How often a failed request is repeated; by default as in the settings.
     **kwargs
         As the client takes them: `version` ("v1" by default, or "v2"), `database`, ...
 
@@ -89,7 +89,7 @@ def get_docdb_record(
     Raises
     ------
     DocDBError, ServiceError
-        One generation failed, and the other has no record.
+        One schema's database failed, and the other has no record.
 
     Examples
     --------
@@ -214,7 +214,7 @@ def extract_codeocean_data_asset_ids_from_docdb_record(
     Parameters
     ----------
     record
-        A record of either generation, in any of the shapes that links have had.
+        A record of either schema, with links in any of their known formats.
 
     Returns
     -------

@@ -16,7 +16,7 @@ def get_ttl_hash(seconds: float = 600) -> int:
     """Return a number that stays the same within a window of time.
 
     For the argument `ttl_hash` of functions: a result that was cached before this hash was first
-    used is requested anew. Without a hash, results are cached as the settings say
+    used is requested anew. Without a hash, results are cached as in the settings
     (`AIND_SESSION_CACHE_SECONDS`).
 
     Parameters
@@ -48,7 +48,7 @@ def testmod(**kwargs: Any) -> doctest.TestResults:
     """Run the examples in docstrings.
 
     In a script, those of the script: ``if __name__ == "__main__": aind_session.testmod()``. If
-    the script has none, or there is no script, those of this package, in the sandbox.
+    the script has none, or without a script, those of this package, in the sandbox.
 
     Parameters
     ----------

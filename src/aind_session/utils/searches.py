@@ -250,7 +250,7 @@ def search_computations(
     """Return the runs of a capsule or pipeline that meet all conditions, ascending by creation.
 
     Code Ocean returns all runs with one request, which is not cached, as states change; in a loop
-    over many sessions, give a `ttl_hash`.
+    over many sessions, pass a `ttl_hash`.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def search_computations(
     Raises
     ------
     CodeOceanNotFoundError
-        There is no such capsule or pipeline (a `ValueError`).
+        The capsule or pipeline does not exist (a `ValueError`).
     InvalidFilterError
         A date or state is not valid (a `ValueError`).
 

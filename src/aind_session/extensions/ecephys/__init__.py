@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overloa
 
 from aind_session.errors import MissingAttributeError, MissingFileError
 from aind_session.extension import ExtensionBaseClass
-from aind_session.extensions.ecephys import pipeline, probes, recordings, sorting
+from aind_session.extensions.ecephys import alignments, pipeline, probes, recordings, sorting
 from aind_session.extensions.ecephys.probes import SortedProbe
 from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorter, Sorters
-from aind_session.extensions.ibl import alignments
 from aind_session.identifiers import parse_session_id
 from aind_session.lookup import by_id, folders, results, rules
 from aind_session.services import codeocean, s3
@@ -255,16 +254,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorter_name("1e11bdf5-b452-4fd9-bbb1-48383a9b0842")
         'kilosort2_5'
         """
-        return sorting.required_sorter_name(
-            sorting.sorted_summary(codeocean_utils.summary_of(sorted_data_asset_id))
-        )
+        return sorting.required_sorter_name(sorting.sorted_summary(sorted_data_asset_id))
 
     @staticmethod
     @with_cache_clear
     def get_sorted_probe_names(sorted_data_asset_id_or_model: AssetLike) -> tuple[str, ...]:
         """Get the names of the probes whose sorting was finished, each once, sorted."""
-        summary = codeocean_utils.summary_of(sorted_data_asset_id_or_model)
-        return probes.names(probes.of_asset(sorting.sorted_summary(summary)))
+        return probes.names(probes.of_asset(sorting.sorted_summary(sorted_data_asset_id_or_model)))
 
     @staticmethod
     def get_sorted_probes(id: AssetLike) -> tuple[SortedProbe, ...]:
@@ -296,7 +292,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         ----------
         pipeline_type
             `ecephys_ks25`, `ecephys_ks25_v0.1.0`, `ecephys_opto_ks25`, `ecephys_ks4`,
-            `ecephys_sc2`, or whatever else the capsule knows.
+            `ecephys_sc2`, or any other that the capsule has.
         trigger_capsule_id
             The capsule, by default `DEFAULT_TRIGGER_CAPSULE_ID`; it takes the pipeline
             type and the raw asset's ID by position.

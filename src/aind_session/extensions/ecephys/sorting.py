@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aind_session import context
 from aind_session.derived import ExtendedDataAsset
 from aind_session.errors import (
     InvalidIdentifierError,
@@ -57,11 +58,12 @@ def of_session(session: SessionID) -> Assets:
         Code Ocean did not answer: no other service has data assets.
     """
     with tracing(session.id, "sorted data assets"):
+        moment = context.current().cache.moment()
         found = results.sorted_assets(session, evidence.all_assets(session))
         if not found:
             note("No sorted data asset was found for %s", session.id)
         for asset in found:
-            get_asset.store(asset, asset.id)
+            get_asset.store(asset, asset.id, moment=moment)
         return found
 
 
@@ -78,7 +80,7 @@ class _Siblings:
 
     def __init__(self, members: Assets, in_comparison: bool = False) -> None:
         self.members = members
-        # With many assets, a program that has compared them goes on doing so.
+        # A program that compared some of many assets will probably compare the rest.
         self.is_loop = in_comparison and len(members) > self.MANY
         self.read: dict[str, set[str]] = {}
 
@@ -126,7 +128,8 @@ class SortedDataAsset(ExtendedDataAsset):
     def _each(self, what: str, ask: Callable[[AssetSummary], T]) -> T:
         summary = codeocean_utils.summary_of(self)
         with tracing(results.about(summary), f"{what} of {self.id}"):
-            if self._siblings is not None:
+            # The siblings are read in their own folders, not in those that a program chose.
+            if self._siblings is not None and not _is_replaced():
                 self._siblings.read_ahead(self.id, what, ask)
             return ask(summary)
 
@@ -139,7 +142,7 @@ class SortedDataAsset(ExtendedDataAsset):
         MissingAttributeError
             The asset does not name it (an `AttributeError`).
         """
-        if codeocean_utils.replacement("get_data_asset_source_dir") is not None:
+        if _is_replaced():
             return codeocean_utils.get_data_asset_source_dir(self.id)
         folder = folders.of_asset(by_id.summary_of(self))
         if folder is None:
@@ -188,7 +191,12 @@ class SortedDataAsset(ExtendedDataAsset):
         return self._each("analyzer", is_analyzer)
 
 
-def sorted_summary(asset: object) -> AssetSummary:
+def _is_replaced() -> bool:
+    """Whether a program chooses the folders of data assets."""
+    return codeocean_utils.replacement("get_data_asset_source_dir") is not None
+
+
+def sorted_summary(asset: by_id.AssetLike) -> AssetSummary:
     """Return what lookups need of a sorted data asset.
 
     Raises
@@ -196,7 +204,7 @@ def sorted_summary(asset: object) -> AssetSummary:
     InvalidIdentifierError
         It is not the result of a sorting (a `ValueError`).
     """
-    summary = by_id.summary_of(asset)
+    summary = codeocean_utils.summary_of(asset)
     if not rules.is_sorted(summary.name):
         raise InvalidIdentifierError(
             f"Data asset {summary.id} is {summary.name!r}: not a spike sorting, which would be "

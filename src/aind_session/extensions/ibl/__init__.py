@@ -1,1 +1,1 @@
-"""Neuroglancer states, the IBL data converter, and probe alignments."""
+"""Neuroglancer states and the IBL data converter."""

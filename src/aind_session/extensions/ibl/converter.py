@@ -143,7 +143,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         InvalidIdentifierError
             It contains no session ID, nor does the data asset's name (a `ValueError`).
         CodeOceanNotFoundError
-            There is no data asset with this ID (a `ValueError`).
+            No data asset has this ID (a `ValueError`).
 
         Examples
         --------
@@ -186,7 +186,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         Raises
         ------
         MissingFileError
-            There is no such state (a `FileNotFoundError`).
+            The state does not exist (a `FileNotFoundError`).
         InvalidFilterError
             A name is not one of the subject's sorted data assets (a `ValueError`).
 

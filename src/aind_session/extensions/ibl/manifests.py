@@ -51,7 +51,7 @@ class Insertion(NamedTuple):
 
     @property
     def probe(self) -> str:
-        """Name of the probe: `ProbeA`."""
+        """The name of the probe: `ProbeA`."""
         return f"Probe{self.letter}"
 
 

@@ -48,7 +48,7 @@ class NeuroglancerState:
     Raises
     ------
     MissingFileError
-        There is no such file (a `FileNotFoundError`).
+        The file does not exist (a `FileNotFoundError`).
     InvalidContentError
         It is not a JSON object (a `ValueError`).
 
@@ -313,7 +313,7 @@ class NeuroglancerExtension(_Classes, ExtensionBaseClass):
         Raises
         ------
         MissingFileError
-            There is no such file (a `FileNotFoundError`).
+            The file does not exist (a `FileNotFoundError`).
         InvalidContentError
             It is not a JSON object (a `ValueError`).
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aind_session.capsule import Attached
 from upath import UPath
 
 import aind_session
+from aind_session.attached_data import Attached
 from aind_session.errors import MissingFileError, PartialAnswerWarning, ServiceError
 from aind_session.sandbox import Catalogue, Sandbox
 
@@ -48,7 +48,7 @@ def test_attached_empty_or_missing_folders_returns_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert aind_session.attached(tmp_path) == ()
-    monkeypatch.setattr("aind_session.capsule.ROOTS", (str(tmp_path / "none"),))
+    monkeypatch.setattr("aind_session.attached_data.ROOTS", (str(tmp_path / "none"),))
     monkeypatch.delenv("AIND_SESSION_DATA_DIR", raising=False)
     assert aind_session.attached() == ()
     assert aind_session.Session(RAW).attached_dirs == ()
@@ -60,7 +60,7 @@ def test_attached_default_root_is_the_first_that_exists(
     (tmp_path / "capsule" / RAW).mkdir(parents=True)
     monkeypatch.delenv("AIND_SESSION_DATA_DIR", raising=False)
     roots = tuple(str(tmp_path / name) for name in ("data", "capsule"))
-    monkeypatch.setattr("aind_session.capsule.ROOTS", roots)
+    monkeypatch.setattr("aind_session.attached_data.ROOTS", roots)
     assert [one.name for one in aind_session.attached()] == [RAW]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session import display
+from aind_session import html as pages
 from aind_session.cli import main
 from aind_session.sandbox import Sandbox
 
@@ -85,7 +85,7 @@ def test_nothing_is_asked_ever(box: Sandbox) -> None:
     before = box.count()
     for thing in (*things, *sessions, *(s.subject for s in sessions), sessions):
         thing._repr_html_()
-    display.assets_html(assets)
+    pages.of_assets(assets)
     assert box.count() == before
 
 
@@ -193,7 +193,7 @@ def test_everything_is_escaped(box: Sandbox) -> None:
     assets = session.data_assets
     assert evil in assets[-1].name
     session.docdb  # noqa: B018
-    for made in (session._repr_html_(), display.assets_html(assets)):
+    for made in (session._repr_html_(), pages.of_assets(assets)):
         assert evil in words(made)
         assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in read(made).tags}
         assert "<script" not in made
@@ -206,7 +206,7 @@ def test_a_time_that_no_calendar_knows_hides_nothing(
     asset = next(a for a in box.catalogue.data_assets if a["id"] == RAW_ID)
     asset["created"] = created
     session = aind_session.Session(SESSION)
-    for made in (display.assets_html(session.data_assets), session._repr_html_()):
+    for made in (pages.of_assets(session.data_assets), session._repr_html_()):
         assert RAW_ID in words(made)
     assert main(["show", SESSION]) == 0
     assert RAW_ID in capsys.readouterr().out
@@ -219,7 +219,9 @@ def test_nothing_is_loaded_from_elsewhere(box: Sandbox) -> None:
     assert "url(" not in made
     assert "@import" not in made
     attributes = {name for _, attrs in read(made).tags for name in attrs}
-    assert not attributes & {"src", "href", "srcset", "onclick", "style"}
+    assert not attributes & {"src", "srcset", "onclick", "style"}
+    # Links are followed by a click only.
+    assert {tag for tag, attrs in read(made).tags if "href" in attrs} <= {"a"}
 
 
 def test_light_and_dark() -> None:
@@ -237,7 +239,7 @@ def test_light_and_dark() -> None:
 
 
 def test_assets_of_nothing() -> None:
-    assert "0 data assets" in words(display.assets_html(()))
+    assert "0 data assets" in words(pages.of_assets(()))
 
 
 def test_a_pickled_session_looks_the_same(box: Sandbox) -> None:

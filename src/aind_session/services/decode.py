@@ -1,0 +1,182 @@
+"""Decoding of the services' JSON, such that one invalid value does not lose the others."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import msgspec
+
+from aind_session.errors import AindSessionError, BadAnswerError
+from aind_session.services.redact import excerpt, without_text
+
+log = logging.getLogger("aind_session.services")
+
+#: Raised by decoders for JSON that they cannot decode; RecursionError for deep nesting.
+UNDECODABLE = (ValueError, RecursionError)
+
+# A string, closed or not, or a structural character: linear time, whatever the input.
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]', re.DOTALL)
+_KEY = re.compile(rb'\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:', re.DOTALL)
+#: Digits of the largest int that msgspec decodes.
+_MAX_DIGITS = 300
+_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Decoded(NamedTuple):
+    """What was read in each record of an answer, and why others were left out."""
+
+    records: list[Any]
+    problems: list[str]
+
+
+def with_json(record: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return a record with its JSON."""
+    return record, raw
+
+
+def decode_records(
+    body: bytes, read: Callable[[dict[str, Any], bytes], Any] = with_json
+) -> Decoded:
+    """Decode a JSON list of objects, each on its own, and keep what is read in it.
+
+    Decoded records take several times the memory of their JSON: `read` can keep less of each.
+
+    Raises
+    ------
+    ValueError
+        It is not a complete JSON list.
+    """
+    decoded = Decoded([], [])
+    for raw in split_list(body):
+        try:
+            strict = strict_json(raw)
+        except UNDECODABLE as error:
+            decoded.problems.append(f"{without_text(error)}: {excerpt(raw)}")
+            continue
+        record = msgspec.json.decode(strict)
+        if isinstance(record, dict) and record:
+            decoded.records.append(read(record, strict))
+        else:
+            decoded.problems.append(f"not an object: {excerpt(raw)}")
+    return decoded
+
+
+def strict_json(raw: bytes, *, null_if_infinite: bool = False) -> bytes:
+    """Return JSON that every decoder accepts, with null for the `NaN` and `Infinity` of Python.
+
+    `null_if_infinite` is whether a number such as 1e400 becomes null, too, instead of an error.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        It is not JSON, contains half of a surrogate pair or a number out of range, or is nested
+        too deeply.
+    """
+    try:
+        msgspec.json.decode(raw)
+    except UNDECODABLE:
+        pass
+    else:
+        return raw
+
+    def whole(text: str) -> int:
+        if len(text) > _MAX_DIGITS:
+            raise ValueError(f"a number out of range, {text[:20]}...")
+        return int(text)
+
+    def decimal(text: str) -> float:
+        if math.isinf(value := float(text)) and not null_if_infinite:
+            raise ValueError(f"a number out of range, {text}")
+        return value
+
+    loose = json.loads(raw, parse_constant=lambda _: None, parse_float=decimal, parse_int=whole)
+    strict = msgspec.json.encode(loose)
+    msgspec.json.decode(strict)
+    return strict
+
+
+@contextmanager
+def decoding(service: str) -> Iterator[None]:
+    """Turn an unexpected error while an answer is decoded into a failure of its service.
+
+    Raises
+    ------
+    BadAnswerError
+        An error that is not one of this package; its traceback is logged at DEBUG.
+    """
+    try:
+        yield
+    except AindSessionError:
+        raise
+    except Exception as error:
+        log.debug("Unexpected error while decoding an answer of %s", service, exc_info=True)
+        raise BadAnswerError(
+            f"{service}'s answer could not be decoded ({type(error).__name__}).", service=service
+        ) from without_text(error)
+
+
+def split_list(body: bytes) -> list[bytes]:
+    """Split a JSON list into the JSON of its items, without decoding them.
+
+    Raises
+    ------
+    ValueError
+        It is not a complete JSON list.
+
+    Examples
+    --------
+    >>> split_list(b'[{"a": [1, NaN]}, "x,y"]')
+    [b'{"a": [1, NaN]}', b'"x,y"']
+    """
+    try:
+        return [bytes(raw) for raw in _list.decode(body)]
+    except UNDECODABLE:
+        return _split(body, b"[", b"]")
+
+
+def split_object(body: bytes) -> dict[str, bytes]:
+    """Split a JSON object into the JSON of its values by key, without decoding them.
+
+    Raises
+    ------
+    ValueError
+        It is not a complete JSON object.
+
+    Examples
+    --------
+    >>> split_object(b'{"results": [NaN], "has_more": false}')
+    {'results': b'[NaN]', 'has_more': b'false'}
+    """
+    members = {}
+    for part in _split(body, b"{", b"}"):
+        key = _KEY.match(part)
+        if key is None:
+            raise ValueError("not a JSON object: a key is missing")
+        members[msgspec.json.decode(key.group(1), type=str)] = part[key.end() :].strip()
+    return members
+
+
+def _split(body: bytes, first: bytes, last: bytes) -> list[bytes]:
+    """Split at the outermost commas; brackets are counted, so that no depth is too much."""
+    body = body.strip()
+    if not (body.startswith(first) and body.endswith(last)):
+        raise ValueError("not a complete JSON list or object")
+    parts: list[bytes] = []
+    depth, start = 0, 1
+    for token in _TOKEN.finditer(body):
+        character = token[0][:1]
+        depth += (character in b"[{") - (character in b"]}")
+        if depth < 1 or (depth == 1 and character == b","):
+            parts.append(body[start : token.start()].strip())
+            start = token.end()
+        if depth < 1:
+            break
+    if depth or start != len(body):
+        raise ValueError("not a complete JSON list or object")
+    return [] if parts == [b""] else parts

@@ -1,0 +1,244 @@
+"""Downloads of raw and derived folders: complete files only, resumed, never outside the folder."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aind_session import Sandbox, Session, download
+from aind_session.derived import DerivedDataAsset
+from aind_session.errors import DownloadError, InvalidFilterError, MissingAttributeError
+from aind_session.extensions.ecephys.sorting import SortedDataAsset
+from aind_session.services import s3
+from sortings import add_sorting
+
+NAME = "ecephys_999996_2024-05-01_10-00-00"
+SORTED = "ecephys_676909_2023-12-13_13-43-40_sorted_"
+BUCKET = "aind-ephys-data"
+FILES = {
+    "data_description.json": "{}",
+    "notes/empty.txt": "",
+    "behavior/events.csv": "a,b\n1,2\n",
+    "behavior/deep/er/trials.json": "[1, 2]",
+    "behavior_videos/eye.mp4": "0123456789" * 10,
+}
+
+
+@pytest.fixture
+def session(sandbox: Sandbox) -> Session:
+    sandbox.add_session(NAME, bucket=BUCKET)
+    catalogue = sandbox.catalogue
+    catalogue.objects[:] = [one for one in catalogue.objects if not one["key"].startswith(NAME)]
+    for path, text in FILES.items():
+        catalogue.add_object(BUCKET, f"{NAME}/{path}", text)
+    sandbox.reset()
+    return Session(NAME)
+
+
+def below(root: Path) -> dict[str, str]:
+    """Return the content of every file below a folder, by path."""
+    every = (path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_text() for path in every}
+
+
+def test_download_writes_every_file_and_returns_its_path(session: Session, tmp_path: Path) -> None:
+    paths = session.download(tmp_path / "new" / "folder")
+    root = tmp_path / "new" / "folder"
+    assert paths == tuple(root / path for path in sorted(FILES))
+    assert below(root) == FILES
+
+
+@pytest.mark.parametrize(
+    ("pattern", "modality", "expected"),
+    [
+        ("**/*.json", None, {"data_description.json", "behavior/deep/er/trials.json"}),
+        ("*.json", None, {"data_description.json"}),
+        ("behavior/**", None, {"behavior/events.csv", "behavior/deep/er/trials.json"}),
+        ("**/event?.csv", None, {"behavior/events.csv"}),
+        ("[a-z].json", None, set()),
+        (None, "behavior", {"behavior/events.csv", "behavior/deep/er/trials.json"}),
+        (None, "behavior-videos", {"behavior_videos/eye.mp4"}),
+        (None, "behavior_videos", {"behavior_videos/eye.mp4"}),
+        ("**/*.csv", "behavior-videos", set()),
+    ],
+)
+def test_download_pattern_and_modality_select_files(
+    session: Session, tmp_path: Path, pattern: str | None, modality: str | None, expected: set[str]
+) -> None:
+    paths = session.download(tmp_path, pattern=pattern, modality=modality)
+    assert set(below(tmp_path)) == expected
+    assert len(paths) == len(expected)
+
+
+def test_download_empty_pattern_raises(session: Session, tmp_path: Path) -> None:
+    with pytest.raises(InvalidFilterError, match="glob"):
+        session.download(tmp_path, pattern="")
+
+
+def test_download_existing_file_of_the_same_size_is_kept_unless_overwrite(
+    sandbox: Sandbox, session: Session, tmp_path: Path
+) -> None:
+    session.download(tmp_path)
+    own, shorter = tmp_path / "behavior/events.csv", tmp_path / "data_description.json"
+    own.write_text("x" * len(FILES["behavior/events.csv"]))
+    shorter.write_text("{")
+    before = sandbox.count("s3")
+    session.download(tmp_path)
+    # One listing, and the file whose size was wrong.
+    assert sandbox.count("s3") == before + 2
+    assert own.read_text().startswith("x")
+    assert shorter.read_text() == "{}"
+    session.download(tmp_path, overwrite=True)
+    assert below(tmp_path) == FILES
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_download_interrupted_resumes_where_it_stopped(
+    sandbox: Sandbox,
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: type[BaseException],
+) -> None:
+    monkeypatch.setattr(download, "PART_BYTES", 30)
+    read = s3.read_part
+
+    def read_until(bucket: str, key: str, start: int, size: int) -> bytes:
+        if start >= 60:
+            raise stop
+        return read(bucket, key, start, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "read_part", read_until)
+        with pytest.raises(stop):
+            session.download(tmp_path, pattern="**/*.mp4")
+    # No file that looks complete is left.
+    assert set(below(tmp_path)) == {"behavior_videos/.eye.mp4.part"}
+    before = sandbox.count("s3")
+    session.download(tmp_path, pattern="**/*.mp4")
+    # A listing, and the last 40 of 100 bytes.
+    assert sandbox.count("s3") == before + 3
+    assert below(tmp_path) == {"behavior_videos/eye.mp4": FILES["behavior_videos/eye.mp4"]}
+
+
+def test_download_part_that_is_too_long_begins_again(session: Session, tmp_path: Path) -> None:
+    part = tmp_path / "behavior_videos/.eye.mp4.part"
+    part.parent.mkdir()
+    part.write_text("x" * 101)
+    session.download(tmp_path, modality="behavior-videos")
+    assert below(tmp_path) == {"behavior_videos/eye.mp4": FILES["behavior_videos/eye.mp4"]}
+
+
+def test_download_file_that_became_shorter_is_reported_and_not_left(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "read_part", lambda bucket, key, start, size: b"" if start else b"0")
+    with pytest.raises(DownloadError, match="has 1 bytes, 100 were listed"):
+        session.download(tmp_path, modality="behavior-videos")
+    assert below(tmp_path) == {}
+
+
+def test_download_error_lists_what_failed_and_keeps_the_rest(
+    sandbox: Sandbox, session: Session, tmp_path: Path
+) -> None:
+    sandbox.fail("s3", path="events.csv", status=403, times=None)
+    # A file stands where a folder is needed.
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(DownloadError) as caught:
+        session.download(tmp_path)
+    assert set(caught.value.failed) == {"behavior/events.csv", "notes/empty.txt"}
+    assert len(caught.value.paths) == len(FILES) - 2
+    message = str(caught.value)
+    assert f"2 of {len(FILES)} files" in message
+    assert all(path in message for path in caught.value.failed)
+    sandbox.heal()
+    (tmp_path / "notes").unlink()
+    assert len(session.download(tmp_path)) == len(FILES)
+    assert below(tmp_path) == FILES
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/../../evil", "/evil", "a//evil", "a\\..\\evil"])
+def test_download_name_that_leads_out_of_the_folder_is_refused(
+    sandbox: Sandbox, session: Session, tmp_path: Path, name: str
+) -> None:
+    sandbox.catalogue.add_object(BUCKET, f"{NAME}/{name}", "evil")
+    target = tmp_path / "in" / "here"
+    with pytest.raises(DownloadError, match="not a safe path"):
+        session.download(target)
+    assert below(target) == FILES
+    assert below(tmp_path) == {f"in/here/{path}": text for path, text in FILES.items()}
+
+
+def _of_label(session: Session) -> DerivedDataAsset:
+    return session.get_derived_data_assets("sorted")[-1]
+
+
+def _of_sorting(session: Session) -> SortedDataAsset:
+    return session.ecephys.sorted_data_assets[-1]
+
+
+@pytest.mark.parametrize("find", [_of_label, _of_sorting])
+def test_download_of_an_asset_writes_its_files(
+    sandbox: Sandbox,
+    session: Session,
+    tmp_path: Path,
+    find: Callable[[Session], DerivedDataAsset | SortedDataAsset],
+) -> None:
+    files = {"output": "log", "nwb/x.json": "{}"}
+    asset_id = add_sorting(sandbox.catalogue, NAME, 1_800_000_000, files)
+    sandbox.reset()
+    asset = find(session)
+    assert asset.id == asset_id
+    assert asset.url.endswith(f"/data-assets/{asset_id}")
+    assert asset.download(tmp_path) == (tmp_path / "nwb/x.json", tmp_path / "output")
+    assert below(tmp_path) == files
+    (only,) = asset.download(tmp_path / "again", pattern="**/*.json")
+    assert only.read_text() == "{}"
+
+
+def test_download_of_an_asset_without_a_folder_raises(sandbox: Sandbox, tmp_path: Path) -> None:
+    stored = next(a for a in sandbox.catalogue.data_assets if a["name"].startswith(SORTED))
+    # In a bucket of another provider, which Code Ocean does not name.
+    stored |= {"type": "dataset", "source_bucket": {"origin": "gcp", "external": True}}
+    session = Session("ecephys_676909_2023-12-13_13-43-40")
+    for assets in (session.ecephys.sorted_data_assets, session.get_derived_data_assets("sorted")):
+        (asset,) = (one for one in assets if one.id == stored["id"])
+        with pytest.raises(MissingAttributeError, match="does not name the folder"):
+            asset.download(tmp_path)
+
+
+def test_session_url_is_the_page_of_the_raw_asset(sandbox: Sandbox) -> None:
+    session = Session("ecephys_676909_2023-12-13_13-43-40")
+    assert session.url.endswith(f"/data-assets/{session.raw_data_asset.id}")
+    with pytest.raises(AttributeError):
+        _ = Session("ecephys_123456_2001-01-01_00-00-00").url
+
+
+def test_local_dir_is_the_attached_folder_else_the_one_in_s3(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIND_SESSION_DATA_DIR", str(tmp_path))
+    assert session.local_dir() == session.raw_data_dir
+    # A result of the session is not its raw folder.
+    (tmp_path / f"{NAME}_sorted_2024-06-01_00-00-00").mkdir()
+    assert session.local_dir() == session.raw_data_dir
+    (tmp_path / NAME).mkdir()
+    assert session.local_dir() == tmp_path / NAME
+    assert session.raw_data_dir.as_posix() == f"s3://{BUCKET}/{NAME}"
+
+
+def test_download_shows_the_total_size_first_in_a_terminal_only(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("AIND_SESSION_PROGRESS", raising=False)
+    session.download(tmp_path / "a", progress=False)
+    assert terminal.getvalue() == ""
+    session.download(tmp_path / "b")
+    assert terminal.getvalue().startswith(f"s3://{BUCKET}/{NAME}: {len(FILES)} files, 0.0 MB")
