@@ -1,7 +1,7 @@
 """How the documentation is built: `sphinx-build -W -b html docs OUT`, offline, warnings as errors.
 
-Every example is executed, each page in a fresh process, against the catalogue that comes with the
-package. An example that raises fails the build; so does one that writes to standard error.
+Every example is executed, each page in a fresh process, in the sandbox with the bundled catalogue.
+An example that raises an error fails the build; so does one that writes to standard error.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from typing import Any
 from sphinx.ext.napoleon import Config
 from sphinx.ext.napoleon.docstring import NumpyDocstring
 
-# The examples' world: no live service, no credential, no progress bar.
+# The examples run in the sandbox: no live service, no credentials, no progress bars.
 for name in list(os.environ):
     if name.startswith(("CODE_OCEAN_", "AIND_SESSION_", "AWS_")):
         del os.environ[name]
 os.environ["AIND_SESSION_SANDBOX"] = "1"
 os.environ["AIND_SESSION_PROGRESS"] = "0"
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-# As docs/dask.md tells: Python 3.11 can stop for ever in it.
+# Python 3.11 can hang in Dask's profiler: see docs/dask.md.
 os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = "False"
-# As wide as the theme's column of text.
+# The width of the theme's text column.
 os.environ["COLUMNS"] = "88"
 os.environ["TERM"] = "dumb"
-# Nobody's own settings and start-up files of IPython, and no word of kernels on how they talk.
+# No IPython settings of the user, and no messages of kernels about their connections.
 _ipython = tempfile.TemporaryDirectory()
 os.environ["IPYTHONDIR"] = _ipython.name
 _profile = Path(_ipython.name, "profile_default")
 _profile.mkdir()
 (_profile / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n")
-# The command line of the environment that builds, whether or not it was activated.
+# The `aind-session` of this environment, whether or not it is activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 project = "aind-session"
@@ -43,6 +43,7 @@ author = copyright = "Allen Institute for Neural Dynamics"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build", "jupyter_execute"]
@@ -65,34 +66,35 @@ default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
+autosummary_generate = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
-# Attributes that are told in a class's docstring are looked up by name alone, and `docdb` is one
-# of two classes.
+# Attributes described in a class's docstring are resolved by their name alone, and two classes
+# have a `docdb`.
 suppress_warnings = ["ref.python"]
 
 _NUMPY = Config(napoleon_google_docstring=False, napoleon_use_rtype=False, napoleon_use_ivar=True)
 
 
 def _read_docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: Any) -> None:
-    # Not by the extension itself: of an attribute's first line it takes what stands before a colon
-    # for a type.
+    # Not with napoleon itself: it takes the text before a colon in the first line of an attribute's
+    # docstring for a type.
     kind = "method" if what in ("property", "attribute", "data") else what
     lines[:] = NumpyDocstring(lines, _NUMPY, app, kind, name, obj, options).lines()
 
 
 def setup(app: Any) -> None:
-    """Read docstrings in NumPy's style."""
+    """Register the reader of NumPy-style docstrings, and the screenshots."""
     app.connect("autodoc-process-docstring", _read_docstring)
     if os.environ.get("DOCS_SCREENSHOTS") != "0":
         app.connect("build-finished", _take_screenshots)
 
 
 def _take_screenshots(app: Any, exception: Exception | None) -> None:
-    """Photograph the notebook views beside the pages, where a browser is installed."""
+    """Take screenshots of the notebook views if a browser is installed."""
     if exception is None:
         script = Path(__file__).with_name("screenshots.py")
-        # The pages are good without: a browser that does not start here is told, and no error.
+        # The pages do not need them: the script reports a browser that fails, without an error.
         subprocess.run([sys.executable, str(script), str(Path(app.outdir, "_screenshots"))])
 
 

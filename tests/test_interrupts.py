@@ -27,7 +27,7 @@ print("ready", flush=True)
 
 INTERRUPTED = """
 try:
-    session.raw_data_dir
+    {call}
 except KeyboardInterrupt:
     print("interrupted", flush=True)
     {then}
@@ -70,9 +70,16 @@ def wait_for_requests(server: Loopback, number: int) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent otherwise on Windows")
-def test_interrupt_while_a_service_hangs_ends_the_script() -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        "session.raw_data_dir",
+        "aind_session.Sessions([session, '676909_2023-12-14_10-00-00']).map(lambda s: s.docdb)",
+    ],
+)
+def test_interrupt_while_a_service_hangs_ends_the_script(call: str) -> None:
     with Loopback([Answer(kind="hang")]) as server:
-        process = start(server, INTERRUPTED.format(then="sys.exit(7)"))
+        process = start(server, INTERRUPTED.format(call=call, then="sys.exit(7)"))
         wait_for_requests(server, 2)
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
@@ -84,7 +91,9 @@ def test_interrupt_while_a_service_hangs_ends_the_script() -> None:
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent otherwise on Windows")
 def test_interrupted_lookup_sends_new_requests_when_repeated() -> None:
     with Loopback([Answer(kind="hang")]) as server:
-        process = start(server, INTERRUPTED.format(then="session.raw_data_dir"))
+        process = start(
+            server, INTERRUPTED.format(call="session.raw_data_dir", then="session.raw_data_dir")
+        )
         wait_for_requests(server, 2)
         time.sleep(0.3)
         before = len(server.requests)

@@ -62,6 +62,7 @@ def status_by_catalogue(catalogue: Catalogue, session: str) -> str:
     return "failed" if texts else "never"
 
 
+@pytest.mark.slow
 def test_500_sessions_with_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue, sessions = cohort(50, 10)
     names = [session.id for session in sessions]

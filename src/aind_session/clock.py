@@ -27,17 +27,6 @@ class Clock(Protocol):
         """Wait."""
 
 
-class _SystemClock:
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
 class _CurrentClock:
     """The clock in use, whoever imported it before it was replaced."""
 
@@ -55,7 +44,7 @@ class _CurrentClock:
 
 
 #: What everything in `services` waits with.
-CLOCK = _CurrentClock(_SystemClock())
+CLOCK = _CurrentClock(time)
 
 
 @contextmanager

@@ -4,18 +4,6 @@ They are read when a service is first used, never at import. The environment com
 `.env` file in the working directory or a parent of it up to the project's root, then one in the
 home directory, then the defaults. Spaces and quotes around a value are removed.
 
-====================================  =======
-``CODE_OCEAN_API_TOKEN``          access token, scope `Datasets: Read`                    none
-``CODE_OCEAN_DOMAIN``             Code Ocean                                              AIND's
-``AIND_SESSION_DOCDB_HOST``       host of the metadata database's gateway                 AIND's
-``AIND_SESSION_BUCKETS``          buckets searched by name, separated by commas           eight
-``AIND_SESSION_CACHE_SECONDS``    how long an answer that can change is kept              600
-``AIND_SESSION_TIMEOUT``          seconds for any question, retries included              30
-``AIND_SESSION_ATTEMPTS``         how often a question is put at most                     4
-``AIND_SESSION_MAX_RESPONSE_MB``  most MB of a response, decompressed                     1024
-``AIND_SESSION_SANDBOX``          ``1`` or a catalogue's folder: ask no live service      none
-================================  ======================================================  =======
-=======
 ====================================  ==================================================  =========
 variable                              meaning                                             default
 ====================================  ==================================================  =========

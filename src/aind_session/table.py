@@ -101,6 +101,10 @@ class Row:
         """The session's records."""
         return FirstValues(self.evidence.records)
 
+    def drop_decoded(self) -> None:
+        """Drop the decoded records; they are decoded again when they are needed."""
+        vars(self).pop("records", None)
+
     def value(self, question: str) -> Any:
         """Return the value in the session's records."""
         return self.records.get(question)
@@ -244,7 +248,13 @@ def table(
     names = [columns] if isinstance(columns, str) else list(CHEAP if columns is None else columns)
     costs = {_cost(name) for name in names}
     rows = _rows(sessions, costs, progress)
-    result: dict[str, list[Any]] = {}
+    result: dict[str, list[Any]] = {name: [] for name in names if name in COLUMNS}
+    for row in rows:
+        for name, values in result.items():
+            values.append(COLUMNS[name].read(row))
+        # Decoded, the records of thousands of sessions would take several times their JSON.
+        row.drop_decoded()
+    plain, result = result, {}
     for name in names:
         if name == "derived:*":
             for label in _labels(rows):
@@ -258,7 +268,7 @@ def table(
             label = name.removeprefix("derived:")
             result[name] = [row.newest(label) for row in rows]
         else:
-            result[name] = [COLUMNS[name].read(row) for row in rows]
+            result[name] = plain[name]
     return result
 
 

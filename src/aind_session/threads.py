@@ -190,7 +190,7 @@ def call(
     failed: Callable[[S, Exception], object],
     raises: bool,
 ) -> list[Any]:
-    """Call a function with each value; return the results in order, and errors unless it raises.
+    """Call a function with each session; return results in order, and errors unless it raises.
 
     Without an executor, in threads of their own: those of the context are for requests. `done` is
     called after each result, `failed` with each error.

@@ -26,15 +26,9 @@ from aind_session.errors import ServiceError
 from aind_session.lookup import results
 from aind_session.services import codeocean, docdb, http, s3
 from aind_session.services.assets import NAME_QUERY_LENGTH
-from aind_session.services.codeocean_client import (
-    OLDEST_SERVERS,
-    PROBE,
-    SERVER_HEADER,
-    SERVICE,
-    CodeOceanError,
-    request,
-)
+from aind_session.services.codeocean_client import PROBE, SERVICE, request
 from aind_session.services.metadata import RECORDS_PER_REQUEST, SCHEMAS
+from aind_session.services.sdk import OLDEST_SERVERS, SERVER_HEADER, CodeOceanError
 from aind_session.session import Session
 
 #: Public facts of the README's sessions.
@@ -87,7 +81,7 @@ def _with_version(version: str) -> Any:
     return request("POST", PROBE, json={"limit": 1}, headers={SERVER_HEADER: version})
 
 
-@assumes("codeocean", "SDK pull request 50", "codeocean_client.version_advice")
+@assumes("codeocean", "SDK pull request 50", "sdk.version_advice")
 def server_version(traffic: Traffic) -> Seen:
     """A server refuses a newer `Min-Server-Version` than its own with status 400."""
     try:
@@ -100,7 +94,7 @@ def server_version(traffic: Traffic) -> Seen:
     return False, "accepted: the header has no effect"
 
 
-@assumes("codeocean", "SDK changelog", "codeocean_client.Client", OLDEST_SERVERS=OLDEST)
+@assumes("codeocean", "SDK changelog", "sdk.Client", OLDEST_SERVERS=OLDEST)
 def oldest_server(traffic: Traffic) -> Seen:
     """The server is not older than {OLDEST_SERVERS}."""
     status = _status(lambda: _with_version(OLDEST))
@@ -188,7 +182,7 @@ def archived(traffic: Traffic) -> Seen:
     return not shown, f"an archived asset is {'' if shown else 'not '}among the {len(found)} found"
 
 
-@assumes("codeocean", "Code Ocean docs", "codeocean_client.Client")
+@assumes("codeocean", "Code Ocean docs", "sdk.Client")
 def no_token(traffic: Traffic) -> Seen:
     """A request without a token is answered with status 401."""
     now = settings.current()

@@ -274,6 +274,9 @@ def docdb(version: str) -> Iterator[Check]:
     """Check both kinds of request to a schema version of DocDB."""
     from aind_session.services import docdb as service
 
+    if version in service.retired_schemas():
+        yield Check(WARN, f"DocDB {version}", "retired: this schema is not queried any more")
+        return
     began = time.perf_counter()
     service.find_one(version, {"_id": "aind-session doctor"}, {"_id": 1})
     found = service.aggregate(version, [{"$limit": 1}, {"$project": {"name": 1}}])

@@ -21,11 +21,10 @@ from aind_session.services.assets import (
 )
 from aind_session.services.models import (
     AssetSummary,
-    Computation,
-    DataAsset,
     decode_asset,
     decode_computation,
 )
+from aind_session.services.sdk import Computation, DataAsset
 
 Model: TypeAlias = "DataAsset | Computation"
 #: The ID, name or location of a data asset, or its model.

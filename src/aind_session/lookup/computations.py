@@ -14,8 +14,9 @@ from aind_session.identifiers import DateRange, parse_dates
 from aind_session.lookup import results
 from aind_session.query import CODE_OCEAN, count, query
 from aind_session.services import codeocean
-from aind_session.services.models import Computation, decode_computation, decode_computations
+from aind_session.services.models import decode_computation, decode_computations
 from aind_session.services.redact import excerpt
+from aind_session.services.sdk import Computation
 from aind_session.trace import lines as trace_lines
 from aind_session.trace import logger, note, tracing
 

@@ -1,4 +1,4 @@
-"""Metadata records of schema 1.x and 2.x: one view on both.
+"""Metadata records of schema 1.x and 2.x: one class that reads both.
 
 A record is a JSON object of DocDB. Its core files (`subject`, `acquisition`, ...) are each read by
 their own keys and `schema_version`, never by the database of the record: records with core files of

@@ -31,7 +31,7 @@ NAMES: dict[str, str] = {
     "STPT": "Serial two-photon tomography",
 }
 
-#: Spellings no longer used, by their lower case, with the current abbreviation.
+#: Obsolete spellings in lower case, with the current abbreviation.
 OBSOLETE: dict[str, str] = {
     "dispim": "SPIM",
     "exaspim": "SPIM",
@@ -50,7 +50,7 @@ _KNOWN = {
     **{abbreviation.casefold(): abbreviation for abbreviation in NAMES},
     **OBSOLETE,
 }
-# Some 1.x records hold the representation of a Python object.
+# Some 1.x records contain the `repr` of a Python object.
 _PRINTED = re.compile(r"\babbreviation\s*=\s*(['\"])(.+?)\1")
 
 
@@ -60,7 +60,7 @@ def modality_abbreviation(name: str) -> str:
     Parameters
     ----------
     name
-        An abbreviation, current or obsolete, in any case, a modality's full name, or a folder's.
+        A current or obsolete abbreviation in any case, or the name of the modality or its folder.
 
     Returns
     -------
@@ -79,9 +79,9 @@ def modality_abbreviation(name: str) -> str:
 
 
 def written_modalities(value: Any) -> tuple[str, ...]:
-    """Return modalities as written: abbreviations, or names if there is none.
+    """Return modalities as written: abbreviations, or names if the abbreviation is missing.
 
-    From one modality or a list of mappings, abbreviations or printed Python objects.
+    `value` is one modality or a list: mappings, abbreviations, or printed Python objects.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def written_modalities(value: Any) -> tuple[str, ...]:
 
 
 def current_modalities(written: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the current abbreviations, each once, sorted.
+    """Return the current abbreviations, sorted, without duplicates.
 
     Examples
     --------

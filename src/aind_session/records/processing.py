@@ -1,4 +1,4 @@
-"""The core files `processing` and `procedures`: what was done to the data, and to the subject."""
+"""The core files `processing` and `procedures`: processing steps, and procedures on the subject."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from aind_session.records.shape import (
 )
 from aind_session.records.times import in_zone, parse_date, parse_time
 
-# The lists of procedures on the subject; the last four are those of the oldest files.
+# The lists of procedures on the subject; the oldest files have the last four.
 _ON_SUBJECT = ("subject_procedures", "headframes", "craniotomies", "injections", "fiber_implants")
 
 
 def _locations(value: Any) -> tuple[str, ...]:
-    """Read paths, URLs, or descriptions of data with either."""
+    """Read the paths or URLs of inputs, written as text or in mappings."""
     found = [text(at(item, "url")) or named(item) for item in items(value)]
     return tuple(location for location in found if location is not None)
 
@@ -40,14 +40,14 @@ def _in_utc(value: Any) -> datetime.datetime | None:
 
 
 class ProcessingStep(Part):
-    """One process that ran, in the terms of both schemas."""
+    """One processing step, with the same attributes for both schemas."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
-    name = field(text, "name", doc="The step's name; unique in 2.x, by a number or its recording.")
+    name = field(text, "name", doc="Name of the step; in 2.x it is unique.")
     code_url = field(text, "code_url", "code.url", doc="URL of the code.")
     parameters = field(copied_dict, "parameters", "code.parameters", doc="The parameters, a copy.")
     sorter_name = field(
@@ -56,8 +56,8 @@ class ProcessingStep(Part):
     inputs = field(_locations, "input_location", "code.input_data", doc="Locations of the inputs.")
     output_location = field(text, "output_location", "output_path", doc="Location of the output.")
     outputs = field(copied_dict, "outputs", "output_parameters", doc="Results, a copy.")
-    start = field(_in_utc, "start_date_time", doc="Begin, aware; without an offset it is in UTC.")
-    end = field(_in_utc, "end_date_time", doc="End, aware; without an offset it is in UTC.")
+    start = field(_in_utc, "start_date_time", doc="Start, time zone aware; UTC without an offset.")
+    end = field(_in_utc, "end_date_time", doc="End, time zone aware; UTC without an offset.")
     experimenters = field(
         all_named, "analyst_full_name", "experimenters", doc="Names of those who ran it."
     )
@@ -100,7 +100,7 @@ class Pipeline:
 
 
 class Processing(View):
-    """How an asset's data were made.
+    """The processing steps that produced a data asset.
 
     Examples
     --------
@@ -124,7 +124,7 @@ class Processing(View):
     @property
     def steps(self) -> tuple[ProcessingStep, ...]:
         """Every step of every list, in the order of the record; analyses come last."""
-        # Two lists can exist at once, and one real file has a list as an element of the list.
+        # Both lists can exist, and one real file contains a list as an element of the list.
         ran = [
             at(self.raw, "processing_pipeline", "data_processes"),
             at(self.raw, "data_processes"),
@@ -147,15 +147,16 @@ class Processing(View):
 
     @property
     def sorter_names(self) -> tuple[str, ...]:
-        """The spike sorters, each once; none does not prove that nothing was sorted.
+        """Names of the spike sorters, without duplicates.
 
-        The file may be a copy of the raw asset's.
+        An empty tuple does not prove that nothing was sorted: the file may be a copy of the raw
+        asset's.
         """
         return unique(tuple(name for step in self.steps if (name := step.sorter_name) is not None))
 
     @property
     def dependencies(self) -> dict[str, tuple[str, ...]]:
-        """The names of the steps that each step needed, if the record contains them."""
+        """Names of the steps that each step depends on, if the record contains them."""
         graph = copied_dict(at(self.raw, "dependency_graph"))
         return {str(name): all_named(needed) for name, needed in graph.items()}
 
@@ -177,15 +178,15 @@ class Procedure(Part):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.type!r}, {self.date})"
 
-    date = shared(parse_date, "start_date", doc="Day of the begin; within a surgery the surgery's.")
-    end_date = shared(parse_date, "end_date", doc="Day of the end; within a surgery the surgery's.")
+    date = shared(parse_date, "start_date", doc="First day; by default that of the surgery.")
+    end_date = shared(parse_date, "end_date", doc="Last day; by default that of the surgery.")
     experimenters = shared(
         all_named, "experimenter_full_name", "experimenters", doc="Names of the experimenters."
     )
 
     @property
     def type(self) -> str | None:
-        """What was done."""
+        """The type of procedure."""
         keys = ("procedure_type", "object_type", "type")
         return next(filter(None, (text(at(self.raw, key)) for key in keys)), None)
 
@@ -197,14 +198,14 @@ class Procedure(Part):
 
     @property
     def details(self) -> dict[str, Any]:
-        """Everything that the record contains about it, without the procedures of a surgery."""
+        """All fields of the record about it, except the procedures within a surgery."""
         details = copied_dict(self.raw)
         details.pop("procedures", None)
         return details
 
 
 class Procedures(View):
-    """What was done to a subject, and to specimens made from it, in one list."""
+    """Procedures on a subject, and on the specimens made from it."""
 
     __slots__ = ()
 
@@ -215,7 +216,7 @@ class Procedures(View):
 
     @property
     def on_subject(self) -> tuple[Procedure, ...]:
-        """What was done to the subject; a surgery comes before the procedures within it."""
+        """Procedures on the subject; each surgery is followed by the procedures within it."""
         found = []
         for surgery in mappings([at(self.raw, key) for key in _ON_SUBJECT]):
             found.append(Procedure(surgery))
@@ -225,7 +226,7 @@ class Procedures(View):
 
     @property
     def on_specimens(self) -> tuple[Procedure, ...]:
-        """What was done to specimens."""
+        """Procedures on specimens."""
         return tuple(map(Procedure, mappings(at(self.raw, "specimen_procedures"))))
 
     @property
@@ -235,7 +236,7 @@ class Procedures(View):
 
     @property
     def injections(self) -> tuple[Procedure, ...]:
-        """The injections among what was done to the subject; some real ones have no type."""
+        """The injections among the procedures on the subject; some real ones have no type."""
         return tuple(
             procedure
             for procedure in self.on_subject

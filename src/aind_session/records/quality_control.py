@@ -60,7 +60,7 @@ def _history(value: Any) -> tuple[StatusChange, ...]:
 
 
 class Metric(Part):
-    """One metric, in the terms of both schemas."""
+    """One metric, with the same attributes for both schemas."""
 
     __slots__ = ()
 
@@ -69,7 +69,7 @@ class Metric(Part):
 
     name = field(text, "name", doc="The metric's name.")
     modality = shared(_modality, "modality", doc="The abbreviation of its modality.")
-    stage = shared(text, "stage", doc="`Raw data`, `Processing`, `Analysis` and such.")
+    stage = shared(text, "stage", doc="The stage, such as `Raw data`, `Processing` or `Analysis`.")
     history = field(_history, "status_history", doc="Every status, in the order of the record.")
     description = field(text, "description", doc="What it measures.")
     reference = field(text, "reference", doc="A figure, as a path in the asset or a link.")
@@ -81,7 +81,7 @@ class Metric(Part):
 
     @property
     def curation_history(self) -> tuple[dict[str, Any], ...]:
-        """Who curated when, if it is a curation; copies."""
+        """The curators and times of a curation, as copies; empty for other metrics."""
         written = at(self.raw, "curation_history") or at(self.raw, "value", "curation_history")
         return tuple(copied(entry) for entry in mappings(written))
 
@@ -92,7 +92,7 @@ class Metric(Part):
 
     @property
     def tags(self) -> dict[str, str]:
-        """What it is grouped by; a list of tags is numbered (`tag_1`) as the upgrade does."""
+        """The tags that group it; a list becomes `tag_1`, `tag_2`, as in the upgrade to 2.x."""
         own = _tags(at(self.raw, "tags"))
         name = text(at(self._outer, "name"))
         return own if own or name is None else {"type": name}
@@ -111,13 +111,13 @@ class Metric(Part):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics that are judged together.
+    """Metrics that are evaluated together.
 
     Attributes
     ----------
     latest_status
-        The status in the record, else the one that follows from the metrics: any that fails makes
-        it fail, unless that is allowed, and any that is pending makes it pending.
+        The status in the record, else derived from the metrics: `Fail` if any metric failed that is
+        not allowed to fail, else `Pending` if any metric is pending.
     """
 
     name: str | None
@@ -133,7 +133,7 @@ class Evaluation:
 
 
 class QualityControl(View):
-    """What was found when an asset's data were looked at.
+    """The quality control of a data asset.
 
     Examples
     --------
@@ -185,7 +185,8 @@ class QualityControl(View):
     def status(self) -> dict[str, QCStatus]:
         """The status by tag (``type:Probe A``), modality and stage.
 
-        As the record contains it (before 2.4 with only a tag's value as key), else derived.
+        Read from the record (before 2.4, its keys are the tags' values only), else derived from the
+        metrics.
         """
         given = at(self.raw, "status")
         if isinstance(given, Mapping):
@@ -233,7 +234,7 @@ def _written(evaluation: Mapping[str, Any]) -> Evaluation:
 
 
 def _forgiven(metric: Metric, allowed: frozenset[str]) -> QCStatus | None:
-    """Return a metric's status; one that may fail passes."""
+    """Return a metric's status: `Pass` for a failed metric that is allowed to fail."""
     may_fail = any(tag in allowed or f"{key}:{tag}" in allowed for key, tag in metric.tags.items())
     return "Pass" if may_fail and metric.status == "Fail" else metric.status
 

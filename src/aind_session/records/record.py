@@ -1,4 +1,4 @@
-"""One metadata record, and the questions that both schemas answer: a table of paths and readers."""
+"""One metadata record, and its properties for both schemas: a table of paths and readers."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ _LOCATION = re.compile(r"\s*s3://([^/\s]+)/*(.*?)[/\s]*", re.IGNORECASE | re.DOT
 _CODE_OCEAN_BUCKET = "codeocean-s3datasetsbucket-"
 
 
-# -- kinds of questions ----------------------------------------------------------------------------
+# -- kinds of properties ---------------------------------------------------------------------------
 
 
 def _question(read: Callable[[Any], T], doc: str, *path: str, of_asset: bool = False) -> Answer[T]:
-    """Make a question: its answer is the first one at a path of a record."""
+    """Make a property that returns the first value found at a path of the records."""
 
     def get(holder: Answers) -> T:
         answer = read(None)
@@ -74,27 +74,27 @@ def _question(read: Callable[[Any], T], doc: str, *path: str, of_asset: bool = F
 
 
 def _of_asset(read: Callable[[Any], T], doc: str, *path: str) -> Answer[T]:
-    """Make a question about the data asset itself, not about its subject, session or project."""
+    """Make a property of the data asset itself, not of its subject, session or project."""
     return _question(read, doc, *path, of_asset=True)
 
 
 def _in(core: str, v1: str, v2: str, read: Callable[[Any], T], doc: str) -> Answer[T]:
-    """Make a question that is answered at a path of a core file of 1.x and at another of 2.x."""
+    """Make a property that is read at one path of a core file of 1.x, and at another of 2.x."""
     get = like(read, lambda found: either(found, v1, v2, read))
     return _question(get, doc, core)
 
 
 def _in_recording(v1: str, v2: str, read: Callable[[Any], T], doc: str) -> Answer[T]:
-    """Make a question that is answered by the first file of the recording that contains it."""
+    """Make a property that is read from the first file of the recording that contains it."""
     get = like(read, lambda raw: _first(raw, lambda core: either(core, v1, v2, read)))
     return _question(get, doc)
 
 
-# -- readers of what is not at one path ------------------------------------------------------------
+# -- readers of values that have several paths -----------------------------------------------------
 
 
 def _recording(raw: Any) -> list[Any]:
-    """Return the core files about the recording: those with a start first, `acquisition` first.
+    """Return the core files about the recording: with a start time first, then `acquisition` first.
 
     1.x has `session` for physiology and behavior and `acquisition` for light-sheet microscopes;
     2.x has `acquisition`. Only a record that was partly upgraded has both.
@@ -260,7 +260,9 @@ def _modified(raw: Any) -> datetime | None:
 
 
 def _codeocean_ids(raw: Any) -> tuple[str, ...]:
-    """Return the linked IDs: of 1.x, of 2.x, else the one in the location in Code Ocean's bucket.
+    """Return the IDs of the linked data assets, of 1.x and 2.x.
+
+    If no ID is linked, the ID in a location in Code Ocean's own bucket is returned.
 
     2.x records lack links more often than 1.x ones, since only these are updated.
     """
@@ -291,10 +293,10 @@ def _asset_ids(value: Any) -> Iterator[str]:
 
 
 class Answers:
-    """The questions that records of both schemas answer, one attribute each.
+    """The properties that records of both schemas have.
 
-    A question never raises: the answer is None, or `()` if there can be several, if no record
-    contains it or if the record has an unknown shape.
+    Reading one never raises: the value is None, or `()` if there can be several, if no record
+    contains it or if the record has an unknown structure.
     """
 
     __slots__ = ()
@@ -302,12 +304,12 @@ class Answers:
     def _records(self, of_asset: bool) -> Iterable[Any]:
         """Return the records to read, in order.
 
-        `of_asset` is whether the question is about the data asset that a record describes, and not
-        about its subject, session or project.
+        `of_asset` is True for a property of the data asset that a record describes, False for one
+        of its subject, session or project.
         """
         raise NotImplementedError
 
-    name = _of_asset(_name, "Name of the data asset; that in the description may be another.")
+    name = _of_asset(_name, "Name of the data asset; the name in the description can differ.")
     id = _of_asset(_id, "The record's ID in its database.")
     session_id = _question(_session_id, "The session ID in the name.")
     subject_id = _question(_subject_id, "ID of the subject, in a core file or else in the name.")
@@ -335,12 +337,12 @@ class Answers:
     breeding = _question(_breeding, "The breeding group, and each parent's ID and genotype.")
     acquisition_start = _question(
         _acquisition_start,
-        "When the recording began, aware, as the record contains it; without an offset it is "
-        "Pacific time. Records are often wrong here, see `acquisition_start_doubt`.",
+        "Start of the recording, time zone aware, as the record contains it; Pacific time if no "
+        "offset is written. Records are often wrong here, see `acquisition_start_doubt`.",
     )
     acquisition_start_doubt = _question(_start_doubt, "Why the start is uncertain, or None.")
-    acquisition_end = _question(_acquisition_end, "When the recording ended, aware.")
-    session_type = _in_recording("session_type", "acquisition_type", text, "What was done.")
+    acquisition_end = _question(_acquisition_end, "End of the recording, time zone aware.")
+    session_type = _in_recording("session_type", "acquisition_type", text, "Session type.")
     experimenters = _in_recording(
         "experimenter_full_name", "experimenters", all_named, "The experimenters' names."
     )
@@ -353,14 +355,14 @@ class Answers:
         "the two often differ (`MESO.1`, `429_MESO1_20260122`).",
     )
     ethics = _in_recording(
-        "iacuc_protocol", "ethics_review_id", texts, "Numbers of the recording's approvals."
+        "iacuc_protocol", "ethics_review_id", texts, "IDs of the ethics approvals."
     )
     source_data = _of_asset(_source_data, "Names of the assets from which this one was made.")
     tags = _of_asset(all_named, "The tags, which only 2.x has.", "data_description", "tags")
     sorter_names = _of_asset(_sorter_names, "The spike sorters in the processing.")
     processing = _of_asset(Processing.of, "The steps that made the data.", "processing")
-    quality_control = _of_asset(QualityControl.of, "The checks of the data.", "quality_control")
-    procedures = _question(Procedures.of, "What was done to subject and specimens.", "procedures")
+    quality_control = _of_asset(QualityControl.of, "The quality control.", "quality_control")
+    procedures = _question(Procedures.of, "Procedures on subject and specimens.", "procedures")
     codeocean_ids = _of_asset(_codeocean_ids, "IDs of the data assets in Code Ocean.")
     location = _of_asset(text, "Location of the files (`s3://bucket/prefix`).", "location")
     bucket = _of_asset(_bucket, "The bucket of the location.")
@@ -372,16 +374,16 @@ class Answers:
     modified = _of_asset(_modified, "When the record was last written, in UTC.")
 
 
-#: The questions, each an attribute of `Record` with the same answer for both schemas.
+#: Names of the properties, each with the same value for both schemas.
 QUESTIONS: Final = tuple(name for name, row in vars(Answers).items() if isinstance(row, Answer))
 
 
 class Record(View, Answers):
-    """A read-only view on one metadata record of schema 1.x or 2.x.
+    """A read-only view of one metadata record of schema 1.x or 2.x.
 
-    Creating one costs nothing; each question reads the record when it is used. A question never
-    raises: the answer is None, or `()` if there can be several, if the record does not contain it
-    or contains it in an unknown shape.
+    Each property reads the record when it is used. Reading one never raises: the value is None, or
+    `()` if there can be several, if the record does not contain it or contains it in an unknown
+    structure.
 
     Parameters
     ----------
@@ -407,7 +409,7 @@ class Record(View, Answers):
         return f"{type(self).__name__}({self.name!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answers to all questions, by the questions' names."""
+        """Return the values of all properties, by their names."""
         return {question: getattr(self, question) for question in QUESTIONS}
 
     def _records(self, of_asset: bool) -> Iterable[Any]:

@@ -1,7 +1,7 @@
-"""Readers of JSON values of unknown shape: none of them raises, whatever a record contains.
+"""Functions that read JSON values of unknown structure; none of them raises.
 
-In any record a key may be missing, null or of another type. The functions below turn that into
-"no answer": None, or `()` if there can be several.
+In any record a key may be missing, null or of another type. The functions below then return
+"no value": None, or `()` if there can be several.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Answer(property, Generic[T]):
 
 
 class View:
-    """A read-only view on one JSON value; equal if the values are."""
+    """A read-only view of one JSON value; two views are equal if their values are."""
 
     __slots__ = ("_raw",)
 
@@ -47,7 +47,7 @@ class View:
 
     @classmethod
     def of(cls, core: Any) -> Self | None:
-        """Return the view on a core file, or None if it is not an object."""
+        """Return a view of a core file, or None if it is not a JSON object."""
         return cls(core) if isinstance(core, Mapping) else None
 
     @property
@@ -60,12 +60,12 @@ class View:
             return NotImplemented
         return bool(self._raw == other._raw)
 
-    # The value may change, so that no hash would stay valid.
+    # The value is mutable, so a hash would not stay valid.
     __hash__ = None  # type: ignore[assignment]
 
 
 class Part(View):
-    """A view on a value within another, for instance on a procedure within a surgery."""
+    """A view of a value within another one, such as a procedure within a surgery."""
 
     __slots__ = ("_outer",)
 
@@ -75,12 +75,12 @@ class Part(View):
 
 
 def field(read: Callable[[Any], T], v1: str, v2: str | None = None, *, doc: str) -> Answer[T]:
-    """Make a property of a view that reads its value at a path of 1.x and at another of 2.x."""
+    """Make a property of a view that is read at one path in 1.x, and at another in 2.x."""
     return Answer(like(read, lambda view: either(view._raw, v1, v2 or v1, read)), doc)
 
 
 def shared(read: Callable[[Any], T], v1: str, v2: str | None = None, *, doc: str) -> Answer[T]:
-    """Make a property of a part; without an answer it is read from what surrounds the part."""
+    """Make a property of a part that is read from the enclosing value if the part lacks it."""
 
     def get(view: Part) -> T:
         return either(view._raw, v1, v2 or v1, read) or either(view._outer, v1, v2 or v1, read)
@@ -89,13 +89,13 @@ def shared(read: Callable[[Any], T], v1: str, v2: str | None = None, *, doc: str
 
 
 def like(read: Callable[[Any], T], get: Callable[[Any], T]) -> Callable[[Any], T]:
-    """Annotate a function with what another one returns, for tools that document properties."""
+    """Copy a function's return annotation to another one, for tools that document properties."""
     get.__annotations__["return"] = read.__annotations__.get("return")
     return get
 
 
 def at(value: Any, *path: str) -> Any:
-    """Return the value at some keys of nested mappings, the outermost first, or None.
+    """Return the value at a path of keys in nested mappings, or None.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def at(value: Any, *path: str) -> Any:
 
 
 def items(value: Any) -> tuple[Any, ...]:
-    """Return the elements of a list; a single value counts as one element, None as none.
+    """Return the elements of a list; a single value is one element, None is an empty list.
 
     Examples
     --------
@@ -126,14 +126,14 @@ def items(value: Any) -> tuple[Any, ...]:
 
 
 def mappings(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the mappings of a list and of the lists nested in it, in order.
+    """Yield the mappings in a list and in its nested lists, in order.
 
     Examples
     --------
     >>> list(mappings([{"a": 1}, [{"b": 2}, [None, {"c": 3}]], "text"]))
     [{'a': 1}, {'b': 2}, {'c': 3}]
     """
-    # A stack, not recursion: the nesting of a broken record has no limit.
+    # A stack, not recursion: the nesting of a malformed record has no limit.
     waiting = [value]
     while waiting:
         element = waiting.pop()
@@ -144,7 +144,7 @@ def mappings(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def text(value: Any) -> str | None:
-    """Return a text; an int becomes its digits, a blank text None.
+    """Return a non-blank string, or an int as a string; None for anything else.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def text(value: Any) -> str | None:
 
 
 def known(value: Any) -> str | None:
-    """Return a text, or None for `unknown`: the upgrade to 2.x fills gaps with it.
+    """Return a string, or None for `unknown`, which the upgrade to 2.x writes for missing values.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def known(value: Any) -> str | None:
 
 
 def named(value: Any) -> str | None:
-    """Return a text, or the name or abbreviation in a mapping.
+    """Return a string, or the name or abbreviation in a mapping.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def named(value: Any) -> str | None:
 
 
 def all_named(value: Any) -> tuple[str, ...]:
-    """Return the texts or names in a list, or of a single value.
+    """Return the strings or names in a list, or the one of a single value.
 
     Examples
     --------
@@ -195,12 +195,12 @@ def all_named(value: Any) -> tuple[str, ...]:
 
 
 def texts(value: Any) -> tuple[str, ...]:
-    """Return the texts in a list, or a single one, without duplicates."""
+    """Return the strings in a list, or a single one, without duplicates."""
     return unique(tuple(found for found in map(text, items(value)) if found is not None))
 
 
 def unique(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the texts without duplicates, in the order of the first ones.
+    """Return the strings without duplicates, in the order of their first occurrence.
 
     Examples
     --------
@@ -213,8 +213,8 @@ def unique(values: tuple[str, ...]) -> tuple[str, ...]:
 def is_second_generation(core: Any) -> bool:
     """Whether a core file is written in the 2.x schema, by its own keys.
 
-    Its `schema_version` decides; without one `object_type`, which only 2.x files have. Neither the
-    record around it nor the database decide: records of the 1.x database contain 2.x core files.
+    `schema_version` decides; without it, `object_type`, which only 2.x files have. The record's own
+    version and the database are not considered: records of the 1.x database contain 2.x core files.
 
     Examples
     --------
@@ -230,9 +230,9 @@ def is_second_generation(core: Any) -> bool:
 
 
 def either(core: Any, v1: str, v2: str, read: Callable[[Any], T]) -> T:
-    """Read an answer at the path of a core file's own schema, else at that of the other schema.
+    """Read a value at the path of a core file's own schema, else at that of the other schema.
 
-    Files with the keys of both exist. `read(None)` has to return "no answer".
+    Files with the keys of both exist. `read(None)` must return "no value".
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Which data assets one was made from, and which session a `data_description` names."""
+"""The inputs of a data asset, and the session of a `data_description`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOUNT = re.compile(r"(?:\.\.|/root/capsule|/tmp/nxf[^/]*/capsule)?/data/+([^/]+
 
 
 def input_names(record: Record | Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the data assets that a record names as inputs, from every place that may hold them.
+    """Return the inputs of a data asset, from all fields of its record that can contain them.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def input_names(record: Record | Mapping[str, Any]) -> tuple[str, ...]:
     tuple of str
         Names of data assets, locations (`s3://bucket/prefix`) or Code Ocean IDs: one for each
         input, without duplicates. First those of `input_data_name`, then those of `source_data`
-        and of each processing step. Paths on a file share and of temporary files are left out:
-        they name no data asset.
+        and of each processing step. Paths on a file share and of temporary files are left out,
+        because they are not data assets.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def input_names(record: Record | Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def session_of_description(description: object) -> SessionID | None:
-    """Return the session that the content of a `data_description.json` names.
+    """Return the session in the content of a `data_description.json`.
 
     Parameters
     ----------
@@ -82,14 +82,14 @@ def _described(description: Any) -> tuple[str, ...]:
 
 
 def _inputs_of_code(value: Any) -> Iterator[str]:
-    """Yield the inputs of one step of 2.x: assets, texts, lists and combinations of them."""
+    """Yield the inputs of one step of 2.x: assets, strings, or nested lists of them."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, (list, tuple)):
             waiting.extend(reversed(item))
         elif isinstance(item, Mapping):
-            # A combined asset lists its parts; its own name may be a free text.
+            # A combined asset lists its parts; its own name may be any text.
             if items(item.get("assets")):
                 waiting.append(item["assets"])
             else:

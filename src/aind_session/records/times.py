@@ -1,14 +1,14 @@
-"""Dates and times as records spell them, and reasons for doubt.
+"""Dates and times in records, and why a start time may be uncertain.
 
 Times in records are unreliable. Over a hundred records compared with the time in their name show
-four kinds: right ones, starts in local time marked as UTC, names that are themselves UTC, and
-starts minutes to days away. The second and third look the same from the start alone, so that no
-rule can repair the one without breaking the other. Therefore:
+four kinds: correct ones, starts in local time marked as UTC, names that are themselves in UTC, and
+starts that differ by minutes to days. The second and third kind cannot be distinguished by the
+start alone, so a rule that corrects one would break the other. Therefore:
 
-1. What the record writes with an offset is returned as that instant, never another.
-2. What it writes without an offset is read in the zone that the record names beside it, else as
-   Pacific time (the rule by which the 1.x records were upgraded).
-3. Whatever makes an instant uncertain is reported by `start_doubt`.
+1. A time with an offset is returned as that instant.
+2. A time without an offset is read in the time zone in the record, else as Pacific time (as in the
+   upgrade of the 1.x records).
+3. `start_doubt` reports why an instant is uncertain.
 4. A session is identified by the text of its name, never by a converted time.
 """
 
@@ -25,14 +25,14 @@ _DATE = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?=$|[T\s_-])", re.ASCII)
 _TIME = re.compile(
     r"""\s*(\d{4})-(\d{1,2})-(\d{1,2})
     (?:[Tt_-]|\s+)
-    (\d{1,2})([:-])(\d{2})(?:\5(\d{2})(?:[.,](\d+))?)?   # the hours' separator is the minutes'
+    (\d{1,2})([:-])(\d{2})(?:\5(\d{2})(?:[.,](\d+))?)?   # the same separator twice
     \s*(?:([Zz]|UTC)|([+-])(\d{2}):?(\d{2})?(?::\d{2})?)?\s*$""",
     re.ASCII | re.VERBOSE,
 )
 _ZONE = re.compile(r"[A-Za-z]{1,32}(?:[/_+-][A-Za-z0-9]{1,32}){0,4}")
-#: Years outside are mistakes; near the ends of `datetime` a change of zone would overflow.
+#: Other years are mistakes; near the limits of `datetime`, converting the zone would overflow.
 _YEARS = range(1900, 2200)
-#: A recording starts within this of the time in its name.
+#: Largest expected difference between the start of a recording and the time in its name.
 TOLERANCE = timedelta(minutes=5)
 
 
@@ -45,7 +45,7 @@ def pacific() -> tzinfo:
 
 
 def parse_time(value: Any) -> datetime | None:
-    """Read a time in any of the spellings that records use.
+    """Read a time in any format that records use.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def parse_time(value: Any) -> datetime | None:
     Returns
     -------
     datetime | None
-        Aware where an offset or `Z` is written, naive where not; None for anything else, a bare
-        date included.
+        Time zone aware if an offset or `Z` is written, else naive; None for anything else,
+        including a date without a time.
 
     Examples
     --------
@@ -160,13 +160,13 @@ def parse_zone(value: Any) -> tzinfo | None:
 
     try:
         return ZoneInfo(name)
-    # Beside ZoneInfoNotFoundError (a KeyError), a name that is a folder ("America") gives these.
+    # ZoneInfoNotFoundError is a KeyError; a name that is a folder ("America") raises the others.
     except (KeyError, ValueError, OSError):
         return None
 
 
 def in_zone(time: datetime | None, zone: tzinfo | None) -> datetime | None:
-    """Make a time aware: one without an offset is in the zone given, else in Pacific time.
+    """Make a time aware: without an offset, it is in the given zone, else in Pacific time.
 
     An instant written in UTC is converted to the zone.
 
@@ -189,8 +189,8 @@ def start_doubt(
 ) -> str | None:
     """Return why the start of an acquisition is uncertain, or None.
 
-    `written` is the start as the record writes it; `start` and `end` are aware; `named` is the
-    naive date and time in the session's name.
+    `written` is the start as written in the record; `start` and `end` are time zone aware; `named`
+    is the naive date and time in the session's name.
 
     Examples
     --------
@@ -214,7 +214,7 @@ def start_doubt(
 def _against_name(
     written: datetime, start: datetime, local: datetime, named: datetime
 ) -> list[str]:
-    """Compare a start that is not the name's in Pacific time with the name."""
+    """Return the reasons if the start in Pacific time differs from the name by too much."""
     if abs(written.replace(tzinfo=None) - named) <= TOLERANCE and written.tzinfo is not None:
         if written.utcoffset() == timedelta(0):
             return [

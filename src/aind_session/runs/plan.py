@@ -26,7 +26,8 @@ from aind_session.query import CODE_OCEAN, count, query
 from aind_session.runs.values import Action, Mount, Parameter, Planned, RunPlan
 from aind_session.services import codeocean
 from aind_session.services.codeocean import CodeOceanNotFoundError
-from aind_session.services.models import AssetSummary, Computation, decode_asset, decode_computation
+from aind_session.services.models import AssetSummary, decode_asset, decode_computation
+from aind_session.services.sdk import Computation
 from aind_session.threads import Outcome, outcomes
 from aind_session.trace import logger, tracing
 

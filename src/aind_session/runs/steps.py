@@ -21,8 +21,9 @@ from aind_session.runs.state import Attempt, Item, Result, RunState
 from aind_session.runs.values import Action
 from aind_session.services import codeocean
 from aind_session.services.codeocean import CodeOceanError, CodeOceanNotFoundError
-from aind_session.services.models import AssetSummary, Computation, decode_computation
+from aind_session.services.models import AssetSummary, decode_computation
 from aind_session.services.sdk import (
+    Computation,
     ComputationSource,
     DataAsset,
     DataAssetParams,

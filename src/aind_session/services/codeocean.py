@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import requests
 
 from aind_session import context, settings
-from aind_session.errors import BadAnswerError, IncompleteAnswerError, ServiceError
+from aind_session.errors import (
+    BadAnswerError,
+    CredentialsError,
+    IncompleteAnswerError,
+    ServiceError,
+)
 from aind_session.services.codeocean_client import (
     SERVICE,
-    Client,
-    ClosedAssetError,
-    CodeOceanError,
-    CodeOceanNotFoundError,
-    IncompleteSearchError,
-    RefusedTokenError,
     checked_id,
-    error_of,
     get_client,
+    get_connection,
     request,
     request_runnable,
 )
@@ -34,8 +33,6 @@ from aind_session.services.exchange import exchange_of
 from aind_session.services.http import link_session
 from aind_session.services.models import (
     AssetSummary,
-    Computation,
-    DataAsset,
     decode_asset,
     decode_computation,
     split_list,
@@ -43,14 +40,31 @@ from aind_session.services.models import (
     summarise,
 )
 from aind_session.services.redact import excerpt, is_no_file, is_url, is_web_page
-from aind_session.services.sdk import DataAssetParams, RunParams
+
+if TYPE_CHECKING:
+    from aind_session.services.sdk import (
+        ClosedAssetError as ClosedAssetError,
+    )
+    from aind_session.services.sdk import (
+        CodeOceanError as CodeOceanError,
+    )
+    from aind_session.services.sdk import (
+        CodeOceanNotFoundError as CodeOceanNotFoundError,
+    )
+    from aind_session.services.sdk import (
+        Computation,
+        DataAsset,
+        DataAssetParams,
+        RunParams,
+    )
+    from aind_session.services.sdk import (
+        IncompleteSearchError as IncompleteSearchError,
+    )
+    from aind_session.services.sdk import (
+        RefusedTokenError as RefusedTokenError,
+    )
 
 __all__ = [
-    "ClosedAssetError",
-    "CodeOceanError",
-    "CodeOceanNotFoundError",
-    "IncompleteSearchError",
-    "RefusedTokenError",
     "create_asset",
     "get_asset",
     "get_client",
@@ -70,10 +84,24 @@ __all__ = [
 PAGE_SIZE = 1000
 MAX_PAGES = 100
 
+_ERRORS = (
+    *("ClosedAssetError", "CodeOceanError", "CodeOceanNotFoundError"),
+    *("IncompleteSearchError", "RefusedTokenError"),
+)
+
+
+def __getattr__(name: str) -> Any:
+    # The errors are the SDK's as well: an `except` clause loads them only when one is raised.
+    if name not in _ERRORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from aind_session.services import sdk
+
+    return getattr(sdk, name)
+
 
 def probe_token() -> bool:
     """Whether Code Ocean accepts the token; cached for each token."""
-    return cast("Client", get_client()).accepts_token()
+    return get_connection().accepts_token()
 
 
 def search_assets(
@@ -128,8 +156,10 @@ def _page(search: dict[str, Any], number: int) -> tuple[list[AssetSummary], bool
         content = request("POST", "data_assets/search", json=search).content
         return split_results(content, further=number > 1)
     except ServiceError as error:
-        if number == 1 or isinstance(error, RefusedTokenError):
+        if number == 1 or isinstance(error, CredentialsError):
             raise
+        from aind_session.services.sdk import CodeOceanError, IncompleteSearchError
+
         text = f"Page {number} of the search failed, after {number - 1} without error"
         if isinstance(error, CodeOceanError):
             raise error.as_kind(IncompleteSearchError, text) from error
@@ -245,6 +275,8 @@ def _read(route: str, path: str) -> bytes:
 
 
 def _link(route: str, path: str) -> _Link:
+    from aind_session.services.sdk import CodeOceanNotFoundError
+
     domain = settings.current().domain.value
     cache, key = context.current().cache, ("newer route to file links", domain)
     known = cache.peek(key) is not None
@@ -265,15 +297,18 @@ def _link(route: str, path: str) -> _Link:
 
 def _check_file(response: requests.Response, path: str) -> None:
     """Refuse an error page that came in place of a file."""
+    if response.status_code < 300 and not is_no_file(response, path):
+        return
+    from aind_session.services import sdk
+
     is_html = is_web_page(response)
     if response.status_code == 404 and not is_html:
-        raise error_of(CodeOceanNotFoundError, response, f"There is no file {path}.")
+        raise sdk.error_of(sdk.CodeOceanNotFoundError, response, f"There is no file {path}.")
     if response.status_code in (401, 403) and not is_html:
-        raise error_of(ClosedAssetError, response, f"The link to {path} is refused.")
+        raise sdk.error_of(sdk.ClosedAssetError, response, f"The link to {path} is refused.")
     if response.status_code >= 300:
-        raise error_of(CodeOceanError, response)
-    if is_no_file(response, path):
-        raise BadAnswerError(
-            f"An error page came in place of {path}: {excerpt(response.content)}",
-            **exchange_of(response).facts(response.status_code),
-        )
+        raise sdk.error_of(sdk.CodeOceanError, response)
+    raise BadAnswerError(
+        f"An error page came in place of {path}: {excerpt(response.content)}",
+        **exchange_of(response).facts(response.status_code),
+    )

@@ -28,6 +28,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError
 from urllib3.util.ssl_ import create_urllib3_context
 
+from aind_session import context
 from aind_session.clock import NOTICE_SECONDS
 
 #: Variables that name CA certificates, in the order in which they count.
@@ -59,7 +60,9 @@ class Bundle:
         """Return the SSL context of these certificates, made once per process."""
         try:
             changed = os.stat(self.path).st_mtime_ns
-            return _context_of(self.path, changed)
+            # Locked, or the first requests of a process, sent together, would each load them.
+            with context.current().lock:
+                return _context_of(self.path, changed)
         except OSError as error:
             raise BundleError(self.path, self.source) from error
 
@@ -67,10 +70,10 @@ class Bundle:
 # Loading certificates takes 30 to 45 ms of CPU time, so it is not done for each connection.
 @functools.lru_cache(maxsize=8)
 def _context_of(path: str, changed: int) -> ssl.SSLContext:
-    context = create_urllib3_context()
+    made = create_urllib3_context()
     folder = os.path.isdir(path)
-    context.load_verify_locations(**{"capath" if folder else "cafile": path})
-    return context
+    made.load_verify_locations(**{"capath" if folder else "cafile": path})
+    return made
 
 
 def find_bundle(first: str = "") -> Bundle:

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -29,14 +29,23 @@ _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Decoded(NamedTuple):
-    """The records of an answer, each with its JSON, and why others were left out."""
+    """What was read in each record of an answer, and why others were left out."""
 
-    records: list[tuple[dict[str, Any], bytes]]
+    records: list[Any]
     problems: list[str]
 
 
-def decode_records(body: bytes) -> Decoded:
-    """Decode a JSON list of objects, each on its own.
+def with_json(record: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return a record with its JSON."""
+    return record, raw
+
+
+def decode_records(
+    body: bytes, read: Callable[[dict[str, Any], bytes], Any] = with_json
+) -> Decoded:
+    """Decode a JSON list of objects, each on its own, and keep what is read in it.
+
+    Decoded records take several times the memory of their JSON: `read` can keep less of each.
 
     Raises
     ------
@@ -52,7 +61,7 @@ def decode_records(body: bytes) -> Decoded:
             continue
         record = msgspec.json.decode(strict)
         if isinstance(record, dict) and record:
-            decoded.records.append((record, strict))
+            decoded.records.append(read(record, strict))
         else:
             decoded.problems.append(f"not an object: {excerpt(raw)}")
     return decoded

@@ -9,10 +9,11 @@ import contextlib
 import functools
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+import msgspec
 import requests
 from requests import Response
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("aind_session.services")
 
 Record = dict[str, Any]
+T = TypeVar("T")
 Filter = Mapping[str, Any]
 
 SERVICE = "DocDB"
@@ -174,7 +176,7 @@ def get_client(version: str = "v1", retries: int | None = None, **options: Any) 
     except ImportError as error:
         raise MissingExtraError(
             "The DocDB client needs aind-data-access-api, which cannot be imported: "
-            'pip install "aind-data-access-api[docdb]" (not yet possible on Python 3.14). '
+            "pip install aind-data-access-api (not yet possible on Python 3.14). "
             "Sessions, records and searches work without it."
         ) from error
 
@@ -205,14 +207,19 @@ def _get(
     return request(version, "GET", "find", params=parameters)
 
 
-def _records(response: Response | None, *, further: bool = False) -> decode.Decoded:
+def _records(
+    response: Response | None,
+    read: Callable[[Record, bytes], Any] = decode.with_json,
+    *,
+    further: bool = False,
+) -> decode.Decoded:
     """Decode the records of a list; each invalid one is left out and logged."""
     if response is None:
         return decode.Decoded([], [])
     with decode.decoding(SERVICE):
         decoded = None
         with contextlib.suppress(ValueError):
-            decoded = decode.decode_records(response.content)
+            decoded = decode.decode_records(response.content, read)
         if decoded is None:
             raise _no_records(response)
     for problem in decoded.problems:
@@ -289,14 +296,22 @@ def _missing_page(error: ServiceError, number: int) -> IncompleteAnswerError:
 
 
 def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
-    """Return what a pipeline makes of the records.
+    """Return what a pipeline makes of the records; as `read_aggregate`."""
+    return read_aggregate(version, pipeline, lambda record, raw: record)
+
+
+def read_aggregate(
+    version: str, pipeline: Sequence[Filter], read: Callable[[Record, bytes], T]
+) -> list[T]:
+    """Return what a function reads in each record that a pipeline makes, and in its JSON.
 
     One request; if it fails, though the service answers, and the pipeline only filters, projects
     and sorts, the records are read page by page.
     """
     try:
         response = request(version, "POST", "aggregate", json=list(pipeline))
-        return [record for record, _ in _records(response).records]
+        found: list[T] = _records(response, read).records
+        return found
     except (ServiceTimeoutError, ServiceConnectionError):
         raise
     except (DocDBError, BadAnswerError) as error:
@@ -305,9 +320,10 @@ def aggregate(version: str, pipeline: Sequence[Filter]) -> list[Record]:
             raise
         log.info("DocDB's /aggregate failed (%s): reading page by page", error)
         try:
-            return find(version, *find_arguments)
+            records = find(version, *find_arguments)
         except ServiceError as second:
             raise second from error
+        return [read(record, msgspec.json.encode(record)) for record in records]
 
 
 def as_find(

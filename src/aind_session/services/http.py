@@ -213,11 +213,11 @@ class Transport(HTTPAdapter):
             began = CLOCK.monotonic()
             send = partial(self._attempt, request, exchange, options)
             outcome: Response | _Failed = context.current().attempt(send)
-            spent = 1000 * (CLOCK.monotonic() - began)
-            status = "failed" if isinstance(outcome, _Failed) else outcome.status_code
-            log.debug(
-                "%s %s %s %s %.0f ms", self.service, request.method, exchange.place, status, spent
-            )
+            if log.isEnabledFor(logging.DEBUG):
+                spent = 1000 * (CLOCK.monotonic() - began)
+                status = "failed" if isinstance(outcome, _Failed) else outcome.status_code
+                line = "%s %s %s %s %.0f ms"
+                log.debug(line, self.service, request.method, exchange.place, status, spent)
             if isinstance(outcome, _Failed):
                 wait = self._wait_after(outcome.failure, exchange)
                 if wait is None:
@@ -407,10 +407,12 @@ def read_document(url: str) -> bytes:
 
 def _transports() -> Iterator[Transport]:
     """Yield the transports of this process's clients."""
+    adapters: list[Any] = []
     for client in context.current().clients():
         session = getattr(client, "session", client)
-        adapters = (getattr(client, "transport", None), *getattr(session, "adapters", {}).values())
-        yield from {id(one): one for one in adapters if isinstance(one, Transport)}.values()
+        adapters += (getattr(client, "transport", None), *getattr(session, "adapters", {}).values())
+    # One transport may have several prefixes, and serve the SDK's client too.
+    yield from {id(one): one for one in adapters if isinstance(one, Transport)}.values()
 
 
 def open_circuits() -> tuple[str, ...]:

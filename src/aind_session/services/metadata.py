@@ -13,7 +13,6 @@ from aind_session.identifiers import session_in_name
 from aind_session.query import DOCDB, count, query
 from aind_session.records import Record
 from aind_session.services import docdb
-from aind_session.services.decode import decoding
 from aind_session.threads import gather_all
 from aind_session.trace import logger
 
@@ -151,12 +150,12 @@ def _of_subjects(subject_ids: Sequence[str]) -> dict[str, Any]:
 
 def _summaries(schema: str, match: dict[str, Any]) -> Records:
     pipeline = [{"$match": match}, {"$project": PROJECTION}]
-    found = docdb.aggregate(schema, pipeline)
-    with decoding(DOCDB):
-        return tuple(_summary(schema, record) for record in found)
+    return tuple(
+        docdb.read_aggregate(schema, pipeline, lambda record, raw: _summary(schema, record, raw))
+    )
 
 
-def _summary(schema: str, record: dict[str, Any]) -> RecordSummary:
+def _summary(schema: str, record: dict[str, Any], raw: bytes) -> RecordSummary:
     read = Record(record)
     if not read.name:
         logger.warning("A record without a name belongs to no session: %s", record.get("_id"))
@@ -165,7 +164,7 @@ def _summary(schema: str, record: dict[str, Any]) -> RecordSummary:
         location=read.location or "",
         created=_created(record),
         schema=schema,
-        raw=msgspec.json.encode(record),
+        raw=raw,
         linked=read.codeocean_ids,
     )
 
@@ -211,12 +210,12 @@ def record_at(schema: str, location: str) -> FullRecord:
 @query(DOCDB, "all records of subject {1} ({0})", count_records)
 def full_records_of_subject(schema: str, subject_id: str) -> tuple[bytes, ...]:
     """Request every full record of a subject: large, as many as there are data assets."""
-    found = docdb.aggregate(schema, [{"$match": _of_subjects([subject_id])}])
-    return tuple(
-        msgspec.json.encode(record)
-        for record in found
-        if _summary(schema, record).subject_id == subject_id
+    found = docdb.read_aggregate(
+        schema,
+        [{"$match": _of_subjects([subject_id])}],
+        lambda record, raw: (_summary(schema, record, raw).subject_id, raw),
     )
+    return tuple(raw for subject, raw in found if subject == subject_id)
 
 
 def _newest(schema: str, match: dict[str, Any]) -> FullRecord:
@@ -233,12 +232,10 @@ def prefetch_records(schema: str, names: Iterable[str]) -> None:
 
 
 def _prefetch_chunk(schema: str, names: tuple[str, ...]) -> None:
-    newest: dict[str, dict[str, Any]] = {}
     moment = context.current().cache.moment()
-    for record in sorted(_records_by_name(schema, names), key=_created):
-        newest[str(record.get("name"))] = record
+    newest = {name: raw for _, name, raw in sorted(_records_by_name(schema, names))}
     for name in names:
-        found = (msgspec.json.encode(newest[name]),) if name in newest else ()
+        found = (newest[name],) if name in newest else ()
         record_named.store(found, schema, name, moment=moment)
 
 
@@ -248,5 +245,9 @@ def _prefetch_chunk(schema: str, names: tuple[str, ...]) -> None:
     count_records,
     seconds=0.0,
 )
-def _records_by_name(schema: str, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    return docdb.aggregate(schema, [{"$match": {"name": {"$in": list(names)}}}])
+def _records_by_name(schema: str, names: tuple[str, ...]) -> list[tuple[str, str, bytes]]:
+    return docdb.read_aggregate(
+        schema,
+        [{"$match": {"name": {"$in": list(names)}}}],
+        lambda record, raw: (_created(record), str(record.get("name")), raw),
+    )

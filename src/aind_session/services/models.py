@@ -1,8 +1,8 @@
-"""Code Ocean's JSON as models of its SDK: fast if it is complete, field by field if it is not.
+"""Decode Code Ocean's JSON to models of its SDK.
 
-Complete JSON becomes what the SDK's own `from_dict` makes of it, some hundred times faster. JSON
-that the SDK refuses (no `mount` or `owner`, a state that it does not know yet, an empty
-`source_bucket`) is completed, and what was odd is logged. Only JSON without an ID is refused.
+Complete JSON gives the same models as the SDK's `from_dict`, about 100 times faster. JSON that
+the SDK rejects (no `mount` or `owner`, an unknown state, an empty `source_bucket`) is decoded field
+by field, and what was unexpected is logged. Only JSON without an ID is rejected.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import datetime
 import enum
+import functools
 import gc
 import logging
 import math
@@ -25,12 +26,12 @@ from aind_session.errors import BadAnswerError
 from aind_session.services import decode
 from aind_session.services.decode import UNDECODABLE, decoding
 from aind_session.services.redact import excerpt, without_text
-from aind_session.services.sdk import Computation, DataAsset
+
+if typing.TYPE_CHECKING:
+    from aind_session.services.sdk import Computation, DataAsset
 
 __all__ = [
     "AssetSummary",
-    "Computation",
-    "DataAsset",
     "NoRecordError",
     "decode_asset",
     "decode_assets",
@@ -53,7 +54,7 @@ class NoRecordError(BadAnswerError):
 
 
 class AssetSummary(msgspec.Struct, frozen=True, weakref=True):
-    """The fields of a data asset that searches and joins read; `raw` is its whole JSON.
+    """The fields of a data asset that searches and joins use; `raw` is its complete JSON.
 
     Attributes
     ----------
@@ -108,8 +109,14 @@ class _Page(msgspec.Struct):
 
 _wire = msgspec.json.Decoder(_Wire)
 _page = msgspec.json.Decoder(_Page)
-_asset = msgspec.json.Decoder(DataAsset)
-_computation = msgspec.json.Decoder(Computation)
+
+
+@functools.cache
+def _decoders() -> tuple[msgspec.json.Decoder[DataAsset], msgspec.json.Decoder[Computation]]:
+    # The SDK is loaded only where one of its models is returned.
+    from aind_session.services.sdk import Computation, DataAsset
+
+    return msgspec.json.Decoder(DataAsset), msgspec.json.Decoder(Computation)
 
 
 def summarise(raw: bytes) -> AssetSummary:
@@ -126,7 +133,7 @@ def summarise(raw: bytes) -> AssetSummary:
     >>> summarise(raw).created
     1700000000
     """
-    # Whoever reads more of the asset later decodes `raw` as it is.
+    # Other fields are decoded from `raw` later.
     raw = _strict(raw, "data asset")
     try:
         wire = _wire.decode(raw)
@@ -170,12 +177,12 @@ def decode_asset(raw: bytes) -> DataAsset:
     BadAnswerError
         It is not a JSON object, or has no ID.
     """
-    return _decode(_asset, DataAsset, raw, "data asset")
+    return _decode(_decoders()[0], raw, "data asset")
 
 
 def decode_computation(raw: bytes) -> Computation:
-    """Return the SDK's model of a computation's JSON; as `decode_asset`."""
-    return _decode(_computation, Computation, raw, "computation")
+    """Return the SDK's model of a computation's JSON; raises the same errors as `decode_asset`."""
+    return _decode(_decoders()[1], raw, "computation")
 
 
 def decode_assets(raws: Iterable[bytes]) -> tuple[DataAsset, ...]:
@@ -205,8 +212,8 @@ def split_results(
 ) -> tuple[list[AssetSummary], bool, str | None]:
     """Return the assets of a page of a search, whether there are more, and the next page's token.
 
-    Each invalid asset is left out and logged. `further` is whether pages came before: a page
-    without any valid asset is an error only if it is the first.
+    Each invalid asset is left out and logged. `further` is True for pages after
+    the first: only a first page without any valid asset is an error.
 
     Raises
     ------
@@ -277,7 +284,7 @@ def _each(read: Callable[[bytes], T], raws: Iterable[bytes]) -> list[T]:
 
 @contextlib.contextmanager
 def _no_collecting() -> Iterator[None]:
-    # Thousands of new objects start the garbage collector again and again, though none of them is
+    # Thousands of new objects trigger the garbage collector repeatedly, though none of them is
     # garbage: it would take half of the time.
     enabled = gc.isenabled()
     gc.disable()
@@ -288,7 +295,7 @@ def _no_collecting() -> Iterator[None]:
             gc.enable()
 
 
-def _decode(decoder: msgspec.json.Decoder[T], model: type[T], raw: bytes, what: str) -> T:
+def _decode(decoder: msgspec.json.Decoder[T], raw: bytes, what: str) -> T:
     try:
         found = decoder.decode(raw)
         if typing.cast("Any", found).id:
@@ -301,7 +308,7 @@ def _decode(decoder: msgspec.json.Decoder[T], model: type[T], raw: bytes, what: 
         if not isinstance(name, str) or not name:
             raise _no_id(raw, what)
         builder = _Builder()
-        found = builder.build(model, record, "")
+        found = builder.build(decoder.type, record, "")
     log.info("Odd %s %s: %s", what, name, "; ".join(builder.oddities))
     return found
 

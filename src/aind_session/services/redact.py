@@ -184,6 +184,7 @@ def fill(response: Response, body: bytes) -> None:
     response.raw = io.BytesIO(body)
     # Reading it once makes the response keep it.
     _ = response.content
+    response.raw = io.BytesIO()
 
 
 def bare_response(

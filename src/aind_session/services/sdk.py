@@ -1,11 +1,20 @@
-"""The Code Ocean SDK: all names that are used of it, imported at once.
+"""The Code Ocean SDK: the names that are used of it, its client, and errors that are its errors.
 
-Its modules import each other in circles. Threads that begin with different ones of them at the same
-time meet halves, and fail; the lock of this one module lets the first do it and the others wait.
-Nothing else imports the SDK.
+Its import takes 60 ms, so this module is loaded where a model, the SDK's client or an error is
+needed. The SDK's modules import each other in circles. Threads that begin with different ones of
+them at the same time meet halves, and fail; the lock of this one module lets the first do it and
+the others wait. Nothing else imports the SDK.
 """
 
 from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import re
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
 from codeocean import CodeOcean
 from codeocean.components import Permissions
@@ -23,18 +32,208 @@ from codeocean.data_asset import (
     Source,
 )
 from codeocean.error import Error
+from requests import HTTPError, Response
+
+from aind_session.errors import (
+    AccessDeniedError,
+    CredentialsError,
+    IncompleteAnswerError,
+    ServiceError,
+)
+from aind_session.services import redact
+from aind_session.services.exchange import Exchange
+
+if TYPE_CHECKING:
+    from aind_session.services.codeocean_client import Connection
 
 __all__ = [
     "AWSS3Source",
+    "Client",
+    "ClosedAssetError",
     "CodeOcean",
+    "CodeOceanError",
+    "CodeOceanNotFoundError",
     "Computation",
     "ComputationSource",
     "DataAsset",
     "DataAssetParams",
     "DataAssetsRunParam",
     "Error",
+    "IncompleteSearchError",
     "NamedRunParam",
     "Permissions",
+    "RefusedTokenError",
     "RunParams",
     "Source",
+    "error_of",
+    "version_advice",
 ]
+
+SERVICE = "Code Ocean"
+LONGEST_MESSAGE = 1000
+#: The oldest server that each version of the SDK is made for.
+OLDEST_SERVERS: Mapping[str, tuple[int, ...]] = {
+    "0.17": (4, 8, 0),
+    "0.16": (4, 6, 0),
+    "0.15": (4, 3, 0),
+    "0.14": (4, 2, 0),
+    "0.13": (4, 1, 0),
+    "0.12": (4, 0, 0),
+}
+_VERSION_MESSAGE = re.compile(r"min(imum)?[-_ ]?server[-_ ]?version|server version", re.IGNORECASE)
+#: A header of the SDK; an older server answers 400 to every request that has it.
+SERVER_HEADER = "Min-Server-Version"
+_VERSION = re.compile(r"\b\d+\.\d+(?:\.\d+)?\b")
+
+
+class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
+    """Code Ocean answered with an error.
+
+    Parameters
+    ----------
+    text
+        The request, the response, the next step.
+    answer
+        Facts of the response: `status`, `body`, `url`, `method`, `headers`, `reason`.
+
+    Attributes
+    ----------
+    response : requests.Response
+        Status, body, few headers; nothing of the request but its URL.
+    message : str
+        The service's own message.
+    data : object
+        The response's JSON; None if it was not JSON.
+    http_err : requests.HTTPError
+        What `requests` would have raised.
+    """
+
+    response: Response
+    status_code: int
+    data: Any
+    http_err: HTTPError
+
+    def __init__(self, text: str, answer: dict[str, Any], **facts: Any) -> None:
+        # Not through `super()`: the SDK's own constructor takes a `requests` error.
+        Exception.__init__(self, text)
+        self.__dict__.update(facts)
+        self.service = SERVICE
+        self._text, self._answer = text, answer
+        self.response = redact.bare_response(**answer)
+        self.request = self.response.request
+        self.status = self.status_code = answer["status"]
+        self.http_err = HTTPError(
+            f"{self.status_code} {self.response.reason} for url: {self.response.url}",
+            response=self.response,
+        )
+        self.data, message = None, "An error occurred."
+        try:
+            self.data = json.loads(answer["body"])
+        except (ValueError, RecursionError):
+            message = answer["body"].decode("utf-8", "replace")
+        if isinstance(self.data, dict):
+            message = str(self.data.get("message", message))
+        self.message = redact.escape(message)
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), **self._facts()), (self._text, self._answer)
+
+    def _facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("attempts", "seconds", "request_id")}
+
+    def as_kind(self, cls: type[CodeOceanError], text: str) -> CodeOceanError:
+        """Return the same response as an error of another class, with text before the message."""
+        return cls(f"{text}: {self._text}", self._answer, **self._facts())
+
+
+class CodeOceanNotFoundError(CodeOceanError, ValueError):
+    """No asset, computation or file has this ID or name."""
+
+
+class ClosedAssetError(CodeOceanError, AccessDeniedError):
+    """It exists, and the token is good, but has no access to it."""
+
+
+class RefusedTokenError(CredentialsError, CodeOceanError, ValueError):
+    """The token itself is not accepted: expired, revoked, mistyped, or without the scope."""
+
+
+class IncompleteSearchError(CodeOceanError, IncompleteAnswerError):
+    """A later page of a search failed: the pages before it are not the whole result."""
+
+
+def error_of(cls: type[CodeOceanError], response: Response, advice: str = "") -> CodeOceanError:
+    """Make an error of a response of the transport."""
+    exchange: Exchange = getattr(response, "exchange", None) or Exchange(
+        SERVICE, response.request.method or "GET", str(response.url), 0.0, 1
+    )
+    answer = redact.facts_of(response, exchange.secrets)
+    said = f" Its message: {_message(answer['body'])}" if answer["body"].strip() else ""
+    advice = f" {advice}" if advice else ""
+    text = f"{SERVICE} answered {response.status_code} to {exchange.summary()}.{advice}{said}"
+    error = cls(text, answer, **exchange.facts(response.status_code))
+    error.__cause__ = error.http_err
+    return error
+
+
+def _message(body: bytes) -> str:
+    """Return the service's own message, or the start of what came in its place."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        return redact.excerpt(str(json.loads(body)["message"]), limit=LONGEST_MESSAGE)
+    return redact.excerpt(body)
+
+
+def version_advice(message: str) -> str:
+    """Return what to install if a server refuses this version of the SDK; else an empty string.
+
+    Examples
+    --------
+    >>> print(version_advice("Min-Server-Version 4.8.0 is newer than this server, 4.2.1"))
+    ... # doctest: +ELLIPSIS
+    The server (4.2.1) refuses the installed SDK, codeocean ...: pip install "codeocean==0.14.*"
+    """
+    if not _VERSION_MESSAGE.search(message):
+        return ""
+    demanded = CodeOcean.MIN_SERVER_VERSION
+    versions = [text for text in _VERSION.findall(message) if text != demanded]
+    server = min(map(_numbers, versions), default=None)
+    fitting = [sdk for sdk, oldest in OLDEST_SERVERS.items() if server and oldest <= server]
+    named = f" ({'.'.join(map(str, server))})" if server else f", older than {demanded},"
+    return (
+        f"The server{named} refuses the installed SDK, codeocean {metadata.version('codeocean')}, "
+        f"which demands {demanded}: "
+        f'pip install "codeocean=={fitting[0] if fitting else min(OLDEST_SERVERS)}.*"'
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+class Client(CodeOcean):  # type: ignore[misc]
+    """The real SDK client; everything it sends goes through the package's transport.
+
+    Its `repr` shows no token. A pickle holds none either: where it is loaded it becomes the client
+    of that process, made of its own settings by the function `again`.
+    """
+
+    def __init__(self, connection: Connection, again: Callable[[], CodeOcean]) -> None:
+        self._again = again
+        super().__init__(domain=connection.domain, token=connection.token)
+        connection.attach(self.session)
+        # Nothing that is read here needs a newer server than 4.0.
+        self.session.headers.pop(SERVER_HEADER, None)
+
+    def __repr__(self) -> str:
+        return f"CodeOcean(domain={self.domain!r}, token=***)"
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._again, ()

@@ -18,7 +18,8 @@ from aind_session.errors import InvalidFilterError, MissingFileError
 from aind_session.lookup import by_id, computations, folders, refresh, results, rules, waiting
 from aind_session.lookup.results import is_output_error, is_output_file_from_sorting_pipeline
 from aind_session.services import codeocean, s3
-from aind_session.services.models import AssetSummary, Computation, DataAsset, decode_asset
+from aind_session.services.models import AssetSummary, decode_asset
+from aind_session.services.sdk import Computation, DataAsset
 from aind_session.threads import gather_all
 from aind_session.utils import s3_utils
 from aind_session.utils.caching import with_cache_clear

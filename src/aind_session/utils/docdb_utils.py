@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from aind_data_access_api.document_db import MetadataDbClient
 
-    from aind_session.services.models import DataAsset
+    from aind_session.services.sdk import DataAsset
 
 __all__ = [
     "extract_codeocean_data_asset_ids_from_docdb_record",

@@ -20,7 +20,8 @@ from aind_session.services.assets import (
     count_assets,
     subjects_of,
 )
-from aind_session.services.models import AssetSummary, Computation, DataAsset, decode_assets
+from aind_session.services.models import AssetSummary, decode_assets
+from aind_session.services.sdk import Computation, DataAsset
 from aind_session.threads import gather
 from aind_session.trace import tracing
 from aind_session.utils.caching import with_cache_clear

@@ -14,7 +14,7 @@ from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorter, Sor
 from aind_session.identifiers import parse_session_id
 from aind_session.lookup import by_id, folders, results, rules
 from aind_session.services import codeocean, s3
-from aind_session.services.models import Computation
+from aind_session.services.sdk import Computation
 from aind_session.utils import codeocean_utils
 from aind_session.utils.caching import with_cache_clear
 

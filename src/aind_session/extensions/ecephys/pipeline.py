@@ -8,8 +8,8 @@ from aind_session import context
 from aind_session.errors import AccessDeniedError
 from aind_session.lookup import computations
 from aind_session.services import codeocean
-from aind_session.services.models import AssetSummary, Computation
-from aind_session.services.sdk import RunParams
+from aind_session.services.models import AssetSummary
+from aind_session.services.sdk import Computation, RunParams
 from aind_session.threads import gather
 from aind_session.trace import note, tracing
 

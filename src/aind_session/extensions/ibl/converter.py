@@ -20,8 +20,8 @@ from aind_session.identifiers import is_uuid, parse_session_id
 from aind_session.lookup import by_id
 from aind_session.services import codeocean, pipeline_monitor, s3
 from aind_session.services.assets import Assets
-from aind_session.services.models import Computation, DataAsset, decode_asset, decode_assets
-from aind_session.services.sdk import RunParams
+from aind_session.services.models import decode_asset, decode_assets
+from aind_session.services.sdk import Computation, DataAsset, RunParams
 from aind_session.session import Session
 from aind_session.sessions import Sessions
 

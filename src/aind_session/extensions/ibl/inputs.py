@@ -19,8 +19,8 @@ from aind_session.lookup.rules import ascending
 from aind_session.lookup.search import Found
 from aind_session.query import CODE_OCEAN
 from aind_session.services.assets import Assets, assets_mentioning
-from aind_session.services.models import AssetSummary, DataAsset
-from aind_session.services.sdk import DataAssetsRunParam, NamedRunParam, RunParams
+from aind_session.services.models import AssetSummary
+from aind_session.services.sdk import DataAsset, DataAssetsRunParam, NamedRunParam, RunParams
 from aind_session.threads import gather_all, outcomes
 from aind_session.trace import lines as trace_lines
 from aind_session.trace import logger, note, tracing

@@ -14,8 +14,8 @@ from aind_session.errors import InvalidContentError, ServiceTimeoutError
 from aind_session.lookup import refresh, results, waiting
 from aind_session.query import S3
 from aind_session.services import codeocean, s3
-from aind_session.services.models import AssetSummary, DataAsset, decode_asset
-from aind_session.services.sdk import AWSS3Source, DataAssetParams, Source
+from aind_session.services.models import AssetSummary, decode_asset
+from aind_session.services.sdk import AWSS3Source, DataAsset, DataAssetParams, Source
 from aind_session.trace import note
 
 #: Private and writable, and cleared without notice: data assets are made of what should last.
