@@ -74,7 +74,7 @@ class _Command(TyperCommand):
         for parameter in self.params:
             # Newer typer adds `<list[str]>`.
             if isinstance(parameter, TyperArgument) and hasattr(parameter, "display_type"):
-                parameter.display_type = lambda ctx: ""  # type: ignore[method-assign]
+                parameter.display_type = lambda ctx: ""  # type: ignore[method-assign, unused-ignore]
 
 
 def command_names(app: typer.Typer) -> tuple[str, ...]:
