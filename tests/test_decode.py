@@ -122,7 +122,7 @@ def test_computations_with_an_undecodable_one_returns_the_others() -> None:
 def test_unexpected_error_while_decoding_is_a_failure_of_the_service(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: bytes) -> decode.Decoded:
+    def fail(*_: object) -> decode.Decoded:
         raise AttributeError("a fault of this package")
 
     monkeypatch.setattr(decode, "decode_records", fail)

@@ -59,7 +59,7 @@ def test_examples_of_the_readme_print_what_they_show(heading: str, live: None) -
         test, out=output.append
     )
     assert not found.failed, "".join(output)
-    assert found.attempted > 5
+    assert found.attempted >= 5
 
 
 CONTRACT: dict[str, Callable[[], Any]] = {
