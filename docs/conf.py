@@ -26,7 +26,7 @@ os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 # Python 3.11 can hang in Dask's profiler: see docs/dask.md.
 os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"] = "False"
 # The width of the theme's text column.
-os.environ["COLUMNS"] = "88"
+os.environ["COLUMNS"] = "92"
 os.environ["TERM"] = "dumb"
 # No IPython settings of the user, and no messages of kernels about their connections.
 _ipython = tempfile.TemporaryDirectory()

@@ -23,6 +23,7 @@ import urllib3
 from aind_session import context
 from aind_session.errors import MissingExtraError
 from aind_session.sandbox import Catalogue, Sandbox, sandbox
+from cli_calls import call
 
 NAME = "ecephys_000001_2024-01-01_12-00-00"
 
@@ -480,3 +481,8 @@ def test_forked_child_uses_its_parents_sandbox(tmp_path: Path) -> None:
         kept.close()
     """
     assert python(code, FOLDER=str(tmp_path)) == "0 True 4\n"
+
+
+def test_sandbox_in_a_process_that_reads_no_files_closes_silently_at_exit() -> None:
+    # `show SUBJECT` uses no path in S3: fsspec cannot be imported any more when Python exits.
+    assert call("--sandbox", "show", "717381").stderr == ""

@@ -399,7 +399,7 @@ class Process:
                 self._before.setdefault(name, os.environ.get(name))
                 _set(name, value)
             self._changes.append(change)
-        forget_all()
+        forget_all(starting=True)
 
     def remove(self, change: Change) -> None:
         """Undo a change: its variables get the value of the newest other change, or their own."""
@@ -438,8 +438,8 @@ def _set(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-def forget_all() -> None:
-    """Clear every cached response and client."""
+def forget_all(*, starting: bool = False) -> None:
+    """Clear every cached response and client; `starting` is whether a change was just made."""
     context = sys.modules.get("aind_session.context")
     if context is not None:
         context.reset()
@@ -447,6 +447,7 @@ def forget_all() -> None:
     if s3fs is not None and hasattr(s3fs, "S3FileSystem"):
         s3fs.S3FileSystem.clear_instance_cache()
     s3 = sys.modules.get("aind_session.services.s3")
-    if s3 is not None:
-        # File systems made without a path of ours trust what the environment names now.
+    if s3 is not None and (starting or "fsspec" in sys.modules):
+        # File systems made without a path of ours trust what the environment names now. Without
+        # fsspec there is nothing to undo, and at exit it cannot be imported any more.
         s3.configure_s3fs()
