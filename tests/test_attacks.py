@@ -371,7 +371,7 @@ class TestWhatIsKnown:
         told = [step for step in steps if " -> " in step]
         assert len(told) > 12
         assert sorted(told) == sorted(set(told))
-        assert "  and 12 cached, as above" in steps
+        assert "  and 12 as above" in steps
 
     def test_rows_of_many_subjects_are_kept_once(self) -> None:
         with aind_session.sandbox(invent_cohort(20, 20, 1)):

@@ -105,7 +105,7 @@ class AindSessionError(Exception):
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type's name if there is none."""
-    return str(error).partition("\n")[0] or type(error).__name__
+    return str(error).partition("\n")[0].removesuffix(":") or type(error).__name__
 
 
 _PLAIN = (str, int, float, bool, type(None), tuple)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 from aind_session import settings, trace
 from aind_session.errors import AindSessionError, PartialAnswerWarning, first_line
 from aind_session.identifiers import SessionID
 from aind_session.lookup import evidence, folders, metadata, results
+from aind_session.lookup.failures import limit_of_rest
 from aind_session.services import docdb, http
 from aind_session.trace import Request, Trace
 
@@ -25,7 +27,7 @@ def of_session(session: SessionID) -> str:
         "metadata records": lambda: ", ".join(metadata.records(session)) or "none",
         "sorted": lambda: results.why_sorted(session)[1],
     }
-    answers = {what: _answer(look_up) for what, look_up in lookups.items()}
+    answers = _answers(lookups)
     traces = {one.what: one for one in trace.kept(session.id)}
     lines = [session.id, _services(), *unavailable()]
     shown: set[Request] = set()
@@ -40,17 +42,17 @@ def of_session(session: SessionID) -> str:
 
 
 def _requests(one: Trace, shown: set[Request]) -> list[str]:
-    """Return the lines of a trace; requests shown before are only counted."""
+    """Return the lines of a trace; requests shown before with the same answer are only counted."""
     lines, repeated = [], 0
     for request in one.requests:
         bare = replace(request, seconds=0.0, cached=True)
-        if request.cached and bare in shown:
+        if bare in shown:
             repeated += 1
         else:
             lines.append(f"  {request}")
         shown.add(bare)
     if repeated:
-        lines.append(f"  and {repeated} cached, as above")
+        lines.append(f"  and {repeated} as above")
     return lines
 
 
@@ -68,11 +70,18 @@ def unavailable() -> list[str]:
     return [*http.open_circuits(), *retired]
 
 
-def _answer(look_up: Callable[[], str]) -> str:
-    with warnings.catch_warnings(record=True) as caught:
+def _answers(lookups: dict[str, Callable[[], str]]) -> dict[str, str]:
+    """Look everything up; after one has used up the limit, the others end soon."""
+    answers: dict[str, str] = {}
+    with ExitStack() as limits, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PartialAnswerWarning)
-        try:
-            answer = look_up()
-        except AindSessionError as error:
-            answer = f"{type(error).__name__}: {first_line(error)}"
-    return "; ".join([answer, *(str(warning.message) for warning in caught)])
+        for what, look_up in lookups.items():
+            try:
+                answer = look_up()
+            except AindSessionError as error:
+                answer = f"{type(error).__name__}: {first_line(error)}"
+                if isinstance(error, TimeoutError):
+                    limits.enter_context(limit_of_rest())
+            answers[what] = "; ".join([answer, *(str(warning.message) for warning in caught)])
+            caught.clear()
+    return answers

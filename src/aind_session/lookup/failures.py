@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import warnings
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from aind_session import settings
@@ -58,13 +57,9 @@ class Failures:
         raise error
 
     def limit(self) -> AbstractContextManager[None]:
-        """Limit the next round of requests if a service has used up the whole limit.
-
-        A quarter of the limit: enough for a service that works, and if that one hangs as well, the
-        lookup still ends within 1.25 times the limit.
-        """
+        """Limit the next round of requests if a service has used up the whole limit."""
         waited = any(isinstance(error, TimeoutError) for error in self.errors.values())
-        return at_most(settings.current().timeout.value / 4 if waited else math.inf)
+        return limit_of_rest() if waited else nullcontext()
 
     def warn(self) -> None:
         """Report each service that failed in one warning."""
@@ -90,6 +85,15 @@ class Failures:
             raise _combined(self.errors, errors[0])
         if errors:
             raise errors[0]
+
+
+def limit_of_rest() -> AbstractContextManager[None]:
+    """Limit what is requested after a service has used up the whole limit.
+
+    An eighth of the limit is enough for a service that works. If that one hangs as well, the
+    lookup still ends within a quarter more than the limit, whatever else it takes.
+    """
+    return at_most(settings.current().timeout.value / 8)
 
 
 def _combined(errors: dict[str, AindSessionError], main: AindSessionError) -> AindSessionError:

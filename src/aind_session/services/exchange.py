@@ -197,8 +197,14 @@ class Failure:
         step = f" {self.next_step}" if self.next_step else ""
         text = f"({self.reason}).{step} Request: {exchange.summary()}"
         error: ServiceError
+        if exchange.budget <= 0:
+            why = "the limit of time was used up before"
+            request = f"{exchange.method} {exchange.place}"
+            return RequestTimeoutError(
+                f"{service} was not contacted: {why}. Request: {request}", **facts
+            )
         if self.timed_out:
-            text = f"{service} did not answer in {exchange.budget:g} s {text}"
+            text = f"{service} did not answer in {round(exchange.budget, 2):g} s {text}"
             error = RequestTimeoutError(text, **facts)
         else:
             error = RequestConnectionError(f"{service} could not be reached {text}", **facts)
