@@ -238,29 +238,6 @@ def test_the_record_of_a_result_that_no_link_leads_to(sandbox: Sandbox) -> None:
         assert get_record(known_by).id == own, known_by
 
 
-@pytest.mark.parametrize(
-    ("rest", "level", "tags", "is_raw"),
-    [
-        ("", "derived", [], True),
-        ("_raw_data", "raw data", [], True),
-        ("_raw_data", None, ["raw"], True),
-        ("_raw_data", None, [], False),
-        (" (copy)", "raw", [], True),
-        (" (copy)", "derived", ["raw"], False),
-        ("_sorted_2024-01-02_10-00-00", "raw", ["raw"], False),
-    ],
-)
-def test_what_is_raw(
-    sandbox: Sandbox, rest: str, level: str | None, tags: list[str], is_raw: bool
-) -> None:
-    session = Session("ecephys_999010_2024-01-01_10-00-00")
-    asset = {**sandbox.catalogue.data_assets[0], "id": "a", "name": f"{session.id}{rest}"}
-    custom = {"data level": level} if level else {}
-    sandbox.catalogue.add_asset({**asset, "custom_metadata": custom, "tags": tags})
-    assert len(session.data_assets) == 1
-    assert (getattr(session, "raw_data_asset", None) is not None) == is_raw
-
-
 def test_an_asset_is_of_the_subject_in_its_name(sandbox: Sandbox) -> None:
     """The custom field was copied from another subject's asset."""
     named = "ecephys_999011_2024-01-01_10-00-00"

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 import aind_session
 from aind_session import Session, Subject
-from aind_session.lookup import rules
 from aind_session.sandbox import Catalogue
-from aind_session.services.assets import subjects_of
-from aind_session.services.models import summarise
 
 SESSION = "ecephys_791094_2025-10-09_12-00-00"
 OTHER = "ecephys_791095_2024-01-01_10-00-00"
@@ -51,30 +47,6 @@ def _world(*some: dict[str, Any]) -> Catalogue:
     return made
 
 
-@pytest.mark.parametrize(
-    ("states", "chosen"),
-    [
-        (["ready", "failed", "draft"], 1),
-        (["failed", "ready", "draft"], 2),
-        (["ready", "ready"], 2),
-        (["draft", "failed"], 2),
-        (["Draft"], 1),
-        # A state that this package does not know is not one of the bad ones.
-        (["ready", "thawing", "draft"], 2),
-        ([], None),
-    ],
-)
-def test_choose_raw_several_registrations_returns_newest_ready(
-    states: list[str], chosen: int | None
-) -> None:
-    some = [
-        summarise(msgspec.json.encode(_asset(n, SESSION, "raw", state=state)))
-        for n, state in enumerate(states, 1)
-    ]
-    found = rules.choose_raw(some)
-    assert (None if found is None else found.id) == (None if chosen is None else _id(chosen))
-
-
 def test_raw_data_asset_failed_registration_newest_returns_ready_one() -> None:
     world = _world(
         _asset(1, SESSION, "raw", "791094"),
@@ -87,32 +59,6 @@ def test_raw_data_asset_failed_registration_newest_returns_ready_one() -> None:
         assert len(session.data_assets) == 3
         table = aind_session.get_sessions("791094").to_pandas(["raw_asset_id"])
         assert table["raw_asset_id"].tolist() == [_id(1)]
-
-
-@pytest.mark.parametrize(
-    ("name", "tags", "field", "owners"),
-    [
-        (SORTED, ["derived", "791094"], None, ("791094",)),
-        ("ecephys_791094_ccf", ["791094"], None, ("791094",)),
-        ("ecephys_791094_ccf", ["ecephys"], None, ()),
-        ("ecephys_7910941_ccf", ["791094"], None, ()),
-        ("a name", ["791094"], None, ()),
-        # A date's parts are not subjects, whatever the tags.
-        ("ecephys_791094_2025-10-09_sorted", ["2025", "09", "791094"], None, ("791094",)),
-        ("ccf-H24.26.001-atlas", ["H24.26.001"], None, ("H24.26.001",)),
-        ("Example T1 and T2 MRI Images", ["demo"], "668759", ("668759",)),
-        (SESSION, ["791095"], "791095", ("791094",)),
-        # Its own field is more than a mention.
-        ("ecephys_791094_ccf", ["791094"], "791095", ("791095",)),
-        ("comparison of 791094 and 791095", ["791094"], None, ()),
-    ],
-)
-def test_subjects_of_asset_by_name_field_or_tag(
-    name: str, tags: list[str], field: str | None, owners: tuple[str, ...]
-) -> None:
-    metadata = {"custom_metadata": {"subject id": field}} if field else {}
-    asset = summarise(msgspec.json.encode(_asset(1, name, *tags, **metadata)))
-    assert subjects_of(asset) == owners
 
 
 def test_subject_data_assets_incomplete_name_with_tag_included() -> None:
