@@ -338,9 +338,34 @@ class TestMessages:
         with pytest.raises(MissingAttributeError, match="a raw data asset needs to be created"):
             _ = Session(name).raw_data_asset
 
-    def test_another_session_of_that_day(self, sandbox: Sandbox) -> None:
-        with pytest.raises(MissingAttributeError, match=rf"Did you mean {SESSION}"):
-            _ = Session("ecephys_676909_2023-12-13_13-43-41").raw_data_asset
+    @pytest.mark.parametrize("name", ["raw_data_asset", "raw_data_dir"])
+    @pytest.mark.parametrize(
+        ("wanted", "nearest"),
+        [
+            ("ecephys_676909_2023-12-13_13-43-41", (13, 14, 11)),
+            # The right time with the wrong platform.
+            ("behavior_676909_2023-12-13_13-43-40", (13, 14, 11)),
+            ("ecephys_676909_2023-12-15_13-43-40", (14, 13, 11)),
+        ],
+    )
+    def test_missing_session_names_the_nearest_of_its_subject(
+        self, sandbox: Sandbox, wanted: str, nearest: tuple[int, ...], name: str
+    ) -> None:
+        ids = {session.date.day: session.id for session in aind_session.get_sessions(676909)}
+        with pytest.raises(MissingAttributeError) as caught:
+            getattr(Session(wanted), name)
+        message = str(caught.value).partition("\n")[0]
+        assert message.endswith(f" Did you mean {' or '.join(ids[day] for day in nearest)}?")
+
+    def test_missing_folder_of_a_session_with_results_names_no_other_session(
+        self, sandbox: Sandbox
+    ) -> None:
+        session = Session("ecephys_676909_2023-12-13_10-00-00")
+        derived = {"id": "a", "name": f"{session.id}_nwb_2024-01-02_10-00-00", "type": "result"}
+        sandbox.catalogue.add_asset({**sandbox.catalogue.data_assets[0], **derived})
+        with pytest.raises(MissingAttributeError, match=r"was found: explain\(\) lists it[.]") as caught:
+            _ = session.raw_data_dir
+        assert "Did you mean" not in str(caught.value)
 
     def test_a_subject_that_nobody_knows(self, sandbox: Sandbox) -> None:
         with pytest.raises(AttributeError, match="Nothing was found for subject 123456") as e:

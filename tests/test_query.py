@@ -92,7 +92,8 @@ def test_trace_has_one_line_per_request_and_the_latest_is_kept() -> None:
     # A lookup of cached answers does not hide how they were obtained.
     assert trace.kept("a session") == (kept,)
     trace.forget("a session")
-    assert trace.kept("a session") == trace.lines() == ()
+    assert trace.kept("a session") == ()
+    assert trace.lines() == ()
 
 
 def test_trace_leaves_out_what_only_repeats_a_cached_answer() -> None:

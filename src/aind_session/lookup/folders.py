@@ -125,7 +125,7 @@ def _raw(session: SessionID) -> tuple[Folder, Failures]:
                 "raw_data_dir",
                 f"{session.id} has no folder of raw files: none is on record in Code Ocean or "
                 "DocDB, and none of the known buckets with access has a folder of that name."
-                f"{_nearby(session)}",
+                f"{_nearby(session, found)}",
             )
         found.failures.warn()
         return folder, found.failures
@@ -167,18 +167,20 @@ def _why_no_raw_asset(session: SessionID) -> str:
     if found.failures:
         failed = " and ".join(found.failures.errors)
         return f"{text}; a folder could not be looked up: {failed} failed."
-    return f"{text}, and no folder of raw files.{_nearby(session)}"
+    return f"{text}, and no folder of raw files.{_nearby(session, found)}"
 
 
-def _nearby(session: SessionID) -> str:
-    """Return a sentence with the nearest sessions of the same subject, for a message."""
+def _nearby(session: SessionID, found: Evidence) -> str:
+    """Return a sentence for a message: what the session has, else the nearest of its subject."""
     from aind_session.identifiers import nearest_sessions
 
+    if found:
+        return " Other data of this session was found: explain() lists it."
     try:
-        found = evidence.of_subjects([session.subject_id], "")[session.subject_id]
+        of_subject = evidence.of_subjects([session.subject_id], "")[session.subject_id]
     except AindSessionError:
         return ""
-    existing = [one for one in found.sessions if one.subject_id == session.subject_id]
+    existing = [one for one in of_subject.sessions if one.subject_id == session.subject_id]
     if not existing:
         advice = hints.not_recorded(session.id) or "Check the ID."
         return f" Nothing was found for subject {session.subject_id}. {advice}"
