@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
+from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
@@ -12,18 +16,45 @@ from aind_session.clock import use_clock
 from aind_session.errors import ServiceConnectionError
 from loopback import FakeClock
 
+SESSION = "ecephys_676909_2023-12-13_13-43-40"
 
+
+def _no_name_is_resolved(*args: object, **options: object) -> NoReturn:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+SERVICES = ("CODE_OCEAN_DOMAIN", "AIND_SESSION_DOCDB_HOST", "AWS_ENDPOINT_URL_S3")
+LOOK_UPS: dict[str, Callable[[], object]] = {
+    "raw_data_dir": lambda: aind_session.Session(SESSION).raw_data_dir,
+    "is_uploaded": lambda: aind_session.Session(SESSION).is_uploaded,
+    "modalities": lambda: aind_session.Session(SESSION).modalities,
+}
+
+
+@pytest.mark.parametrize("network", ["no names", "no connection"])
+@pytest.mark.parametrize("name", LOOK_UPS)
 def test_lookup_without_token_and_network_raises_one_error_with_every_reason(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, name: str, network: str
 ) -> None:
-    for name in [n for n in os.environ if n.startswith(("CODE_OCEAN_", "AWS_", "AIND_SESSION_"))]:
-        monkeypatch.delenv(name)
+    for variable in [
+        n for n in os.environ if n.startswith(("CODE_OCEAN_", "AWS_", "AIND_SESSION_"))
+    ]:
+        monkeypatch.delenv(variable)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("CODE_OCEAN_DOMAIN", "AIND_SESSION_DOCDB_HOST", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    if network == "no names":
+        # The services of a new user, by their names.
+        monkeypatch.setattr(socket, "getaddrinfo", _no_name_is_resolved)
+    else:
+        for variable in SERVICES:
+            monkeypatch.setenv(variable, "http://127.0.0.1:9")
     context.reset()
-    with use_clock(FakeClock()), pytest.raises(ServiceConnectionError) as caught:
-        _ = aind_session.Session("ecephys_676909_2023-12-13_13-43-40").raw_data_dir
+    clock = FakeClock()
+    began = time.monotonic()
+    with use_clock(clock), pytest.raises(ServiceConnectionError) as caught:
+        LOOK_UPS[name]()
+    if network == "no names":
+        # All waits between attempts, although those of different services are concurrent.
+        assert time.monotonic() - began + sum(clock.slept) < 10
     lines = str(caught.value).splitlines()
     assert [line.split(": ")[0].strip() for line in lines[1:4]] == ["Code Ocean", "DocDB", "S3"]
     assert "set CODE_OCEAN_API_TOKEN" in lines[1]

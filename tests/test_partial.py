@@ -363,7 +363,9 @@ class TestMessages:
         session = Session("ecephys_676909_2023-12-13_10-00-00")
         derived = {"id": "a", "name": f"{session.id}_nwb_2024-01-02_10-00-00", "type": "result"}
         sandbox.catalogue.add_asset({**sandbox.catalogue.data_assets[0], **derived})
-        with pytest.raises(MissingAttributeError, match=r"was found: explain\(\) lists it[.]") as caught:
+        with pytest.raises(
+            MissingAttributeError, match=r"was found: explain\(\) lists it[.]"
+        ) as caught:
             _ = session.raw_data_dir
         assert "Did you mean" not in str(caught.value)
 
