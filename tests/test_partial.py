@@ -351,7 +351,7 @@ class TestMessages:
     def test_missing_session_names_the_nearest_of_its_subject(
         self, sandbox: Sandbox, wanted: str, nearest: tuple[int, ...], name: str
     ) -> None:
-        ids = {session.date.day: session.id for session in aind_session.get_sessions(676909)}
+        ids = {session.dt.day: session.id for session in aind_session.get_sessions(676909)}
         with pytest.raises(MissingAttributeError) as caught:
             getattr(Session(wanted), name)
         message = str(caught.value).partition("\n")[0]
