@@ -1,4 +1,4 @@
-"""The one cache: bounded, timed, one request for a question asked twice at once, copies out."""
+"""The cache: bounded, timed, one request for concurrent callers, copies for each of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SESSION = "ecephys_676909_2023-12-13_13-43-40"
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that a test moves on."""
 
     now = 0.0
 
@@ -255,7 +255,7 @@ def test_a_fork_while_others_ask(sandbox: Sandbox) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_a_fork_while_the_cache_is_locked_and_a_question_is_under_way(sandbox: Sandbox) -> None:
-    """What a thread of the parent holds, or asks, is nobody's in the child."""
+    """Locks and requests of the parent's threads do not exist in the child."""
     session = Session(SESSION)
     session.refresh()
     held = sandbox.fail("docdb", path="/v1/", kind="hang", times=1)

@@ -137,7 +137,7 @@ def test_provenance_chain_circle_ends(world: Catalogue) -> None:
 
 @pytest.fixture
 def traced(world: Catalogue) -> Catalogue:
-    """Add an external result, of which its record alone tells what it was made of."""
+    """Add an external result whose inputs are in its record only."""
     name = f"{SESSION}_processed_2024-02-01_10-00-00"
     external = {"bucket": "aind-open-data", "prefix": name, "origin": "aws", "external": True}
     world.add_asset(_asset(8, name, source_bucket=external))

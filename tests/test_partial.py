@@ -1,4 +1,4 @@
-"""With a service down, closed or without credentials: what the others know, and told."""
+"""Lookups while a service is down, closed or without credentials: the others' answers."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class TestWithoutDocDB:
 
 
 class TestSearchesThatFindNothing:
-    """What is down may know the sessions that the others do not: that is no empty answer."""
+    """A service that is down may have the sessions that the others lack: an error, not nothing."""
 
     def test_what_only_code_ocean_knows(self, sandbox: Sandbox) -> None:
         only = Session("SmartSPIM_999005_2024-01-01_10-00-00")

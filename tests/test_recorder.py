@@ -35,7 +35,7 @@ def subjects(catalogue: Catalogue) -> list[str]:
 
 
 def said(call: Any) -> Any:
-    """Give what a question is answered with; an error is one by its kind."""
+    """Return the answer of a lookup; of an error its type."""
     try:
         return call()
     except (NotFoundError, ValueError) as error:

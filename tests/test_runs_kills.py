@@ -48,7 +48,7 @@ def conduct(
 
 
 def status_by_catalogue(catalogue: Catalogue, session: str) -> str:
-    """Say what the catalogue's own files tell of a session's results."""
+    """Return what the catalogue's own files contain of a session's results."""
     found = [a for a in catalogue.data_assets if a["name"].startswith(f"{session}_dlc")]
     logs = {
         entry["key"].split("/")[0]: entry.get("text", "")
