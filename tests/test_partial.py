@@ -420,6 +420,14 @@ def test_explain_tells_what_was_asked_of_whom(
         assert "data assets: 42; DocDB did not answer" in text
 
 
+def test_explain_of_a_retired_schema_shows_that_it_is_not_queried(
+    sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sandbox.retire("docdb", "v2")
+    Session(SESSION).explain()
+    assert "DocDB schema v2 is not queried: it is retired\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("n_assets", [0, 2])
 def test_that_there_is_no_record_is_told_with_what_there_is(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture, n_assets: int
