@@ -9,6 +9,7 @@ import pickle
 import socket
 import struct
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -103,6 +104,13 @@ class Loopback:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the server ends; True when it has."""
         return self._over.wait(seconds)
+
+    def is_left_alone(self, seconds: float = 5) -> bool:
+        """Whether every client has closed its connection, waited for at most some seconds."""
+        end = time.monotonic() + seconds
+        while self._server.open and time.monotonic() < end:
+            self._over.wait(0.01)
+        return not self._server.open
 
     @property
     def paths(self) -> list[str]:

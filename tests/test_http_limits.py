@@ -218,6 +218,37 @@ def test_request_slow_name_resolution_ends_at_the_limit(monkeypatch: pytest.Monk
     over.set()
 
 
+class _InterruptingClock(FakeClock):
+    """Interrupts the call that reads the time when it was read often enough."""
+
+    def __init__(self, reads: int) -> None:
+        super().__init__()
+        self.reads = reads
+
+    def monotonic(self) -> float:
+        self.reads -= 1
+        if self.reads == 0:
+            raise KeyboardInterrupt
+        return self.now
+
+
+def test_request_interrupted_at_any_moment_closes_its_connection() -> None:
+    interrupts: list[KeyboardInterrupt] = []
+    with Loopback([OK]) as server:
+        for reads in range(1, 100):
+            clock = _InterruptingClock(reads)
+            with session_at(server) as session, use_clock(clock):
+                try:
+                    session.get(server.url)
+                except KeyboardInterrupt as interrupt:
+                    # Its traceback holds the response, so that nothing is closed by accident.
+                    interrupts.append(interrupt)
+            if clock.reads > 0:
+                break
+        assert len(interrupts) > 5
+        assert server.is_left_alone()
+
+
 def test_connect_that_comes_too_late_is_closed() -> None:
     go, closed = threading.Event(), threading.Event()
     with pytest.raises(Exception, match="no connection within"):

@@ -29,10 +29,10 @@ def read_body(raw: Any, exchange: Exchange, decode: bool) -> bytes:
     encoding = raw.headers.get("Content-Encoding", "").strip().lower() if decode else ""
     parts: list[bytes] = []
     size = 0
-    if (limit := getattr(raw.connection, "limit", None)) is not None:
-        # The headers have come: the body may take the rest of the time.
-        limit.allow(exchange.remaining)
     try:
+        if (limit := getattr(raw.connection, "limit", None)) is not None:
+            # The headers have come: the body may take the rest of the time.
+            limit.allow(exchange.remaining)
         for part in _parts(_chunks(raw), encoding):
             parts.append(part)
             size += len(part)
