@@ -59,7 +59,8 @@ def test_examples_of_the_readme_print_what_they_show(heading: str, live: None) -
         test, out=output.append
     )
     assert not found.failed, "".join(output)
-    assert found.attempted >= 5
+    run = [example for example in test.examples if not example.options.get(doctest.SKIP)]
+    assert found.attempted == len(run) > 0
 
 
 CONTRACT: dict[str, Callable[[], Any]] = {
