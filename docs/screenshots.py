@@ -27,7 +27,7 @@ FLAGS = (
 CELLS = (
     "import aind_session",
     f'session = aind_session.Session("{SESSION}")\nsession',
-    "session.modalities, session.docdb.genotype, len(session.data_assets)\nsession",
+    "session.modalities, session.docdb.genotype, session.ecephys.is_sorted\nsession",
     "aind_session.get_sessions([676909, 668759])",
 )
 #: Seconds that the browser may take for one picture.
