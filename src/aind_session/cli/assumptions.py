@@ -26,7 +26,7 @@ from aind_session.errors import ServiceError
 from aind_session.lookup import results
 from aind_session.services import codeocean, docdb, http, s3
 from aind_session.services.assets import NAME_QUERY_LENGTH
-from aind_session.services.codeocean_client import PROBE, SERVICE, request
+from aind_session.services.codeocean import PROBE, SERVICE, request
 from aind_session.services.metadata import RECORDS_PER_REQUEST, SCHEMAS
 from aind_session.services.sdk import OLDEST_SERVERS, SERVER_HEADER, CodeOceanError
 from aind_session.session import Session
@@ -277,7 +277,7 @@ def link_access(traffic: Traffic) -> Seen:
     url = _link()
     if "://" not in url:
         raise NotChecked("no link was returned")
-    status = _status(lambda: http.link_session(SERVICE).get(url))
+    status = _status(lambda: http.get_link(SERVICE, url))
     return status == 200, f"status {status} without credentials"
 
 

@@ -6,7 +6,6 @@ Its gateway is public to readers: nothing here has credentials. Results are the 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
-import requests
 from requests import Response
 
 from aind_session import context, settings
@@ -27,7 +25,7 @@ from aind_session.errors import (
     ServiceTimeoutError,
 )
 from aind_session.services import decode, redact
-from aind_session.services.exchange import exchange_of
+from aind_session.services.exchange import ResponseError, exchange_of, facts_in
 from aind_session.services.http import Transport, bare_session
 
 if TYPE_CHECKING:
@@ -52,75 +50,28 @@ URL_LIMIT = 6000
 _SURELY_WHOLE = 2**20
 
 
-class DocDBError(ServiceError, requests.HTTPError):
-    """DocDB answered with an error.
-
-    Attributes
-    ----------
-    response : requests.Response
-        Status, body, few headers; nothing of the request but its URL.
-    """
-
-    def __init__(self, text: str, answer: dict[str, Any], **facts: Any) -> None:
-        super().__init__(text, **facts)
-        self.service = SERVICE
-        self._answer = answer
-        self.response: Response = redact.bare_response(**answer)
-        self.request = self.response.request
-        self.status = self.status_code = answer["status"]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        names = ("attempts", "seconds", "request_id")
-        facts = {name: getattr(self, name) for name in names}
-        return functools.partial(type(self), **facts), (self.message, self._answer)
-
-
-def error_of(response: Response) -> DocDBError:
-    """Make an error of a response of the transport."""
-    exchange = exchange_of(response)
-    answer = redact.facts_of(response, exchange.secrets)
-    message = redact.excerpt(answer["body"].strip(), limit=1000)
-    said = f" Its message: {message}" if message else ""
-    error = DocDBError(
-        f"{SERVICE} answered {response.status_code} to {exchange.summary()}.{said}",
-        answer,
-        **exchange.facts(response.status_code),
-    )
-    error.__cause__ = requests.HTTPError(
-        f"{response.status_code} {response.reason} for url: {error.response.url}",
-        response=error.response,
-    )
-    return error
+class DocDBError(ResponseError):
+    """DocDB answered with an error."""
 
 
 class _Gateway:
     """The session for the gateway's URL, and the schemas that it no longer has."""
 
-    def __init__(self, origin: str, timeout: float, attempts: int, plain: bool) -> None:
-        # Credentials of a signed request, which a user may send through the client, stay here.
-        transport = Transport(
-            SERVICE, home=origin, timeout=timeout, attempts=attempts, plain=plain, json=True
+    def __init__(self, host: str, timeout: float, attempts: int) -> None:
+        # The official client knows https only; the transport turns it to http on loopback.
+        self.origin = f"https://{host.removeprefix('http://')}"
+        self.transport = Transport(
+            SERVICE,
+            # Credentials of a signed request, which a user may send through the client, stay here.
+            home=self.origin,
+            timeout=timeout,
+            attempts=attempts,
+            plain=host.startswith("http://"),
+            json=True,
+            error_of=DocDBError.of,
         )
-        self.session = bare_session(transport)
-        self.session.hooks["response"] = [_raise_error]
+        self.session = bare_session(self.transport)
         self.retired: set[str] = set()
-
-    def request(self, version: str, method: str, url: str, **options: Any) -> Response | None:
-        """Send a request; None if this schema is retired, and the other one is not."""
-        if version in self.retired:
-            return None
-        try:
-            return self.session.request(method, url, **options)
-        except DocDBError as error:
-            if self.retired or not _says_retired(error):
-                raise
-            self.retired.add(version)
-            log.warning(
-                "DocDB's endpoint /%s/ is retired (%d): records come from the other schema only",
-                version,
-                error.status,
-            )
-            return None
 
 
 def _says_retired(error: DocDBError) -> bool:
@@ -132,20 +83,13 @@ def _says_retired(error: DocDBError) -> bool:
     return missing or error.status in (404, 410)
 
 
-def _origin() -> str:
-    """Return the gateway's URL; https, which the transport turns to http on loopback."""
-    host = settings.current().docdb_host.value
-    if host.startswith("http://") and redact.is_loopback(host):
-        host = host.removeprefix("http://")
-    return host if "://" in host else f"https://{host}"
-
-
 def _gateway(retries: int | None = None) -> _Gateway:
-    current = settings.current()
-    attempts = current.attempts.value if retries is None else 1 + max(0, retries)
-    plain = current.docdb_host.value.startswith("http://")
-    key = (_origin(), current.timeout.value, attempts, plain)
-    return context.current().client((SERVICE, *key), lambda: _Gateway(*key))
+    here = context.current()
+    now, attempts = here.settings, here.settings.attempts.value
+    if retries is not None:
+        attempts = 1 + max(0, retries)
+    key = (now.docdb_host.value, now.timeout.value, attempts)
+    return here.client((SERVICE, *key), lambda: _Gateway(*key))
 
 
 def retired_schemas() -> tuple[str, ...]:
@@ -153,20 +97,6 @@ def retired_schemas() -> tuple[str, ...]:
     if settings.current().docdb_host.problem:
         return ()
     return tuple(sorted(_gateway().retired))
-
-
-def _raise_error(response: Response, *_: Any, **__: Any) -> None:
-    if response.status_code >= 400:
-        raise error_of(response)
-    if exchange_of(response).is_garbled:
-        raise _no_records(response)
-
-
-def _no_records(response: Response) -> BadAnswerError:
-    exchange, status = exchange_of(response), response.status_code
-    shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
-    text = f"{SERVICE} answered {status} with no list of records to {exchange.summary()}: {shown}"
-    return BadAnswerError(text, **exchange.facts(status))
 
 
 def get_client(version: str = "v1", retries: int | None = None, **options: Any) -> MetadataDbClient:
@@ -180,15 +110,27 @@ def get_client(version: str = "v1", retries: int | None = None, **options: Any) 
             "Sessions, records and searches work without it."
         ) from error
 
-    options.setdefault("host", _origin().removeprefix("https://"))
-    options.setdefault("session", _gateway(retries).session)
+    gateway = _gateway(retries)
+    options.setdefault("host", gateway.origin.removeprefix("https://"))
+    options.setdefault("session", gateway.session)
     return MetadataDbClient(version=version, **options)
 
 
 def request(version: str, method: str, route: str, **options: Any) -> Response | None:
-    """Send a request to a route of one schema; None if only the other one still exists."""
-    url = f"{_origin()}/{version}/{DATABASE}/{COLLECTION}/{route}"
-    return _gateway().request(version, method, url, **options)
+    """Send a request to a route of one schema; None if it is retired, and the other one is not."""
+    gateway = _gateway()
+    if version in gateway.retired:
+        return None
+    url = f"{gateway.origin}/{version}/{DATABASE}/{COLLECTION}/{route}"
+    try:
+        return gateway.session.request(method, url, **options)
+    except DocDBError as error:
+        if gateway.retired or not _says_retired(error):
+            raise
+        gateway.retired.add(version)
+        text = "DocDB's endpoint /%s/ is retired (%d): records come from the other schema only"
+        log.warning(text, version, error.status)
+        return None
 
 
 def _get(
@@ -221,7 +163,13 @@ def _records(
         with contextlib.suppress(ValueError):
             decoded = decode.decode_records(response.content, read)
         if decoded is None:
-            raise _no_records(response)
+            exchange, status = exchange_of(response), response.status_code
+            shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
+            raise BadAnswerError(
+                f"{SERVICE} answered {status} with no list of records to {exchange.summary()}: "
+                f"{shown}",
+                **exchange.facts(status),
+            )
     for problem in decoded.problems:
         log.warning("Left out of DocDB's answer, not a valid record: %s", problem)
     if decoded.problems and not decoded.records and not further:
@@ -264,7 +212,10 @@ def _pages(
         except ServiceError as error:
             if number == 0:
                 raise
-            raise _missing_page(error, number + 1) from error
+            raise IncompleteAnswerError(
+                f"Page {number + 1} of the records failed, after {number} without error: {error}",
+                **facts_in(error),
+            ) from error
         found, left_out = _records(response, further=number > 0)
         count = len(found) + len(left_out)
         if response is None or not count:
@@ -283,15 +234,6 @@ def _pages(
     raise IncompleteAnswerError(
         f"{SERVICE} has more than {MAX_PAGES} pages of records: narrow the filter.",
         service=SERVICE,
-    )
-
-
-def _missing_page(error: ServiceError, number: int) -> IncompleteAnswerError:
-    facts = {name: getattr(error, name) for name in ("status", "attempts", "seconds", "request_id")}
-    return IncompleteAnswerError(
-        f"Page {number} of the records failed, after {number - 1} without error: {error}",
-        service=SERVICE,
-        **facts,
     )
 
 
