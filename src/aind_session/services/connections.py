@@ -28,7 +28,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from aind_session import context, settings
+from aind_session import context
 from aind_session.clock import NOTICE_SECONDS
 from aind_session.errors import BadAnswerError
 from aind_session.services.exchange import BundleError, Exchange
@@ -220,11 +220,11 @@ _CHUNK = 2**16
 _ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
-def read_body(raw: Any, exchange: Exchange, decode: bool) -> bytes:
-    """Read the body of urllib3's response to its end, within limits of time and size."""
+def read_body(raw: Any, exchange: Exchange, most: int, decode: bool) -> bytes:
+    """Read the body of urllib3's response to its end, in time and of at most some bytes."""
     encoding = raw.headers.get("Content-Encoding", "").strip().lower() if decode else ""
     parts: list[bytes] = []
-    size, most = 0, settings.current().max_response_bytes.value
+    size = 0
     try:
         if (limit := getattr(raw.connection, "limit", None)) is not None:
             # The headers have come: the body may take the rest of the time.

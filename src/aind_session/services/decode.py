@@ -46,20 +46,15 @@ def decode_records(
     """Decode a JSON list of objects, each on its own, and keep what is read in it.
 
     Decoded records take several times the memory of their JSON: `read` can keep less of each.
-
-    Raises
-    ------
-    ValueError
-        It is not a complete JSON list.
+    Raises `ValueError` if it is not a complete JSON list.
     """
     decoded = Decoded([], [])
     for raw in split_list(body):
         try:
-            strict = strict_json(raw)
+            record, strict = decode_strict(raw)
         except UNDECODABLE as error:
             decoded.problems.append(f"{without_text(error)}: {excerpt(raw)}")
             continue
-        record = msgspec.json.decode(strict)
         if isinstance(record, dict) and record:
             decoded.records.append(read(record, strict))
         else:
@@ -67,8 +62,8 @@ def decode_records(
     return decoded
 
 
-def strict_json(raw: bytes, *, null_if_infinite: bool = False) -> bytes:
-    """Return JSON that every decoder accepts, with null for the `NaN` and `Infinity` of Python.
+def decode_strict(raw: bytes, *, null_if_infinite: bool = False) -> tuple[Any, bytes]:
+    """Decode JSON; return it with JSON that every decoder accepts, null for `NaN` and `Infinity`.
 
     `null_if_infinite` is whether a number such as 1e400 becomes null, too, instead of an error.
 
@@ -79,11 +74,9 @@ def strict_json(raw: bytes, *, null_if_infinite: bool = False) -> bytes:
         too deeply.
     """
     try:
-        msgspec.json.decode(raw)
+        return msgspec.json.decode(raw), raw
     except UNDECODABLE:
         pass
-    else:
-        return raw
 
     def whole(text: str) -> int:
         if len(text) > _MAX_DIGITS:
@@ -97,19 +90,12 @@ def strict_json(raw: bytes, *, null_if_infinite: bool = False) -> bytes:
 
     loose = json.loads(raw, parse_constant=lambda _: None, parse_float=decimal, parse_int=whole)
     strict = msgspec.json.encode(loose)
-    msgspec.json.decode(strict)
-    return strict
+    return msgspec.json.decode(strict), strict
 
 
 @contextmanager
 def decoding(service: str) -> Iterator[None]:
-    """Turn an unexpected error while an answer is decoded into a failure of its service.
-
-    Raises
-    ------
-    BadAnswerError
-        An error that is not one of this package; its traceback is logged at DEBUG.
-    """
+    """Turn an unexpected error while an answer is decoded into a `BadAnswerError`."""
     try:
         yield
     except AindSessionError:
@@ -122,12 +108,7 @@ def decoding(service: str) -> Iterator[None]:
 
 
 def split_list(body: bytes) -> list[bytes]:
-    """Split a JSON list into the JSON of its items, without decoding them.
-
-    Raises
-    ------
-    ValueError
-        It is not a complete JSON list.
+    """Split a complete JSON list into the JSON of its items, without decoding them.
 
     Examples
     --------
@@ -141,12 +122,7 @@ def split_list(body: bytes) -> list[bytes]:
 
 
 def split_object(body: bytes) -> dict[str, bytes]:
-    """Split a JSON object into the JSON of its values by key, without decoding them.
-
-    Raises
-    ------
-    ValueError
-        It is not a complete JSON object.
+    """Split a complete JSON object into the JSON of its values by key, without decoding them.
 
     Examples
     --------

@@ -151,10 +151,13 @@ class Transport(HTTPAdapter):
         current, visited = request.copy(), set()
         is_home = self._address(current, exchange)
         must_be_json = self.json and is_home and exchange.is_read and request.method != "HEAD"
-        attempt = partial(self._attempt, verify=verify, proxies=dict(proxies or {}))
+        here, options = context.current(), (verify, dict(proxies or {}))
+        most = here.settings.max_response_bytes.value
         while True:
             visited.add((current.method, current.url))
-            response = self._answer(partial(attempt, current, exchange), exchange, must_be_json)
+            attempt = partial(self._attempt, current, exchange, most, *options)
+            watched = partial(here.attempt, attempt) if here.attempt else attempt
+            response = self._answer(watched, exchange, must_be_json)
             target = response.headers.get("Location")
             if not self.redirects or response.status_code not in _REDIRECTS or not target:
                 break
@@ -206,11 +209,10 @@ class Transport(HTTPAdapter):
             known = self.circuits.check(exchange)
             if known is not None:
                 return known
-        watch = context.current().attempt
         while True:
             exchange.attempts += 1
             began = CLOCK.monotonic()
-            outcome: Response | Failure = attempt() if watch is None else watch(attempt)
+            outcome = attempt()
             if log.isEnabledFor(logging.DEBUG):
                 spent = 1000 * (CLOCK.monotonic() - began)
                 shown = "failed" if isinstance(outcome, Failure) else outcome.status_code
@@ -252,6 +254,7 @@ class Transport(HTTPAdapter):
         self,
         request: PreparedRequest,
         exchange: Exchange,
+        most: int,
         verify: bool | str,
         proxies: dict[str, str],
     ) -> Response | Failure:
@@ -284,7 +287,7 @@ class Transport(HTTPAdapter):
             exchange.answered = raw.headers
             # Read here and not by the caller: a connection that ends in the middle of a body is
             # one more failure that may pass.
-            content = read_body(raw, exchange, self.decode)
+            content = read_body(raw, exchange, most, self.decode)
         except (urllib3.exceptions.HTTPError, OSError) as problem:
             return failure_of(problem, exchange, url, proxy)
         return redact.bare_response(
