@@ -22,7 +22,8 @@ import aind_session
 from aind_session import context
 from aind_session.errors import CredentialsError, ServiceError, SettingsError
 from aind_session.services import s3
-from aind_session.services.s3_client import Account, Keys, Request, sign
+from aind_session.services.s3 import Request
+from aind_session.services.s3_account import Account, Keys, sign
 from loopback import Answer, Loopback, Seen, Serve, everything_told_of, point_at, serving
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import hashlib
 import re
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -153,7 +154,7 @@ def get_connection(retries: int | Retry | None = None) -> Connection:
         total = retries if isinstance(retries, int) else retries.total
         attempts = 1 + max(0, int(total or 0))
     key = (now.domain.value, now.require_token(), now.timeout.value, attempts)
-    return here.client((SERVICE, *key), lambda: Connection(*key))
+    return here.client((SERVICE, *key), partial(Connection, *key))
 
 
 def get_client(check_credentials: bool = False, retries: int | Retry | None = None) -> CodeOcean:
@@ -162,7 +163,7 @@ def get_client(check_credentials: bool = False, retries: int | Retry | None = No
 
     connection = get_connection(retries)
     key = ("SDK", id(connection))
-    client = context.current().client(key, lambda: Client(connection, get_client))
+    client = context.current().client(key, partial(Client, connection, get_client))
     if check_credentials and not connection.accepts_token():
         # Sent once more, so that the error has the service's own message.
         connection.probe()

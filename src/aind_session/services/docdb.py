@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -89,7 +90,7 @@ def _gateway(retries: int | None = None) -> _Gateway:
     if retries is not None:
         attempts = 1 + max(0, retries)
     key = (now.docdb_host.value, now.timeout.value, attempts)
-    return here.client((SERVICE, *key), lambda: _Gateway(*key))
+    return here.client((SERVICE, *key), partial(_Gateway, *key))
 
 
 def retired_schemas() -> tuple[str, ...]:
