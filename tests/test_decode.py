@@ -122,10 +122,10 @@ def test_computations_with_an_undecodable_one_returns_the_others() -> None:
 def test_unexpected_error_while_decoding_is_a_failure_of_the_service(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> decode.Decoded:
+    def fail(*_: object) -> list[bytes]:
         raise AttributeError("a fault of this package")
 
-    monkeypatch.setattr(decode, "decode_records", fail)
+    monkeypatch.setattr(decode, "split_list", fail)
     serve([Answer(200, [])])
     caplog.set_level(logging.DEBUG, "aind_session")
     with pytest.raises(BadAnswerError, match="DocDB's answer could not be decoded") as caught:

@@ -317,7 +317,6 @@ class _Folder(msgspec.Struct):
 
 class _Link(msgspec.Struct):
     download_url: str = ""
-    url: str = ""
 
 
 def list_asset_files(asset_id: str, path: str = "") -> tuple[Item, ...]:
@@ -361,34 +360,12 @@ def _decode(response: requests.Response, model: type[Any]) -> Any:
 
 
 def _read(route: str, path: str) -> bytes:
-    link = _link(route, path)
-    url = link.download_url or link.url
-    if not is_url(url):
+    link = _decode(request("GET", f"{route}/urls", params={"path": path}), _Link)
+    if not is_url(link.download_url):
         raise BadAnswerError(f"{SERVICE} sent no link to {path} of {route}", service=SERVICE)
-    response = get_link(SERVICE, url)
+    response = get_link(SERVICE, link.download_url)
     _check_file(response, path)
     return response.content
-
-
-def _link(route: str, path: str) -> _Link:
-    from aind_session.services.sdk import CodeOceanNotFoundError
-
-    domain = settings.current().domain.value
-    cache, key = context.current().cache, ("newer route to file links", domain)
-    known = cache.peek(key) is not None
-    try:
-        link: _Link = _decode(request("GET", f"{route}/urls", params={"path": path}), _Link)
-    except CodeOceanNotFoundError as error:
-        if known:
-            raise
-        # Servers before 3.9 have one link only, at another place; their 404 means the route.
-        try:
-            link = _decode(request("GET", f"{route}/download_url", params={"path": path}), _Link)
-        except CodeOceanNotFoundError:
-            raise error from None
-    else:
-        cache.put(key, True)
-    return link
 
 
 def _check_file(response: requests.Response, path: str) -> None:

@@ -6,14 +6,14 @@ import json
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from aind_session.errors import AindSessionError, BadAnswerError
-from aind_session.services.redact import excerpt, without_text
+from aind_session.services.redact import without_text
 
 log = logging.getLogger("aind_session.services")
 
@@ -26,40 +26,6 @@ _KEY = re.compile(rb'\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:', re.DOTALL)
 #: Digits of the largest int that msgspec decodes.
 _MAX_DIGITS = 300
 _list = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-class Decoded(NamedTuple):
-    """What was read in each record of an answer, and why others were left out."""
-
-    records: list[Any]
-    problems: list[str]
-
-
-def with_json(record: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return a record with its JSON."""
-    return record, raw
-
-
-def decode_records(
-    body: bytes, read: Callable[[dict[str, Any], bytes], Any] = with_json
-) -> Decoded:
-    """Decode a JSON list of objects, each on its own, and keep what is read in it.
-
-    Decoded records take several times the memory of their JSON: `read` can keep less of each.
-    Raises `ValueError` if it is not a complete JSON list.
-    """
-    decoded = Decoded([], [])
-    for raw in split_list(body):
-        try:
-            record, strict = decode_strict(raw)
-        except UNDECODABLE as error:
-            decoded.problems.append(f"{without_text(error)}: {excerpt(raw)}")
-            continue
-        if isinstance(record, dict) and record:
-            decoded.records.append(read(record, strict))
-        else:
-            decoded.problems.append(f"not an object: {excerpt(raw)}")
-    return decoded
 
 
 def decode_strict(raw: bytes, *, null_if_infinite: bool = False) -> tuple[Any, bytes]:

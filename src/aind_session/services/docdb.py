@@ -152,18 +152,24 @@ def _get(
 
 def _records(
     response: Response | None,
-    read: Callable[[Record, bytes], Any] = decode.with_json,
+    read: Callable[[Record, bytes], Any],
     *,
     further: bool = False,
-) -> decode.Decoded:
-    """Decode the records of a list; each invalid one is left out and logged."""
+) -> tuple[list[Any], int]:
+    """Return what is read in each record of a list, and how many records it has.
+
+    Decoded records take several times the memory of their JSON: `read` can keep less of each.
+    Each invalid one is left out and logged.
+    """
     if response is None:
-        return decode.Decoded([], [])
+        return [], 0
+    found: list[Any] = []
+    problems: list[str] = []
     with decode.decoding(SERVICE):
-        decoded = None
+        raws = None
         with contextlib.suppress(ValueError):
-            decoded = decode.decode_records(response.content, read)
-        if decoded is None:
+            raws = decode.split_list(response.content)
+        if raws is None:
             exchange, status = exchange_of(response), response.status_code
             shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
             raise BadAnswerError(
@@ -171,20 +177,29 @@ def _records(
                 f"{shown}",
                 **exchange.facts(status),
             )
-    for problem in decoded.problems:
+        for raw in raws:
+            try:
+                record, strict = decode.decode_strict(raw)
+            except decode.UNDECODABLE as error:
+                problems.append(f"{redact.without_text(error)}: {redact.excerpt(raw)}")
+                continue
+            if isinstance(record, dict) and record:
+                found.append(read(record, strict))
+            else:
+                problems.append(f"not an object: {redact.excerpt(raw)}")
+    for problem in problems:
         log.warning("Left out of DocDB's answer, not a valid record: %s", problem)
-    if decoded.problems and not decoded.records and not further:
-        raise BadAnswerError(
-            f"{SERVICE}'s answer holds no record: {decoded.problems[0]}", service=SERVICE
-        )
-    return decoded
+    if problems and not found and not further:
+        raise BadAnswerError(f"{SERVICE}'s answer holds no record: {problems[0]}", service=SERVICE)
+    return found, len(raws)
 
 
 def find_one(version: str, filter: Filter, sort: Mapping[str, int] | None = None) -> bytes | None:
     """Return one record, by exactly one request."""
     newest = sort or {CREATED[version]: -1}
-    found = _records(_get(version, filter, None, newest, limit=1, skip=0)).records
-    return found[0][1] if found else None
+    response = _get(version, filter, None, newest, limit=1, skip=0)
+    found, _ = _records(response, lambda record, raw: raw)
+    return found[0] if found else None
 
 
 def find(
@@ -217,8 +232,7 @@ def _pages(
                 f"Page {number + 1} of the records failed, after {number} without error: {error}",
                 **facts_in(error),
             ) from error
-        found, left_out = _records(response, further=number > 0)
-        count = len(found) + len(left_out)
+        found, count = _records(response, lambda record, raw: record, further=number > 0)
         if response is None or not count:
             return
         if response.content == before:
@@ -226,7 +240,7 @@ def _pages(
                 f"{SERVICE} sent the same {count} records again for page {number + 1}",
                 service=SERVICE,
             )
-        yield from (record for record, _ in found)
+        yield from found
         # The gateway sends fewer records than the limit if they would be too large.
         small = projection is not None and len(response.content) < _SURELY_WHOLE
         if small and count < PAGE_SIZE:
@@ -252,9 +266,7 @@ def read_aggregate(
     and sorts, the records are read page by page.
     """
     try:
-        response = request(version, "POST", "aggregate", json=list(pipeline))
-        found: list[T] = _records(response, read).records
-        return found
+        return _records(request(version, "POST", "aggregate", json=list(pipeline)), read)[0]
     except (ServiceTimeoutError, ServiceConnectionError):
         raise
     except (DocDBError, BadAnswerError) as error:
@@ -279,14 +291,10 @@ def as_find(
         return None
     parts = dict(stages)
     projection = parts.get("$project")
-    if projection is not None and not _is_plain(projection):
+    if projection and any(value not in (0, 1) for value in projection.values()):
+        # It computes keys.
         return None
     return parts.get("$match", {}), projection, parts.get("$sort")
-
-
-def _is_plain(projection: Filter) -> bool:
-    """Whether a projection names keys only, and computes none."""
-    return all(isinstance(value, int) and value in (0, 1) for value in projection.values())
 
 
 def chunks_for_in(values: Sequence[str], limit: int = URL_LIMIT - 1500) -> Iterator[list[str]]:

@@ -98,7 +98,7 @@ class Transport(HTTPAdapter):
         self.service, self.attempts, self.ca_variable = service, attempts, ca_variable
         self.plain, self.redirects, self.decode, self.json = plain, redirects, decode, json
         self.timeout = timeout if 0 < timeout < math.inf else 30.0
-        self.home = home if home in (None, "*") else redact.origin_of(str(home))
+        self.home = home if home in (None, "*") else redact.target_of(str(home)).origin
         self.error_of = error_of
         super().__init__(max_retries=0, pool_connections=8, pool_maxsize=CONNECTIONS)
 
@@ -144,7 +144,7 @@ class Transport(HTTPAdapter):
         exchange = Exchange(
             self.service,
             request.method or "GET",
-            redact.bare_url(request.url),
+            "",
             min(float(limit), time_left()),
             headers=request.headers,
         )

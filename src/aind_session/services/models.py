@@ -122,7 +122,10 @@ def summarise(raw: bytes) -> AssetSummary:
     1700000000
     """
     # Decoded as a whole: other fields are decoded from `raw` later.
-    record, raw = _strict(raw, _ASSET)
+    try:
+        record, raw = decode.decode_strict(raw, null_if_infinite=True)
+    except UNDECODABLE as error:
+        raise _invalid(raw, _ASSET) from without_text(error)
     try:
         wire = msgspec.convert(record, _Wire)
     except msgspec.ValidationError:
@@ -273,7 +276,10 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: bytes, what: str) -> T:
     except UNDECODABLE:
         pass
     with decoding(SERVICE):
-        record, _ = _strict(raw, what)
+        try:
+            record, _ = decode.decode_strict(raw, null_if_infinite=True)
+        except UNDECODABLE as error:
+            raise _invalid(raw, what) from without_text(error)
         name = record.get("id") if isinstance(record, dict) else None
         if not isinstance(name, str) or not name:
             raise _no_id(raw, what)
@@ -287,13 +293,9 @@ def _no_id(raw: bytes, what: str) -> NoRecordError:
     return NoRecordError(f"A {what} without an ID: {excerpt(raw)}", service=SERVICE)
 
 
-def _strict(raw: bytes, what: str) -> tuple[Any, bytes]:
-    try:
-        return decode.decode_strict(raw, null_if_infinite=True)
-    except UNDECODABLE as error:
-        raise BadAnswerError(
-            f"{SERVICE} sent invalid JSON for a {what}: {excerpt(raw)}", service=SERVICE
-        ) from without_text(error)
+def _invalid(raw: bytes, what: str) -> BadAnswerError:
+    text = f"{SERVICE} sent invalid JSON for a {what}: {excerpt(raw)}"
+    return BadAnswerError(text, service=SERVICE)
 
 
 # -- JSON that does not fit its model --------------------------------------------------------------

@@ -188,12 +188,15 @@ def bare_response(
     headers: Mapping[str, str] | None = None,
     reason: str = "",
 ) -> Response:
-    """Make a response that holds facts only: no connection, no history, no request headers."""
+    """Make a response that holds facts only: no connection, no history, no request headers.
+
+    The URL must have no user or query.
+    """
     response, request = Response(), PreparedRequest()
-    response.status_code, response.reason, response.url = status, reason, bare_url(url)
+    response.status_code, response.reason, response.url = status, reason, url
     response.encoding = "utf-8"
     response.headers = CaseInsensitiveDict(headers or {})
-    request.method, request.url, request.headers = method, response.url, CaseInsensitiveDict()
+    request.method, request.url, request.headers = method, url, CaseInsensitiveDict()
     request.hooks = {"response": []}
     response.request = request
     response.raw = io.BytesIO(body)

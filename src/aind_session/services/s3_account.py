@@ -1,14 +1,9 @@
-"""Requests to S3: the AWS account that they are made with, their signatures, and errors.
-
-boto3 is not used: its client costs 80 ms of CPU time to make and twice as much per listing, and it
-logs session tokens at DEBUG.
-"""
+"""The AWS account that requests to S3 are made with, and their signatures."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 import os
 import re
 import time
@@ -18,13 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aind_session import setting_values
-from aind_session.errors import (
-    CredentialsError,
-    SettingsError,
-)
+from aind_session.errors import CredentialsError, SettingsError
 from aind_session.services.redact import scrub
-
-log = logging.getLogger("aind_session.services")
 
 SERVICE = "S3"
 #: Region of AIND's buckets.
