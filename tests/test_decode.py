@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from aind_session.errors import BadAnswerError
 from aind_session.services import codeocean, decode, docdb
 from aind_session.services.models import decode_assets, decode_computations, summarise
-from loopback import Answer, Serve, serving
+from loopback import Answer, Serve
 
 GOOD = {
     "id": "16d46411-540a-4122-b47f-8cb2a15d593a",
@@ -33,12 +32,6 @@ json_values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=12,
 )
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    with serving(monkeypatch) as start:
-        yield start
 
 
 @pytest.mark.parametrize("invalid", INVALID.values(), ids=INVALID)

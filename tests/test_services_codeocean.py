@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -33,7 +33,6 @@ from loopback import (
     Script,
     Seen,
     Serve,
-    serving,
 )
 
 ID = "11ee1e1e-11e1-4111-8111-e11eeeee1e11"
@@ -57,12 +56,6 @@ def page(*numbers: int, token: str | None = None, more: bool | None = None) -> A
     results = [asset(number) for number in numbers]
     more = token is not None if more is None else more
     return Answer(200, {"results": results, "has_more": more, "next_token": token})
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    with serving(monkeypatch) as start:
-        yield start
 
 
 # --- the client ---------------------------------------------------------------------------------

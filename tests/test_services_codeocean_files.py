@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,16 +23,9 @@ from loopback import (
     Seen,
     Serve,
     everything_told_of,
-    serving,
 )
 
 ID = "11ee1e1e-11e1-4111-8111-e11eeeee1e11"
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    with serving(monkeypatch) as start:
-        yield start
 
 
 def linking(answer: Answer) -> Script:

@@ -6,7 +6,7 @@ import copy
 import json
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
@@ -28,16 +28,9 @@ from loopback import (
     Script,
     Seen,
     Serve,
-    serving,
 )
 
 FILTER = {"subject.subject_id": "676909"}
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    with serving(monkeypatch) as start:
-        yield start
 
 
 def parameters_of(seen: Seen) -> dict[str, Any]:

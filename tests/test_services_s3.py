@@ -8,7 +8,7 @@ import logging
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from aind_session.clock import use_clock
 from aind_session.errors import (
     AccessDeniedError,
     BadAnswerError,
@@ -40,24 +39,10 @@ from loopback import (
     Seen,
     Serve,
     everything_told_of,
-    serving,
 )
 
 if TYPE_CHECKING:
     pass
-
-
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    fake = FakeClock()
-    with use_clock(fake):
-        yield fake
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> Iterator[Serve]:
-    with serving(monkeypatch, clock) as start:
-        yield start
 
 
 def listing(

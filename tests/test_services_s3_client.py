@@ -24,7 +24,7 @@ from aind_session.errors import CredentialsError, ServiceError, SettingsError
 from aind_session.services import s3
 from aind_session.services.s3 import Request
 from aind_session.services.s3_account import Account, Keys, sign
-from loopback import Answer, Loopback, Seen, Serve, everything_told_of, point_at, serving
+from loopback import Answer, Loopback, Seen, Serve, everything_told_of, point_at
 
 if TYPE_CHECKING:
     from aind_session.sandbox import Sandbox
@@ -33,12 +33,6 @@ LISTING = Answer(
     200,
     b"<ListBucketResult><Contents><Key>a/1</Key><Size>1</Size></Contents></ListBucketResult>",
 )
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    with serving(monkeypatch) as start:
-        yield start
 
 
 # --- the account, signatures and addresses --------------------------------------------------------
