@@ -223,7 +223,8 @@ def test_request_interrupted_at_any_moment_closes_its_connection() -> None:
                     interrupts.append(interrupt)
             if clock.reads > 0:
                 break
-        assert len(interrupts) > 5
+        # Among them: between its headers and its body.
+        assert len(interrupts) >= 5
         assert server.is_left_alone()
 
 

@@ -15,7 +15,6 @@ import random
 import re
 import socket
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timezone
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3.exceptions as urllib3_errors
 
+from aind_session import context
 from aind_session.clock import CLOCK
 from aind_session.errors import ServiceConnectionError, ServiceError, ServiceTimeoutError
 from aind_session.services.redact import (
@@ -125,14 +125,14 @@ class Exchange:
         Headers of the request, whose secrets no message contains, and of the last response.
     is_read, is_local : bool
         Whether it changes nothing, and whether it goes to this machine.
-    is_garbled : bool
-        Whether the response should have been JSON and was not.
+    must_be_json, is_garbled : bool
+        Whether the response should be JSON, and whether it should have been and was not.
     """
 
     service: str
     method: str
-    url: str
     budget: float
+    url: str = ""
     allowed: int = 1
     headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     answered: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -142,6 +142,7 @@ class Exchange:
     first_url: str = ""
     is_read: bool = False
     is_local: bool = False
+    must_be_json: bool = False
     is_garbled: bool = False
 
     @property
@@ -416,14 +417,10 @@ class Circuits(dict[str, _Circuit]):
     the first part of the path (each schema of DocDB), a failed connection for the whole host.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lock = threading.Lock()
-
     def check(self, exchange: Exchange) -> requests.Response | None:
         """Return or raise what an earlier request failed with; None to contact the service."""
         now = CLOCK.monotonic()
-        with self._lock:
+        with context.current().lock:
             for circuit in filter(None, map(self.get, _keys(exchange.url))):
                 if circuit.until <= now:
                     # This request is the probe: others do not wait for what it finds out.
@@ -450,21 +447,21 @@ class Circuits(dict[str, _Circuit]):
             circuit = _Circuit(now, outcome, exchange.bare())
             key = group if isinstance(outcome, TimeoutError) else host
         circuit.until += CIRCUIT_SECONDS
-        with self._lock:
+        with context.current().lock:
             for old in [old for old, one in self.items() if one.until <= now]:
                 del self[old]
             self[key] = circuit
 
     def close(self, exchange: Exchange, *, path: bool = True) -> None:
         """Contact a service again that has answered; also its path, if that worked."""
-        with self._lock:
+        with context.current().lock:
             for key in _keys(exchange.url)[0 if path else 1 :]:
                 self.pop(key, None)
 
     def describe(self) -> tuple[str, ...]:
         """Return a line for each circuit that is open."""
         now = CLOCK.monotonic()
-        with self._lock:
+        with context.current().lock:
             return tuple(str(circuit) for circuit in self.values() if circuit.until > now)
 
 

@@ -144,27 +144,29 @@ class Transport(HTTPAdapter):
         exchange = Exchange(
             self.service,
             request.method or "GET",
-            "",
             min(float(limit), time_left()),
             headers=request.headers,
         )
-        current, visited = request.copy(), set()
-        is_home = self._address(current, exchange)
-        must_be_json = self.json and is_home and exchange.is_read and request.method != "HEAD"
-        here, options = context.current(), (verify, dict(proxies or {}))
-        most = here.settings.max_response_bytes.value
+        here, current, visited = context.current(), request.copy(), set()
+        options = (here.settings.max_response_bytes.value, verify, dict(proxies or {}))
+        self._address(current, exchange)
         while True:
             visited.add((current.method, current.url))
-            attempt = partial(self._attempt, current, exchange, most, *options)
-            watched = partial(here.attempt, attempt) if here.attempt else attempt
-            response = self._answer(watched, exchange, must_be_json)
+            attempt: Any = partial(self._attempt, current, exchange, *options)
+            if here.attempt is not None:
+                attempt = partial(here.attempt, attempt)
+            # What has just failed is not tried again.
+            check = exchange.is_read and self.circuits
+            response = self.circuits.check(exchange) if check else None
+            while response is None:
+                exchange.attempts += 1
+                response = self._settled(attempt(), exchange)
             target = response.headers.get("Location")
             if not self.redirects or response.status_code not in _REDIRECTS or not target:
                 break
             current = self._redirected(current, response, exchange)
             if (current.method, current.url) in visited or len(visited) > MAX_REDIRECTS:
                 raise _redirect_error(response, exchange, "without end")
-            exchange.first_url = exchange.first_url or exchange.url
             self._address(current, exchange)
         exchange.ended = CLOCK.monotonic()
         vars(response)["exchange"] = exchange
@@ -177,16 +179,21 @@ class Transport(HTTPAdapter):
             raise self.error_of(response)
         return response
 
-    def _address(self, request: PreparedRequest, exchange: Exchange) -> bool:
-        """Note where a request goes; remove credentials if that is not home, and return if it is.
+    def _address(self, request: PreparedRequest, exchange: Exchange) -> None:
+        """Note where a request goes; remove credentials if that is not home.
 
         Plain HTTP is refused, except on this machine.
         """
         target = redact.target_of(str(request.url))
-        request.url, exchange.url, exchange.is_local = target.url, target.bare, target.is_local
+        is_home = self.home == "*" or self.home == target.origin
         exchange.is_read = is_read(request.method, target.bare)
         exchange.allowed = self.attempts if exchange.is_read else exchange.attempts + 1
-        is_home = self.home == "*" or self.home == target.origin
+        if exchange.url:
+            exchange.first_url = exchange.first_url or exchange.url
+        else:
+            is_answer = self.json and is_home and exchange.is_read
+            exchange.must_be_json = is_answer and request.method != "HEAD"
+        request.url, exchange.url, exchange.is_local = target.url, target.bare, target.is_local
         if not is_home:
             _remove_credentials(request)
         if self.plain and target.is_local and target.url.startswith("https:"):
@@ -199,46 +206,36 @@ class Transport(HTTPAdapter):
         if self.decode:
             # Others cannot be decoded within a limit.
             request.headers["Accept-Encoding"] = "gzip, deflate"
-        return is_home
 
-    def _answer(
-        self, attempt: Callable[[], Response | Failure], exchange: Exchange, must_be_json: bool
-    ) -> Response:
-        """Make attempts until there is a response, or raise the error of the last one."""
-        if exchange.is_read and self.circuits:
-            known = self.circuits.check(exchange)
-            if known is not None:
-                return known
-        while True:
-            exchange.attempts += 1
-            began = CLOCK.monotonic()
-            outcome = attempt()
-            if log.isEnabledFor(logging.DEBUG):
-                spent = 1000 * (CLOCK.monotonic() - began)
-                shown = "failed" if isinstance(outcome, Failure) else outcome.status_code
-                line = "%s %s %s %s %.0f ms"
-                log.debug(line, self.service, exchange.method, exchange.place, shown, spent)
-            if isinstance(outcome, Failure):
-                wait = self._wait_after(outcome, exchange)
-                if wait is None:
-                    # A caller in a hurry, by a limit of its own, does not show that it is down.
-                    hurried = outcome.timed_out and exchange.budget < self.timeout
-                    if exchange.is_read and outcome.repeats > 0 and not hurried:
-                        self.circuits.open(exchange, outcome.error)
-                    raise outcome.error
-            else:
-                status = outcome.status_code
-                exchange.is_garbled = must_be_json and status < 300 and not is_json(outcome.content)
-                if status not in PASSING and not exchange.is_garbled:
-                    if self.circuits:
-                        self.circuits.close(exchange)
-                    return outcome
-                wait = exchange.next_wait(outcome.headers.get("Retry-After"))
-                if wait is None:
-                    if exchange.is_read and status != 429:
-                        self.circuits.open(exchange, outcome)
-                    return outcome
-            CLOCK.sleep(wait)
+    def _settled(self, outcome: Response | Failure, exchange: Exchange) -> Response | None:
+        """Return a response that counts, or raise an error; None, after a wait, to try again."""
+        status = None if isinstance(outcome, Failure) else outcome.status_code
+        if log.isEnabledFor(logging.DEBUG):
+            facts = (self.service, exchange.method, exchange.place, status or "failed")
+            times = (exchange.attempts, 1000 * exchange.seconds)
+            log.debug("%s %s %s %s (attempt %d, %.0f ms)", *facts, *times)
+        if isinstance(outcome, Failure):
+            wait = self._wait_after(outcome, exchange)
+            if wait is None:
+                # A caller in a hurry, by a limit of its own, does not show that it is down.
+                hurried = outcome.timed_out and exchange.budget < self.timeout
+                if exchange.is_read and outcome.repeats > 0 and not hurried:
+                    self.circuits.open(exchange, outcome.error)
+                raise outcome.error
+        else:
+            success = outcome.status_code < 300
+            exchange.is_garbled = exchange.must_be_json and success and not is_json(outcome.content)
+            if status not in PASSING and not exchange.is_garbled:
+                if self.circuits:
+                    self.circuits.close(exchange)
+                return outcome
+            wait = exchange.next_wait(outcome.headers.get("Retry-After"))
+            if wait is None:
+                if exchange.is_read and status != 429:
+                    self.circuits.open(exchange, outcome)
+                return outcome
+        CLOCK.sleep(wait)
+        return None
 
     def _wait_after(self, failure: Failure, exchange: Exchange) -> float | None:
         if exchange.attempts > failure.repeats or exchange.attempts >= exchange.allowed:

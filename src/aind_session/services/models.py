@@ -273,8 +273,8 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: bytes, what: str) -> T:
         found = decoder.decode(raw)
         if typing.cast("Any", found).id:
             return found
-    except UNDECODABLE:
-        pass
+    except UNDECODABLE as error:
+        why = excerpt(str(error))
     with decoding(SERVICE):
         try:
             record, _ = decode.decode_strict(raw, null_if_infinite=True)
@@ -283,9 +283,8 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: bytes, what: str) -> T:
         name = record.get("id") if isinstance(record, dict) else None
         if not isinstance(name, str) or not name:
             raise _no_id(raw, what)
-        oddities: list[str] = []
-        found = _build(decoder.type, record, "", oddities)
-    log.info("Odd %s %s: %s", what, name, "; ".join(oddities))
+        found = _build(decoder.type, record)
+    log.info("Odd %s %s: %s", what, name, why)
     return found
 
 
@@ -306,32 +305,23 @@ _UNKNOWN = "unknown"
 
 
 class _UnfitError(ValueError):
-    """A value that cannot be converted to the type of its field."""
+    """A value cannot be converted to the type of its field."""
 
 
-def _build(model: type[T], record: dict[str, Any], path: str, oddities: list[str]) -> T:
-    """Build a dataclass from a JSON object by its type hints, also those of a later SDK.
-
-    An enum value that the SDK does not know stays a text.
-    """
+def _build(model: type[T], record: dict[str, Any]) -> T:
+    """Build a dataclass from a JSON object by its type hints, also those of a later SDK."""
     values = {}
     hints = typing.get_type_hints(model)
     for field in dataclasses.fields(typing.cast("Any", model)):
-        where, hint = f"{path}{field.name}", hints[field.name]
-        optional = field.default is not dataclasses.MISSING
-        if field.name in record:
-            try:
-                values[field.name] = _fit(record[field.name], hint, where, oddities)
-                continue
-            except _UnfitError as problem:
-                oddities.append(f"{where}: {problem}")
-        elif not optional:
-            oddities.append(f"{where} is missing")
+        hint, optional = hints[field.name], field.default is not dataclasses.MISSING
         values[field.name] = field.default if optional else _default(field.name, hint, record)
+        if field.name in record:
+            with contextlib.suppress(_UnfitError):
+                values[field.name] = _fit(record[field.name], hint)
     return model(**values)
 
 
-def _fit(value: Any, hint: Any, where: str, oddities: list[str]) -> Any:
+def _fit(value: Any, hint: Any) -> Any:
     """Convert a value to the type of its field, or raise `_UnfitError`."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
@@ -339,46 +329,26 @@ def _fit(value: Any, hint: Any, where: str, oddities: list[str]) -> Any:
         # An empty object means the same as none.
         if value is None or (value == {} and dataclasses.is_dataclass(members[0])):
             return None
-        return _fit(value, members[0], where, oddities) if len(members) == 1 else value
+        return _fit(value, members[0]) if len(members) == 1 else value
     if value is None:
-        raise _UnfitError("is null")
+        raise _UnfitError
     if origin is list:
-        return _fit_list(value, typing.get_args(hint)[0], where, oddities)
-    if _is_enum(hint):
-        if not isinstance(value, str):
-            raise _UnfitError(f"is not a text: {value!r:.60}")
-        member = _member(hint, value)
-        if member is value:
-            oddities.append(f"{where} has the unknown value {value!r:.60}")
-        return member
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise _UnfitError(f"is not an object: {value!r:.60}")
-        return _build(typing.cast("type[Any]", hint), value, f"{where}.", oddities)
+        fitting = []
+        for one in value if isinstance(value, list) else [value]:
+            with contextlib.suppress(_UnfitError):
+                fitting.append(_fit(one, typing.get_args(hint)[0]))
+        return [one for one in fitting if one is not None]
+    if _is_enum(hint) and isinstance(value, str):
+        return _member(hint, value)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _build(typing.cast("type[Any]", hint), value)
     if hint in (Any, object) or (hint in (dict, bool, str) and isinstance(value, hint)):
         return value
     if hint is int and not isinstance(value, bool):
-        fitting: Any = _integer(value)
-    elif hint is str and isinstance(value, int | float):
-        fitting = str(value)
-    else:
-        raise _UnfitError(f"is {value!r:.60}")
-    if type(fitting) is not type(value):
-        oddities.append(f"{where} is {value!r:.60}")
-    return fitting
-
-
-def _fit_list(value: Any, item: Any, where: str, oddities: list[str]) -> list[Any]:
-    if not isinstance(value, list):
-        oddities.append(f"{where} is not a list")
-        value = [value]
-    fitting = []
-    for one in value:
-        try:
-            fitting.append(_fit(one, item, where, oddities))
-        except _UnfitError as problem:  # noqa: PERF203
-            oddities.append(f"in {where}: {problem}")
-    return [one for one in fitting if one is not None]
+        return _integer(value)
+    if hint is str and isinstance(value, int | float):
+        return str(value)
+    raise _UnfitError
 
 
 def _default(name: str, hint: Any, record: dict[str, Any]) -> Any:
@@ -393,6 +363,7 @@ def _default(name: str, hint: Any, record: dict[str, Any]) -> Any:
 
 
 def _member(hint: Any, value: str) -> Any:
+    """Return the member of an enum; a value that the SDK does not know stays a text."""
     try:
         return hint(value)
     except ValueError:
@@ -413,7 +384,7 @@ def _integer(value: Any) -> int:
         for read in (float, _seconds):
             with contextlib.suppress(ValueError, OverflowError):
                 return int(read(value))
-    raise _UnfitError(f"is not a number: {value!r:.60}")
+    raise _UnfitError
 
 
 def _seconds(text: str) -> float:
