@@ -219,7 +219,7 @@ def _linked(links: Any) -> list[str]:
     return [i for i in ids if isinstance(i, str)] if isinstance(ids, list) else []
 
 
-@assumes("codeocean", "AWS docs", "s3_client.sign", SKEW_NOTED=SKEW_NOTED)
+@assumes("codeocean", "AWS docs", "s3_account.sign", SKEW_NOTED=SKEW_NOTED)
 def clock(traffic: Traffic) -> Seen:
     """The clocks of this machine and Code Ocean differ by less than {SKEW_NOTED:.0f} s."""
     began = time.time()
