@@ -29,7 +29,7 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.services.exchange import exchange_of, facts_in
-from aind_session.services.http import Transport, bare_session, get_link
+from aind_session.services.http import Transport, get_link
 from aind_session.services.models import (
     AssetSummary,
     decode_asset,
@@ -78,22 +78,16 @@ def __getattr__(name: str) -> Any:
 # -- the connection --------------------------------------------------------------------------------
 
 
-class Connection:
+class Connection(Transport):
     """Sends requests with one token, and raises the errors that responses stand for."""
 
     def __init__(self, domain: str, token: str, timeout: float, attempts: int) -> None:
-        self.domain, self.token, self.base = domain, token, f"{domain}/api/v1/"
-        limits: dict[str, Any] = {"timeout": timeout, "attempts": attempts}
-        self.transport = Transport(
-            SERVICE, home=domain, json=True, error_of=self._error_of, **limits
-        )
-        self.session = bare_session(self.transport)
-        self.session.auth = (token, "")
+        super().__init__(SERVICE, home=domain, json=True, timeout=timeout, attempts=attempts)
+        self.domain, self.token = domain, token
+        self.base, self.auth = f"{domain}/api/v1/", (token, "")
 
-    def __repr__(self) -> str:
-        return f"<Connection to {self.domain}>"
-
-    def _error_of(self, response: requests.Response) -> CodeOceanError:
+    def error_of(self, response: requests.Response) -> CodeOceanError:
+        """Return the error that a response stands for."""
         from aind_session.services import sdk
 
         status, kind, advice = response.status_code, sdk.CodeOceanError, ""
@@ -142,7 +136,7 @@ class Connection:
 
     def probe(self) -> bool:
         """Send the smallest request that every good token may send; raise its error."""
-        self.session.post(self.base + PROBE, json={"limit": 1, "archived": False})
+        self.request("POST", PROBE, json={"limit": 1, "archived": False})
         return True
 
 
@@ -172,8 +166,7 @@ def get_client(check_credentials: bool = False, retries: int | Retry | None = No
 
 def request(method: str, path: str, **options: Any) -> requests.Response:
     """Send a request with the token of the current settings; raises its error."""
-    connection = get_connection()
-    return connection.session.request(method, connection.base + path, **options)
+    return get_connection().request(method, path, **options)
 
 
 def checked_id(text: str, what: str) -> str:

@@ -55,24 +55,27 @@ class DocDBError(ResponseError):
     """DocDB answered with an error."""
 
 
-class _Gateway:
-    """The session for the gateway's URL, and the schemas that it no longer has."""
+class _Gateway(Transport):
+    """Sends requests to the gateway, and knows the schemas that it no longer has."""
 
     def __init__(self, host: str, timeout: float, attempts: int) -> None:
-        # The official client knows https only; the transport turns it to http on loopback.
-        self.origin = f"https://{host.removeprefix('http://')}"
-        self.transport = Transport(
+        # The official client knows https only; it is turned to http on loopback. Credentials of a
+        # signed request, which a user may send through that client, are sent nowhere else.
+        origin = f"https://{host.removeprefix('http://')}"
+        super().__init__(
             SERVICE,
-            # Credentials of a signed request, which a user may send through the client, stay here.
-            home=self.origin,
+            home=origin,
             timeout=timeout,
             attempts=attempts,
             plain=host.startswith("http://"),
             json=True,
-            error_of=DocDBError.of,
         )
-        self.session = bare_session(self.transport)
+        self.base = origin
         self.retired: set[str] = set()
+
+    def error_of(self, response: Response) -> DocDBError:
+        """Return the error that a response stands for."""
+        return DocDBError.of(response)
 
 
 def _says_retired(error: DocDBError) -> bool:
@@ -112,8 +115,8 @@ def get_client(version: str = "v1", retries: int | None = None, **options: Any) 
         ) from error
 
     gateway = _gateway(retries)
-    options.setdefault("host", gateway.origin.removeprefix("https://"))
-    options.setdefault("session", gateway.session)
+    options.setdefault("host", gateway.base.removeprefix("https://"))
+    options.setdefault("session", bare_session(gateway))
     return MetadataDbClient(version=version, **options)
 
 
@@ -122,9 +125,9 @@ def request(version: str, method: str, route: str, **options: Any) -> Response |
     gateway = _gateway()
     if version in gateway.retired:
         return None
-    url = f"{gateway.origin}/{version}/{DATABASE}/{COLLECTION}/{route}"
     try:
-        return gateway.session.request(method, url, **options)
+        path = f"/{version}/{DATABASE}/{COLLECTION}/{route}"
+        return gateway.request(method, path, **options)
     except DocDBError as error:
         if gateway.retired or not _says_retired(error):
             raise

@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urljoin
 
 import requests
@@ -21,7 +21,7 @@ import urllib3
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from aind_session import context, settings
+from aind_session import context
 from aind_session.clock import CLOCK, time_left
 from aind_session.errors import (
     AccessDeniedError,
@@ -53,6 +53,11 @@ CONNECT_SECONDS = 4.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
+def _no_auth(request: PreparedRequest) -> PreparedRequest:
+    # As credentials, it keeps `requests` from those in a URL or in ~/.netrc.
+    return request
+
+
 class Transport(HTTPAdapter):
     """Send requests of one service.
 
@@ -77,8 +82,6 @@ class Transport(HTTPAdapter):
         Whether successful responses from `home` must be JSON; others are repeated.
     ca_variable
         The variable for CA certificates that counts before the others.
-    error_of
-        Returns the error to raise for a response with status 400 or above.
     """
 
     def __init__(
@@ -93,13 +96,13 @@ class Transport(HTTPAdapter):
         decode: bool = True,
         json: bool = False,
         ca_variable: str = "",
-        error_of: Callable[[Response], Exception] | None = None,
     ) -> None:
         self.service, self.attempts, self.ca_variable = service, attempts, ca_variable
         self.plain, self.redirects, self.decode, self.json = plain, redirects, decode, json
         self.timeout = timeout if 0 < timeout < math.inf else 30.0
         self.home = home if home in (None, "*") else redact.target_of(str(home)).origin
-        self.error_of = error_of
+        self.headers = requests.utils.default_headers()
+        self.base, self.auth = "", cast("Any", _no_auth)
         super().__init__(max_retries=0, pool_connections=8, pool_maxsize=CONNECTIONS)
 
     def __repr__(self) -> str:
@@ -124,6 +127,15 @@ class Transport(HTTPAdapter):
             # A SOCKS proxy needs connections of its own kind, limited for each packet only.
             manager.pool_classes_by_scheme = LIMITED_POOLS
         return manager
+
+    def error_of(self, response: Response) -> Exception | None:
+        """Return the error to raise for a response with status 400 or above."""
+
+    def request(self, method: str, url: str, **options: Any) -> Response:
+        """Send a request with `auth`, without the costs of a session; `base` begins its URL."""
+        prepared = PreparedRequest()
+        prepared.prepare(method, self.base + url, self.headers, auth=self.auth, **options)
+        return self.send(prepared)
 
     def send(
         self,
@@ -175,8 +187,8 @@ class Transport(HTTPAdapter):
             shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
             text = f"{self.service} answered {status} with no JSON to {exchange.summary()}: {shown}"
             raise BadAnswerError(text, **exchange.facts(status))
-        if status >= 400 and self.error_of is not None:
-            raise self.error_of(response)
+        if status >= 400 and (error := self.error_of(response)) is not None:
+            raise error
         return response
 
     def _address(self, request: PreparedRequest, exchange: Exchange) -> None:
@@ -343,20 +355,16 @@ def bare_session(transport: Transport, session: requests.Session | None = None) 
         session.mount(prefix, transport)
     # Proxies and certificates of the environment are the transport's.
     session.trust_env = False
-    # Keeps `requests` from the credentials in a URL or in ~/.netrc.
-    session.auth = lambda request: request
+    session.auth = _no_auth
     return session
 
 
 def get_link(service: str, url: str) -> Response:
     """Send a GET request, without credentials, for a presigned link or to any web server."""
-    current = settings.current()
-    limits = (service, current.timeout.value, current.attempts.value)
-    session = context.current().client(
-        ("links", *limits),
-        lambda: bare_session(Transport(service, timeout=limits[1], attempts=limits[2])),
-    )
-    return session.get(url)
+    here = context.current()
+    timeout, attempts = here.settings.timeout.value, here.settings.attempts.value
+    make = partial(Transport, service, timeout=timeout, attempts=attempts)
+    return here.client(("links", service, timeout, attempts), make).request("GET", url)
 
 
 def read_document(url: str) -> bytes:
@@ -376,21 +384,16 @@ def read_document(url: str) -> bytes:
     return response.content
 
 
-def _transports() -> Iterator[Transport]:
-    """Yield each transport of this process's clients once."""
-    found: list[Any] = []
-    for client in context.current().clients():
-        session = getattr(client, "session", client)
-        found += (getattr(client, "transport", None), *getattr(session, "adapters", {}).values())
-    yield from dict.fromkeys(one for one in found if isinstance(one, Transport))
+def _circuits() -> list[Circuits]:
+    return [one.circuits for one in context.current().clients() if isinstance(one, Transport)]
 
 
 def open_circuits() -> tuple[str, ...]:
     """Describe the requests that are not sent at present because their service failed."""
-    return tuple(line for transport in _transports() for line in transport.circuits.describe())
+    return tuple(line for circuits in _circuits() for line in circuits.describe())
 
 
 def close_circuits() -> None:
     """Contact services that have failed again at once."""
-    for transport in _transports():
-        transport.circuits.clear()
+    for circuits in _circuits():
+        circuits.clear()

@@ -104,7 +104,7 @@ class Request:
         return f"{url}?{self.query}" if self.query else url
 
 
-class Client:
+class Client(Transport):
     """Send requests with one set of credentials.
 
     Attributes
@@ -119,7 +119,7 @@ class Client:
         self.account = find_account()
         self.anonymous: set[str] = set()
         self.regions: dict[str, str] = {}
-        self.transport = Transport(
+        super().__init__(
             SERVICE,
             home="*",
             timeout=timeout,
@@ -129,10 +129,6 @@ class Client:
             ca_variable=CA_VARIABLE,
         )
 
-    def close(self) -> None:
-        """Close all connections."""
-        self.transport.close()
-
     def is_anonymous(self, bucket: str) -> bool:
         """Return True if a bucket is read without credentials."""
         return not self.account.has_credentials or bucket in self.anonymous
@@ -140,14 +136,14 @@ class Client:
     def get(self, request: Request) -> requests.Response:
         """Read with credentials, and anonymously if they are refused."""
         if self.is_anonymous(request.bucket):
-            return self.send(request, signed=False)
+            return self.fetch(request, signed=False)
         try:
-            return self.send(request)
+            return self.fetch(request)
         except StorageAccessError as error:
             refusal = error
         # Outside of the block above: the refusal is not the cause of what follows.
         try:
-            response = self.send(request, signed=False)
+            response = self.fetch(request, signed=False)
         except StorageAccessError:
             raise refusal from None
         except StorageNotFoundError:
@@ -157,7 +153,7 @@ class Client:
         self.anonymous.add(request.bucket)
         return response
 
-    def send(self, request: Request, signed: bool = True) -> requests.Response:
+    def fetch(self, request: Request, signed: bool = True) -> requests.Response:
         """Send a request, again if S3 names another region; raise an error for its status."""
         if not _BUCKET.fullmatch(request.bucket):
             raise StorageError(f"{request.bucket!r:.80} is not a valid bucket name")
@@ -185,7 +181,7 @@ class Client:
             prepared.headers.update(
                 sign(keys, region, request.method, url, request.body, CLOCK.time())
             )
-        return self.transport.send(prepared)
+        return self.send(prepared)
 
 
 def xml(body: bytes) -> ElementTree.Element | None:
@@ -405,7 +401,7 @@ def write(bucket: str, key: str, data: bytes) -> None:
     """Write an object, replacing one that exists; raises `StorageAccessError` if that is denied."""
     client = _client()
     request = Request("PUT", bucket, key, body=data)
-    response = client.send(request, signed=client.account.has_credentials)
+    response = client.fetch(request, signed=client.account.has_credentials)
     if response.status_code >= 300:
         raise unreadable(response, "confirmation")
 
@@ -420,7 +416,7 @@ def access(bucket: str) -> str | None:
         if signed and not client.account.has_credentials:
             break
         try:
-            client.send(request, signed)
+            client.fetch(request, signed)
         except StorageNotFoundError:
             return None
         except StorageAccessError:

@@ -175,7 +175,7 @@ class Client(CodeOcean):  # type: ignore[misc]
     def __init__(self, connection: Connection, again: Callable[[], CodeOcean]) -> None:
         self._again = again
         super().__init__(domain=connection.domain, token=connection.token)
-        bare_session(connection.transport, self.session).auth = (self.token, "")
+        bare_session(connection, self.session).auth = (self.token, "")
         # Nothing that is read here needs a newer server than 4.0.
         self.session.headers.pop(SERVER_HEADER, None)
 
