@@ -244,7 +244,7 @@ def test_connection_that_opens_too_late_is_closed(monkeypatch: pytest.MonkeyPatc
     with raw_server(talk) as url:
         monkeypatch.setattr(socket, "getaddrinfo", slow)
         with pytest.raises(RequestTimeoutError, match="could be opened in time"):
-            bare_session(Transport("Service", timeout=0.05)).get(url)
+            bare_session(Transport("Service", timeout=0.05, attempts=1)).get(url)
         assert not closed.is_set()
         go.set()
         assert closed.wait(10)

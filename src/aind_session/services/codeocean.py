@@ -29,7 +29,7 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.services.exchange import exchange_of, facts_in
-from aind_session.services.http import Transport, get_link
+from aind_session.services.http import Transport, client_of, get_link
 from aind_session.services.models import (
     AssetSummary,
     decode_asset,
@@ -81,8 +81,8 @@ def __getattr__(name: str) -> Any:
 class Connection(Transport):
     """Sends requests with one token, and raises the errors that responses stand for."""
 
-    def __init__(self, domain: str, token: str, timeout: float, attempts: int) -> None:
-        super().__init__(SERVICE, home=domain, json=True, timeout=timeout, attempts=attempts)
+    def __init__(self, domain: str, token: str, **limits: Any) -> None:
+        super().__init__(SERVICE, home=domain, json=True, **limits)
         self.domain, self.token = domain, token
         self.base, self.auth = f"{domain}/api/v1/", (token, "")
 
@@ -142,13 +142,9 @@ class Connection(Transport):
 
 def get_connection(retries: int | Retry | None = None) -> Connection:
     """Return the connection of the current settings, which its requests share."""
-    here = context.current()
-    now, attempts = here.settings, here.settings.attempts.value
-    if retries is not None:
-        total = retries if isinstance(retries, int) else retries.total
-        attempts = 1 + max(0, int(total or 0))
-    key = (now.domain.value, now.require_token(), now.timeout.value, attempts)
-    return here.client((SERVICE, *key), partial(Connection, *key))
+    total = retries if retries is None or isinstance(retries, int) else retries.total
+    now = settings.current()
+    return client_of(Connection, now.domain.value, now.require_token(), retries=total)
 
 
 def get_client(check_credentials: bool = False, retries: int | Retry | None = None) -> CodeOcean:

@@ -9,14 +9,13 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 from requests import Response
 
-from aind_session import context, settings
+from aind_session import settings
 from aind_session.errors import (
     BadAnswerError,
     IncompleteAnswerError,
@@ -27,7 +26,7 @@ from aind_session.errors import (
 )
 from aind_session.services import decode, redact
 from aind_session.services.exchange import ResponseError, exchange_of, facts_in
-from aind_session.services.http import Transport, bare_session
+from aind_session.services.http import Transport, bare_session, client_of
 
 if TYPE_CHECKING:
     from aind_data_access_api.document_db import MetadataDbClient
@@ -58,18 +57,11 @@ class DocDBError(ResponseError):
 class _Gateway(Transport):
     """Sends requests to the gateway, and knows the schemas that it no longer has."""
 
-    def __init__(self, host: str, timeout: float, attempts: int) -> None:
+    def __init__(self, host: str, **limits: Any) -> None:
         # The official client knows https only; it is turned to http on loopback. Credentials of a
         # signed request, which a user may send through that client, are sent nowhere else.
-        origin = f"https://{host.removeprefix('http://')}"
-        super().__init__(
-            SERVICE,
-            home=origin,
-            timeout=timeout,
-            attempts=attempts,
-            plain=host.startswith("http://"),
-            json=True,
-        )
+        origin, plain = f"https://{host.removeprefix('http://')}", host.startswith("http://")
+        super().__init__(SERVICE, home=origin, plain=plain, json=True, **limits)
         self.base = origin
         self.retired: set[str] = set()
 
@@ -88,12 +80,7 @@ def _says_retired(error: DocDBError) -> bool:
 
 
 def _gateway(retries: int | None = None) -> _Gateway:
-    here = context.current()
-    now, attempts = here.settings, here.settings.attempts.value
-    if retries is not None:
-        attempts = 1 + max(0, retries)
-    key = (now.docdb_host.value, now.timeout.value, attempts)
-    return here.client((SERVICE, *key), partial(_Gateway, *key))
+    return client_of(_Gateway, settings.current().docdb_host.value, retries=retries)
 
 
 def retired_schemas() -> tuple[str, ...]:

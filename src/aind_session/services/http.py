@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urljoin
 
 import requests
@@ -42,6 +42,8 @@ from aind_session.services.exchange import (
     failure_of,
     is_read,
 )
+
+T = TypeVar("T")
 
 log = logging.getLogger("aind_session.services")
 
@@ -359,12 +361,17 @@ def bare_session(transport: Transport, session: requests.Session | None = None) 
     return session
 
 
+def client_of(kind: Callable[..., T], *values: Any, retries: int | None = None) -> T:
+    """Return the client of a kind for the current settings, made the first time."""
+    here = context.current()
+    attempts = here.settings.attempts.value if retries is None else 1 + max(0, retries)
+    make = partial(kind, *values, timeout=here.settings.timeout.value, attempts=attempts)
+    return here.client((kind, values, attempts), make)
+
+
 def get_link(service: str, url: str) -> Response:
     """Send a GET request, without credentials, for a presigned link or to any web server."""
-    here = context.current()
-    timeout, attempts = here.settings.timeout.value, here.settings.attempts.value
-    make = partial(Transport, service, timeout=timeout, attempts=attempts)
-    return here.client(("links", service, timeout, attempts), make).request("GET", url)
+    return client_of(Transport, service).request("GET", url)
 
 
 def read_document(url: str) -> bytes:

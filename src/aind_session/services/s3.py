@@ -12,15 +12,13 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote_plus, urlencode, urlsplit
 from xml.etree import ElementTree
 
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from aind_session import context
 from aind_session.clock import CLOCK
 from aind_session.errors import (
     AccessDeniedError,
@@ -32,7 +30,7 @@ from aind_session.errors import (
 )
 from aind_session.services.connections import CA_VARIABLES, find_bundle
 from aind_session.services.exchange import exchange_of, facts_in
-from aind_session.services.http import Transport
+from aind_session.services.http import Transport, client_of
 from aind_session.services.redact import excerpt, is_no_file, scrub
 from aind_session.services.s3_account import SERVICE, Account, find_account, sign
 
@@ -115,19 +113,12 @@ class Client(Transport):
         Region by bucket, if S3 named another one than the account's.
     """
 
-    def __init__(self, timeout: float, attempts: int) -> None:
+    def __init__(self, **limits: Any) -> None:
         self.account = find_account()
         self.anonymous: set[str] = set()
         self.regions: dict[str, str] = {}
-        super().__init__(
-            SERVICE,
-            home="*",
-            timeout=timeout,
-            attempts=attempts,
-            redirects=False,
-            decode=False,
-            ca_variable=CA_VARIABLE,
-        )
+        ours: dict[str, Any] = {"home": "*", "redirects": False, "decode": False}
+        super().__init__(SERVICE, ca_variable=CA_VARIABLE, **ours, **limits)
 
     def is_anonymous(self, bucket: str) -> bool:
         """Return True if a bucket is read without credentials."""
@@ -267,20 +258,14 @@ class _Page(NamedTuple):
     is_last: bool
 
 
-def _client() -> Client:
-    here = context.current()
-    now, limits = here.settings, (here.settings.timeout.value, here.settings.attempts.value)
-    return here.client((SERVICE, now.identity(SERVICE), *limits), partial(Client, *limits))
-
-
 def has_credentials() -> bool:
     """Return True if there are AWS credentials: environment, configuration, container, role."""
-    return _client().account.has_credentials
+    return client_of(Client).account.has_credentials
 
 
 def is_anonymous(bucket: str) -> bool:
     """Return True if a bucket is read without credentials, as far as is known."""
-    return _client().is_anonymous(bucket)
+    return client_of(Client).is_anonymous(bucket)
 
 
 def _page(response: requests.Response) -> _Page:
@@ -306,7 +291,7 @@ def _page(response: requests.Response) -> _Page:
 def _pages(bucket: str, prefix: str, delimiter: str, limit: int) -> Iterator[_Page]:
     token, seen = "", set()
     place = f"s3://{bucket}/{prefix}"
-    client = _client()
+    client = client_of(Client)
     for number in range(1, MAX_PAGES + 1):
         # In the order of the alphabet, as the signature requires.
         query = {
@@ -366,7 +351,7 @@ def list_objects(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
 
 def read_part(bucket: str, key: str, start: int, size: int) -> bytes:
     """Read `size` bytes of an object from `start`, with one request."""
-    response = _client().get(Request("GET", bucket, key, range=(start, start + size - 1)))
+    response = client_of(Client).get(Request("GET", bucket, key, range=(start, start + size - 1)))
     if response.status_code not in (200, 206):
         raise unreadable(response, "file")
     # A server that ignores the range returns the whole object.
@@ -389,7 +374,7 @@ def list_keys(bucket: str, prefix: str, limit: int = 1000) -> tuple[str, ...]:
 
 def read(bucket: str, key: str) -> bytes:
     """Read an object with one request; raises `StorageNotFoundError` or `StorageAccessError`."""
-    response = _client().get(Request("GET", bucket, key))
+    response = client_of(Client).get(Request("GET", bucket, key))
     # A file may be a web page, too; S3 sends an ETag with each, other servers do not.
     is_file = "ETag" in response.headers or not is_no_file(response, f"/{bucket}/{key}")
     if response.status_code not in (200, 206) or not is_file:
@@ -399,7 +384,7 @@ def read(bucket: str, key: str) -> bytes:
 
 def write(bucket: str, key: str, data: bytes) -> None:
     """Write an object, replacing one that exists; raises `StorageAccessError` if that is denied."""
-    client = _client()
+    client = client_of(Client)
     request = Request("PUT", bucket, key, body=data)
     response = client.fetch(request, signed=client.account.has_credentials)
     if response.status_code >= 300:
@@ -411,7 +396,7 @@ def access(bucket: str) -> str | None:
 
     None if there is no such bucket.
     """
-    client, request = _client(), Request("GET", bucket, query="list-type=2&max-keys=1")
+    client, request = client_of(Client), Request("GET", bucket, query="list-type=2&max-keys=1")
     for signed, name in ((False, "public"), (True, "private")):
         if signed and not client.account.has_credentials:
             break
@@ -436,7 +421,7 @@ def path(bucket: str, key: str = "") -> UPath:
     key = key.strip("/")
     configure_s3fs()
     try:
-        anonymous = _client().is_anonymous(bucket)
+        anonymous = client_of(Client).is_anonymous(bucket)
     except (CredentialsError, SettingsError) as error:
         # Reading the path will fail, but where it is does not depend on that.
         log.debug("%s", error)
