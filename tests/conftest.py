@@ -13,6 +13,8 @@ import pytest
 import urllib3.connectionpool
 from hypothesis import HealthCheck, settings
 
+from loopback import FakeClock, Serve, serving
+
 if TYPE_CHECKING:
     from aind_session.sandbox import Sandbox
 
@@ -164,6 +166,23 @@ def sandbox() -> Iterator[Sandbox]:
 
     with aind_session.sandbox() as box:
         yield box
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    """Let time pass by waiting only, and at once."""
+    from aind_session.clock import use_clock
+
+    fake = FakeClock()
+    with use_clock(fake):
+        yield fake
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> Iterator[Serve]:
+    """Return a function that starts a scripted server in place of all services."""
+    with serving(monkeypatch, clock) as start:
+        yield start
 
 
 @pytest.fixture

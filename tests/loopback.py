@@ -144,6 +144,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Else each body waits 40 ms for the acknowledgment of its headers.
+    disable_nagle_algorithm = True
     loopback: Loopback
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from aind_session.errors import ServiceError
-from aind_session.services.docdb import error_of
-from aind_session.services.exchange import Exchange, RequestConnectionError, exchange_of
-from aind_session.services.http import Transport, bare_session, guard_session
+from aind_session.services.docdb import DocDBError
+from aind_session.services.exchange import RequestConnectionError, exchange_of
+from aind_session.services.http import Transport, bare_session
 from aind_session.services.redact import origin_of
 from loopback import (
     BASIC,
@@ -65,7 +65,7 @@ def test_redirect_of_a_signed_request_carries_no_signature() -> None:
         Loopback([Answer(302, headers={"Location": f"{other.url}/there"})]) as server,
     ):
         session = requests.Session()
-        guard_session(session, Transport("Service", home="*"))
+        bare_session(Transport("Service", home="*"), session)
         session.get(server.url, headers={"Authorization": f"Basic {BASIC}"})
     assert server.requests[0].headers["Authorization"] == f"Basic {BASIC}"
     assert "Authorization" not in other.requests[0].headers
@@ -86,12 +86,10 @@ def test_origin_of_http_differs_from_https() -> None:
     assert origin_of("https://host/a") != origin_of("http://host/a")
     assert origin_of("https://host:8080/a") != origin_of("http://host:8080/a")
     assert origin_of("https://host/a") == origin_of("HTTPS://HOST:443/b")
-    session = requests.Session()
-    transport = Transport("Service", home="https://127.0.0.1")
-    guard_session(session, transport)
-    request = requests.Request("GET", "http://127.0.0.1/a", auth=(CANARY, "")).prepare()
-    bare = transport._at_home(request, Exchange("Service", "GET", "http://127.0.0.1/a", 1, 1))
-    assert "Authorization" not in bare.headers
+    with Loopback([OK]) as server:
+        home = server.url.replace("http:", "https:")
+        session_at(server, home=home).get(server.url)
+    assert "Authorization" not in server.requests[0].headers
 
 
 @pytest.mark.parametrize("url", ["http://example.org/a", "http://10.0.0.1/a", "ftp://example.org/"])
@@ -119,7 +117,7 @@ def test_redirect_to_an_invalid_url_is_a_typed_error(place: str, status: int) ->
             with pytest.raises(ServiceError):
                 session.get(server.url)
         else:
-            assert str(error_of(session.get(server.url))).startswith("DocDB answered")
+            assert str(DocDBError.of(session.get(server.url))).startswith("Service answered")
 
 
 @pytest.mark.parametrize("loop", ["/a", "/again"])

@@ -15,7 +15,6 @@ import requests
 import trustme
 from urllib3.util.ssl_ import create_urllib3_context
 
-from aind_session.clock import use_clock
 from aind_session.errors import ServiceError
 from aind_session.services import connections
 from aind_session.services.exchange import (
@@ -24,14 +23,6 @@ from aind_session.services.exchange import (
 from aind_session.services.http import Transport, bare_session
 from aind_session.services.redact import escape, excerpt
 from loopback import OK, Answer, FakeClock, Loopback, everything_told_of, raw_server, session_at
-
-
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    fake = FakeClock()
-    with use_clock(fake):
-        yield fake
-
 
 # --- what is used of the surroundings ---
 

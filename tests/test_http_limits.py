@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,9 +20,9 @@ from aind_session.clock import use_clock
 from aind_session.errors import AindSessionError, BadAnswerError, ServiceError
 from aind_session.lookup import refresh
 from aind_session.sandbox import Catalogue
-from aind_session.services import connections, http
-from aind_session.services.circuits import CIRCUIT_SECONDS
+from aind_session.services import http
 from aind_session.services.exchange import (
+    CIRCUIT_SECONDS,
     RequestConnectionError,
     RequestTimeoutError,
     exchange_of,
@@ -31,13 +31,6 @@ from aind_session.services.http import Transport, bare_session
 from loopback import OK, Answer, FakeClock, Loopback, Talk, point_at, raw_server, session_at
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
-
-
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    fake = FakeClock()
-    with use_clock(fake):
-        yield fake
 
 
 def drip_headers(connection: socket.socket) -> None:
@@ -91,74 +84,59 @@ def test_request_server_that_stalls_ends_at_the_limit(scheme: str, talk: Talk) -
         assert time.monotonic() - began < 1.5
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: aind_session.Session(SESSION).data_assets,
-        lambda: aind_session.Session(SESSION).docdb["name"],
-        lambda: aind_session.get_sessions(676909),
-    ],
-    ids=["data_assets", "docdb", "get_sessions"],
-)
-def test_public_call_to_a_server_that_stalls_ends_at_the_limit(
-    monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]
-) -> None:
-    with Loopback([OK]) as never, raw_server(drip_headers) as url:
-        point_at(monkeypatch, never, AIND_SESSION_TIMEOUT="0.5")
-        for name in ("CODE_OCEAN_DOMAIN", "AIND_SESSION_DOCDB_HOST", "AWS_ENDPOINT_URL_S3"):
-            monkeypatch.setenv(name, url)
-        began = time.monotonic()
-        with pytest.raises(ServiceError):
-            call()
-        # Imports of the first use included; without the limit it would be forever.
-        assert time.monotonic() - began < 5
-    context.reset()
+def all_at(monkeypatch: pytest.MonkeyPatch, url: str, timeout: str) -> None:
+    """Set the environment so that all services are a URL."""
+    with Loopback([OK]) as never:
+        point_at(monkeypatch, never, AIND_SESSION_TIMEOUT=timeout)
+    for name in ("CODE_OCEAN_DOMAIN", "AIND_SESSION_DOCDB_HOST", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, url)
+
+
+LOOKUPS: dict[str, Callable[[aind_session.Session], object]] = {
+    "get_sessions": lambda session: aind_session.get_sessions(676909),
+    "docdb": lambda session: session.docdb.genotype,
+    "raw_data_asset": lambda session: session.raw_data_asset,
+    "raw_data_dir": lambda session: session.raw_data_dir,
+    "is_uploaded": lambda session: session.is_uploaded,
+    "modalities": lambda session: session.modalities,
+    "is_sorted": lambda session: session.ecephys.is_sorted,
+    "derived": lambda session: session.get_derived_data_assets(),
+    "explain": lambda session: session.explain(),
+    "download": lambda session: session.download("not_made"),
+}
 
 
 @pytest.mark.parametrize(
-    "look_up",
-    [
-        lambda session: session.raw_data_asset,
-        lambda session: session.raw_data_dir,
-        lambda session: session.is_uploaded,
-        lambda session: session.modalities,
-        lambda session: session.ecephys.is_sorted,
-        lambda session: session.get_derived_data_assets(),
-        lambda session: session.explain(),
-        lambda session: session.download("not_made"),
-    ],
-    ids=[
-        *("raw_data_asset", "raw_data_dir", "is_uploaded", "modalities"),
-        *("is_sorted", "derived", "explain", "download"),
-    ],
+    ("name", "talk"), [*((name, say_nothing) for name in LOOKUPS), ("raw_data_dir", drip_headers)]
 )
 def test_lookup_while_every_service_hangs_ends_within_a_quarter_more_than_the_limit(
-    monkeypatch: pytest.MonkeyPatch, look_up: Callable[[aind_session.Session], object]
+    monkeypatch: pytest.MonkeyPatch, name: str, talk: Talk
 ) -> None:
+    look_up = LOOKUPS[name]
     with aind_session.sandbox(Catalogue()), contextlib.suppress(AindSessionError):
         # The imports of the first use are not part of the limit.
         look_up(aind_session.Session(SESSION))
-    with Loopback([OK]) as never, raw_server(say_nothing) as url:
-        point_at(monkeypatch, never, AIND_SESSION_TIMEOUT="0.8")
-        for name in ("CODE_OCEAN_DOMAIN", "AIND_SESSION_DOCDB_HOST", "AWS_ENDPOINT_URL_S3"):
-            monkeypatch.setenv(name, url)
-        began = time.monotonic()
-        with contextlib.suppress(ServiceError):
-            look_up(aind_session.Session(SESSION))
-        seconds = time.monotonic() - began
+    spent: list[float] = []
+    with raw_server(talk) as url:
+        all_at(monkeypatch, url, "0.4")
+        # A busy machine may need several tries.
+        while len(spent) < 4 and (not spent or spent[-1] > 0.7):
+            context.reset()
+            began = time.monotonic()
+            with contextlib.suppress(ServiceError):
+                look_up(aind_session.Session(SESSION))
+            spent.append(time.monotonic() - began)
     context.reset()
-    # A quarter more is 1 s; the machine has 0.4 s for itself. Two rounds would take 1.6 s.
-    assert 0.75 < seconds < 1.4
+    # A quarter more is 0.5 s; the machine has 0.2 s for itself. Two rounds would take 0.8 s.
+    assert 0.35 < spent[-1] < 0.7
 
 
 def test_explain_while_every_service_hangs_shows_each_failed_request_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = aind_session.Session(SESSION)
-    with Loopback([OK]) as never, raw_server(say_nothing) as url:
-        point_at(monkeypatch, never, AIND_SESSION_TIMEOUT="0.4")
-        for name in ("CODE_OCEAN_DOMAIN", "AIND_SESSION_DOCDB_HOST", "AWS_ENDPOINT_URL_S3"):
-            monkeypatch.setenv(name, url)
+    with raw_server(say_nothing) as url:
+        all_at(monkeypatch, url, "0.4")
         with pytest.raises(ServiceError, match="Code Ocean and DocDB and S3 could not be queried"):
             _ = session.raw_data_dir
         session.explain()
@@ -245,17 +223,31 @@ def test_request_interrupted_at_any_moment_closes_its_connection() -> None:
                     interrupts.append(interrupt)
             if clock.reads > 0:
                 break
-        assert len(interrupts) > 5
+        # Among them: between its headers and its body.
+        assert len(interrupts) >= 5
         assert server.is_left_alone()
 
 
-def test_connect_that_comes_too_late_is_closed() -> None:
-    go, closed = threading.Event(), threading.Event()
-    with pytest.raises(Exception, match="no connection within"):
-        connections.within(0.05, lambda: go.wait(10), closed.set)
-    assert not closed.is_set()
-    go.set()
-    assert closed.wait(10)
+def test_connection_that_opens_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, resolve = threading.Event(), socket.getaddrinfo
+
+    def slow(*args: Any, **options: Any) -> Any:
+        go.wait(10)
+        return resolve(*args, **options)
+
+    closed = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        if connection.recv(1) == b"":
+            closed.set()
+
+    with raw_server(talk) as url:
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        with pytest.raises(RequestTimeoutError, match="could be opened in time"):
+            bare_session(Transport("Service", timeout=0.05, attempts=1)).get(url)
+        assert not closed.is_set()
+        go.set()
+        assert closed.wait(10)
 
 
 def test_request_single_hang_is_answered_on_a_new_connection() -> None:
@@ -282,7 +274,7 @@ def test_body_larger_than_the_limit_is_refused(
     monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     monkeypatch.setenv("AIND_SESSION_MAX_RESPONSE_BYTES", "1000000")
-    body = b"\0" * (50 * 2**20 if encoding in ("gzip", "deflate") else 2 * 2**20)
+    body = b"\0" * (8 * 2**20 if encoding in ("gzip", "deflate") else 2 * 2**20)
     headers = {"Content-Encoding": encoding}
     if encoding == "gzip":
         body = gzip.compress(body)
@@ -330,6 +322,7 @@ def _raw_deflate(data: bytes) -> bytes:
 def test_body_of_a_common_encoding_is_decoded(encoding: str, body: bytes) -> None:
     with Loopback([Answer(200, body, {"Content-Encoding": encoding})]) as server:
         assert session_at(server).get(server.url).content == b"some text"
+        assert session_at(server, decode=False).get(server.url).content == body
 
 
 @pytest.mark.parametrize("body", [b"not gzip", gzip.compress(b"some text" * 99, mtime=0)[:-20]])
@@ -347,16 +340,18 @@ def test_body_without_json_is_repeated_like_a_502(clock: FakeClock) -> None:
         response = session_at(server, json=True).get(server.url)
     assert response.json() == {"good": True}
     assert len(server.requests) == 3
-    with Loopback([page]) as server:
-        response = session_at(server, json=True).get(server.url)
-    assert exchange_of(response).is_garbled
-    assert len(server.requests) == 4
+    with (
+        Loopback([page]) as server,
+        pytest.raises(BadAnswerError, match=r"no JSON to .* <html>maintenance") as caught,
+    ):
+        session_at(server, json=True).get(server.url)
+    assert caught.value.attempts == len(server.requests) == 4
 
 
 @pytest.mark.parametrize("body", [b'{"a": NaN}', b"[" * 5000 + b"]" * 5000, b"null"])
 def test_body_of_odd_json_is_not_repeated(body: bytes) -> None:
     with Loopback([Answer(200, body)]) as server:
-        assert not exchange_of(session_at(server, json=True).get(server.url)).is_garbled
+        assert session_at(server, json=True).get(server.url).content == body
     assert len(server.requests) == 1
 
 

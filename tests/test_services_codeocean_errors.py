@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -38,19 +38,12 @@ from loopback import (
     Seen,
     Serve,
     everything_told_of,
-    serving,
 )
 
 ID = "11ee1e1e-11e1-4111-8111-e11eeeee1e11"
 
 
 ONE = Answer(200, {"results": [{"id": "asset-1"}], "has_more": False})
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    with serving(monkeypatch) as start:
-        yield start
 
 
 def refusing(status: int, body: Any = None, token_is_good: bool = True) -> Callable[[Seen], Answer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,30 +23,21 @@ from loopback import (
     Seen,
     Serve,
     everything_told_of,
-    serving,
 )
 
 ID = "11ee1e1e-11e1-4111-8111-e11eeeee1e11"
 
 
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    with serving(monkeypatch) as start:
-        yield start
-
-
-def linking(answer: Answer, route: str = "urls") -> Script:
-    """Serve files: their list, a link on one of the two routes, and what the link leads to."""
+def linking(answer: Answer) -> Script:
+    """Serve files: their list, a link, and what the link leads to."""
 
     def script(seen: Seen) -> Answer:
         path = seen.path.partition("?")[0]
         if path.startswith("/presigned"):
             return answer
-        if path.endswith(route) and route == "urls":
+        if path.endswith("urls"):
             link = f"http://{seen.headers['Host']}/presigned?X-Amz-Signature=abc"
             return Answer(200, {"download_url": link, "view_url": "x"})
-        if path.endswith(route):
-            return Answer(200, {"url": f"http://{seen.headers['Host']}/presigned"})
         if path.endswith(("/files", "/results")):
             items = [
                 {"name": "nwb", "path": "a/nwb", "type": "folder"},
@@ -76,23 +67,19 @@ def test_list_files_of_an_empty_folder_is_empty(serve: Serve, items: Any) -> Non
     assert service.list_asset_files(ID) == ()
 
 
-@pytest.mark.parametrize("route", ["urls", "download_url"])
 @pytest.mark.parametrize("ask", [service.read_asset_file, service.read_result_file])
 def test_read_file_follows_its_link_without_credentials(
-    serve: Serve, ask: Callable[..., bytes], route: str
+    serve: Serve, ask: Callable[..., bytes]
 ) -> None:
-    server = serve(linking(Answer(200, b"N E X T F L O W\n"), route))
+    server = serve(linking(Answer(200, b"N E X T F L O W\n")))
     assert ask(ID, "a/output") == b"N E X T F L O W\n"
     assert "Authorization" not in server.requests[-1].headers
     assert all("Authorization" in seen.headers for seen in server.requests[:-1])
     assert "path=a%2Foutput" in server.requests[0].path
 
 
-def test_read_file_on_a_newer_server_uses_one_route(serve: Serve) -> None:
-    server = serve(linking(Answer(200, b"text")))
-    service.read_asset_file(ID, "output")
-    server._function = lambda seen: Answer(404, {"message": "no file"})
-    server.requests.clear()
+def test_read_file_that_is_missing_sends_one_request(serve: Serve) -> None:
+    server = serve([Answer(404, {"message": "no file"})])
     with pytest.raises(CodeOceanNotFoundError, match="no file"):
         service.read_asset_file(ID, "missing")
     assert len(server.requests) == 1

@@ -46,7 +46,7 @@ class Context:
         The pool in which concurrent requests run.
     traces : OrderedDict
         The latest traces of each session or subject, for `explain()`.
-    attempt : callable
+    attempt : callable or None
         Makes each attempt of a request by calling its argument; `selfcheck` counts them here.
     """
 
@@ -56,7 +56,7 @@ class Context:
         self.cache = Cache(settings.cache_seconds.value)
         self.threads = threads or Threads()
         self.traces: OrderedDict[str, dict[str, Trace]] = OrderedDict()
-        self.attempt: Callable[[Callable[[], Any]], Any] = _call
+        self.attempt: Callable[[Callable[[], Any]], Any] | None = None
         self.lock = threading.RLock()
         self._clients: OrderedDict[Hashable, Any] = OrderedDict()
 
@@ -82,10 +82,6 @@ class Context:
             clients, self._clients = self._clients, OrderedDict()
         for client in clients.values():
             _close(client)
-
-
-def _call(send: Callable[[], T]) -> T:
-    return send()
 
 
 def _close(client: Any) -> None:

@@ -26,7 +26,7 @@ from aind_session.errors import ServiceError
 from aind_session.lookup import results
 from aind_session.services import codeocean, docdb, http, s3
 from aind_session.services.assets import NAME_QUERY_LENGTH
-from aind_session.services.codeocean_client import PROBE, SERVICE, request
+from aind_session.services.codeocean import PROBE, SERVICE, request
 from aind_session.services.metadata import RECORDS_PER_REQUEST, SCHEMAS
 from aind_session.services.sdk import OLDEST_SERVERS, SERVER_HEADER, CodeOceanError
 from aind_session.session import Session
@@ -219,7 +219,7 @@ def _linked(links: Any) -> list[str]:
     return [i for i in ids if isinstance(i, str)] if isinstance(ids, list) else []
 
 
-@assumes("codeocean", "AWS docs", "s3_client.sign", SKEW_NOTED=SKEW_NOTED)
+@assumes("codeocean", "AWS docs", "s3_account.sign", SKEW_NOTED=SKEW_NOTED)
 def clock(traffic: Traffic) -> Seen:
     """The clocks of this machine and Code Ocean differ by less than {SKEW_NOTED:.0f} s."""
     began = time.time()
@@ -277,7 +277,7 @@ def link_access(traffic: Traffic) -> Seen:
     url = _link()
     if "://" not in url:
         raise NotChecked("no link was returned")
-    status = _status(lambda: http.link_session(SERVICE).get(url))
+    status = _status(lambda: http.get_link(SERVICE, url))
     return status == 200, f"status {status} without credentials"
 
 

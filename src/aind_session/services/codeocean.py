@@ -1,36 +1,35 @@
-"""Requests to Code Ocean: searches, assets, computations, files.
+"""Requests to Code Ocean: searches, assets, computations, files; its credentials and errors.
 
 Results are bytes or frozen summaries, safe to cache; the models are made of them where they are
 handed out. Code Ocean shows the files of internal assets only, through presigned links; those of
-external ones are in their bucket.
+external ones are in their bucket. Nothing here loads the SDK, whose import takes 60 ms, before a
+model, its client or one of its errors is needed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 import requests
 
 from aind_session import context, settings
 from aind_session.errors import (
+    AccessDeniedError,
     BadAnswerError,
     CredentialsError,
     IncompleteAnswerError,
+    InvalidIdentifierError,
     ServiceError,
 )
-from aind_session.services.codeocean_client import (
-    SERVICE,
-    checked_id,
-    get_client,
-    get_connection,
-    request,
-    request_runnable,
-)
-from aind_session.services.exchange import exchange_of
-from aind_session.services.http import link_session
+from aind_session.services.exchange import exchange_of, facts_in
+from aind_session.services.http import Transport, client_of, get_link
 from aind_session.services.models import (
     AssetSummary,
     decode_asset,
@@ -39,69 +38,166 @@ from aind_session.services.models import (
     split_results,
     summarise,
 )
-from aind_session.services.redact import excerpt, is_no_file, is_url, is_web_page
+from aind_session.services.redact import excerpt, is_no_file, is_url, is_web_page, origin_of
 
 if TYPE_CHECKING:
+    from urllib3.util import Retry
+
+    from aind_session.services.sdk import ClosedAssetError as ClosedAssetError
     from aind_session.services.sdk import (
-        ClosedAssetError as ClosedAssetError,
-    )
-    from aind_session.services.sdk import (
-        CodeOceanError as CodeOceanError,
-    )
-    from aind_session.services.sdk import (
-        CodeOceanNotFoundError as CodeOceanNotFoundError,
-    )
-    from aind_session.services.sdk import (
+        CodeOcean,
         Computation,
         DataAsset,
         DataAssetParams,
         RunParams,
     )
-    from aind_session.services.sdk import (
-        IncompleteSearchError as IncompleteSearchError,
-    )
-    from aind_session.services.sdk import (
-        RefusedTokenError as RefusedTokenError,
-    )
+    from aind_session.services.sdk import CodeOceanError as CodeOceanError
+    from aind_session.services.sdk import CodeOceanNotFoundError as CodeOceanNotFoundError
+    from aind_session.services.sdk import IncompleteSearchError as IncompleteSearchError
+    from aind_session.services.sdk import RefusedTokenError as RefusedTokenError
 
-__all__ = [
-    "create_asset",
-    "get_asset",
-    "get_client",
-    "get_computation",
-    "is_pipeline",
-    "list_asset_files",
-    "list_computations",
-    "list_result_files",
-    "probe_token",
-    "read_asset_file",
-    "read_result_file",
-    "run_capsule",
-    "search_assets",
-    "share_asset",
-]
-
+SERVICE = "Code Ocean"
 PAGE_SIZE = 1000
 MAX_PAGES = 100
-
-_ERRORS = (
-    *("ClosedAssetError", "CodeOceanError", "CodeOceanNotFoundError"),
-    *("IncompleteSearchError", "RefusedTokenError"),
-)
+#: The route that shows whether a token is good.
+PROBE = "data_assets/search"
+#: How long a token that was refused is not tried again.
+REFUSED_SECONDS = 10.0
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def __getattr__(name: str) -> Any:
     # The errors are the SDK's as well: an `except` clause loads them only when one is raised.
-    if name not in _ERRORS:
+    if not name.endswith("Error"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from aind_session.services import sdk
 
     return getattr(sdk, name)
 
 
+# -- the connection --------------------------------------------------------------------------------
+
+
+class Connection(Transport):
+    """Sends requests with one token, and raises the errors that responses stand for."""
+
+    def __init__(self, domain: str, token: str, **limits: Any) -> None:
+        super().__init__(SERVICE, home=domain, json=True, **limits)
+        self.domain, self.token = domain, token
+        self.base, self.auth = f"{domain}/api/v1/", (token, "")
+
+    def error_of(self, response: requests.Response) -> CodeOceanError:
+        """Return the error that a response stands for."""
+        from aind_session.services import sdk
+
+        status, kind, advice = response.status_code, sdk.CodeOceanError, ""
+        # A search has a route of its own: it may find nothing, but always exists.
+        is_search = str(response.url).endswith(PROBE)
+        if origin_of(str(response.url)) != origin_of(self.domain):
+            # A response from another host does not show whether the token is valid.
+            pass
+        elif status == 400:
+            text = response.content[:10_000].decode("utf-8", "replace")
+            advice = sdk.version_advice(text)
+        elif status in (403, 404) and is_web_page(response):
+            advice = "This is a page of a gateway: it does not show whether the item exists."
+        elif status == 404 and not is_search:
+            kind = sdk.CodeOceanNotFoundError
+        elif status == 403:
+            kind, advice = sdk.ClosedAssetError, "The token has no access to it."
+        elif status == 401:
+            kind, advice = self._refusal(is_search)
+        return kind.of(response, advice)
+
+    def _refusal(self, is_search: bool) -> tuple[type[CodeOceanError], str]:
+        """Return what a 401 means: whether the token, or only this asset, is refused."""
+        from aind_session.services import sdk
+
+        try:
+            # Every good token may search: a search is its own probe.
+            accepted = not is_search and self.accepts_token()
+        except ServiceError as problem:
+            return sdk.CodeOceanError, f"Whether the token is good is not known ({problem})."
+        if accepted:
+            return sdk.ClosedAssetError, "The token is good, but has no access to this."
+        advice = "The token is refused: make a new one (scope `Datasets: Read`) and set"
+        return sdk.RefusedTokenError, f"{advice} {settings.TOKEN_NAME}."
+
+    def accepts_token(self) -> bool:
+        """Whether the token is good; cached for a time."""
+        who = hashlib.sha256(f"{self.domain}\0{self.token}".encode()).hexdigest()[:16]
+        key, cache = ("token", who), context.current().cache
+        try:
+            return cache.get(key, self.probe)
+        except (CredentialsError, AccessDeniedError):
+            # A service that refuses for a moment does not make a good token bad for long.
+            cache.put(key, False, min(REFUSED_SECONDS, settings.current().cache_seconds.value))
+            return False
+
+    def probe(self) -> bool:
+        """Send the smallest request that every good token may send; raise its error."""
+        self.request("POST", PROBE, json={"limit": 1, "archived": False})
+        return True
+
+
+def get_connection(retries: int | Retry | None = None) -> Connection:
+    """Return the connection of the current settings, which its requests share."""
+    total = retries if retries is None or isinstance(retries, int) else retries.total
+    now = settings.current()
+    return client_of(Connection, now.domain.value, now.require_token(), retries=total)
+
+
+def get_client(check_credentials: bool = False, retries: int | Retry | None = None) -> CodeOcean:
+    """Return the SDK's client of the current settings."""
+    from aind_session.services.sdk import Client
+
+    connection = get_connection(retries)
+    key = ("SDK", id(connection))
+    client = context.current().client(key, partial(Client, connection, get_client))
+    if check_credentials and not connection.accepts_token():
+        # Sent once more, so that the error has the service's own message.
+        connection.probe()
+    return client
+
+
+def request(method: str, path: str, **options: Any) -> requests.Response:
+    """Send a request with the token of the current settings; raises its error."""
+    return get_connection().request(method, path, **options)
+
+
+def checked_id(text: str, what: str) -> str:
+    """Return an ID that is safe in a URL."""
+    if not isinstance(text, str) or not _ID.fullmatch(text):
+        raise InvalidIdentifierError(f"{text!r:.80} is not a valid ID of a {what}")
+    return quote(text)
+
+
+def request_runnable(capsule_or_pipeline_id: str, rest: str = "") -> tuple[requests.Response, bool]:
+    """Send a request about a capsule or pipeline; return the response and if it is a pipeline."""
+    from aind_session.services.sdk import CodeOceanNotFoundError
+
+    owner = checked_id(capsule_or_pipeline_id, "capsule or pipeline")
+    try:
+        return request("GET", f"capsules/{owner}{rest}"), False
+    except CodeOceanNotFoundError:
+        # Pipelines have a route of their own since server 4.1; before, they were capsules here.
+        pass
+    try:
+        return request("GET", f"pipelines/{owner}{rest}"), True
+    except CodeOceanNotFoundError as error:
+        text = f"There is no capsule or pipeline {owner!r} that this token may see"
+        raise error.as_kind(CodeOceanNotFoundError, text) from error
+
+
 def probe_token() -> bool:
     """Whether Code Ocean accepts the token; cached for each token."""
     return get_connection().accepts_token()
+
+
+# -- assets and computations -----------------------------------------------------------------------
+
+#: The last summary of each asset, for as long as a cached result holds it.
+_summaries: weakref.WeakValueDictionary[str, AssetSummary] = weakref.WeakValueDictionary()
 
 
 def search_assets(
@@ -117,9 +213,18 @@ def search_assets(
     found: dict[str, AssetSummary] = {}
     tokens: set[str] = set()
     for number in range(1, max_pages + 1):
-        results, more, token = _page(search, number)
+        try:
+            content = request("POST", PROBE, json=search).content
+            results, more, token = split_results(content, further=number > 1)
+        except ServiceError as error:
+            if number == 1 or isinstance(error, CredentialsError):
+                raise
+            raise _missing_page(error, number) from error
         for summary in results:
-            found.setdefault(summary.id, _kept_once(summary))
+            cached = _summaries.get(summary.id)
+            if cached is None or cached.raw != summary.raw:
+                _summaries[summary.id] = cached = summary
+            found.setdefault(summary.id, cached)
         if not more or not results:
             return tuple(found.values())
         if token is None or token in tokens:
@@ -138,33 +243,13 @@ def search_assets(
     )
 
 
-#: The last summary of each asset, for as long as a cached result holds it.
-_summaries: weakref.WeakValueDictionary[str, AssetSummary] = weakref.WeakValueDictionary()
+def _missing_page(error: ServiceError, number: int) -> ServiceError:
+    from aind_session.services.sdk import CodeOceanError, IncompleteSearchError
 
-
-def _kept_once(summary: AssetSummary) -> AssetSummary:
-    """Return the summary that another search has made of the same JSON, to save memory."""
-    cached = _summaries.get(summary.id)
-    if cached is not None and cached.raw == summary.raw:
-        return cached
-    _summaries[summary.id] = summary
-    return summary
-
-
-def _page(search: dict[str, Any], number: int) -> tuple[list[AssetSummary], bool, str | None]:
-    try:
-        content = request("POST", "data_assets/search", json=search).content
-        return split_results(content, further=number > 1)
-    except ServiceError as error:
-        if number == 1 or isinstance(error, CredentialsError):
-            raise
-        from aind_session.services.sdk import CodeOceanError, IncompleteSearchError
-
-        text = f"Page {number} of the search failed, after {number - 1} without error"
-        if isinstance(error, CodeOceanError):
-            raise error.as_kind(IncompleteSearchError, text) from error
-        facts = {k: getattr(error, k) for k in ("status", "attempts", "seconds", "request_id")}
-        raise IncompleteAnswerError(f"{text}: {error}", service=SERVICE, **facts) from error
+    text = f"Page {number} of the search failed, after {number - 1} without error"
+    if isinstance(error, CodeOceanError):
+        return error.as_kind(IncompleteSearchError, text)
+    return IncompleteAnswerError(f"{text}: {error}", **facts_in(error))
 
 
 def get_asset(asset_id: str) -> AssetSummary:
@@ -221,7 +306,6 @@ class _Folder(msgspec.Struct):
 
 class _Link(msgspec.Struct):
     download_url: str = ""
-    url: str = ""
 
 
 def list_asset_files(asset_id: str, path: str = "") -> tuple[Item, ...]:
@@ -265,34 +349,12 @@ def _decode(response: requests.Response, model: type[Any]) -> Any:
 
 
 def _read(route: str, path: str) -> bytes:
-    link = _link(route, path)
-    url = link.download_url or link.url
-    if not is_url(url):
+    link = _decode(request("GET", f"{route}/urls", params={"path": path}), _Link)
+    if not is_url(link.download_url):
         raise BadAnswerError(f"{SERVICE} sent no link to {path} of {route}", service=SERVICE)
-    response = link_session(SERVICE).get(url)
+    response = get_link(SERVICE, link.download_url)
     _check_file(response, path)
     return response.content
-
-
-def _link(route: str, path: str) -> _Link:
-    from aind_session.services.sdk import CodeOceanNotFoundError
-
-    domain = settings.current().domain.value
-    cache, key = context.current().cache, ("newer route to file links", domain)
-    known = cache.peek(key) is not None
-    try:
-        link: _Link = _decode(request("GET", f"{route}/urls", params={"path": path}), _Link)
-    except CodeOceanNotFoundError as error:
-        if known:
-            raise
-        # Servers before 3.9 have one link only, at another place; their 404 means the route.
-        try:
-            link = _decode(request("GET", f"{route}/download_url", params={"path": path}), _Link)
-        except CodeOceanNotFoundError:
-            raise error from None
-    else:
-        cache.put(key, True)
-    return link
 
 
 def _check_file(response: requests.Response, path: str) -> None:
@@ -303,11 +365,11 @@ def _check_file(response: requests.Response, path: str) -> None:
 
     is_html = is_web_page(response)
     if response.status_code == 404 and not is_html:
-        raise sdk.error_of(sdk.CodeOceanNotFoundError, response, f"There is no file {path}.")
+        raise sdk.CodeOceanNotFoundError.of(response, f"There is no file {path}.")
     if response.status_code in (401, 403) and not is_html:
-        raise sdk.error_of(sdk.ClosedAssetError, response, f"The link to {path} is refused.")
+        raise sdk.ClosedAssetError.of(response, f"The link to {path} is refused.")
     if response.status_code >= 300:
-        raise sdk.error_of(sdk.CodeOceanError, response)
+        raise sdk.CodeOceanError.of(response)
     raise BadAnswerError(
         f"An error page came in place of {path}: {excerpt(response.content)}",
         **exchange_of(response).facts(response.status_code),

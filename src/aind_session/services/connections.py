@@ -1,7 +1,7 @@
-"""Connections that end in time, and the certificates and proxies they use.
+"""Connections that end in time, their certificates and proxies, and the bodies read from them.
 
-A connection is opened in a thread of its own, because name resolution cannot be interrupted; every
-read from its socket is limited by the end of the attempt's time, however slowly data come.
+Every read from a socket is limited by the end of the attempt's time, however slowly data come.
+Bodies are limited in size too, and decompressed a chunk at a time.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import certifi
 import requests
-import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError
@@ -30,6 +30,9 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from aind_session import context
 from aind_session.clock import NOTICE_SECONDS
+from aind_session.errors import BadAnswerError
+from aind_session.services.exchange import BundleError, Exchange
+from aind_session.services.redact import excerpt
 
 #: Variables that name CA certificates, in the order in which they count.
 CA_VARIABLES = (
@@ -41,35 +44,32 @@ CA_VARIABLES = (
 )
 
 
-class BundleError(OSError):
-    """The CA certificates that a variable names cannot be read."""
-
-    def __init__(self, path: str, source: str) -> None:
-        super().__init__(f"the CA certificates in {path}, set by {source}, cannot be read")
-        self.source = source
-
-
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(NamedTuple):
     """CA certificates (a file or a folder), and the variable that names them."""
 
     path: str
-    source: str = ""
+    source: str
 
-    def context(self) -> ssl.SSLContext:
-        """Return the SSL context of these certificates, made once per process."""
-        try:
-            changed = os.stat(self.path).st_mtime_ns
-            # Locked, or the first requests of a process, sent together, would each load them.
-            with context.current().lock:
-                return _context_of(self.path, changed)
-        except OSError as error:
-            raise BundleError(self.path, self.source) from error
+
+def ssl_context(verify: bool | str, first: str) -> ssl.SSLContext:
+    """Return the SSL context for a session's `verify`, made once per process and CA bundle."""
+    if verify is False:
+        return _context_of("", 0)
+    bundle = find_bundle(first) if verify is True else Bundle(verify, "`verify`")
+    try:
+        changed = os.stat(bundle.path).st_mtime_ns
+        # Locked, or the first requests of a process, sent together, would each load them.
+        with context.current().lock:
+            return _context_of(bundle.path, changed)
+    except OSError as error:
+        raise BundleError(*bundle) from error
 
 
 # Loading certificates takes 30 to 45 ms of CPU time, so it is not done for each connection.
 @functools.lru_cache(maxsize=8)
 def _context_of(path: str, changed: int) -> ssl.SSLContext:
+    if not path:
+        return create_urllib3_context(cert_reqs=ssl.CERT_NONE)
     made = create_urllib3_context()
     folder = os.path.isdir(path)
     made.load_verify_locations(**{"capath" if folder else "cafile": path})
@@ -106,33 +106,20 @@ def _ca_bundle_in(path: Path, changed: int, profile: str) -> str:
     return os.path.expanduser(parser.get(section, "ca_bundle", fallback=""))
 
 
-@functools.lru_cache(maxsize=1)
-def insecure_context() -> ssl.SSLContext:
-    """Return a context that checks no certificate, for a session with `verify=False`."""
-    return create_urllib3_context(cert_reqs=ssl.CERT_NONE)
-
-
 def proxy_for(url: str, proxies: dict[str, str]) -> str | None:
     """Return the proxy for a URL: the session's own, else that of the environment."""
     merged = {**requests.utils.get_environ_proxies(url), **proxies}
     return requests.utils.select_proxy(url, merged)
 
 
-def proxy_variable(proxy: str) -> str:
-    """Return the variable that names a proxy, or an empty string."""
-    names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
-    return next((name for name in names if os.environ.get(name) == proxy), "")
+# -- connections -----------------------------------------------------------------------------------
 
 
 @dataclass
 class Limit:
-    """The moment, on the system's clock, at which reading ends."""
+    """The moment, on the system's clock, at which reading from a connection ends."""
 
-    until: float
-
-    def allow(self, seconds: float) -> None:
-        """Let reading last for some seconds from now."""
-        self.until = time.monotonic() + seconds
+    until: float = 0.0
 
 
 class _LimitedReader(io.RawIOBase):
@@ -166,23 +153,48 @@ class _LimitedResponse(http.client.HTTPResponse):
 class _Limited(HTTPConnection):
     """A connection of urllib3 that is opened, and read from, within its timeout."""
 
-    limit: Limit
-
-    def connect(self) -> None:
-        seconds = self._limit_response()
-        within(seconds, super().connect, self.close)
-
-    def getresponse(self) -> Any:
-        self._limit_response()
-        return super().getresponse()
-
-    def _limit_response(self) -> float:
-        seconds = float(self.timeout or 0.0)
-        self.limit = Limit(time.monotonic() + seconds)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.limit = Limit()
         # Any callable will do, though it is annotated as a class.
         make: Any = functools.partial(_LimitedResponse, limit=self.limit)
         self.response_class = make
-        return seconds
+
+    def getresponse(self) -> Any:
+        self.limit.until = time.monotonic() + float(self.timeout or 0.0)
+        return super().getresponse()
+
+    def connect(self) -> None:
+        """Connect in a thread of its own, since name resolution cannot be interrupted."""
+        seconds = float(self.timeout or 0.0)
+        end = self.limit.until = time.monotonic() + seconds
+        connect = super().connect
+        done, late, failed = threading.Event(), threading.Event(), []
+
+        def run() -> None:
+            try:
+                connect()
+            except BaseException as error:
+                failed.append(error)
+            done.set()
+            if late.is_set():
+                self.close()
+
+        try:
+            threading.Thread(target=run, daemon=True, name="aind_session connect").start()
+        except RuntimeError:
+            # No thread can be started while the interpreter exits.
+            run()
+        try:
+            # In steps, so that Ctrl-C is noticed.
+            while not done.wait(min(NOTICE_SECONDS, max(0.0, end - time.monotonic()))):
+                if time.monotonic() >= end:
+                    raise ConnectTimeoutError(f"no connection within {seconds:.3g} s")
+        except BaseException:
+            late.set()
+            raise
+        if failed:
+            raise failed[0]
 
 
 class _LimitedTLS(_Limited, HTTPSConnection):
@@ -197,38 +209,72 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _LimitedTLS
 
 
-def limit_pools(manager: urllib3.PoolManager) -> None:
-    """Make a manager open connections of this module."""
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+#: For a manager of urllib3, so that it opens connections of this module.
+LIMITED_POOLS = {"http": _Pool, "https": _TLSPool}
 
 
-def within(seconds: float, connect: Callable[[], object], close: Callable[[], object]) -> None:
-    """Open a connection in a thread, and wait for it for a limited time."""
-    done, late, failed = threading.Event(), threading.Event(), []
+# -- bodies ----------------------------------------------------------------------------------------
 
-    def run() -> None:
-        try:
-            connect()
-        except BaseException as error:
-            failed.append(error)
-        done.set()
-        if late.is_set():
-            close()
+_CHUNK = 2**16
+# How `zlib` names them.
+_ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
-    thread = threading.Thread(target=run, daemon=True, name="aind_session connect")
+
+def read_body(raw: Any, exchange: Exchange, most: int, decode: bool) -> bytes:
+    """Read the body of urllib3's response to its end, in time and of at most some bytes."""
+    encoding = raw.headers.get("Content-Encoding", "").strip().lower() if decode else ""
+    parts: list[bytes] = []
+    size = 0
     try:
-        thread.start()
-    except RuntimeError:
-        # No thread can be started while the interpreter exits.
-        run()
-    end = time.monotonic() + seconds
-    try:
-        # In steps, so that Ctrl-C is noticed.
-        while not done.wait(min(NOTICE_SECONDS, max(0.0, end - time.monotonic()))):
-            if time.monotonic() >= end:
-                raise ConnectTimeoutError(f"no connection within {seconds:.3g} s")
+        if (limit := getattr(raw.connection, "limit", None)) is not None:
+            # The headers have come: the body may take the rest of the time.
+            limit.until = time.monotonic() + exchange.remaining
+        chunks = iter(functools.partial(raw.read1, _CHUNK, decode_content=False), b"")
+        for part in chunks if encoding in ("", "identity") else _inflate(chunks, encoding):
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                limit_of = "the limit that AIND_SESSION_MAX_RESPONSE_BYTES sets"
+                raise _GarbledError(f"more than {most:,} bytes, {limit_of}")
+    except _GarbledError as problem:
+        raw.close()
+        text = f"{exchange.service} sent {problem}. Request: {exchange.summary()}"
+        raise BadAnswerError(text, **exchange.facts(raw.status)) from None
     except BaseException:
-        late.set()
+        raw.close()
         raise
-    if failed:
-        raise failed[0]
+    raw.release_conn()
+    return b"".join(parts)
+
+
+class _GarbledError(Exception):
+    """A body that cannot be decompressed, or is too large."""
+
+
+def _inflate(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Yield what chunks decompress to, in pieces of limited size."""
+    if encoding not in _ENCODINGS:
+        # Several layers, too: a few hundred bytes could become terabytes.
+        raise _GarbledError(f"an unexpected Content-Encoding, {excerpt(encoding)!r}")
+    bits = _ENCODINGS[encoding]
+    inflate = zlib.decompressobj(bits)
+    begun = False
+    for chunk in chunks:
+        data = chunk
+        while data:
+            try:
+                part = inflate.decompress(data, _CHUNK)
+            except zlib.error:
+                if begun or bits != 15:
+                    raise _GarbledError("garbled compression") from None
+                # "deflate" without the header that the standard asks for.
+                bits, begun = -15, True
+                inflate = zlib.decompressobj(bits)
+                continue
+            begun = True
+            yield part
+            data = inflate.unconsumed_tail
+            if inflate.eof and inflate.unused_data:
+                data, inflate = inflate.unused_data, zlib.decompressobj(bits)
+    if begun and not inflate.eof:
+        raise _GarbledError("compressed data that end too early")

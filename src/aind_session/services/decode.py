@@ -6,14 +6,14 @@ import json
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from aind_session.errors import AindSessionError, BadAnswerError
-from aind_session.services.redact import excerpt, without_text
+from aind_session.services.redact import without_text
 
 log = logging.getLogger("aind_session.services")
 
@@ -28,47 +28,8 @@ _MAX_DIGITS = 300
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-class Decoded(NamedTuple):
-    """What was read in each record of an answer, and why others were left out."""
-
-    records: list[Any]
-    problems: list[str]
-
-
-def with_json(record: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return a record with its JSON."""
-    return record, raw
-
-
-def decode_records(
-    body: bytes, read: Callable[[dict[str, Any], bytes], Any] = with_json
-) -> Decoded:
-    """Decode a JSON list of objects, each on its own, and keep what is read in it.
-
-    Decoded records take several times the memory of their JSON: `read` can keep less of each.
-
-    Raises
-    ------
-    ValueError
-        It is not a complete JSON list.
-    """
-    decoded = Decoded([], [])
-    for raw in split_list(body):
-        try:
-            strict = strict_json(raw)
-        except UNDECODABLE as error:
-            decoded.problems.append(f"{without_text(error)}: {excerpt(raw)}")
-            continue
-        record = msgspec.json.decode(strict)
-        if isinstance(record, dict) and record:
-            decoded.records.append(read(record, strict))
-        else:
-            decoded.problems.append(f"not an object: {excerpt(raw)}")
-    return decoded
-
-
-def strict_json(raw: bytes, *, null_if_infinite: bool = False) -> bytes:
-    """Return JSON that every decoder accepts, with null for the `NaN` and `Infinity` of Python.
+def decode_strict(raw: bytes, *, null_if_infinite: bool = False) -> tuple[Any, bytes]:
+    """Decode JSON; return it with JSON that every decoder accepts, null for `NaN` and `Infinity`.
 
     `null_if_infinite` is whether a number such as 1e400 becomes null, too, instead of an error.
 
@@ -79,11 +40,9 @@ def strict_json(raw: bytes, *, null_if_infinite: bool = False) -> bytes:
         too deeply.
     """
     try:
-        msgspec.json.decode(raw)
+        return msgspec.json.decode(raw), raw
     except UNDECODABLE:
         pass
-    else:
-        return raw
 
     def whole(text: str) -> int:
         if len(text) > _MAX_DIGITS:
@@ -97,19 +56,12 @@ def strict_json(raw: bytes, *, null_if_infinite: bool = False) -> bytes:
 
     loose = json.loads(raw, parse_constant=lambda _: None, parse_float=decimal, parse_int=whole)
     strict = msgspec.json.encode(loose)
-    msgspec.json.decode(strict)
-    return strict
+    return msgspec.json.decode(strict), strict
 
 
 @contextmanager
 def decoding(service: str) -> Iterator[None]:
-    """Turn an unexpected error while an answer is decoded into a failure of its service.
-
-    Raises
-    ------
-    BadAnswerError
-        An error that is not one of this package; its traceback is logged at DEBUG.
-    """
+    """Turn an unexpected error while an answer is decoded into a `BadAnswerError`."""
     try:
         yield
     except AindSessionError:
@@ -122,12 +74,7 @@ def decoding(service: str) -> Iterator[None]:
 
 
 def split_list(body: bytes) -> list[bytes]:
-    """Split a JSON list into the JSON of its items, without decoding them.
-
-    Raises
-    ------
-    ValueError
-        It is not a complete JSON list.
+    """Split a complete JSON list into the JSON of its items, without decoding them.
 
     Examples
     --------
@@ -141,12 +88,7 @@ def split_list(body: bytes) -> list[bytes]:
 
 
 def split_object(body: bytes) -> dict[str, bytes]:
-    """Split a JSON object into the JSON of its values by key, without decoding them.
-
-    Raises
-    ------
-    ValueError
-        It is not a complete JSON object.
+    """Split a complete JSON object into the JSON of its values by key, without decoding them.
 
     Examples
     --------
@@ -180,3 +122,23 @@ def _split(body: bytes, first: bytes, last: bytes) -> list[bytes]:
     if depth or start != len(body):
         raise ValueError("not a complete JSON list or object")
     return [] if parts == [b""] else parts
+
+
+def is_json(body: bytes) -> bool:
+    """Whether bytes are JSON in UTF-8; with NaN and Infinity, which Python's own JSON writes."""
+    try:
+        body.decode()
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except UnicodeDecodeError:
+        return False
+    except msgspec.MsgspecError:
+        try:
+            json.loads(body)
+        except RecursionError:
+            return True
+        except ValueError:
+            return False
+    except RecursionError:
+        # Too deep to check; whoever decodes it leaves out what is too deep.
+        return True
+    return True

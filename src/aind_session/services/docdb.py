@@ -6,7 +6,6 @@ Its gateway is public to readers: nothing here has credentials. Results are the 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
-import requests
 from requests import Response
 
-from aind_session import context, settings
+from aind_session import settings
 from aind_session.errors import (
     BadAnswerError,
     IncompleteAnswerError,
@@ -27,8 +25,8 @@ from aind_session.errors import (
     ServiceTimeoutError,
 )
 from aind_session.services import decode, redact
-from aind_session.services.exchange import exchange_of
-from aind_session.services.http import Transport, bare_session
+from aind_session.services.exchange import ResponseError, exchange_of, facts_in
+from aind_session.services.http import Transport, bare_session, client_of
 
 if TYPE_CHECKING:
     from aind_data_access_api.document_db import MetadataDbClient
@@ -52,75 +50,24 @@ URL_LIMIT = 6000
 _SURELY_WHOLE = 2**20
 
 
-class DocDBError(ServiceError, requests.HTTPError):
-    """DocDB answered with an error.
-
-    Attributes
-    ----------
-    response : requests.Response
-        Status, body, few headers; nothing of the request but its URL.
-    """
-
-    def __init__(self, text: str, answer: dict[str, Any], **facts: Any) -> None:
-        super().__init__(text, **facts)
-        self.service = SERVICE
-        self._answer = answer
-        self.response: Response = redact.bare_response(**answer)
-        self.request = self.response.request
-        self.status = self.status_code = answer["status"]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        names = ("attempts", "seconds", "request_id")
-        facts = {name: getattr(self, name) for name in names}
-        return functools.partial(type(self), **facts), (self.message, self._answer)
+class DocDBError(ResponseError):
+    """DocDB answered with an error."""
 
 
-def error_of(response: Response) -> DocDBError:
-    """Make an error of a response of the transport."""
-    exchange = exchange_of(response)
-    answer = redact.facts_of(response, exchange.secrets)
-    message = redact.excerpt(answer["body"].strip(), limit=1000)
-    said = f" Its message: {message}" if message else ""
-    error = DocDBError(
-        f"{SERVICE} answered {response.status_code} to {exchange.summary()}.{said}",
-        answer,
-        **exchange.facts(response.status_code),
-    )
-    error.__cause__ = requests.HTTPError(
-        f"{response.status_code} {response.reason} for url: {error.response.url}",
-        response=error.response,
-    )
-    return error
+class _Gateway(Transport):
+    """Sends requests to the gateway, and knows the schemas that it no longer has."""
 
-
-class _Gateway:
-    """The session for the gateway's URL, and the schemas that it no longer has."""
-
-    def __init__(self, origin: str, timeout: float, attempts: int, plain: bool) -> None:
-        # Credentials of a signed request, which a user may send through the client, stay here.
-        transport = Transport(
-            SERVICE, home=origin, timeout=timeout, attempts=attempts, plain=plain, json=True
-        )
-        self.session = bare_session(transport)
-        self.session.hooks["response"] = [_raise_error]
+    def __init__(self, host: str, **limits: Any) -> None:
+        # The official client knows https only; it is turned to http on loopback. Credentials of a
+        # signed request, which a user may send through that client, are sent nowhere else.
+        origin, plain = f"https://{host.removeprefix('http://')}", host.startswith("http://")
+        super().__init__(SERVICE, home=origin, plain=plain, json=True, **limits)
+        self.base = origin
         self.retired: set[str] = set()
 
-    def request(self, version: str, method: str, url: str, **options: Any) -> Response | None:
-        """Send a request; None if this schema is retired, and the other one is not."""
-        if version in self.retired:
-            return None
-        try:
-            return self.session.request(method, url, **options)
-        except DocDBError as error:
-            if self.retired or not _says_retired(error):
-                raise
-            self.retired.add(version)
-            log.warning(
-                "DocDB's endpoint /%s/ is retired (%d): records come from the other schema only",
-                version,
-                error.status,
-            )
-            return None
+    def error_of(self, response: Response) -> DocDBError:
+        """Return the error that a response stands for."""
+        return DocDBError.of(response)
 
 
 def _says_retired(error: DocDBError) -> bool:
@@ -132,20 +79,8 @@ def _says_retired(error: DocDBError) -> bool:
     return missing or error.status in (404, 410)
 
 
-def _origin() -> str:
-    """Return the gateway's URL; https, which the transport turns to http on loopback."""
-    host = settings.current().docdb_host.value
-    if host.startswith("http://") and redact.is_loopback(host):
-        host = host.removeprefix("http://")
-    return host if "://" in host else f"https://{host}"
-
-
 def _gateway(retries: int | None = None) -> _Gateway:
-    current = settings.current()
-    attempts = current.attempts.value if retries is None else 1 + max(0, retries)
-    plain = current.docdb_host.value.startswith("http://")
-    key = (_origin(), current.timeout.value, attempts, plain)
-    return context.current().client((SERVICE, *key), lambda: _Gateway(*key))
+    return client_of(_Gateway, settings.current().docdb_host.value, retries=retries)
 
 
 def retired_schemas() -> tuple[str, ...]:
@@ -153,20 +88,6 @@ def retired_schemas() -> tuple[str, ...]:
     if settings.current().docdb_host.problem:
         return ()
     return tuple(sorted(_gateway().retired))
-
-
-def _raise_error(response: Response, *_: Any, **__: Any) -> None:
-    if response.status_code >= 400:
-        raise error_of(response)
-    if exchange_of(response).is_garbled:
-        raise _no_records(response)
-
-
-def _no_records(response: Response) -> BadAnswerError:
-    exchange, status = exchange_of(response), response.status_code
-    shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
-    text = f"{SERVICE} answered {status} with no list of records to {exchange.summary()}: {shown}"
-    return BadAnswerError(text, **exchange.facts(status))
 
 
 def get_client(version: str = "v1", retries: int | None = None, **options: Any) -> MetadataDbClient:
@@ -180,15 +101,27 @@ def get_client(version: str = "v1", retries: int | None = None, **options: Any) 
             "Sessions, records and searches work without it."
         ) from error
 
-    options.setdefault("host", _origin().removeprefix("https://"))
-    options.setdefault("session", _gateway(retries).session)
+    gateway = _gateway(retries)
+    options.setdefault("host", gateway.base.removeprefix("https://"))
+    options.setdefault("session", bare_session(gateway))
     return MetadataDbClient(version=version, **options)
 
 
 def request(version: str, method: str, route: str, **options: Any) -> Response | None:
-    """Send a request to a route of one schema; None if only the other one still exists."""
-    url = f"{_origin()}/{version}/{DATABASE}/{COLLECTION}/{route}"
-    return _gateway().request(version, method, url, **options)
+    """Send a request to a route of one schema; None if it is retired, and the other one is not."""
+    gateway = _gateway()
+    if version in gateway.retired:
+        return None
+    try:
+        path = f"/{version}/{DATABASE}/{COLLECTION}/{route}"
+        return gateway.request(method, path, **options)
+    except DocDBError as error:
+        if gateway.retired or not _says_retired(error):
+            raise
+        gateway.retired.add(version)
+        text = "DocDB's endpoint /%s/ is retired (%d): records come from the other schema only"
+        log.warning(text, version, error.status)
+        return None
 
 
 def _get(
@@ -209,33 +142,54 @@ def _get(
 
 def _records(
     response: Response | None,
-    read: Callable[[Record, bytes], Any] = decode.with_json,
+    read: Callable[[Record, bytes], Any],
     *,
     further: bool = False,
-) -> decode.Decoded:
-    """Decode the records of a list; each invalid one is left out and logged."""
+) -> tuple[list[Any], int]:
+    """Return what is read in each record of a list, and how many records it has.
+
+    Decoded records take several times the memory of their JSON: `read` can keep less of each.
+    Each invalid one is left out and logged.
+    """
     if response is None:
-        return decode.Decoded([], [])
+        return [], 0
+    found: list[Any] = []
+    problems: list[str] = []
     with decode.decoding(SERVICE):
-        decoded = None
+        raws = None
         with contextlib.suppress(ValueError):
-            decoded = decode.decode_records(response.content, read)
-        if decoded is None:
-            raise _no_records(response)
-    for problem in decoded.problems:
+            raws = decode.split_list(response.content)
+        if raws is None:
+            exchange, status = exchange_of(response), response.status_code
+            shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
+            raise BadAnswerError(
+                f"{SERVICE} answered {status} with no list of records to {exchange.summary()}: "
+                f"{shown}",
+                **exchange.facts(status),
+            )
+        for raw in raws:
+            try:
+                record, strict = decode.decode_strict(raw)
+            except decode.UNDECODABLE as error:
+                problems.append(f"{redact.without_text(error)}: {redact.excerpt(raw)}")
+                continue
+            if isinstance(record, dict) and record:
+                found.append(read(record, strict))
+            else:
+                problems.append(f"not an object: {redact.excerpt(raw)}")
+    for problem in problems:
         log.warning("Left out of DocDB's answer, not a valid record: %s", problem)
-    if decoded.problems and not decoded.records and not further:
-        raise BadAnswerError(
-            f"{SERVICE}'s answer holds no record: {decoded.problems[0]}", service=SERVICE
-        )
-    return decoded
+    if problems and not found and not further:
+        raise BadAnswerError(f"{SERVICE}'s answer holds no record: {problems[0]}", service=SERVICE)
+    return found, len(raws)
 
 
 def find_one(version: str, filter: Filter, sort: Mapping[str, int] | None = None) -> bytes | None:
     """Return one record, by exactly one request."""
     newest = sort or {CREATED[version]: -1}
-    found = _records(_get(version, filter, None, newest, limit=1, skip=0)).records
-    return found[0][1] if found else None
+    response = _get(version, filter, None, newest, limit=1, skip=0)
+    found, _ = _records(response, lambda record, raw: raw)
+    return found[0] if found else None
 
 
 def find(
@@ -264,9 +218,11 @@ def _pages(
         except ServiceError as error:
             if number == 0:
                 raise
-            raise _missing_page(error, number + 1) from error
-        found, left_out = _records(response, further=number > 0)
-        count = len(found) + len(left_out)
+            raise IncompleteAnswerError(
+                f"Page {number + 1} of the records failed, after {number} without error: {error}",
+                **facts_in(error),
+            ) from error
+        found, count = _records(response, lambda record, raw: record, further=number > 0)
         if response is None or not count:
             return
         if response.content == before:
@@ -274,7 +230,7 @@ def _pages(
                 f"{SERVICE} sent the same {count} records again for page {number + 1}",
                 service=SERVICE,
             )
-        yield from (record for record, _ in found)
+        yield from found
         # The gateway sends fewer records than the limit if they would be too large.
         small = projection is not None and len(response.content) < _SURELY_WHOLE
         if small and count < PAGE_SIZE:
@@ -283,15 +239,6 @@ def _pages(
     raise IncompleteAnswerError(
         f"{SERVICE} has more than {MAX_PAGES} pages of records: narrow the filter.",
         service=SERVICE,
-    )
-
-
-def _missing_page(error: ServiceError, number: int) -> IncompleteAnswerError:
-    facts = {name: getattr(error, name) for name in ("status", "attempts", "seconds", "request_id")}
-    return IncompleteAnswerError(
-        f"Page {number} of the records failed, after {number - 1} without error: {error}",
-        service=SERVICE,
-        **facts,
     )
 
 
@@ -309,9 +256,7 @@ def read_aggregate(
     and sorts, the records are read page by page.
     """
     try:
-        response = request(version, "POST", "aggregate", json=list(pipeline))
-        found: list[T] = _records(response, read).records
-        return found
+        return _records(request(version, "POST", "aggregate", json=list(pipeline)), read)[0]
     except (ServiceTimeoutError, ServiceConnectionError):
         raise
     except (DocDBError, BadAnswerError) as error:
@@ -336,14 +281,10 @@ def as_find(
         return None
     parts = dict(stages)
     projection = parts.get("$project")
-    if projection is not None and not _is_plain(projection):
+    if projection and any(value not in (0, 1) for value in projection.values()):
+        # It computes keys.
         return None
     return parts.get("$match", {}), projection, parts.get("$sort")
-
-
-def _is_plain(projection: Filter) -> bool:
-    """Whether a projection names keys only, and computes none."""
-    return all(isinstance(value, int) and value in (0, 1) for value in projection.values())
 
 
 def chunks_for_in(values: Sequence[str], limit: int = URL_LIMIT - 1500) -> Iterator[list[str]]:

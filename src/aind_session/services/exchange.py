@@ -1,29 +1,44 @@
 """One request with its repetitions: how long it may take, what may be repeated, why it failed.
 
 The rule follows the operation, not the HTTP verb: a search is a POST that reads, and may be
-repeated; a POST that starts or creates something may not, however it failed.
+repeated; a POST that starts or creates something may not, however it failed. A service that has
+just failed is not contacted by the next request: a circuit breaker returns the same failure.
 """
 
 from __future__ import annotations
 
+import copy
 import email.utils
+import functools
+import os
 import random
 import re
 import socket
 import ssl
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3.exceptions as urllib3_errors
 
+from aind_session import context
 from aind_session.clock import CLOCK
 from aind_session.errors import ServiceConnectionError, ServiceError, ServiceTimeoutError
-from aind_session.services.connections import BundleError, proxy_variable
-from aind_session.services.redact import Origin, excerpt, origin_of, place_of, scrub
+from aind_session.services.redact import (
+    REQUEST_ID_HEADERS,
+    bare_response,
+    excerpt,
+    facts_of,
+    place_of,
+    scrub,
+    secrets_of,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: Statuses after which a request may be repeated.
 PASSING = frozenset({429, 500, 502, 503, 504})
@@ -31,6 +46,9 @@ FIRST_WAIT = 0.5
 LONGEST_WAIT = 8.0
 #: The longest `Retry-After`, in seconds, that is respected.
 LONGEST_RETRY_AFTER = 15.0
+#: How long a service that has used up a request's attempts is not contacted.
+CIRCUIT_SECONDS = 30.0
+LONGEST_MESSAGE = 1000
 
 _READING_VERBS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Code Ocean lists the files of an asset, and the results of a computation, by POST as well.
@@ -46,6 +64,14 @@ class RequestTimeoutError(ServiceTimeoutError, requests.Timeout):
 
 class RequestConnectionError(ServiceConnectionError, requests.ConnectionError):
     """The service could not be reached; also what `requests` would have raised."""
+
+
+class BundleError(OSError):
+    """The CA certificates that a variable names cannot be read."""
+
+    def __init__(self, path: str, source: str) -> None:
+        super().__init__(f"the CA certificates in {path}, set by {source}, cannot be read")
+        self.source = source
 
 
 def is_read(method: str | None, url: str | None) -> bool:
@@ -71,25 +97,18 @@ def wait_before(attempt: int, retry_after: str | None = None) -> float:
     doubles with each attempt up to `LONGEST_WAIT`, less up to a half at random, so that many
     clients do not come back at the same moment.
     """
-    wanted = _seconds(retry_after)
-    if wanted is not None:
-        return min(wanted, LONGEST_RETRY_AFTER)
-    full = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt - 1, 30))
-    return full * (0.5 + 0.5 * _random.random())
-
-
-def _seconds(retry_after: str | None) -> float | None:
     text = (retry_after or "").strip()
     if text.isascii() and text.isdigit():
-        return float(text[:9])
+        return min(float(text[:9]), LONGEST_RETRY_AFTER)
     try:
         date = email.utils.parsedate_to_datetime(text)
+        ahead = date.replace(tzinfo=date.tzinfo or timezone.utc).timestamp() - CLOCK.time()
     except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=timezone.utc)
-    ahead = date.timestamp() - CLOCK.time()
-    return ahead if ahead > 0 else None
+        ahead = 0.0
+    if ahead > 0:
+        return min(ahead, LONGEST_RETRY_AFTER)
+    full = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt - 1, 30))
+    return full * (0.5 + 0.5 * _random.random())
 
 
 @dataclass
@@ -98,37 +117,49 @@ class Exchange:
 
     Attributes
     ----------
-    url : str
-        Where the last attempt went.
-    first_url : str
-        Where the first attempt went, if to another URL.
-    secrets : tuple of str
-        What no message may contain.
+    url, first_url : str
+        Where the last attempt went, and the first one if that was to another URL; without query.
+    allowed : int
+        How often it may be sent at most.
+    headers, answered : mapping
+        Headers of the request, whose secrets no message contains, and of the last response.
+    is_read, is_local : bool
+        Whether it changes nothing, and whether it goes to this machine.
+    must_be_json, is_garbled : bool
+        Whether the response should be JSON, and whether it should have been and was not.
     """
 
     service: str
     method: str
-    url: str
     budget: float
-    allowed: int
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    started: float = field(default_factory=lambda: CLOCK.monotonic())
-    attempts: int = 0
+    url: str = ""
+    allowed: int = 1
+    headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    answered: Mapping[str, str] = field(default_factory=dict, repr=False)
+    started: float = field(default_factory=CLOCK.monotonic)
     ended: float | None = None
-    request_id: str | None = None
+    attempts: int = 0
     first_url: str = ""
-    #: Whether the response should have been JSON and was not.
+    is_read: bool = False
+    is_local: bool = False
+    must_be_json: bool = False
     is_garbled: bool = False
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may contain."""
+        return secrets_of(self.headers)
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's own ID of the request, if there is one."""
+        ids = filter(None, map(self.answered.get, REQUEST_ID_HEADERS))
+        return next((excerpt(found, self.secrets) for found in ids), None)
 
     @property
     def place(self) -> str:
         """Host and path of the last attempt."""
         return scrub(place_of(self.url), self.secrets)
-
-    @property
-    def origin(self) -> Origin:
-        """Scheme, host and port of the first attempt."""
-        return origin_of(self.first_url or self.url)
 
     @property
     def seconds(self) -> float:
@@ -140,22 +171,12 @@ class Exchange:
         """Time that may still be spent."""
         return self.budget - (CLOCK.monotonic() - self.started)
 
-    @property
-    def limit(self) -> float:
-        """Seconds to wait for the response to this attempt; the first leaves time for another."""
-        half = self.attempts == 1 and self.allowed > 1
-        return self.remaining / 2 if half else self.remaining
-
     def next_wait(self, retry_after: str | None = None) -> float | None:
         """Return the time to wait before the next attempt; None if there may be none."""
         if self.attempts >= self.allowed:
             return None
         wait = wait_before(self.attempts, retry_after)
         return wait if wait < self.remaining else None
-
-    def moved(self, url: str) -> None:
-        """Note a redirect."""
-        self.first_url, self.url = self.first_url or self.url, url
 
     def facts(self, status: int | None = None) -> dict[str, Any]:
         """Return what every error holds of its exchange."""
@@ -175,6 +196,11 @@ class Exchange:
         moved = f", redirected by {place_of(self.first_url)}" if elsewhere else ""
         return f"{self.method} {self.place} ({times}, {self.seconds:.1f} s{request}{moved})"
 
+    def bare(self) -> Exchange:
+        """Return a copy that has ended and holds no secret."""
+        answered = {REQUEST_ID_HEADERS[0]: self.request_id or ""}
+        return replace(self, ended=CLOCK.monotonic(), headers={}, answered=answered)
+
 
 def exchange_of(response: requests.Response) -> Exchange:
     """Return the exchange that ended with a response of the transport."""
@@ -182,37 +208,105 @@ def exchange_of(response: requests.Response) -> Exchange:
     return exchange
 
 
+def facts_in(error: ServiceError) -> dict[str, Any]:
+    """Return the facts of an error, for another one that takes its place."""
+    names = ("service", "status", "attempts", "seconds", "request_id")
+    return {name: getattr(error, name) for name in names}
+
+
+class ResponseError(ServiceError, requests.HTTPError):
+    """A service answered with an error.
+
+    Parameters
+    ----------
+    text
+        The request, the response, the next step.
+    answer
+        Facts of the response: `status`, `body`, `url`, `method`, `headers`, `reason`.
+
+    Attributes
+    ----------
+    response : requests.Response
+        Status, body, few headers; nothing of the request but its URL.
+    http_err : requests.HTTPError
+        What `requests` would have raised.
+    """
+
+    response: requests.Response
+    status_code: int
+
+    def __init__(self, text: str, answer: dict[str, Any], **facts: Any) -> None:
+        # Not through `super()`: the SDK's own constructor takes a `requests` error.
+        Exception.__init__(self, text)
+        self.message = text
+        self.__dict__.update(facts)
+        self._answer = answer
+        self.response = bare_response(**answer)
+        self.request = self.response.request
+        self.status = self.status_code = answer["status"]
+        self.http_err = requests.HTTPError(
+            f"{self.status_code} {self.response.reason} for url: {self.response.url}",
+            response=self.response,
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = {key: fact for key, fact in facts_in(self).items() if key != "status"}
+        return functools.partial(type(self), **facts), (str(self), self._answer)
+
+    @classmethod
+    def of(cls, response: requests.Response, advice: str = "") -> Self:
+        """Make an error of a response of the transport."""
+        exchange = exchange_of(response)
+        answer = facts_of(response, exchange.secrets)
+        message = cls.message_in(answer["body"])
+        error = cls(
+            f"{exchange.service} answered {response.status_code} to {exchange.summary()}."
+            f"{advice and f' {advice}'}{message and f' Its message: {message}'}",
+            answer,
+            **exchange.facts(response.status_code),
+        )
+        error.__cause__ = error.http_err
+        return error
+
+    @staticmethod
+    def message_in(body: bytes) -> str:
+        """Return the service's own message in the body of a response."""
+        return excerpt(body.strip(), limit=LONGEST_MESSAGE)
+
+
+# -- why there was no response ---------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Failure:
-    """Why there was no response, and how often the request may be repeated for it."""
+    """An attempt without a response, and how often a request may be repeated after it."""
 
-    reason: str
-    next_step: str = ""
+    error: ServiceError
     repeats: float = 0
     timed_out: bool = False
 
-    def error(self, exchange: Exchange, cause: BaseException, url: str) -> ServiceError:
-        """Return the error of a request that failed for this reason."""
-        service, facts = exchange.service, exchange.facts()
-        step = f" {self.next_step}" if self.next_step else ""
-        text = f"({self.reason}).{step} Request: {exchange.summary()}"
-        error: ServiceError
-        if exchange.budget <= 0:
-            why = "the limit of time was used up before"
-            request = f"{exchange.method} {exchange.place}"
-            return RequestTimeoutError(
-                f"{service} was not contacted: {why}. Request: {request}", **facts
-            )
-        if self.timed_out:
-            text = f"{service} did not answer in {round(exchange.budget, 2):g} s {text}"
-            error = RequestTimeoutError(text, **facts)
-        else:
-            error = RequestConnectionError(f"{service} could not be reached {text}", **facts)
-        # One link only, without the requests and connections that the real one holds.
-        said = excerpt(_without_query(str(cause), url), exchange.secrets)
-        link = requests.Timeout if self.timed_out else requests.ConnectionError
-        error.__cause__ = link(f"{type(cause).__name__}: {said}")
-        return error
+
+def failure_of(
+    cause: BaseException, exchange: Exchange, url: str, proxy: str | None = None
+) -> Failure:
+    """Return the failure that an exception of urllib3 or of the system stands for."""
+    reason, step, repeats, timed_out = _reason(cause, url, proxy)
+    service, facts = exchange.service, exchange.facts()
+    error: ServiceError
+    if exchange.budget <= 0:
+        why = f"the limit of time was used up before. Request: {exchange.method} {exchange.place}"
+        return Failure(RequestTimeoutError(f"{service} was not contacted: {why}", **facts))
+    text = f"({reason}).{f' {step}' if step else ''} Request: {exchange.summary()}"
+    if timed_out:
+        text = f"{service} did not answer in {round(exchange.budget, 2):g} s {text}"
+        error = RequestTimeoutError(text, **facts)
+    else:
+        error = RequestConnectionError(f"{service} could not be reached {text}", **facts)
+    # One link only, without the requests and connections that the real one holds.
+    link = requests.Timeout if timed_out else requests.ConnectionError
+    shown = excerpt(_without_query(str(cause), url), exchange.secrets)
+    error.__cause__ = link(f"{type(cause).__name__}: {shown}")
+    return Failure(error, repeats, timed_out)
 
 
 def _without_query(text: str, url: str) -> str:
@@ -221,56 +315,61 @@ def _without_query(text: str, url: str) -> str:
     return text.replace(f"?{query}", "") if query else text
 
 
-def failure_of(error: BaseException, url: str, proxy: str | None = None) -> Failure:
-    """Return why a request had no response."""
+_NETWORK = "Check the network connection (VPN)"
+_ALWAYS = float("inf")
+
+
+def _reason(error: BaseException, url: str, proxy: str | None) -> tuple[str, str, float, bool]:
+    """Return the reason, the next step, how often to repeat, and whether time ran out."""
     links = tuple(_links(error))
     root = links[-1]
     host = place_of(url).partition("/")[0]
+    later = f"{_NETWORK}, or try again later."
+
+    def first(*kinds: type[Any]) -> Any:
+        return next((link for link in links if isinstance(link, kinds)), None)
+
     if isinstance(error, BundleError):
-        return Failure(str(error), f"Correct or unset {error.source}.")
+        return str(error), f"Correct or unset {error.source}.", 0, False
     if isinstance(error, urllib3_errors.LocationValueError):
-        return Failure(f"{host or 'the URL'} is not a valid address", "Check the settings.")
+        return f"{host or 'the URL'} is not a valid address", "Check the settings.", 0, False
     refused_tunnel = "Tunnel connection failed" in str(root)
-    if proxy and (refused_tunnel or _first(links, urllib3_errors.ProxyError)):
+    if proxy and (refused_tunnel or first(urllib3_errors.ProxyError)):
         source = proxy_variable(proxy)
         named = f"{place_of(proxy)}{f', set by {source}' if source else ''}"
-        return Failure(
-            f"the proxy {named}, failed: {excerpt(str(root))}",
-            f"Correct or unset {source or 'the proxy'}, or add {host} to NO_PROXY.",
-            repeats=0 if refused_tunnel else 1,
-        )
-    if untrusted := _first(links, ssl.SSLCertVerificationError):
-        return Failure(
-            f"the certificate of {host} is not trusted: {untrusted.verify_message}",
-            "Set REQUESTS_CA_BUNDLE to the file with your network's CA certificates.",
-        )
-    if unknown := _first(links, socket.gaierror):
-        again = unknown.errno == socket.EAI_AGAIN
-        return Failure(
-            f"DNS: the host name {host} cannot be resolved",
-            "Check the network connection (VPN) and the spelling of the host.",
-            repeats=1 if again else 0,
-        )
+        step = f"Correct or unset {source or 'the proxy'}, or add {host} to NO_PROXY."
+        repeats = 0 if refused_tunnel else 1
+        return f"the proxy {named}, failed: {excerpt(str(root))}", step, repeats, False
+    if untrusted := first(ssl.SSLCertVerificationError):
+        why = f"the certificate of {host} is not trusted: {untrusted.verify_message}"
+        step = "Set REQUESTS_CA_BUNDLE to the file with your network's CA certificates."
+        return why, step, 0, False
+    if unknown := first(socket.gaierror):
+        step = f"{_NETWORK} and the spelling of the host."
+        again = int(unknown.errno == socket.EAI_AGAIN)
+        return f"DNS: the host name {host} cannot be resolved", step, again, False
     # A connection that could not be made counts as a timeout for urllib3, whatever the reason.
     refused = isinstance(error, urllib3_errors.NewConnectionError)
-    timed_out = _first(links, urllib3_errors.TimeoutError) and not refused
-    if timed_out or _first(links, TimeoutError):
+    if first(TimeoutError) or (first(urllib3_errors.TimeoutError) and not refused):
+        why = f"{host} sent no complete response in time"
         if isinstance(error, urllib3_errors.ConnectTimeoutError):
             why = f"no connection to {host} could be opened in time"
-        else:
-            why = f"{host} sent no complete response in time"
-        step = "Check the network connection (VPN), or set AIND_SESSION_TIMEOUT to more seconds."
-        return Failure(why, step, repeats=1, timed_out=True)
-    check = "Check the network connection (VPN), or try again later."
-    if _first(links, ConnectionRefusedError):
-        return Failure(f"{host} refused the connection", check, repeats=float("inf"))
-    if _first(links, ssl.SSLError) and not _first(links, ssl.SSLEOFError):
-        return Failure(f"the TLS handshake with {host} failed: {excerpt(str(root))}", check)
-    if _first(links, ConnectionError) or _first(links, urllib3_errors.ProtocolError):
+        return why, f"{_NETWORK}, or set AIND_SESSION_TIMEOUT to more seconds.", 1, True
+    if first(ConnectionRefusedError):
+        return f"{host} refused the connection", later, _ALWAYS, False
+    if first(ssl.SSLError) and not first(ssl.SSLEOFError):
+        return f"the TLS handshake with {host} failed: {excerpt(str(root))}", later, 0, False
+    if first(ConnectionError, urllib3_errors.ProtocolError):
         why = f"the connection to {host} was reset or ended early: {type(root).__name__}"
-        return Failure(why, check, repeats=float("inf"))
+        return why, later, _ALWAYS, False
     why = excerpt(_without_query(str(root), url)) or type(root).__name__
-    return Failure(why, check, repeats=float("inf"))
+    return why, later, _ALWAYS, False
+
+
+def proxy_variable(proxy: str) -> str:
+    """Return the variable that names a proxy, or an empty string."""
+    names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+    return next((name for name in names if os.environ.get(name) == proxy), "")
 
 
 def _links(error: BaseException) -> Iterator[BaseException]:
@@ -290,5 +389,84 @@ def _links(error: BaseException) -> Iterator[BaseException]:
         following = next((one for one in behind if isinstance(one, BaseException)), None)
 
 
-def _first(links: tuple[BaseException, ...], kind: type[Any]) -> Any:
-    return next((link for link in links if isinstance(link, kind)), None)
+# -- circuit breakers ------------------------------------------------------------------------------
+
+
+@dataclass
+class _Circuit:
+    """What a request that used up its attempts ended with, for those that come after it."""
+
+    until: float
+    outcome: ServiceError | dict[str, Any]
+    exchange: Exchange
+
+    def __str__(self) -> str:
+        why = f"status {self.outcome['status']}" if isinstance(self.outcome, dict) else ""
+        why = why or f"no {'answer' if isinstance(self.outcome, TimeoutError) else 'connection'}"
+        seconds = self.until - CLOCK.monotonic()
+        return (
+            f"{self.exchange.service} is not contacted for another {seconds:.0f} s: "
+            f"{why} after {self.exchange.summary()}"
+        )
+
+
+class Circuits(dict[str, _Circuit]):
+    """The circuits of one transport, each keeping requests from what has failed.
+
+    A status counts for one path only (an aggregation may fail where a search works), a hang for
+    the first part of the path (each schema of DocDB), a failed connection for the whole host.
+    """
+
+    def check(self, exchange: Exchange) -> requests.Response | None:
+        """Return or raise what an earlier request failed with; None to contact the service."""
+        now = CLOCK.monotonic()
+        with context.current().lock:
+            for circuit in filter(None, map(self.get, _keys(exchange.url))):
+                if circuit.until <= now:
+                    # This request is the probe: others do not wait for what it finds out.
+                    circuit.until = now + exchange.budget
+                    continue
+                before = circuit.exchange
+                exchange.attempts, exchange.is_garbled = before.attempts, before.is_garbled
+                exchange.answered = before.answered
+                exchange.started = now - before.seconds
+                if isinstance(circuit.outcome, ServiceError):
+                    raise copy.copy(circuit.outcome)
+                return bare_response(**circuit.outcome)
+        return None
+
+    def open(self, exchange: Exchange, outcome: ServiceError | requests.Response) -> None:
+        """Keep requests from what every attempt failed at."""
+        path, group, host = _keys(exchange.url)
+        now = CLOCK.monotonic()
+        if isinstance(outcome, requests.Response):
+            self.close(exchange, path=False)
+            circuit = _Circuit(now, facts_of(outcome, exchange.secrets), exchange.bare())
+            key = path
+        else:
+            circuit = _Circuit(now, outcome, exchange.bare())
+            key = group if isinstance(outcome, TimeoutError) else host
+        circuit.until += CIRCUIT_SECONDS
+        with context.current().lock:
+            for old in [old for old, one in self.items() if one.until <= now]:
+                del self[old]
+            self[key] = circuit
+
+    def close(self, exchange: Exchange, *, path: bool = True) -> None:
+        """Contact a service again that has answered; also its path, if that worked."""
+        with context.current().lock:
+            for key in _keys(exchange.url)[0 if path else 1 :]:
+                self.pop(key, None)
+
+    def describe(self) -> tuple[str, ...]:
+        """Return a line for each circuit that is open."""
+        now = CLOCK.monotonic()
+        with context.current().lock:
+            return tuple(str(circuit) for circuit in self.values() if circuit.until > now)
+
+
+def _keys(url: str) -> tuple[str, str, str]:
+    """Return the names of a request's circuits: path, first part of the path, host."""
+    parts = urlsplit(url)
+    host = f"{parts.scheme}://{parts.netloc}"
+    return f"{host}{parts.path or '/'}", f"{host}/{parts.path[1:].partition('/')[0]}/*", host

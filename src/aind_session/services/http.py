@@ -11,20 +11,17 @@ from __future__ import annotations
 import logging
 import math
 import os
-import ssl
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 from urllib.parse import urljoin
 
 import requests
 import urllib3
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
-from requests.cookies import RequestsCookieJar
 
-from aind_session import context, settings
+from aind_session import context
 from aind_session.clock import CLOCK, time_left
 from aind_session.errors import (
     AccessDeniedError,
@@ -32,11 +29,12 @@ from aind_session.errors import (
     MissingFileError,
     ServiceError,
 )
-from aind_session.services import connections, redact
-from aind_session.services.bodies import is_json, read_body
-from aind_session.services.circuits import Circuits
+from aind_session.services import redact
+from aind_session.services.connections import LIMITED_POOLS, proxy_for, read_body, ssl_context
+from aind_session.services.decode import is_json
 from aind_session.services.exchange import (
     PASSING,
+    Circuits,
     Exchange,
     Failure,
     RequestConnectionError,
@@ -44,6 +42,8 @@ from aind_session.services.exchange import (
     failure_of,
     is_read,
 )
+
+T = TypeVar("T")
 
 log = logging.getLogger("aind_session.services")
 
@@ -55,12 +55,9 @@ CONNECT_SECONDS = 4.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-@dataclass(frozen=True)
-class _Failed:
-    """An attempt without a response."""
-
-    error: ServiceError
-    failure: Failure
+def _no_auth(request: PreparedRequest) -> PreparedRequest:
+    # As credentials, it keeps `requests` from those in a URL or in ~/.netrc.
+    return request
 
 
 class Transport(HTTPAdapter):
@@ -105,9 +102,10 @@ class Transport(HTTPAdapter):
         self.service, self.attempts, self.ca_variable = service, attempts, ca_variable
         self.plain, self.redirects, self.decode, self.json = plain, redirects, decode, json
         self.timeout = timeout if 0 < timeout < math.inf else 30.0
-        self.home = home if home in (None, "*") else redact.origin_of(str(home))
-        super().__init__(max_retries=0, pool_maxsize=CONNECTIONS)
-        self.renew()
+        self.home = home if home in (None, "*") else redact.target_of(str(home)).origin
+        self.headers = requests.utils.default_headers()
+        self.base, self.auth = "", cast("Any", _no_auth)
+        super().__init__(max_retries=0, pool_connections=8, pool_maxsize=CONNECTIONS)
 
     def __repr__(self) -> str:
         return f"<Transport to {self.service}>"
@@ -115,27 +113,31 @@ class Transport(HTTPAdapter):
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("connections are not pickled: each process makes its own")
 
-    def renew(self) -> None:
-        """Leave all connections and locks to their present users, and begin with new ones."""
-        self.proxy_manager: dict[str, Any] = {}
-        self.init_poolmanager(8, CONNECTIONS)
-        self.circuits = Circuits()
-        self.process = os.getpid()
-
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Open connections that end in time."""
+        """Open connections that end in time; the present ones are left to their users."""
         super().init_poolmanager(*args, **options)
-        connections.limit_pools(self.poolmanager)
+        self.poolmanager.pool_classes_by_scheme = LIMITED_POOLS
+        self.proxy_manager: dict[str, Any] = {}
+        self.circuits, self.process = Circuits(), os.getpid()
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Open connections through a proxy that end in time."""
         if proxy not in self.proxy_manager and proxy.lower().startswith("https:"):
-            options["proxy_ssl_context"] = connections.find_bundle(self.ca_variable).context()
+            options["proxy_ssl_context"] = ssl_context(True, self.ca_variable)
         manager = super().proxy_manager_for(proxy, **options)
         if not proxy.lower().startswith("socks"):
             # A SOCKS proxy needs connections of its own kind, limited for each packet only.
-            connections.limit_pools(manager)
+            manager.pool_classes_by_scheme = LIMITED_POOLS
         return manager
+
+    def error_of(self, response: Response) -> Exception | None:
+        """Return the error to raise for a response with status 400 or above."""
+
+    def request(self, method: str, url: str, **options: Any) -> Response:
+        """Send a request with `auth`, without the costs of a session; `base` begins its URL."""
+        prepared = PreparedRequest()
+        prepared.prepare(method, self.base + url, self.headers, auth=self.auth, **options)
+        return self.send(prepared)
 
     def send(
         self,
@@ -149,93 +151,105 @@ class Transport(HTTPAdapter):
         """Send a request, repeated if necessary, until there is a response or its time is over."""
         if self.process != os.getpid():
             # In a forked child: on the parent's connections each would read the other's responses.
-            self.renew()
+            self.init_poolmanager(8, CONNECTIONS)
+        limit = timeout[-1] if isinstance(timeout, tuple) else timeout
+        if not isinstance(limit, int | float) or not 0 < limit < math.inf:
+            limit = self.timeout
         exchange = Exchange(
             self.service,
             request.method or "GET",
-            redact.bare_url(request.url),
-            self._budget(timeout),
-            self.attempts if is_read(request.method, request.url) else 1,
-            redact.secrets_of(request),
+            min(float(limit), time_left()),
+            headers=request.headers,
         )
-        options = {"verify": verify, "proxies": dict(proxies or {})}
-        current, visited = self._at_home(request.copy(), exchange), set()
+        here, current, visited = context.current(), request.copy(), set()
+        options = (here.settings.max_response_bytes.value, verify, dict(proxies or {}))
+        self._address(current, exchange)
         while True:
             visited.add((current.method, current.url))
-            response = self._attempts(current, exchange, options)
-            following = self._redirected(current, response, exchange) if self.redirects else None
-            if following is None:
+            attempt: Any = partial(self._attempt, current, exchange, *options)
+            if here.attempt is not None:
+                attempt = partial(here.attempt, attempt)
+            # What has just failed is not tried again.
+            check = exchange.is_read and self.circuits
+            response = self.circuits.check(exchange) if check else None
+            while response is None:
+                exchange.attempts += 1
+                response = self._settled(attempt(), exchange)
+            target = response.headers.get("Location")
+            if not self.redirects or response.status_code not in _REDIRECTS or not target:
                 break
-            if (following.method, following.url) in visited or len(visited) > MAX_REDIRECTS:
-                raise ServiceError(
-                    f"{self.service} redirects without end: {exchange.summary()}",
-                    **exchange.facts(response.status_code),
-                )
-            current = following
-            exchange.moved(redact.bare_url(current.url))
+            current = self._redirected(current, response, exchange)
+            if (current.method, current.url) in visited or len(visited) > MAX_REDIRECTS:
+                raise _redirect_error(response, exchange, "without end")
+            self._address(current, exchange)
         exchange.ended = CLOCK.monotonic()
         vars(response)["exchange"] = exchange
+        status = response.status_code
+        if exchange.is_garbled:
+            shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
+            text = f"{self.service} answered {status} with no JSON to {exchange.summary()}: {shown}"
+            raise BadAnswerError(text, **exchange.facts(status))
+        if status >= 400 and (error := self.error_of(response)) is not None:
+            raise error
         return response
 
-    def _budget(self, timeout: Any) -> float:
-        """Return the time for a request: the caller's limit, else the configured one."""
-        if isinstance(timeout, tuple):
-            timeout = timeout[-1]
-        known = isinstance(timeout, int | float) and 0 < timeout < math.inf
-        return min(float(timeout) if known else self.timeout, time_left())
+    def _address(self, request: PreparedRequest, exchange: Exchange) -> None:
+        """Note where a request goes; remove credentials if that is not home.
 
-    def _at_home(self, request: PreparedRequest, exchange: Exchange) -> PreparedRequest:
-        """Remove credentials from a request that leaves home; refuse plain HTTP elsewhere."""
-        request.url = url = redact.without_user(str(request.url))
-        if self.home != "*" and (self.home is None or redact.origin_of(url) != self.home):
-            for name in redact.CREDENTIAL_HEADERS:
-                request.headers.pop(name, None)
-        if self.plain and redact.is_loopback(url) and url.startswith("https:"):
-            request.url = url = "http:" + url.removeprefix("https:")
-        if not url.startswith("https:") and not redact.is_loopback(url):
+        Plain HTTP is refused, except on this machine.
+        """
+        target = redact.target_of(str(request.url))
+        is_home = self.home == "*" or self.home == target.origin
+        exchange.is_read = is_read(request.method, target.bare)
+        exchange.allowed = self.attempts if exchange.is_read else exchange.attempts + 1
+        if exchange.url:
+            exchange.first_url = exchange.first_url or exchange.url
+        else:
+            is_answer = self.json and is_home and exchange.is_read
+            exchange.must_be_json = is_answer and request.method != "HEAD"
+        request.url, exchange.url, exchange.is_local = target.url, target.bare, target.is_local
+        if not is_home:
+            _remove_credentials(request)
+        if self.plain and target.is_local and target.url.startswith("https:"):
+            request.url = "http:" + target.url.removeprefix("https:")
+        elif target.origin[0] != "https" and not target.is_local:
+            place = redact.place_of(target.url)
             raise RequestConnectionError(
-                f"{self.service} is contacted over https only, not at {redact.place_of(url)}",
-                **exchange.facts(),
+                f"{self.service} is contacted over https only, not at {place}", **exchange.facts()
             )
         if self.decode:
             # Others cannot be decoded within a limit.
             request.headers["Accept-Encoding"] = "gzip, deflate"
-        return request
 
-    def _attempts(
-        self, request: PreparedRequest, exchange: Exchange, options: dict[str, Any]
-    ) -> Response:
-        reads = is_read(request.method, request.url)
-        if reads and (known := self.circuits.check(exchange)) is not None:
-            return known
-        while True:
-            exchange.attempts += 1
-            began = CLOCK.monotonic()
-            send = partial(self._attempt, request, exchange, options)
-            outcome: Response | _Failed = context.current().attempt(send)
-            if log.isEnabledFor(logging.DEBUG):
-                spent = 1000 * (CLOCK.monotonic() - began)
-                status = "failed" if isinstance(outcome, _Failed) else outcome.status_code
-                line = "%s %s %s %s %.0f ms"
-                log.debug(line, self.service, request.method, exchange.place, status, spent)
-            if isinstance(outcome, _Failed):
-                wait = self._wait_after(outcome.failure, exchange)
-                if wait is None:
-                    if reads and self._is_down(outcome.failure, exchange):
-                        self.circuits.open_after_error(exchange, outcome.error)
-                    raise outcome.error
-            else:
-                exchange.request_id = redact.request_id_of(outcome, exchange.secrets)
-                exchange.is_garbled = self._is_garbled(outcome, exchange)
-                if outcome.status_code not in PASSING and not exchange.is_garbled:
+    def _settled(self, outcome: Response | Failure, exchange: Exchange) -> Response | None:
+        """Return a response that counts, or raise an error; None, after a wait, to try again."""
+        status = None if isinstance(outcome, Failure) else outcome.status_code
+        if log.isEnabledFor(logging.DEBUG):
+            facts = (self.service, exchange.method, exchange.place, status or "failed")
+            times = (exchange.attempts, 1000 * exchange.seconds)
+            log.debug("%s %s %s %s (attempt %d, %.0f ms)", *facts, *times)
+        if isinstance(outcome, Failure):
+            wait = self._wait_after(outcome, exchange)
+            if wait is None:
+                # A caller in a hurry, by a limit of its own, does not show that it is down.
+                hurried = outcome.timed_out and exchange.budget < self.timeout
+                if exchange.is_read and outcome.repeats > 0 and not hurried:
+                    self.circuits.open(exchange, outcome.error)
+                raise outcome.error
+        else:
+            success = outcome.status_code < 300
+            exchange.is_garbled = exchange.must_be_json and success and not is_json(outcome.content)
+            if status not in PASSING and not exchange.is_garbled:
+                if self.circuits:
                     self.circuits.close(exchange)
-                    return outcome
-                wait = exchange.next_wait(outcome.headers.get("Retry-After"))
-                if wait is None:
-                    if reads and outcome.status_code != 429:
-                        self.circuits.open_after_response(exchange, outcome)
-                    return outcome
-            CLOCK.sleep(wait)
+                return outcome
+            wait = exchange.next_wait(outcome.headers.get("Retry-After"))
+            if wait is None:
+                if exchange.is_read and status != 429:
+                    self.circuits.open(exchange, outcome)
+                return outcome
+        CLOCK.sleep(wait)
+        return None
 
     def _wait_after(self, failure: Failure, exchange: Exchange) -> float | None:
         if exchange.attempts > failure.repeats or exchange.attempts >= exchange.allowed:
@@ -247,150 +261,122 @@ class Transport(HTTPAdapter):
             return 0.0 if exchange.remaining > 0 else None
         return exchange.next_wait()
 
-    def _is_down(self, failure: Failure, exchange: Exchange) -> bool:
-        # A caller in a hurry, by a limit of its own, has not shown that the service is down.
-        hurried = failure.timed_out and exchange.budget < self.timeout
-        return failure.repeats > 0 and not hurried
-
     def _attempt(
-        self, request: PreparedRequest, exchange: Exchange, options: dict[str, Any]
-    ) -> Response | _Failed:
+        self,
+        request: PreparedRequest,
+        exchange: Exchange,
+        most: int,
+        verify: bool | str,
+        proxies: dict[str, str],
+    ) -> Response | Failure:
         """Send a request once; return the error, since raising it here would chain its cause."""
         url = str(request.url)
-        proxy = None if redact.is_loopback(url) else connections.proxy_for(url, options["proxies"])
-        try:
-            return self._once(request, exchange, proxy, options["verify"])
-        except (urllib3.exceptions.HTTPError, OSError) as problem:
-            failure = failure_of(problem, url, proxy)
-            return _Failed(failure.error(exchange, problem, url), failure)
-
-    def _once(
-        self, request: PreparedRequest, exchange: Exchange, proxy: str | None, verify: bool | str
-    ) -> Response:
-        limit = exchange.limit
-        if limit <= 0:
-            raise TimeoutError("no time left")
-        url = str(request.url)
-        manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
-        tls = {"ssl_context": self._context(verify)} if url.startswith("https:") else None
         body: Any = request.body
         headers: Any = request.headers
-        raw = manager.connection_from_url(url, pool_kwargs=tls).urlopen(
-            request.method or "GET",
-            self.request_url(request, {"http": proxy, "https": proxy} if proxy else {}),
-            body=body,
-            headers=headers,
-            redirect=False,
-            retries=False,
-            assert_same_host=False,
-            preload_content=False,
-            decode_content=False,
-            timeout=urllib3.Timeout(limit, connect=min(CONNECT_SECONDS, limit), read=limit),
-            chunked=not (body is None or "Content-Length" in headers),
-        )
-        # Read here and not by the caller: a connection that ends in the middle of a body is one
-        # more failure that may pass.
-        content = read_body(raw, exchange, self.decode)
-        response = self.build_response(request, raw)
-        redact.fill(response, content)
-        content_type = request.headers.get("Content-Type")
-        response.request = redact.bare_request(request.method, request.url, content_type)
-        return response
-
-    def _context(self, verify: bool | str) -> ssl.SSLContext:
-        if verify is False:
-            return connections.insecure_context()
-        if verify is True:
-            return connections.find_bundle(self.ca_variable).context()
-        return connections.Bundle(verify, "`verify`").context()
-
-    def _is_garbled(self, response: Response, exchange: Exchange) -> bool:
-        """Whether a response should be JSON and is not: a gateway's page, half of something."""
-        expected = self.json and response.status_code < 300 and exchange.method != "HEAD"
-        if not expected or exchange.origin != self.home:
-            return False
-        return is_read(exchange.method, exchange.first_url or exchange.url) and not is_json(
-            response.content
+        proxy = None if exchange.is_local else proxy_for(url, proxies)
+        try:
+            # The first attempt leaves time for another.
+            limit = exchange.remaining / (2 if exchange.attempts == 1 < exchange.allowed else 1)
+            if limit <= 0:
+                raise TimeoutError("no time left")
+            manager = self.proxy_manager_for(proxy) if proxy else self.poolmanager
+            is_tls = url.startswith("https:")
+            tls = {"ssl_context": ssl_context(verify, self.ca_variable)} if is_tls else None
+            raw = manager.connection_from_url(url, pool_kwargs=tls).urlopen(
+                request.method or "GET",
+                self.request_url(request, {"http": proxy, "https": proxy} if proxy else {}),
+                body=body,
+                headers=headers,
+                redirect=False,
+                retries=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(limit, connect=min(CONNECT_SECONDS, limit), read=limit),
+                chunked=not (body is None or "Content-Length" in headers),
+            )
+            exchange.answered = raw.headers
+            # Read here and not by the caller: a connection that ends in the middle of a body is
+            # one more failure that may pass.
+            content = read_body(raw, exchange, most, self.decode)
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            return failure_of(problem, exchange, url, proxy)
+        return redact.bare_response(
+            raw.status,
+            content,
+            url=exchange.url,
+            method=exchange.method,
+            headers=raw.headers,
+            reason=raw.reason or "",
         )
 
     def _redirected(
         self, request: PreparedRequest, response: Response, exchange: Exchange
-    ) -> PreparedRequest | None:
-        target = response.headers.get("Location")
-        if response.status_code not in _REDIRECTS or not target:
-            return None
-        facts = exchange.facts(response.status_code)
-        if not is_read(request.method, request.url):
-            raise ServiceError(
-                f"{self.service} redirects a request that is sent once only: {exchange.summary()}",
-                **facts,
-            )
+    ) -> PreparedRequest:
+        """Return the request that a redirect leads to."""
+        if not exchange.is_read:
+            raise _redirect_error(response, exchange, "a request that is sent once only")
         following = request.copy()
         try:
-            following.url = requests.utils.requote_uri(urljoin(str(request.url), target))
-            stays = redact.origin_of(following.url) == redact.origin_of(str(request.url))
+            location = urljoin(str(request.url), response.headers["Location"])
+            following.url = requests.utils.requote_uri(location)
+            origin = redact.origin_of(following.url)
         except ValueError:
-            stays, following.url = False, ""
-        if not following.url:
-            raise BadAnswerError(
-                f"{self.service} redirects to an invalid URL: {exchange.summary()}", **facts
-            )
+            raise _redirect_error(response, exchange, "to an invalid URL", BadAnswerError) from None
         if response.status_code == 303:
-            following.method, following.body = "GET", None
+            exchange.method = following.method = "GET"
+            following.body = None
             for name in ("Content-Length", "Content-Type", "Transfer-Encoding"):
                 following.headers.pop(name, None)
-        if not stays:
+        if origin != redact.origin_of(str(request.url)):
             # Signed for the host they went to: nothing of them is for another one.
-            for name in redact.CREDENTIAL_HEADERS:
-                following.headers.pop(name, None)
-        return self._at_home(following, exchange)
+            _remove_credentials(following)
+        return following
 
 
-class _NoCookies(RequestsCookieJar):
-    """Keeps no cookies, and so takes no lock, which a forked child could inherit as held."""
-
-    def extract_cookies(self, response: Any, request: Any) -> None:
-        pass
-
-
-def _no_auth(request: PreparedRequest) -> PreparedRequest:
-    # Set as a session's credentials, it keeps `requests` from those in a URL or in ~/.netrc.
-    return request
+def _redirect_error(
+    response: Response, exchange: Exchange, how: str, kind: type[ServiceError] = ServiceError
+) -> ServiceError:
+    text = f"{exchange.service} redirects {how}: {exchange.summary()}"
+    return kind(text, **exchange.facts(response.status_code))
 
 
-def guard_session(session: requests.Session, transport: Transport, *prefixes: str) -> None:
-    """Send everything that a session sends, wherever it goes, through a transport."""
-    for prefix in ("https://", "http://", *prefixes):
-        replaced = session.adapters.get(prefix)
+def _remove_credentials(request: PreparedRequest) -> None:
+    for name in redact.CREDENTIAL_HEADERS:
+        request.headers.pop(name, None)
+
+
+def bare_session(transport: Transport, session: requests.Session | None = None) -> requests.Session:
+    """Make a session send everything through a transport, and without credentials."""
+    session = requests.Session() if session is None else session
+    for adapter in session.adapters.values():
+        adapter.close()
+    session.adapters.clear()
+    session.hooks = {"response": []}
+    for prefix in ("https://", "http://"):
         session.mount(prefix, transport)
-        if replaced is not None and replaced is not transport:
-            replaced.close()
     # Proxies and certificates of the environment are the transport's.
     session.trust_env = False
-    session.auth = session.auth or _no_auth
-    session.cookies = _NoCookies()
-
-
-def bare_session(transport: Transport) -> requests.Session:
-    """Make a session without credentials."""
-    session = requests.Session()
-    guard_session(session, transport)
+    session.auth = _no_auth
     return session
 
 
-def link_session(service: str) -> requests.Session:
-    """Return the session, without credentials, for presigned links or any web server."""
-    current = settings.current()
-    limits = (service, current.timeout.value, current.attempts.value)
-    return context.current().client(
-        ("links", *limits),
-        lambda: bare_session(Transport(service, timeout=limits[1], attempts=limits[2])),
-    )
+def client_of(kind: Callable[..., T], *values: Any, retries: int | None = None) -> T:
+    """Return the client of a kind for the current settings, made the first time."""
+    here = context.current()
+    attempts = here.settings.attempts.value if retries is None else 1 + max(0, retries)
+    make = partial(kind, *values, timeout=here.settings.timeout.value, attempts=attempts)
+    return here.client((kind, values, attempts), make)
+
+
+def get_link(service: str, url: str) -> Response:
+    """Send a GET request, without credentials, for a presigned link or to any web server."""
+    return client_of(Transport, service).request("GET", url)
 
 
 def read_document(url: str) -> bytes:
     """Read a document from any web server, which is sent no credentials."""
-    response = link_session("the web").get(url)
+    response = get_link("the web", url)
     place, status = redact.place_of(url), response.status_code
     facts = exchange_of(response).facts(status)
     if status in (404, 410):
@@ -405,22 +391,16 @@ def read_document(url: str) -> bytes:
     return response.content
 
 
-def _transports() -> Iterator[Transport]:
-    """Yield the transports of this process's clients."""
-    adapters: list[Any] = []
-    for client in context.current().clients():
-        session = getattr(client, "session", client)
-        adapters += (getattr(client, "transport", None), *getattr(session, "adapters", {}).values())
-    # One transport may have several prefixes, and serve the SDK's client too.
-    yield from {id(one): one for one in adapters if isinstance(one, Transport)}.values()
+def _circuits() -> list[Circuits]:
+    return [one.circuits for one in context.current().clients() if isinstance(one, Transport)]
 
 
 def open_circuits() -> tuple[str, ...]:
     """Describe the requests that are not sent at present because their service failed."""
-    return tuple(line for transport in _transports() for line in transport.circuits.describe())
+    return tuple(line for circuits in _circuits() for line in circuits.describe())
 
 
 def close_circuits() -> None:
     """Contact services that have failed again at once."""
-    for transport in _transports():
-        transport.circuits.clear()
+    for circuits in _circuits():
+        circuits.clear()

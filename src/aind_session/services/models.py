@@ -17,7 +17,7 @@ import logging
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,23 +30,12 @@ from aind_session.services.redact import excerpt, without_text
 if typing.TYPE_CHECKING:
     from aind_session.services.sdk import Computation, DataAsset
 
-__all__ = [
-    "AssetSummary",
-    "NoRecordError",
-    "decode_asset",
-    "decode_assets",
-    "decode_computation",
-    "decode_computations",
-    "split_list",
-    "split_results",
-    "summarise",
-]
-
 T = TypeVar("T")
 
 log = logging.getLogger("aind_session.services")
 
 SERVICE = "Code Ocean"
+_ASSET = "data asset"
 
 
 class NoRecordError(BadAnswerError):
@@ -107,7 +96,6 @@ class _Page(msgspec.Struct):
     next_token: str | int | None = None
 
 
-_wire = msgspec.json.Decoder(_Wire)
 _page = msgspec.json.Decoder(_Page)
 
 
@@ -133,11 +121,14 @@ def summarise(raw: bytes) -> AssetSummary:
     >>> summarise(raw).created
     1700000000
     """
-    # Other fields are decoded from `raw` later.
-    raw = _strict(raw, "data asset")
+    # Decoded as a whole: other fields are decoded from `raw` later.
     try:
-        wire = _wire.decode(raw)
-    except UNDECODABLE:
+        record, raw = decode.decode_strict(raw, null_if_infinite=True)
+    except UNDECODABLE as error:
+        raise _invalid(raw, _ASSET) from without_text(error)
+    try:
+        wire = msgspec.convert(record, _Wire)
+    except msgspec.ValidationError:
         asset = decode_asset(raw)
         source = asset.source_bucket
         wire = _Wire(
@@ -151,7 +142,7 @@ def summarise(raw: bytes) -> AssetSummary:
             source_bucket=source and _Bucket(source.bucket, source.prefix, source.external),
         )
     if not wire.id:
-        raise _no_id(raw, "data asset")
+        raise _no_id(raw, _ASSET)
     bucket = wire.source_bucket or _Bucket()
     return AssetSummary(
         id=wire.id,
@@ -177,7 +168,7 @@ def decode_asset(raw: bytes) -> DataAsset:
     BadAnswerError
         It is not a JSON object, or has no ID.
     """
-    return _decode(_decoders()[0], raw, "data asset")
+    return _decode(_decoders()[0], raw, _ASSET)
 
 
 def decode_computation(raw: bytes) -> Computation:
@@ -201,9 +192,7 @@ def decode_computations(raws: Iterable[bytes]) -> tuple[Computation, ...]:
     listed = tuple(raws)
     found = tuple(_each(decode_computation, listed))
     if listed and not found:
-        raise BadAnswerError(
-            f"{SERVICE}'s list holds no computation: {excerpt(listed[0])}", service=SERVICE
-        )
+        raise _bad(f"list holds no computation: {excerpt(listed[0])}")
     return found
 
 
@@ -222,77 +211,61 @@ def split_results(
     """
     with decoding(SERVICE):
         try:
-            page = _decode_page(payload)
-        except UNDECODABLE as error:
-            raise BadAnswerError(
-                f"{SERVICE}'s answer to a search is not a page of results: {excerpt(payload)}",
-                service=SERVICE,
-            ) from without_text(error)
+            page = _page.decode(payload)
+        except UNDECODABLE:
+            page = _split_page(payload)
         found = _each(summarise, map(bytes, page.results))
     if page.results and not found and not further:
-        raise BadAnswerError(
-            f"{SERVICE}'s answer to a search holds no data asset: {excerpt(payload)}",
-            service=SERVICE,
-        )
+        raise _bad(f"answer to a search holds no data asset: {excerpt(payload)}")
     token = None if page.next_token in (None, "") else str(page.next_token)
     more = token is not None if page.has_more is None else page.has_more
     return found, more, token
 
 
-def split_list(payload: bytes, what: str) -> tuple[bytes, ...]:
-    """Return the JSON of each item of a list.
-
-    Raises
-    ------
-    BadAnswerError
-        It is not a list.
-    """
+def _split_page(payload: bytes) -> _Page:
+    """Decode a page whose results cannot be decoded as a whole: each will be on its own."""
     try:
-        return tuple(decode.split_list(payload))
-    except UNDECODABLE as error:
-        raise BadAnswerError(
-            f"{SERVICE}'s answer is not a list of {what}: {excerpt(payload)}", service=SERVICE
-        ) from without_text(error)
-
-
-def _decode_page(payload: bytes) -> _Page:
-    try:
-        return _page.decode(payload)
-    except UNDECODABLE:
-        # One result may be invalid: each is decoded on its own.
         members = decode.split_object(payload)
         results = decode.split_list(members.pop("results", b""))
         rest = b"".join(b',"%s":%s' % (k.encode(), v) for k, v in members.items())
         page = _page.decode(b'{"results":[]%s}' % rest)
-        page.results = [msgspec.Raw(raw) for raw in results]
-        return page
+    except UNDECODABLE as error:
+        raise _bad(
+            f"answer to a search is not a page of results: {excerpt(payload)}"
+        ) from without_text(error)
+    page.results = [msgspec.Raw(raw) for raw in results]
+    return page
+
+
+def split_list(payload: bytes, what: str) -> tuple[bytes, ...]:
+    """Return the JSON of each item of a list; raises `BadAnswerError` if it is not a list."""
+    try:
+        return tuple(decode.split_list(payload))
+    except UNDECODABLE as error:
+        raise _bad(f"answer is not a list of {what}: {excerpt(payload)}") from without_text(error)
+
+
+def _bad(problem: str) -> BadAnswerError:
+    return BadAnswerError(f"{SERVICE}'s {problem}", service=SERVICE)
 
 
 def _each(read: Callable[[bytes], T], raws: Iterable[bytes]) -> list[T]:
     """Decode each item; an invalid one is left out and logged."""
-
-    def read_or_none(raw: bytes) -> T | None:
-        try:
-            return read(raw)
-        except BadAnswerError as error:
-            log.warning("Left out of %s's answer: %s", SERVICE, error)
-            return None
-
-    with _no_collecting():
-        return [one for raw in raws if (one := read_or_none(raw)) is not None]
-
-
-@contextlib.contextmanager
-def _no_collecting() -> Iterator[None]:
+    found: list[T] = []
     # Thousands of new objects trigger the garbage collector repeatedly, though none of them is
     # garbage: it would take half of the time.
     enabled = gc.isenabled()
     gc.disable()
     try:
-        yield
+        for raw in raws:
+            try:
+                found.append(read(raw))
+            except BadAnswerError as error:  # noqa: PERF203
+                log.warning("Left out of %s's answer: %s", SERVICE, error)
     finally:
         if enabled:
             gc.enable()
+    return found
 
 
 def _decode(decoder: msgspec.json.Decoder[T], raw: bytes, what: str) -> T:
@@ -300,16 +273,18 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: bytes, what: str) -> T:
         found = decoder.decode(raw)
         if typing.cast("Any", found).id:
             return found
-    except UNDECODABLE:
-        pass
+    except UNDECODABLE as error:
+        why = excerpt(str(error))
     with decoding(SERVICE):
-        record = msgspec.json.decode(_strict(raw, what))
+        try:
+            record, _ = decode.decode_strict(raw, null_if_infinite=True)
+        except UNDECODABLE as error:
+            raise _invalid(raw, what) from without_text(error)
         name = record.get("id") if isinstance(record, dict) else None
         if not isinstance(name, str) or not name:
             raise _no_id(raw, what)
-        builder = _Builder()
-        found = builder.build(decoder.type, record, "")
-    log.info("Odd %s %s: %s", what, name, "; ".join(builder.oddities))
+        found = _build(decoder.type, record)
+    log.info("Odd %s %s: %s", what, name, why)
     return found
 
 
@@ -317,13 +292,9 @@ def _no_id(raw: bytes, what: str) -> NoRecordError:
     return NoRecordError(f"A {what} without an ID: {excerpt(raw)}", service=SERVICE)
 
 
-def _strict(raw: bytes, what: str) -> bytes:
-    try:
-        return decode.strict_json(raw, null_if_infinite=True)
-    except UNDECODABLE as error:
-        raise BadAnswerError(
-            f"{SERVICE} sent invalid JSON for a {what}: {excerpt(raw)}", service=SERVICE
-        ) from without_text(error)
+def _invalid(raw: bytes, what: str) -> BadAnswerError:
+    text = f"{SERVICE} sent invalid JSON for a {what}: {excerpt(raw)}"
+    return BadAnswerError(text, service=SERVICE)
 
 
 # -- JSON that does not fit its model --------------------------------------------------------------
@@ -334,81 +305,50 @@ _UNKNOWN = "unknown"
 
 
 class _UnfitError(ValueError):
-    """A value that cannot be converted to the type of its field."""
+    """A value cannot be converted to the type of its field."""
 
 
-class _Builder:
-    """Builds a dataclass from a JSON object by its type hints, also those of a later SDK."""
+def _build(model: type[T], record: dict[str, Any]) -> T:
+    """Build a dataclass from a JSON object by its type hints, also those of a later SDK."""
+    values = {}
+    hints = typing.get_type_hints(model)
+    for field in dataclasses.fields(typing.cast("Any", model)):
+        hint, optional = hints[field.name], field.default is not dataclasses.MISSING
+        values[field.name] = field.default if optional else _default(field.name, hint, record)
+        if field.name in record:
+            with contextlib.suppress(_UnfitError):
+                values[field.name] = _fit(record[field.name], hint)
+    return model(**values)
 
-    def __init__(self) -> None:
-        self.oddities: list[str] = []
 
-    def build(self, model: type[T], record: dict[str, Any], path: str) -> T:
-        """Return an instance; an enum value that the SDK does not know stays a text."""
-        values = {}
-        hints = typing.get_type_hints(model)
-        for field in dataclasses.fields(typing.cast("Any", model)):
-            where, hint = f"{path}{field.name}", hints[field.name]
-            optional = field.default is not dataclasses.MISSING
-            if field.name in record:
-                try:
-                    values[field.name] = self._fit(record[field.name], hint, where)
-                    continue
-                except _UnfitError as problem:
-                    self.oddities.append(f"{where}: {problem}")
-            elif not optional:
-                self.oddities.append(f"{where} is missing")
-            values[field.name] = field.default if optional else _default(field.name, hint, record)
-        return model(**values)
-
-    def _fit(self, value: Any, hint: Any, where: str) -> Any:
-        """Convert a value to the type of its field, or raise `_UnfitError`."""
-        origin = typing.get_origin(hint)
-        if origin in (typing.Union, types.UnionType):
-            return self._fit_union(value, hint, where)
-        if value is None:
-            raise _UnfitError("is null")
-        if origin is list:
-            return self._fit_list(value, typing.get_args(hint)[0], where)
-        if _is_enum(hint):
-            return self._fit_enum(value, hint, where)
-        if dataclasses.is_dataclass(hint):
-            if not isinstance(value, dict):
-                raise _UnfitError(f"is not an object: {value!r:.60}")
-            return self.build(typing.cast("type[Any]", hint), value, f"{where}.")
-        fitting = _convert(value, hint)
-        if type(fitting) is not type(value):
-            self.oddities.append(f"{where} is {value!r:.60}")
-        return fitting
-
-    def _fit_union(self, value: Any, hint: Any, where: str) -> Any:
+def _fit(value: Any, hint: Any) -> Any:
+    """Convert a value to the type of its field, or raise `_UnfitError`."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(hint) if member is not type(None)]
+        # An empty object means the same as none.
         if value is None or (value == {} and dataclasses.is_dataclass(members[0])):
-            # An empty object means the same as none.
             return None
-        return self._fit(value, members[0], where) if len(members) == 1 else value
-
-    def _fit_list(self, value: Any, item: Any, where: str) -> list[Any]:
-        if not isinstance(value, list):
-            self.oddities.append(f"{where} is not a list")
-            value = [value]
-        fitting = [self._fit_item(one, item, where) for one in value]
+        return _fit(value, members[0]) if len(members) == 1 else value
+    if value is None:
+        raise _UnfitError
+    if origin is list:
+        fitting = []
+        for one in value if isinstance(value, list) else [value]:
+            with contextlib.suppress(_UnfitError):
+                fitting.append(_fit(one, typing.get_args(hint)[0]))
         return [one for one in fitting if one is not None]
-
-    def _fit_item(self, value: Any, hint: Any, where: str) -> Any:
-        try:
-            return self._fit(value, hint, where)
-        except _UnfitError as problem:
-            self.oddities.append(f"in {where}: {problem}")
-            return None
-
-    def _fit_enum(self, value: Any, hint: Any, where: str) -> Any:
-        if not isinstance(value, str):
-            raise _UnfitError(f"is not a text: {value!r:.60}")
-        known = _member(hint, value)
-        if known is value:
-            self.oddities.append(f"{where} has the unknown value {value!r:.60}")
-        return known
+    if _is_enum(hint) and isinstance(value, str):
+        return _member(hint, value)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _build(typing.cast("type[Any]", hint), value)
+    if hint in (Any, object) or (hint in (dict, bool, str) and isinstance(value, hint)):
+        return value
+    if hint is int and not isinstance(value, bool):
+        return _integer(value)
+    if hint is str and isinstance(value, int | float):
+        return str(value)
+    raise _UnfitError
 
 
 def _default(name: str, hint: Any, record: dict[str, Any]) -> Any:
@@ -423,6 +363,7 @@ def _default(name: str, hint: Any, record: dict[str, Any]) -> Any:
 
 
 def _member(hint: Any, value: str) -> Any:
+    """Return the member of an enum; a value that the SDK does not know stays a text."""
     try:
         return hint(value)
     except ValueError:
@@ -431,16 +372,6 @@ def _member(hint: Any, value: str) -> Any:
 
 def _is_enum(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, enum.Enum)
-
-
-def _convert(value: Any, hint: Any) -> Any:
-    if hint in (Any, object) or (hint in (dict, bool, str) and isinstance(value, hint)):
-        return value
-    if hint is int and not isinstance(value, bool):
-        return _integer(value)
-    if hint is str and isinstance(value, int | float):
-        return str(value)
-    raise _UnfitError(f"is {value!r:.60}")
 
 
 def _integer(value: Any) -> int:
@@ -453,7 +384,7 @@ def _integer(value: Any) -> int:
         for read in (float, _seconds):
             with contextlib.suppress(ValueError, OverflowError):
                 return int(read(value))
-    raise _UnfitError(f"is not a number: {value!r:.60}")
+    raise _UnfitError
 
 
 def _seconds(text: str) -> float:

@@ -6,13 +6,15 @@ Errors, logs and pickles hold only what has passed through here.
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
+import functools
 import io
 import ipaddress
 import json
 import re
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from requests import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
@@ -43,11 +45,31 @@ _CONTROL = re.compile(
 )
 
 
+class Target(NamedTuple):
+    """Where a URL leads: itself without user, also without query, its origin, if it is local."""
+
+    url: str
+    bare: str
+    origin: Origin
+    is_local: bool
+
+
+def target_of(url: str) -> Target:
+    """Return where a URL leads; raises `ValueError` for an invalid one."""
+    parts = urlsplit(url)
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return Target(
+        parts.geturl(),
+        parts._replace(query="", fragment="").geturl(),
+        (scheme, host, parts.port or _DEFAULT_PORTS.get(scheme, 0)),
+        _is_local(host),
+    )
+
+
 def origin_of(url: str) -> Origin:
     """Return scheme, host and port: what credentials belong to."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0)
+    return target_of(url).origin
 
 
 def is_url(text: str) -> bool:
@@ -73,11 +95,13 @@ def is_loopback(url: str) -> bool:
     >>> is_loopback("http://127.0.0.1:8000/api"), is_loopback("https://example.org")
     (True, False)
     """
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
+    return _is_local(urlsplit(url).hostname or "")
+
+
+@functools.lru_cache(maxsize=64)
+def _is_local(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -88,40 +112,26 @@ def place_of(url: str | None) -> str:
     return escape(f"{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 
-def without_user(url: str) -> str:
-    """Return a URL without user name and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def bare_url(url: str | None) -> str:
     """Return a URL without user and query; an empty string for an invalid URL."""
     try:
-        parts = urlsplit(url or "")
+        return target_of(url or "").bare
     except ValueError:
         return ""
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def secrets_of(request: PreparedRequest) -> tuple[str, ...]:
-    """Return the secrets that a request carries, in every form a server could repeat them in."""
-    found: list[str] = []
-    for name in CREDENTIAL_HEADERS:
-        value = request.headers.get(name)
-        if not value:
-            continue
+def secrets_of(headers: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the secrets in a request's headers, in every form a server could repeat them in."""
+    found: set[str] = set()
+    for value in filter(None, map(headers.get, CREDENTIAL_HEADERS)):
         text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        found.append(text)
+        found.add(text)
         scheme, _, credentials = text.partition(" ")
-        if scheme.lower() not in ("basic", "bearer") or not credentials:
-            continue
-        found.append(credentials)
-        try:
-            user, _, password = base64.b64decode(credentials).decode("latin-1").partition(":")
-        except (binascii.Error, ValueError):
-            continue
-        found += [part for part in (user, password) if part]
-    return tuple(sorted(set(found), key=len, reverse=True))
+        if scheme.lower() in ("basic", "bearer"):
+            found.add(credentials)
+            with contextlib.suppress(ValueError):
+                found.update(base64.b64decode(credentials).decode("latin-1").split(":", 1))
+    return tuple(sorted(filter(None, found), key=len, reverse=True))
 
 
 def scrub(text: str, secrets: tuple[str, ...] = ()) -> str:
@@ -169,40 +179,29 @@ def without_text(error: Exception) -> Exception:
     return error
 
 
-def bare_request(method: str | None, url: str | None, content_type: Any = None) -> PreparedRequest:
-    """Make a request that holds method, URL and content type only."""
-    bare = PreparedRequest()
-    bare.method, bare.url, bare.headers = method, bare_url(url), CaseInsensitiveDict()
-    if content_type:
-        bare.headers["Content-Type"] = content_type
-    bare.hooks = {"response": []}
-    return bare
-
-
-def fill(response: Response, body: bytes) -> None:
-    """Set the body of a response that has been read already."""
-    response.raw = io.BytesIO(body)
-    # Reading it once makes the response keep it.
-    _ = response.content
-    response.raw = io.BytesIO()
-
-
 def bare_response(
     status: int,
     body: bytes = b"",
     *,
     url: str = "",
     method: str = "GET",
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     reason: str = "",
 ) -> Response:
-    """Make a response that holds facts only: no connection, no history, no request headers."""
-    response = Response()
-    response.status_code, response.reason, response.url = status, reason, bare_url(url)
+    """Make a response that holds facts only: no connection, no history, no request headers.
+
+    The URL must have no user or query.
+    """
+    response, request = Response(), PreparedRequest()
+    response.status_code, response.reason, response.url = status, reason, url
     response.encoding = "utf-8"
     response.headers = CaseInsensitiveDict(headers or {})
-    response.request = bare_request(method, url)
-    fill(response, body)
+    request.method, request.url, request.headers = method, url, CaseInsensitiveDict()
+    request.hooks = {"response": []}
+    response.request = request
+    response.raw = io.BytesIO(body)
+    # Reading it once makes the response keep it.
+    _ = response.content
     return response
 
 
@@ -221,12 +220,6 @@ def facts_of(response: Response, secrets: tuple[str, ...] = ()) -> dict[str, Any
         "headers": headers,
         "reason": excerpt(response.reason or "", secrets),
     }
-
-
-def request_id_of(response: Response, secrets: tuple[str, ...] = ()) -> str | None:
-    """Return the service's own ID of a request, if there is one."""
-    ids = (response.headers.get(name) for name in REQUEST_ID_HEADERS)
-    return next((excerpt(found, secrets) for found in ids if found), None)
 
 
 def is_web_page(response: Response) -> bool:

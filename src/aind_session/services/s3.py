@@ -1,67 +1,234 @@
-"""S3: list folders, read and write objects, and make the paths that users get."""
+"""S3: list folders, read and write objects, and make the paths that users get.
+
+boto3 is not used: its client costs 80 ms of CPU time to make and twice as much per listing, and it
+logs session tokens at DEBUG.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote_plus
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, unquote_plus, urlencode, urlsplit
+from xml.etree import ElementTree
 
 import requests
+from requests.structures import CaseInsensitiveDict
 
-from aind_session import context, settings
+from aind_session.clock import CLOCK
 from aind_session.errors import (
+    AccessDeniedError,
+    BadAnswerError,
     CredentialsError,
     IncompleteAnswerError,
     ServiceError,
     SettingsError,
 )
 from aind_session.services.connections import CA_VARIABLES, find_bundle
-from aind_session.services.redact import is_no_file
-from aind_session.services.s3_client import (
-    CA_VARIABLE,
-    SERVICE,
-    Client,
-    Request,
-    StorageAccessError,
-    StorageCredentialsError,
-    StorageError,
-    StorageNotFoundError,
-    find_account,
-    tag,
-    texts,
-    unreadable,
-    xml,
-)
+from aind_session.services.exchange import exchange_of, facts_in
+from aind_session.services.http import Transport, client_of
+from aind_session.services.redact import excerpt, is_no_file, scrub
+from aind_session.services.s3_account import SERVICE, Account, find_account, sign
 
 if TYPE_CHECKING:
     from upath import UPath
-
-__all__ = [
-    "Listing",
-    "StorageAccessError",
-    "StorageCredentialsError",
-    "StorageError",
-    "StorageNotFoundError",
-    "access",
-    "forget_listings",
-    "has_credentials",
-    "is_anonymous",
-    "list_folder",
-    "list_keys",
-    "path",
-    "read",
-    "split",
-    "write",
-]
 
 log = logging.getLogger("aind_session.services")
 
 MAX_PAGES = 200
 KEYS_PER_PAGE = 1000
+#: The variable for CA certificates that AWS clients read.
+CA_VARIABLE = "AWS_CA_BUNDLE"
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+# Only such names are part of a host name; others, and those with a dot, go into the path.
+_HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+# Sent with status 400 or 403: a new login is needed, or the key was withdrawn.
+_EXPIRED = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"})
+# A 404 without one of these codes may come from a gateway that does not know the bucket.
+_ABSENT = frozenset({"NoSuchKey", "NoSuchBucket"})
+
+
+class StorageError(ServiceError, OSError):
+    """S3 returned an error."""
+
+    service: str = SERVICE
+
+
+class StorageAccessError(StorageError, AccessDeniedError):
+    """These credentials, and anonymous users, have no access to the bucket or object."""
+
+
+class StorageCredentialsError(CredentialsError, StorageAccessError):
+    """The AWS credentials have expired or are not valid."""
+
+    service: str = SERVICE
+
+
+class StorageNotFoundError(StorageError, FileNotFoundError):
+    """The bucket or object does not exist."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to S3."""
+
+    method: str
+    bucket: str
+    key: str = ""
+    query: str = ""
+    body: bytes = b""
+    #: What a listing is limited to, for errors.
+    prefix: str = ""
+    #: First and last byte to read.
+    range: tuple[int, int] | None = None
+
+    @property
+    def place(self) -> str:
+        """Bucket and key as a URL, for errors."""
+        return f"s3://{self.bucket}/{self.key or self.prefix}"
+
+    def url(self, account: Account, region: str) -> str:
+        """Return the URL at the account's endpoint, or in a region of AWS."""
+        host = account.endpoint or f"https://{account.host(region)}"
+        path = quote(self.key, safe="/~")
+        if account.endpoint or not _HOST_LABEL.fullmatch(self.bucket):
+            url = f"{host}/{self.bucket}/{path}" if path else f"{host}/{self.bucket}"
+        else:
+            url = f"https://{self.bucket}.{account.host(region)}/{path}"
+        return f"{url}?{self.query}" if self.query else url
+
+
+class Client(Transport):
+    """Send requests with one set of credentials.
+
+    Attributes
+    ----------
+    anonymous : set of str
+        Buckets that refused the credentials and answered without.
+    regions : dict
+        Region by bucket, if S3 named another one than the account's.
+    """
+
+    def __init__(self, **limits: Any) -> None:
+        self.account = find_account()
+        self.anonymous: set[str] = set()
+        self.regions: dict[str, str] = {}
+        ours: dict[str, Any] = {"home": "*", "redirects": False, "decode": False}
+        super().__init__(SERVICE, ca_variable=CA_VARIABLE, **ours, **limits)
+
+    def is_anonymous(self, bucket: str) -> bool:
+        """Return True if a bucket is read without credentials."""
+        return not self.account.has_credentials or bucket in self.anonymous
+
+    def get(self, request: Request) -> requests.Response:
+        """Read with credentials, and anonymously if they are refused."""
+        if self.is_anonymous(request.bucket):
+            return self.fetch(request, signed=False)
+        try:
+            return self.fetch(request)
+        except StorageAccessError as error:
+            refusal = error
+        # Outside of the block above: the refusal is not the cause of what follows.
+        try:
+            response = self.fetch(request, signed=False)
+        except StorageAccessError:
+            raise refusal from None
+        except StorageNotFoundError:
+            self.anonymous.add(request.bucket)
+            raise
+        log.info("The credentials are refused by bucket %s: it is read anonymously", request.bucket)
+        self.anonymous.add(request.bucket)
+        return response
+
+    def fetch(self, request: Request, signed: bool = True) -> requests.Response:
+        """Send a request, again if S3 names another region; raise an error for its status."""
+        if not _BUCKET.fullmatch(request.bucket):
+            raise StorageError(f"{request.bucket!r:.80} is not a valid bucket name")
+        region = self.regions.get(request.bucket, self.account.region)
+        response = self._send_to(region, request, signed)
+        other = _other_region(response)
+        if other not in ("", region):
+            self.regions[request.bucket] = other
+            response = self._send_to(other, request, signed)
+        if response.status_code >= 400:
+            raise _error_of(response, request.place)
+        return response
+
+    def _send_to(self, region: str, request: Request, signed: bool) -> requests.Response:
+        url = request.url(self.account, region)
+        prepared = requests.PreparedRequest()
+        prepared.method, prepared.url, prepared.body = request.method, url, request.body or None
+        prepared.headers = CaseInsensitiveDict({"Host": urlsplit(url).netloc})
+        prepared.hooks = {"response": []}
+        if request.method == "PUT":
+            prepared.headers["Content-Length"] = str(len(request.body))
+        if request.range is not None:
+            prepared.headers["Range"] = f"bytes={request.range[0]}-{request.range[1]}"
+        if signed and (keys := self.account.keys()) is not None:
+            prepared.headers.update(
+                sign(keys, region, request.method, url, request.body, CLOCK.time())
+            )
+        return self.send(prepared)
+
+
+def xml(body: bytes) -> ElementTree.Element | None:
+    """Return the root of an XML document, or None if it is not one."""
+    try:
+        return ElementTree.fromstring(body)
+    except (ElementTree.ParseError, ValueError, LookupError):
+        return None
+
+
+def tag(element: ElementTree.Element) -> str:
+    """Return the name of an element without its namespace."""
+    return element.tag.rpartition("}")[2]
+
+
+def texts(element: ElementTree.Element | None) -> dict[str, str]:
+    """Return the text of each child by its name."""
+    return {} if element is None else {tag(child): child.text or "" for child in element}
+
+
+def _other_region(response: requests.Response) -> str:
+    """Return the region of a bucket, if S3 reported it instead of answering."""
+    if response.status_code not in (301, 307, 400):
+        return ""
+    named = response.headers.get("x-amz-bucket-region") or texts(xml(response.content)).get(
+        "Region", ""
+    )
+    return named if re.fullmatch(r"[a-z0-9-]{1,63}", named) else ""
+
+
+def _error_of(response: requests.Response, place: str) -> StorageError:
+    """Return the error for a status; it keeps nothing of the response but facts."""
+    status, asked = response.status_code, exchange_of(response)
+    details = texts(xml(response.content))
+    code = scrub(details.get("Code", ""), asked.secrets)[:80]
+    # Hidden before it is cut: a part of a token must not remain.
+    message = scrub(details.get("Message", ""), asked.secrets)[:200]
+    cls, meaning = StorageError, "failed"
+    if code in _EXPIRED:
+        cls, meaning = StorageCredentialsError, "renew your AWS credentials, which are not accepted"
+    elif status in (401, 403) or code == "RequestExpired":
+        cls, meaning = StorageAccessError, "no access"
+    elif code in _ABSENT:
+        cls, meaning = StorageNotFoundError, "not found"
+    text = f"{place}: {meaning} (S3 answered {status} {code} to {asked.summary()}: {message})"
+    return cls(text, **asked.facts(status))
+
+
+def unreadable(response: requests.Response, what: str) -> BadAnswerError:
+    """Return the error for a response that does not contain what was requested."""
+    asked = exchange_of(response)
+    shown = excerpt(response.content, asked.secrets) or "(nothing)"
+    return BadAnswerError(
+        f"S3 answered {response.status_code} without a {what} to {asked.summary()}: {shown}",
+        **asked.facts(response.status_code),
+    )
 
 
 @dataclass(frozen=True)
@@ -84,31 +251,21 @@ class Listing:
     sizes: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
-@dataclass(frozen=True)
-class _Page:
+class _Page(NamedTuple):
     folders: list[str]
     files: dict[str, int]
     next_token: str
     is_last: bool
 
 
-def _client() -> Client:
-    now = settings.current()
-    timeout, attempts = now.timeout.value, now.attempts.value
-    key = (now.identity(SERVICE), timeout, attempts)
-    return context.current().client(
-        (SERVICE, *key), lambda: Client(find_account(), timeout, attempts)
-    )
-
-
 def has_credentials() -> bool:
     """Return True if there are AWS credentials: environment, configuration, container, role."""
-    return _client().account.has_credentials
+    return client_of(Client).account.has_credentials
 
 
 def is_anonymous(bucket: str) -> bool:
     """Return True if a bucket is read without credentials, as far as is known."""
-    return _client().is_anonymous(bucket)
+    return client_of(Client).is_anonymous(bucket)
 
 
 def _page(response: requests.Response) -> _Page:
@@ -134,8 +291,9 @@ def _page(response: requests.Response) -> _Page:
 def _pages(bucket: str, prefix: str, delimiter: str, limit: int) -> Iterator[_Page]:
     token, seen = "", set()
     place = f"s3://{bucket}/{prefix}"
-    client = _client()
+    client = client_of(Client)
     for number in range(1, MAX_PAGES + 1):
+        # In the order of the alphabet, as the signature requires.
         query = {
             "continuation-token": token,
             "delimiter": delimiter,
@@ -144,10 +302,7 @@ def _pages(bucket: str, prefix: str, delimiter: str, limit: int) -> Iterator[_Pa
             "max-keys": str(limit),
             "prefix": prefix,
         }
-        # In the order of the alphabet, as the signature requires.
-        text = "&".join(
-            f"{name}={quote(value, safe='~')}" for name, value in query.items() if value
-        )
+        text = urlencode({k: v for k, v in query.items() if v}, safe="~", quote_via=quote)
         try:
             page = _page(client.get(Request("GET", bucket, query=text, prefix=prefix)))
         except ServiceError as error:
@@ -155,9 +310,7 @@ def _pages(bucket: str, prefix: str, delimiter: str, limit: int) -> Iterator[_Pa
                 raise
             raise IncompleteAnswerError(
                 f"Page {number} of the listing of {place} could not be read: {error}",
-                service=SERVICE,
-                status=error.status,
-                attempts=error.attempts,
+                **facts_in(error),
             ) from error
         yield page
         token = page.next_token
@@ -170,24 +323,9 @@ def _pages(bucket: str, prefix: str, delimiter: str, limit: int) -> Iterator[_Pa
 
 
 def list_folder(bucket: str, prefix: str) -> Listing:
-    """List a folder with one request per 1000 names.
+    """List a folder with one request per 1000 names; `exists` is False if it or its bucket is not.
 
-    Parameters
-    ----------
-    bucket
-        Name of the bucket.
-    prefix
-        The folder, without slashes at its ends; "" for the bucket's root.
-
-    Returns
-    -------
-    Listing
-        With `exists` False if the folder or bucket does not exist.
-
-    Raises
-    ------
-    StorageAccessError
-        The bucket may not be listed, so it is unknown whether the folder exists.
+    Raises `StorageAccessError` if the bucket may not be listed, so that neither is known.
     """
     start = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     folders: list[str] = []
@@ -213,7 +351,7 @@ def list_objects(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
 
 def read_part(bucket: str, key: str, start: int, size: int) -> bytes:
     """Read `size` bytes of an object from `start`, with one request."""
-    response = _client().get(Request("GET", bucket, key, range=(start, start + size - 1)))
+    response = client_of(Client).get(Request("GET", bucket, key, range=(start, start + size - 1)))
     if response.status_code not in (200, 206):
         raise unreadable(response, "file")
     # A server that ignores the range returns the whole object.
@@ -221,17 +359,7 @@ def read_part(bucket: str, key: str, start: int, size: int) -> bytes:
 
 
 def list_keys(bucket: str, prefix: str, limit: int = 1000) -> tuple[str, ...]:
-    """Return the first `limit` keys that begin with a prefix, in order.
-
-    Parameters
-    ----------
-    bucket
-        Name of the bucket.
-    prefix
-        Any beginning of a key.
-    limit
-        Largest number of keys.
-    """
+    """Return the first `limit` keys that begin with a prefix, in order."""
     found: list[str] = []
     try:
         for page in _pages(bucket, prefix.lstrip("/"), "", min(KEYS_PER_PAGE, max(1, limit))):
@@ -245,21 +373,8 @@ def list_keys(bucket: str, prefix: str, limit: int = 1000) -> tuple[str, ...]:
 
 
 def read(bucket: str, key: str) -> bytes:
-    """Read an object with one request.
-
-    Parameters
-    ----------
-    bucket, key
-        Its place.
-
-    Raises
-    ------
-    StorageNotFoundError
-        The object does not exist (a `FileNotFoundError`).
-    StorageAccessError
-        It may not be read (a `PermissionError`).
-    """
-    response = _client().get(Request("GET", bucket, key))
+    """Read an object with one request; raises `StorageNotFoundError` or `StorageAccessError`."""
+    response = client_of(Client).get(Request("GET", bucket, key))
     # A file may be a web page, too; S3 sends an ETag with each, other servers do not.
     is_file = "ETag" in response.headers or not is_no_file(response, f"/{bucket}/{key}")
     if response.status_code not in (200, 206) or not is_file:
@@ -268,42 +383,25 @@ def read(bucket: str, key: str) -> bytes:
 
 
 def write(bucket: str, key: str, data: bytes) -> None:
-    """Write an object, replacing one that exists.
-
-    Parameters
-    ----------
-    bucket, key
-        Its place.
-    data
-        Its content.
-
-    Raises
-    ------
-    StorageAccessError
-        It may not be written (a `PermissionError`).
-    """
-    client = _client()
+    """Write an object, replacing one that exists; raises `StorageAccessError` if that is denied."""
+    client = client_of(Client)
     request = Request("PUT", bucket, key, body=data)
-    response = client.send(request, signed=client.account.has_credentials)
+    response = client.fetch(request, signed=client.account.has_credentials)
     if response.status_code >= 300:
         raise unreadable(response, "confirmation")
 
 
 def access(bucket: str) -> str | None:
-    """Return who may list a bucket.
+    """Return who may list a bucket: "public", "private" (these credentials), "denied", or None.
 
-    Returns
-    -------
-    str or None
-        "public" for everyone, "private" for these credentials, "denied" if neither may; None if
-        there is no such bucket.
+    None if there is no such bucket.
     """
-    client, request = _client(), Request("GET", bucket, query="list-type=2&max-keys=1")
+    client, request = client_of(Client), Request("GET", bucket, query="list-type=2&max-keys=1")
     for signed, name in ((False, "public"), (True, "private")):
         if signed and not client.account.has_credentials:
             break
         try:
-            client.send(request, signed)
+            client.fetch(request, signed)
         except StorageNotFoundError:
             return None
         except StorageAccessError:
@@ -315,29 +413,20 @@ def access(bucket: str) -> str | None:
 def path(bucket: str, key: str = "") -> UPath:
     """Return a path that the user can read with; makes no request.
 
-    Parameters
-    ----------
-    bucket
-        Name of the bucket.
-    key
-        Key in it; "" for the bucket.
-
-    Returns
-    -------
-    upath.UPath
-        With no option but `anon=True`, if there are no credentials or the bucket refuses them: a
-        path is shown and pickled with its options.
+    Its only option is `anon=True`, without credentials or if the bucket refuses them: a path is
+    shown and pickled with its options.
     """
     from upath import UPath
 
-    place = f"s3://{bucket}/{key.strip('/')}" if key.strip("/") else f"s3://{bucket}"
+    key = key.strip("/")
     configure_s3fs()
     try:
-        anonymous = is_anonymous(bucket)
+        anonymous = client_of(Client).is_anonymous(bucket)
     except (CredentialsError, SettingsError) as error:
         # Reading the path will fail, but where it is does not depend on that.
         log.debug("%s", error)
         anonymous = False
+    place = f"s3://{bucket}/{key}" if key else f"s3://{bucket}"
     found: UPath = UPath(place, anon=True) if anonymous else UPath(place)
     return found
 
@@ -361,22 +450,9 @@ def configure_s3fs() -> None:
 
 
 def split(path: object) -> tuple[str, str]:
-    """Split a path into bucket and key.
+    """Return bucket and key of a `UPath` or of text such as `s3://bucket/key`.
 
-    Parameters
-    ----------
-    path
-        A `UPath`, or text such as `s3://bucket/key`.
-
-    Returns
-    -------
-    tuple of str
-        Bucket, and key without slashes at its ends.
-
-    Raises
-    ------
-    ValueError
-        It is not a path in S3.
+    Raises `ValueError` if it is not a path in S3.
 
     Examples
     --------

@@ -9,7 +9,6 @@ the others wait. Nothing else imports the SDK.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -32,19 +31,18 @@ from codeocean.data_asset import (
     Source,
 )
 from codeocean.error import Error
-from requests import HTTPError, Response
 
 from aind_session.errors import (
     AccessDeniedError,
     CredentialsError,
     IncompleteAnswerError,
-    ServiceError,
 )
 from aind_session.services import redact
-from aind_session.services.exchange import Exchange
+from aind_session.services.exchange import LONGEST_MESSAGE, ResponseError
+from aind_session.services.http import bare_session
 
 if TYPE_CHECKING:
-    from aind_session.services.codeocean_client import Connection
+    from aind_session.services.codeocean import Connection
 
 __all__ = [
     "AWSS3Source",
@@ -65,12 +63,9 @@ __all__ = [
     "RefusedTokenError",
     "RunParams",
     "Source",
-    "error_of",
     "version_advice",
 ]
 
-SERVICE = "Code Ocean"
-LONGEST_MESSAGE = 1000
 #: The oldest server that each version of the SDK is made for.
 OLDEST_SERVERS: Mapping[str, tuple[int, ...]] = {
     "0.17": (4, 8, 0),
@@ -86,47 +81,23 @@ SERVER_HEADER = "Min-Server-Version"
 _VERSION = re.compile(r"\b\d+\.\d+(?:\.\d+)?\b")
 
 
-class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
+class CodeOceanError(ResponseError, Error):  # type: ignore[misc]
     """Code Ocean answered with an error.
-
-    Parameters
-    ----------
-    text
-        The request, the response, the next step.
-    answer
-        Facts of the response: `status`, `body`, `url`, `method`, `headers`, `reason`.
 
     Attributes
     ----------
-    response : requests.Response
-        Status, body, few headers; nothing of the request but its URL.
     message : str
         The service's own message.
     data : object
         The response's JSON; None if it was not JSON.
-    http_err : requests.HTTPError
-        What `requests` would have raised.
     """
 
-    response: Response
-    status_code: int
     data: Any
-    http_err: HTTPError
 
     def __init__(self, text: str, answer: dict[str, Any], **facts: Any) -> None:
-        # Not through `super()`: the SDK's own constructor takes a `requests` error.
-        Exception.__init__(self, text)
-        self.__dict__.update(facts)
-        self.service = SERVICE
-        self._text, self._answer = text, answer
-        self.response = redact.bare_response(**answer)
-        self.request = self.response.request
-        self.status = self.status_code = answer["status"]
-        self.http_err = HTTPError(
-            f"{self.status_code} {self.response.reason} for url: {self.response.url}",
-            response=self.response,
-        )
-        self.data, message = None, "An error occurred."
+        super().__init__(text, answer, **facts)
+        self._text, self.data = text, None
+        message = "An error occurred."
         try:
             self.data = json.loads(answer["body"])
         except (ValueError, RecursionError):
@@ -138,15 +109,17 @@ class CodeOceanError(ServiceError, Error, HTTPError):  # type: ignore[misc]
     def __str__(self) -> str:
         return self._text
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(type(self), **self._facts()), (self._text, self._answer)
-
-    def _facts(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("attempts", "seconds", "request_id")}
-
     def as_kind(self, cls: type[CodeOceanError], text: str) -> CodeOceanError:
         """Return the same response as an error of another class, with text before the message."""
-        return cls(f"{text}: {self._text}", self._answer, **self._facts())
+        make, (own, answer) = self.__reduce__()
+        return cls(f"{text}: {own}", answer, **make.keywords)
+
+    @staticmethod
+    def message_in(body: bytes) -> str:
+        """Return the service's own message, or the start of what came in its place."""
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            return redact.excerpt(str(json.loads(body)["message"]), limit=LONGEST_MESSAGE)
+        return redact.excerpt(body.strip())
 
 
 class CodeOceanNotFoundError(CodeOceanError, ValueError):
@@ -163,27 +136,6 @@ class RefusedTokenError(CredentialsError, CodeOceanError, ValueError):
 
 class IncompleteSearchError(CodeOceanError, IncompleteAnswerError):
     """A later page of a search failed: the pages before it are not the whole result."""
-
-
-def error_of(cls: type[CodeOceanError], response: Response, advice: str = "") -> CodeOceanError:
-    """Make an error of a response of the transport."""
-    exchange: Exchange = getattr(response, "exchange", None) or Exchange(
-        SERVICE, response.request.method or "GET", str(response.url), 0.0, 1
-    )
-    answer = redact.facts_of(response, exchange.secrets)
-    said = f" Its message: {_message(answer['body'])}" if answer["body"].strip() else ""
-    advice = f" {advice}" if advice else ""
-    text = f"{SERVICE} answered {response.status_code} to {exchange.summary()}.{advice}{said}"
-    error = cls(text, answer, **exchange.facts(response.status_code))
-    error.__cause__ = error.http_err
-    return error
-
-
-def _message(body: bytes) -> str:
-    """Return the service's own message, or the start of what came in its place."""
-    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-        return redact.excerpt(str(json.loads(body)["message"]), limit=LONGEST_MESSAGE)
-    return redact.excerpt(body)
 
 
 def version_advice(message: str) -> str:
@@ -223,7 +175,7 @@ class Client(CodeOcean):  # type: ignore[misc]
     def __init__(self, connection: Connection, again: Callable[[], CodeOcean]) -> None:
         self._again = again
         super().__init__(domain=connection.domain, token=connection.token)
-        connection.attach(self.session)
+        bare_session(connection, self.session).auth = (self.token, "")
         # Nothing that is read here needs a newer server than 4.0.
         self.session.headers.pop(SERVER_HEADER, None)
 
