@@ -14,6 +14,7 @@ from aind_session.sandbox.shapes import (
     NO_STREAMS,
     RESULTS_BUCKET,
     Mouse,
+    SessionName,
     data_description,
     epoch,
     invented_id,
@@ -457,7 +458,11 @@ class _Session:
             return
         if self.world.chance(0.6):
             record["data_description"] = data_description(
-                record["name"], self.mouse, self.modalities, "v2", start=self.start
+                record["name"],
+                self.mouse,
+                self.modalities,
+                "v2",
+                SessionName(None, self.owner, self.start),
             )
             self.truth.oddities.add("2.x description in a 1.x record")
         else:
