@@ -171,13 +171,15 @@ class Catalogue:
             header["capsules"] = dict(sorted(self.capsules.items()))
         header.update(sorted(self.extra.items()))
         for name, (attribute, order) in _FILES.items():
-            lines = [_dumps(entry) for entry in sorted(getattr(self, attribute), key=order)]
+            lines = [dumps(entry) for entry in sorted(getattr(self, attribute), key=order)]
             if lines:
-                _write(folder / name, "\n".join(lines) + "\n")
+                write_text(folder / name, "\n".join(lines) + "\n")
             else:
                 (folder / name).unlink(missing_ok=True)
         # Last, so that a folder is not a catalogue if writing was interrupted.
-        _write(folder / CATALOGUE_HEADER, json.dumps(header, indent=1, ensure_ascii=False) + "\n")
+        write_text(
+            folder / CATALOGUE_HEADER, json.dumps(header, indent=1, ensure_ascii=False) + "\n"
+        )
         return folder
 
     def add_asset(self, asset: Json) -> Json:
@@ -373,12 +375,14 @@ def _finite(text: str) -> float:
     return number
 
 
-def _dumps(entry: Json) -> str:
+def dumps(entry: Json) -> str:
+    """Write an entry as a line."""
     # Keys keep their order: a record is served as the service returned it.
     return json.dumps(entry, ensure_ascii=False, default=str)
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Replace a file at once."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, "utf-8", newline="\n")
     part.replace(path)

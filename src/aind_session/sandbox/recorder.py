@@ -26,6 +26,7 @@ resumes where it stopped. What is new is added to a folder that holds a recordin
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -35,7 +36,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from aind_session import settings
 from aind_session.errors import (
@@ -47,7 +48,7 @@ from aind_session.errors import (
 from aind_session.identifiers import find_session_id, parse_subject_id, session_in_name
 from aind_session.progress import progress
 from aind_session.sandbox import recorder_parts as parts
-from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.catalogue import Catalogue, Json, dumps, write_text
 from aind_session.sandbox.launches import KNOWN_CAPSULES
 from aind_session.sandbox.recorder_parts import Choice
 from aind_session.sandbox.scrub import Scrubber
@@ -148,11 +149,11 @@ def record(
     wanted = {kind: wanted[kind] - already[kind] for kind in wanted}
     if before is not None and not any(wanted.values()):
         return before
-    with Journal(folder, {**options, "from": _origin()}) as journal:
-        recording = Recording(journal, depth, Scrubber(names), progress)
-        wanted["sessions"] |= recording.sessions_of(sorted(wanted["projects"]))
-        recording.run(wanted["subjects"], wanted["sessions"])
-        catalogue = recording.join(before)
+    journal = Journal(folder, {**options, "from": _origin()})
+    recording = Recording(journal, depth, Scrubber(names), progress)
+    wanted["sessions"] |= recording.sessions_of(sorted(wanted["projects"]))
+    recording.run(wanted["subjects"], wanted["sessions"])
+    catalogue = recording.join(before)
     everything = {kind: wanted[kind] | already[kind] for kind in wanted}
     failures = sorted({*recording.failures, *(header.get("failures") or ())})
     catalogue.extra["recorded"] = {
@@ -171,7 +172,8 @@ def record(
     }
     catalogue.description = catalogue.description or "A recording made by aind-session snapshot."
     catalogue.save(folder)
-    journal.remove()
+    # Its parts are in the catalogue now.
+    journal.path.unlink(missing_ok=True)
     return Catalogue.load(folder)
 
 
@@ -225,50 +227,29 @@ class Journal:
 
     def __init__(self, folder: Path, options: Json) -> None:
         self.path = folder / JOURNAL
-        self.options = options
-        self.parts: dict[str, Json] = {}
         self._lock = threading.Lock()
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> Journal:
         lines = self._read()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # The line that an interruption cut short is dropped here.
-        part = self.path.with_name(JOURNAL + ".part")
-        part.write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="\n")
-        part.replace(self.path)
-        self._file = self.path.open("a", encoding="utf-8", newline="\n")
-        if not lines:
-            self._append({"journal": JOURNAL_VERSION, "options": self.options})
-        return self
+        if lines and lines[0].get("journal") == JOURNAL_VERSION:
+            self._check(lines[0]["options"], options)
+        else:
+            lines = [{}]
+        folder.mkdir(parents=True, exist_ok=True)
+        # Written anew: the line that an interruption cut short is dropped.
+        lines[0] = {"journal": JOURNAL_VERSION, "options": options}
+        write_text(self.path, "".join(f"{dumps(line)}\n" for line in lines))
+        self.parts: dict[str, Json] = {line["part"]: line["found"] for line in lines[1:]}
 
-    def __exit__(self, *exc: object) -> None:
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-            self._file = None
-
-    def _read(self) -> list[str]:
-        if not self.path.is_file():
-            return []
-        lines: list[str] = []
-        for line in self.path.read_text("utf-8", errors="replace").split("\n")[:-1]:
-            try:
-                content = json.loads(line)
-            except (ValueError, RecursionError):
-                break
-            if not lines:
-                if content.get("journal") != JOURNAL_VERSION:
-                    return []
-                self._check(content.get("options"))
-            elif isinstance(content.get("part"), str):
-                self.parts[content["part"]] = content["found"]
-            lines.append(line)
+    def _read(self) -> list[Json]:
+        lines: list[Json] = []
+        if self.path.is_file():
+            text = self.path.read_text("utf-8", errors="replace")
+            with contextlib.suppress(ValueError, RecursionError):
+                for line in text.split("\n")[:-1]:
+                    lines.append(json.loads(line))  # noqa: PERF401 (those before an error count)
         return lines
 
-    def _check(self, options: Json) -> None:
-        keys = {*options, *self.options}
-        changed = sorted(key for key in keys if options.get(key) != self.options.get(key))
+    def _check(self, before: Json, options: Json) -> None:
+        changed = sorted(k for k in {*before, *options} if before.get(k) != options.get(k))
         if changed:
             raise InvalidFilterError(
                 f"The recording in {self.path.parent} was started with another "
@@ -280,19 +261,11 @@ class Journal:
         known = self.parts.get(part)
         if known is None:
             known = fetch()
-            with self._lock:
+            line = dumps({"part": part, "found": known})
+            with self._lock, self.path.open("a", encoding="utf-8", newline="\n") as file:
                 self.parts[part] = known
-                self._append({"part": part, "found": known})
+                file.write(line + "\n")
         return known
-
-    def _append(self, line: Json) -> None:
-        if self._file is not None:
-            self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
-            self._file.flush()
-
-    def remove(self) -> None:
-        """Remove the journal: its parts are in the catalogue."""
-        self.path.unlink(missing_ok=True)
 
 
 class Recording:
