@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalogue", "Counts", "Sandbox", "autostart", "record", "sandbox"]
 
-AWS_KEYS = ("AKIASANDBOXSANDBOX00", "sandbox")
-
 
 def __getattr__(name: str) -> Any:
     if name != "record":
@@ -175,7 +173,7 @@ class Sandbox:
             }
             self._files.origin = self.urls["files"]
             self._change = server.sandbox_changes(
-                self.urls, self.token, AWS_KEYS, REGION, self.catalogue.source, bundle
+                self.urls, self.token, REGION, self.catalogue.source, bundle
             )
             server.process.push(self._change)
             stack.callback(server.process.remove, self._change)
@@ -210,14 +208,8 @@ class Sandbox:
     @property
     def counts(self) -> Counts:
         """What was counted since the start or `reset`: requests, connections, bytes."""
-        traffic = list(self._server.traffic.values()) if self._server is not None else []
-        return Counts(
-            requests=len(self.requests),
-            in_sequence=self.longest_chain(),
-            connections=sum(one.connections for one in traffic),
-            received=sum(one.received for one in traffic),
-            sent=sum(one.sent for one in traffic),
-        )
+        traffic = vars(self._server.traffic if self._server is not None else server.Traffic())
+        return Counts(len(self.requests), self.longest_chain(), **traffic)
 
     def count(self, service: str | None = None) -> int:
         """Count the requests, of one service or of all."""
@@ -231,7 +223,7 @@ class Sandbox:
         """Forget the requests and counts, and clear what clients have cached."""
         self.requests.clear()
         if self._server is not None:
-            self._server.reset_traffic()
+            self._server.traffic = server.Traffic()
         server.forget_all()
 
     @property

@@ -76,7 +76,7 @@ class FakeCodeOcean:
             raise Refused(401, "unauthorized: the token is missing or not valid")
 
     def _route(self, request: Request) -> Any:
-        path = request.path.removeprefix("/api/v1").strip("/")
+        path = request.raw_path.removeprefix("/api/v1").strip("/")
         for method, pattern, name in _ROUTES:
             match = pattern.fullmatch(path)
             if match and request.method in method.split("|"):

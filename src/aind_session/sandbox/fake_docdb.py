@@ -63,9 +63,12 @@ class FakeDocDB:
             return json_response(refused.status, {"message": refused.message})
 
     def _route(self, request: Request) -> Response:
-        if len(request.path) + len(request.query) + 1 > self.max_url:
+        if len(request.raw_path) + len(request.query) + 1 > self.max_url:
             raise Refused(414, f"the URL has more than {self.max_url} characters")
-        version, database, collection, verb, *rest = (*request.parts, "", "", "", "")
+        version, database, collection, verb, *rest = (
+            *request.path.strip("/").split("/"),
+            *[""] * 4,
+        )
         if version in self.retired:
             raise Refused(self.retired[version], "Missing Authentication Token")
         attribute = DATABASES.get((version, database))

@@ -49,16 +49,14 @@ class FakeS3:
         except Refused as refused:
             response = _error_response(refused, request.path)
         extra = {"x-amz-request-id": uuid.uuid4().hex[:16].upper()}
-        return Response(
-            response.status, response.body, {**extra, **response.headers}, response.length
-        )
+        return Response(response.status, response.body, {**extra, **response.headers})
 
     def close(self) -> None:
         """Remove moto's buckets."""
         self._store.close()
 
     def _answer(self, request: Request) -> Response:
-        bucket, _, key = urllib.parse.unquote(request.path).lstrip("/").partition("/")
+        bucket, _, key = request.path.lstrip("/").partition("/")
         signed = "Authorization" in request.headers or "X-Amz-Credential" in request.params
         writing = request.method not in ("GET", "HEAD")
         if not bucket:
@@ -147,7 +145,7 @@ class FakeS3:
         )
         try:
             with Client(_load_app()).open(
-                f"{request.path}?{query}" if query else request.path,
+                f"{request.raw_path}?{query}" if query else request.raw_path,
                 method=request.method,
                 headers=headers,
                 data=request.body,

@@ -283,7 +283,7 @@ class ResultFiles:
             # As S3 does: a signature in the link and one in a header are too many. So a token that
             # is sent here is noticed.
             return _plain(400, "InvalidArgument: only one auth mechanism allowed")
-        place = urllib.parse.unquote(request.path)
+        place = request.path
         if not hmac.compare_digest(request.params.get("X-Amz-Signature", ""), self._sign(place)):
             return _plain(403, "SignatureDoesNotMatch")
         kind, owner, path = place.lstrip("/").split("/", 2)
@@ -293,10 +293,7 @@ class ResultFiles:
         content = content_of(entry)
         if content is None:
             return _plain(501, f"The content of {path} is not recorded. {self.hint}")
-        headers = {"Content-Type": "binary/octet-stream"}
-        if request.method == "HEAD":
-            return Response(200, b"", headers, length=len(content))
-        return Response(200, content, headers)
+        return Response(200, content, {"Content-Type": "binary/octet-stream"})
 
 
 def _plain(status: int, text: str) -> Response:
