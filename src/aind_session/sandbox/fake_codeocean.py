@@ -60,11 +60,8 @@ class FakeCodeOcean:
     def _check_version(self, wanted: str | None) -> None:
         own = self.server_version or NEWEST_VERSION
         if wanted and _version(wanted) > _version(own):
-            raise Refused(
-                400,
-                f"the server's version {own} is lower than the minimum version "
-                f"{wanted} that the client requires",
-            )
+            message = f"the server's version {own} is lower than the minimum version {wanted}"
+            raise Refused(400, f"{message} that the client requires")
 
     def _check_token(self, request: Request) -> None:
         scheme, _, coded = request.headers.get("Authorization", "").partition(" ")
@@ -77,12 +74,11 @@ class FakeCodeOcean:
 
     def _route(self, request: Request) -> Any:
         path = request.raw_path.removeprefix("/api/v1").strip("/")
-        for method, pattern, name in _ROUTES:
-            match = pattern.fullmatch(path)
-            if match and request.method in method.split("|"):
-                parts = [urllib.parse.unquote(part) for part in match.groups()]
+        for methods, pattern, name in _ROUTES:
+            match = re.fullmatch(pattern.replace("ID", "([^/]+)"), path)
+            if match and request.method in methods.split("|"):
                 call: Callable[..., Any] = getattr(self, name)
-                return call(request, *parts)
+                return call(request, *map(urllib.parse.unquote, match.groups()))
         raise Refused(404, f"there is no {request.method} {request.path}. {self.hint}")
 
     # Data assets
@@ -96,22 +92,17 @@ class FakeCodeOcean:
         start = _open_token(token) if token else offset
         if not isinstance(start, int) or start < 0:
             raise Refused(400, f"offset: {start!r} is not a number")
-        page = found[start : start + limit]
-        results = [_public(asset) for asset in page]
-        answer: Json = {"has_more": start + limit < len(found)}
-        if answer["has_more"]:
-            answer["next_token"] = _make_token(start + limit)
-        answer["results"] = results + results[: self.duplicates]
-        return answer
+        end = start + limit
+        results = [_public(asset) for asset in found[start:end]]
+        more = {"next_token": _make_token(end)} if end < len(found) else {}
+        repeated = results[: self.duplicates]
+        return {"has_more": bool(more), **more, "results": results + repeated}
 
     def _asset(self, asset_id: str) -> Json:
-        for asset in self.catalogue.data_assets:
-            if asset["id"] == asset_id:
-                status, message = _CLOSED.get(asset.get("_access", ""), (200, ""))
-                if status != 200:
-                    raise Refused(status, message)
-                return asset
-        raise Refused(404, f"data asset {asset_id} not found. {self.hint}")
+        asset = _find(self.catalogue.data_assets, "data asset", asset_id, self.hint)
+        if asset.get("_access") in _CLOSED:
+            raise Refused(*_CLOSED[asset["_access"]])
+        return asset
 
     def _get_asset(self, request: Request, asset_id: str) -> Json:
         return _public(self.launches.poll(self._asset(asset_id)))
@@ -145,9 +136,7 @@ class FakeCodeOcean:
         return _public(asset)
 
     def _delete_asset(self, request: Request, asset_id: str) -> None:
-        asset = self._asset(asset_id)
-        assets = self.catalogue.data_assets
-        assets[:] = [other for other in assets if other is not asset]
+        _remove(self.catalogue.data_assets, self._asset(asset_id))
 
     def _archive_asset(self, request: Request, asset_id: str) -> None:
         self._asset(asset_id)["archived"] = request.params.get("archive", "").lower() == "true"
@@ -155,14 +144,12 @@ class FakeCodeOcean:
     def _asset_permissions(self, request: Request, asset_id: str) -> Json | None:
         asset = self._asset(asset_id)
         if request.method == "GET":
-            permissions: Json = asset.get("_permissions") or {"everyone": "viewer"}
-            return permissions
+            return asset.get("_permissions") or {"everyone": "viewer"}
         asset["_permissions"] = _body(request)
         return None
 
     def _list_asset_files(self, request: Request, asset_id: str) -> Json:
-        root = self._asset_root(asset_id)
-        return self._folder(root, _wanted_path(request))
+        return self._folder(self._asset_root(asset_id), _wanted_path(request))
 
     def _asset_file_urls(self, request: Request, asset_id: str, verb: str) -> Json:
         return self._links(self._asset_root(asset_id), request, verb)
@@ -178,10 +165,7 @@ class FakeCodeOcean:
     # Computations
 
     def _computation(self, computation_id: str) -> Json:
-        for computation in self.catalogue.computations:
-            if computation["id"] == computation_id:
-                return computation
-        raise Refused(404, f"computation {computation_id} not found. {self.hint}")
+        return _find(self.catalogue.computations, "computation", computation_id, self.hint)
 
     def _get_computation(self, request: Request, computation_id: str) -> Json:
         return _public(self.launches.poll(self._computation(computation_id)))
@@ -197,9 +181,7 @@ class FakeCodeOcean:
         return _public(self.launches.run(named[0], body))
 
     def _delete_computation(self, request: Request, computation_id: str) -> None:
-        computation = self._computation(computation_id)
-        computations = self.catalogue.computations
-        computations[:] = [other for other in computations if other is not computation]
+        _remove(self.catalogue.computations, self._computation(computation_id))
 
     def _rename_computation(self, request: Request, computation_id: str) -> None:
         self._computation(computation_id)["name"] = request.params.get("name", "")
@@ -264,10 +246,8 @@ class FakeCodeOcean:
         for each in wanted:
             asset = self._asset(str(each.get("id")))
             mount = each.get("mount") or asset.get("mount")
-            external = asset_search.is_external(asset)
-            attached.append(
-                {"id": asset["id"], "mount": mount, "external": external, "ready": True}
-            )
+            state = {"external": asset_search.is_external(asset), "ready": True}
+            attached.append({"id": asset["id"], "mount": mount, **state})
         return attached
 
     def _detach(self, request: Request, kind: str, owner_id: str) -> None:
@@ -302,34 +282,41 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text))
 
 
-_ID = "([^/]+)"
-_ROUTES = [
-    (method, re.compile(pattern.replace("ID", _ID)), name)
-    for method, pattern, name in (
-        ("POST", "data_assets/search", "_search_assets"),
-        ("POST", "data_assets", "_create_asset"),
-        ("GET", "data_assets/ID", "_get_asset"),
-        ("PUT", "data_assets/ID", "_update_asset"),
-        ("DELETE", "data_assets/ID", "_delete_asset"),
-        ("PATCH", "data_assets/ID/archive", "_archive_asset"),
-        ("GET|POST", "data_assets/ID/permissions", "_asset_permissions"),
-        ("GET|POST", "data_assets/ID/files", "_list_asset_files"),
-        ("GET", "data_assets/ID/files/(download_url|urls)", "_asset_file_urls"),
-        ("POST", "computations", "_run"),
-        ("GET", "computations/ID", "_get_computation"),
-        ("DELETE", "computations/ID", "_delete_computation"),
-        ("PATCH", "computations/ID", "_rename_computation"),
-        ("GET|POST", "computations/ID/results", "_list_results"),
-        ("GET", "computations/ID/results/(download_url|urls)", "_result_urls"),
-        ("POST", "computations/ID/data_assets", "_attach_to_computation"),
-        ("DELETE", "(computations|capsules|pipelines)/ID/data_assets", "_detach"),
-        ("POST", "(?:capsules|pipelines)/search", "_search_capsules"),
-        ("GET", "(?:capsules|pipelines)/ID", "_get_capsule"),
-        ("GET", "(?:capsules|pipelines)/ID/computations", "_list_computations"),
-        ("POST", "(?:capsules|pipelines)/ID/data_assets", "_attach_to_capsule"),
-        ("GET", "custom_metadata", "_custom_metadata"),
-    )
-]
+_ROUTES = (
+    ("POST", "data_assets/search", "_search_assets"),
+    ("POST", "data_assets", "_create_asset"),
+    ("GET", "data_assets/ID", "_get_asset"),
+    ("PUT", "data_assets/ID", "_update_asset"),
+    ("DELETE", "data_assets/ID", "_delete_asset"),
+    ("PATCH", "data_assets/ID/archive", "_archive_asset"),
+    ("GET|POST", "data_assets/ID/permissions", "_asset_permissions"),
+    ("GET|POST", "data_assets/ID/files", "_list_asset_files"),
+    ("GET", "data_assets/ID/files/(download_url|urls)", "_asset_file_urls"),
+    ("POST", "computations", "_run"),
+    ("GET", "computations/ID", "_get_computation"),
+    ("DELETE", "computations/ID", "_delete_computation"),
+    ("PATCH", "computations/ID", "_rename_computation"),
+    ("GET|POST", "computations/ID/results", "_list_results"),
+    ("GET", "computations/ID/results/(download_url|urls)", "_result_urls"),
+    ("POST", "computations/ID/data_assets", "_attach_to_computation"),
+    ("DELETE", "(computations|capsules|pipelines)/ID/data_assets", "_detach"),
+    ("POST", "(?:capsules|pipelines)/search", "_search_capsules"),
+    ("GET", "(?:capsules|pipelines)/ID", "_get_capsule"),
+    ("GET", "(?:capsules|pipelines)/ID/computations", "_list_computations"),
+    ("POST", "(?:capsules|pipelines)/ID/data_assets", "_attach_to_capsule"),
+    ("GET", "custom_metadata", "_custom_metadata"),
+)
+
+
+def _find(entries: list[Json], kind: str, wanted: str, hint: str) -> Json:
+    for entry in entries:
+        if entry["id"] == wanted:
+            return entry
+    raise Refused(404, f"{kind} {wanted} not found. {hint}")
+
+
+def _remove(entries: list[Json], entry: Json) -> None:
+    entries[:] = [other for other in entries if other is not entry]
 
 
 def _public(entry: Json) -> Json:

@@ -16,8 +16,8 @@ import re
 import threading
 import urllib.parse
 import uuid
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -82,43 +82,41 @@ class FakeS3:
     def _check(self, bucket: str, signed: bool, *, writing: bool) -> None:
         options = self.catalogue.buckets.get(bucket)
         if options is None:
-            if not any(entry["bucket"] == bucket for entry in self.catalogue.objects):
+            if not self.index.bucket(bucket).keys:
                 raise Refused(404, f"The bucket does not exist. {self.hint}", "NoSuchBucket")
             options = {}
-        if signed:
-            _allow(not options.get("denied"))
-        else:
-            _allow(bool(options.get("public")) and not writing)
+        public = options.get("public") and not writing
+        _allow(not options.get("denied") if signed else bool(public))
 
     def _touched(self, request: Request, bucket: str, key: str) -> dict[str, dict[str, Json]]:
         """Return the catalogue's entries that a request can read or change, by bucket and key."""
         params = request.params
         if not bucket:
             return {}
+        if not key and request.method == "GET":
+            prefix, delimiter = params.get("prefix", ""), params.get("delimiter", "")
+            hidden = self.index.is_hidden(bucket, prefix, listing=True)
+            return {bucket: {} if hidden else dict(self.index.under(bucket, prefix, delimiter))}
         if not key:
-            if request.method == "GET":
-                prefix, delimiter = params.get("prefix", ""), params.get("delimiter", "")
-                return {bucket: dict(self.index.listing(bucket, prefix, delimiter))}
             return {bucket: dict(self.index.under(bucket, "")) if "delete" in params else {}}
-        found = {bucket: self._entry(bucket, key)}
+        read = [(bucket, key)] if request.method == "GET" else []
         source = request.headers.get("x-amz-copy-source", "").partition("?")[0]
         if source:
             other, _, name = urllib.parse.unquote(source).lstrip("/").partition("/")
-            self._check_content(other, name)
-            found.setdefault(other, {}).update(self._entry(other, name))
-        elif request.method == "GET":
-            self._check_content(bucket, key)
+            read = [(other, name)]
+        found: dict[str, dict[str, Json]] = {bucket: {}}
+        for place in dict.fromkeys(((bucket, key), *read)):
+            entry = self.index.get(*place)
+            if place in read:
+                self._check_content(place, entry)
+            known = {} if entry is None else {place[1]: entry}
+            found.setdefault(place[0], {}).update(known)
         return found
 
-    def _entry(self, bucket: str, key: str) -> dict[str, Json]:
-        entry = self.index.get(bucket, key)
-        return {} if entry is None else {key: entry}
-
-    def _check_content(self, bucket: str, key: str) -> None:
-        entry = self.index.get(bucket, key)
+    def _check_content(self, place: tuple[str, str], entry: Json | None) -> None:
         if entry is not None and content_of(entry) is None:
             # 501: no client repeats it, and none takes it for "not found".
-            message = f"The content of {bucket}/{key} is not recorded. {self.hint}"
+            message = f"The content of {'/'.join(place)} is not recorded. {self.hint}"
             raise Refused(501, message, "NotImplemented")
 
     def _keep(self, name: str, before: dict[str, Json]) -> None:
@@ -138,11 +136,7 @@ class FakeS3:
         headers = [(n, v) for n, v in request.headers.items() if n.lower() not in dropped]
         headers.append(("x-moto-account-id", self._store.account))
         # S3 returns no more keys at once, whatever is requested; moto does.
-        query = re.sub(
-            r"\bmax-keys=(\d+)",
-            lambda match: f"max-keys={min(int(match[1]), MAX_KEYS)}",
-            request.query,
-        )
+        query = re.sub(r"\bmax-keys=\d{4,}", f"max-keys={MAX_KEYS}", request.query)
         try:
             with Client(_load_app()).open(
                 f"{request.raw_path}?{query}" if query else request.raw_path,
@@ -268,55 +262,38 @@ class Index:
     def bucket(self, name: str) -> Bucket:
         """Return a bucket as it is now; an empty one if it has no objects."""
         with self.lock:
-            objects = self.catalogue.objects
-            grown = self._seen <= len(objects) and (
-                self._seen == 0 or objects[self._seen - 1] is self._last
-            )
-            if not grown:
-                self._buckets, self._seen = {}, 0
-            if self._seen < len(objects):
-                self._add(objects[self._seen :])
-                self._seen, self._last = len(objects), objects[-1]
+            objects, seen = self.catalogue.objects, self._seen
+            if seen > len(objects) or (seen and objects[seen - 1] is not self._last):
+                self._buckets, seen = {}, 0
+            for entry in objects[seen:]:
+                self._buckets.setdefault(entry["bucket"], Bucket()).objects[entry["key"]] = entry
+            for changed in {entry["bucket"] for entry in objects[seen:]}:
+                self._buckets[changed].keys = sorted(self._buckets[changed].objects)
+            self._seen, self._last = len(objects), objects[-1] if objects else None
             return self._buckets.get(name) or Bucket()
-
-    def _add(self, entries: list[Json]) -> None:
-        few = len(entries) < 100
-        for entry in entries:
-            bucket = self._buckets.setdefault(entry["bucket"], Bucket())
-            if few and entry["key"] not in bucket.objects:
-                insort(bucket.keys, entry["key"])
-            bucket.objects[entry["key"]] = entry
-        if not few:
-            for name in {entry["bucket"] for entry in entries}:
-                self._buckets[name].keys = sorted(self._buckets[name].objects)
 
     def get(self, bucket: str, key: str) -> Json | None:
         """Return an object's entry, or None."""
         with self.lock:
-            return None if self._is_hidden(bucket, key) else self.bucket(bucket).objects.get(key)
+            return None if self.is_hidden(bucket, key) else self.bucket(bucket).objects.get(key)
 
-    def put(self, bucket: str, key: str, content: bytes) -> Json:
+    def put(self, bucket: str, key: str, content: bytes) -> None:
         """Write an object."""
+        try:
+            self.copy({"text": content.decode()}, bucket, key)
+        except UnicodeDecodeError:
+            self.copy({"base64": base64.b64encode(content).decode()}, bucket, key)
+
+    def copy(self, source: Json, bucket: str, key: str) -> None:
+        """Write an object like another, whose content need not be recorded."""
         with self.lock:
             entry = self.bucket(bucket).objects.get(key)
             if entry is None:
                 entry = self.catalogue.add_object(bucket, key)
             for name in ("text", "base64", "size"):
                 entry.pop(name, None)
-            try:
-                entry["text"] = content.decode()
-            except UnicodeDecodeError:
-                entry["base64"] = base64.b64encode(content).decode()
-            return entry
-
-    def copy(self, source: Json, bucket: str, key: str) -> Json:
-        """Write an object like another, whose content need not be recorded."""
-        with self.lock:
-            entry = self.put(bucket, key, content_of(source) or b"")
-            if content_of(source) is None:
-                del entry["text"]
-                entry["size"] = source["size"]
-            return entry
+                if name in source:
+                    entry[name] = source[name]
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove an object if it is there."""
@@ -327,43 +304,31 @@ class Index:
                 objects[:] = [other for other in objects if other is not entry]
                 self._seen, self._last = len(objects) + 1, None
 
-    def under(self, bucket: str, prefix: str) -> Iterator[tuple[str, Json]]:
-        """Yield (key, entry) of every key that begins with the prefix."""
+    def under(self, bucket: str, prefix: str, delimiter: str = "") -> list[tuple[str, Json]]:
+        """Return (key, entry) of each key that begins with the prefix; of a folder the first."""
         with self.lock:
             known = self.bucket(bucket)
-            first = bisect_left(known.keys, prefix)
-            last = bisect_left(known.keys, _after(prefix)) if prefix else len(known.keys)
-            chosen = known.keys[first:last]
-        for key in chosen:
-            yield key, known.objects[key]
-
-    def listing(self, bucket: str, prefix: str, delimiter: str) -> Iterator[tuple[str, Json]]:
-        """Yield what a listing needs: of each folder only the first key."""
-        with self.lock:
-            keys = self.bucket(bucket).keys
-            if self._is_hidden(bucket, prefix, listing=True):
-                return
-            at = bisect_left(keys, prefix)
-            chosen = []
-            while at < len(keys) and keys[at].startswith(prefix):
-                chosen.append(keys[at])
-                end = keys[at].find(delimiter, len(prefix)) if delimiter else -1
-                common = keys[at][: end + len(delimiter)]
-                at = at + 1 if end < 0 else bisect_left(keys, _after(common), at)
-            known = self.bucket(bucket).objects
-        for key in chosen:
-            yield key, known[key]
+        keys, found = known.keys, []
+        at = bisect_left(keys, prefix)
+        while at < len(keys) and keys[at].startswith(prefix):
+            found.append((keys[at], known.objects[keys[at]]))
+            end = keys[at].find(delimiter, len(prefix)) if delimiter else -1
+            common = keys[at][: end + len(delimiter)]
+            # Behind the last text that begins with the folder.
+            after = common[:-1] + chr(ord(common[-1]) + 1) if end >= 0 else ""
+            at = bisect_left(keys, after, at) if after else at + 1
+        return found
 
     def hide(self, bucket: str, prefix: str, listings: int) -> None:
         """Hide everything under a prefix until it has been listed this often."""
         with self.lock:
             self._hidden[(bucket, prefix)] = listings
 
-    def _is_hidden(self, bucket: str, key: str, *, listing: bool = False) -> bool:
+    def is_hidden(self, bucket: str, key: str, *, listing: bool = False) -> bool:
+        """Whether a key is hidden; a listing counts."""
         for (hidden, prefix), left in self._hidden.items():
             if hidden == bucket and key.startswith(prefix) and left > 0:
-                if listing:
-                    self._hidden[(hidden, prefix)] = left - 1
+                self._hidden[(hidden, prefix)] = left - listing
                 return True
         return False
 
@@ -388,8 +353,3 @@ def etag_of(entry: Json) -> str:
     content = content_of(entry)
     text = f"{entry['key']} {entry['size']}".encode() if content is None else content
     return f'"{hashlib.md5(text, usedforsecurity=False).hexdigest()}"'
-
-
-def _after(prefix: str) -> str:
-    """Return the least text that is greater than all that begin with `prefix`."""
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1)

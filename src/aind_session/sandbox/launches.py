@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from aind_session.sandbox.catalogue import Catalogue, Json, made_up_id
@@ -117,6 +117,14 @@ class Launches:
             {"param_name": p.get("param_name"), "value": str(p.get("value"))}
             for p in body.get("named_parameters") or ()
         ]
+        optional = {
+            "parameters": values,
+            "data_assets": body.get("data_assets"),
+            "processes": [
+                {"name": str(p.get("name")), "capsule_id": capsule}
+                for p in body.get("processes") or ()
+            ],
+        }
         computation: Json = {
             "id": made_up_id(f"run {capsule} {len(self.catalogue.computations)}"),
             "created": self._now(),
@@ -125,15 +133,8 @@ class Launches:
             "run_time": 0,
             "state": STATES[0],
             "_capsule": capsule,
+            **{key: value for key, value in optional.items() if value},
         }
-        if values:
-            computation["parameters"] = values
-        if body.get("data_assets"):
-            computation["data_assets"] = body["data_assets"]
-        if body.get("processes"):
-            computation["processes"] = [
-                {"name": str(p.get("name")), "capsule_id": capsule} for p in body["processes"]
-            ]
         self.catalogue.computations.append(computation)
         launched.append(computation)
         if self.on_run is not None:
@@ -146,9 +147,7 @@ class Launches:
             asset: Json = {
                 "id": made_up_id(f"created {body['name']} {len(self.catalogue.data_assets)}"),
                 "created": self._now(),
-                "name": body["name"],
-                "mount": body["mount"],
-                "tags": list(body["tags"]),
+                **{key: body[key] for key in ("name", "mount", "tags")},
                 "description": body.get("description") or "",
                 "last_used": 0,
                 "owner": USER,
@@ -157,27 +156,14 @@ class Launches:
             }
             if body.get("custom_metadata"):
                 asset["custom_metadata"] = body["custom_metadata"]
-            target = ((body.get("target") or {}).get("aws")) or None
+            target = (body.get("target") or {}).get("aws")
             bucket, prefix = RESULTS_BUCKET, asset["id"]
             if target:
-                bucket, prefix = (
-                    target["bucket"],
-                    (target.get("prefix") or asset["name"]).strip("/"),
-                )
+                prefix = (target.get("prefix") or asset["name"]).strip("/")
+                bucket = target["bucket"]
                 asset["source_bucket"] = _source_bucket(bucket, prefix, external=True)
             if computation is not None:
-                asset["type"] = "result"
-                asset["provenance"] = {
-                    "capsule": computation.get("_capsule", ""),
-                    "computation": computation["id"],
-                    "data_assets": [a["id"] for a in computation.get("data_assets") or ()],
-                    "run_script": "code/run",
-                }
-                inner = str((source.get("computation") or {}).get("path") or "").strip("/")
-                for path, text in (computation.get("_files") or {}).items():
-                    if not inner or path.startswith(inner + "/"):
-                        path = path[len(inner) :].lstrip("/")
-                        self.index.copy(as_object(path, text), bucket, f"{prefix}/{path}")
+                self._take_results(asset, source, computation, bucket, prefix)
             elif source.get("aws"):
                 self._take_from_bucket(asset, source["aws"])
             elif body.get("data_asset_ids"):
@@ -189,15 +175,30 @@ class Launches:
             self.launched.append(asset)
             return asset
 
+    def _take_results(
+        self, asset: Json, source: Json, computation: Json, bucket: str, prefix: str
+    ) -> None:
+        asset["type"] = "result"
+        asset["provenance"] = {
+            "capsule": computation.get("_capsule", ""),
+            "computation": computation["id"],
+            "data_assets": [a["id"] for a in computation.get("data_assets") or ()],
+            "run_script": "code/run",
+        }
+        inner = str((source.get("computation") or {}).get("path") or "").strip("/")
+        for path, text in (computation.get("_files") or {}).items():
+            if not inner or path.startswith(inner + "/"):
+                path = path[len(inner) :].lstrip("/")
+                self.index.copy(as_object(path, text), bucket, f"{prefix}/{path}")
+
     def _take_from_bucket(self, asset: Json, source: Json) -> None:
         bucket, prefix = source["bucket"], str(source.get("prefix") or "").strip("/")
         external = bool(source.get("keep_on_external_storage"))
         asset["source_bucket"] = _source_bucket(bucket, prefix, external=external)
-        if external:
-            return
-        for key, entry in list(self.index.under(bucket, f"{prefix}/" if prefix else "")):
-            rest = key[len(prefix) :].lstrip("/")
-            self.index.copy(entry, RESULTS_BUCKET, f"{asset['id']}/{rest}")
+        for key, entry in self.index.under(bucket, f"{prefix}/" if prefix else ""):
+            if not external:
+                rest = key[len(prefix) :].lstrip("/")
+                self.index.copy(entry, RESULTS_BUCKET, f"{asset['id']}/{rest}")
 
     def _now(self) -> int:
         known: list[Any] = [*self.catalogue.data_assets, *self.catalogue.computations]
@@ -234,22 +235,23 @@ class ResultFiles:
     def _all(self, root: str) -> dict[str, Json]:
         kind, _, owner = root.partition("/")
         if kind == "results":
-            return dict(self._of_computation(owner))
+            return self._of_computation(owner)
         folder = f"{owner}/"
         files = {key[len(folder) :]: e for key, e in self.index.under(RESULTS_BUCKET, folder)}
         if files:
             return files
         for asset in self.catalogue.data_assets:
             if asset["id"] == owner:
-                computation = (asset.get("provenance") or {}).get("computation")
-                return dict(self._of_computation(computation))
+                return self._of_computation((asset.get("provenance") or {}).get("computation"))
         return {}
 
-    def _of_computation(self, computation_id: str | None) -> Iterator[tuple[str, Json]]:
-        for computation in self.catalogue.computations:
-            if computation["id"] == computation_id:
-                for path, text in (computation.get("_files") or {}).items():
-                    yield path.lstrip("/"), as_object(path, text)
+    def _of_computation(self, computation_id: str | None) -> dict[str, Json]:
+        return {
+            path.lstrip("/"): as_object(path, text)
+            for computation in self.catalogue.computations
+            if computation["id"] == computation_id
+            for path, text in (computation.get("_files") or {}).items()
+        }
 
     def list_folder(self, root: str, path: str) -> list[Json] | None:
         """List a folder as the API does; None if it does not exist."""
@@ -259,10 +261,8 @@ class ResultFiles:
             if not name.startswith(start) or name == start:
                 continue
             first, slash, _ = name[len(start) :].partition("/")
-            item: Json = {"name": first, "path": start + first, "type": "folder"}
-            if not slash:
-                item.update(type="file", size=size_of(entry))
-            items[first] = item
+            kind = {"type": "folder"} if slash else {"type": "file", "size": size_of(entry)}
+            items[first] = {"name": first, "path": start + first, **kind}
         return list(items.values()) if items or not path else None
 
     def has(self, root: str, path: str) -> bool:
