@@ -29,11 +29,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,12 @@ from aind_session.errors import (
     InvalidFilterError,
     ServiceError,
 )
-from aind_session.identifiers import find_session_id, parse_subject_id, session_in_name
+from aind_session.identifiers import (
+    find_session_id,
+    parse_session_id,
+    parse_subject_id,
+    session_in_name,
+)
 from aind_session.progress import progress
 from aind_session.sandbox import recorder_parts as parts
 from aind_session.sandbox.catalogue import Catalogue, Json, dumps, write_text
@@ -158,12 +164,7 @@ def record(
     failures = sorted({*recording.failures, *(header.get("failures") or ())})
     catalogue.extra["recorded"] = {
         "subjects": sorted(everything["subjects"]),
-        "sessions": sorted(
-            one
-            for one in everything["sessions"]
-            if (found := find_session_id(one)) is None
-            or found.subject_id not in everything["subjects"]
-        ),
+        "sessions": sorted(_of_others(everything["subjects"], everything["sessions"])),
         "projects": sorted(everything["projects"]),
         **options,
         "on": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
@@ -180,15 +181,12 @@ def record(
 def _read(given: Any) -> dict[str, set[str]]:
     """Sort the arguments into subjects and sessions."""
     several = isinstance(given, Iterable) and not isinstance(given, str)
-    found: dict[str, set[str]] = {"subjects": set(), "sessions": set()}
-    for one in given if several else [given]:
-        text = str(getattr(one, "id", one)).strip()
-        session = find_session_id(text)
-        if session is not None:
-            found["sessions"].add(session.id)
-        else:
-            found["subjects"].add(parse_subject_id(text))
-    return found
+    texts = [str(getattr(one, "id", one)).strip() for one in (given if several else [given])]
+    sessions = {text: find_session_id(text) for text in texts}
+    return {
+        "subjects": {parse_subject_id(text) for text in texts if sessions[text] is None},
+        "sessions": {session.id for session in sessions.values() if session is not None},
+    }
 
 
 def _load(folder: Path, options: Json, refresh: bool) -> Catalogue | None:
@@ -307,11 +305,13 @@ class Recording:
         IncompleteAnswerError
             Some parts could not be fetched; the others are in the journal.
         """
-        choices = list(_choices(subjects, sessions))
+        others = _of_others(subjects, sessions)
+        some = {s: frozenset(i for i in others if others[i] == s) for s in others.values()}
+        choices = [Choice(subject, some.get(subject)) for subject in sorted({*subjects, *some})]
         requests = {c.name: partial(parts.subject, c, self.scrubber) for c in choices}
         found = self._fetch("assets and records", requests)
-        others = self._others(found, {choice.subject_id for choice in choices})
-        self._fetch("files and runs", {**self._folders(found, sessions), **others})
+        further = self._others(found, {choice.subject_id for choice in choices})
+        self._fetch("files and runs", {**self._folders(found, sessions), **further})
         runs = [run for part in self.found for run in part.get("computations") or ()]
         ended = [str(run["id"]) for run in runs if run.get("has_results")]
         self._fetch("results", {f"results {run}": partial(self._results, run) for run in ended})
@@ -339,15 +339,14 @@ class Recording:
         for error in errors:
             if not isinstance(error, ServiceError):
                 return error
-        first = errors[0]
         count = f"{len(errors)} part{'' if len(errors) == 1 else 's'}"
         summary = IncompleteAnswerError(
             f"{count} could not be recorded. The others are kept in {self.journal.path}: the same "
-            f"command requests only what is missing. The first: {first}",
-            service=getattr(first, "service", ""),
-            status=getattr(first, "status", None),
+            f"command requests only what is missing. The first: {errors[0]}",
+            service=getattr(errors[0], "service", ""),
+            status=getattr(errors[0], "status", None),
         )
-        summary.__cause__ = first
+        summary.__cause__ = errors[0]
         return summary
 
     def _folders(self, found: list[Json], named: set[str]) -> Requests:
@@ -359,16 +358,14 @@ class Recording:
             known.update(parts.places(part))
             for session, has_folder in parts.sessions_of(part).items():
                 sessions[session] = sessions.get(session, False) or has_folder
-        requests: dict[str, Callable[[], Json]] = {
-            f"folder s3://{bucket}/{prefix}": partial(self._folder, bucket, prefix, is_raw, True)
-            for (bucket, prefix), is_raw in sorted(known.items())
+        guessed = [session for session, has_folder in sessions.items() if not has_folder]
+        places = itertools.product(settings.current().buckets.value, guessed)
+        options = dict.fromkeys(places, (True, False))
+        options |= {place: (is_raw, True) for place, is_raw in sorted(known.items())}
+        return {
+            f"folder s3://{'/'.join(place)}": partial(self._folder, *place, *both)
+            for place, both in options.items()
         }
-        for session in (session for session, has_folder in sessions.items() if not has_folder):
-            for bucket in settings.current().buckets.value:
-                if (bucket, session) not in known:
-                    name = f"folder s3://{bucket}/{session}"
-                    requests[name] = partial(self._folder, bucket, session, True, False)
-        return requests
 
     def _others(self, found: list[Json], subjects: set[str]) -> Requests:
         """Return the requests that follow from assets and records: runs, buckets, own files."""
@@ -409,15 +406,16 @@ class Recording:
         # One folder per file, as this package writes them, or the file alone, as people do.
         whole = re.compile(rf"(?<![A-Za-z0-9]){re.escape(subject)}(?![A-Za-z0-9])")
         depth = self.depth or parts.RAW_DEPTH
-        listed = s3.list_folder(bucket, folder)
-        mine = [f"{folder}/{name}" for name in listed.folders if _is_of(name, subject, whole)]
-        found = gather_all(lambda p: parts.folder(bucket, p, depth, self.scrubber), mine)
-        alone = [
-            parts.single(bucket, folder, name, size, self.scrubber)
-            for name, size in zip(listed.files, listed.sizes, strict=True)
-            if _is_of(name, subject, whole)
-        ]
-        return [*alone, *(one for some in found for one in some)]
+
+        def record_item(item: parts.Item) -> list[Json]:
+            name, is_folder, size = item
+            if is_folder:
+                return parts.folder(bucket, f"{folder}/{name}", depth, self.scrubber)
+            return [parts.single(bucket, folder, name, size, self.scrubber)]
+
+        listed = parts.list_folder(bucket, folder)
+        mine = [item for item in listed if _is_of(item[0], subject, whole)]
+        return list(itertools.chain.from_iterable(gather_all(record_item, mine)))
 
     def _results(self, computation_id: str) -> Json:
         return {"results": {computation_id: parts.results(computation_id, self.scrubber)}}
@@ -425,31 +423,25 @@ class Recording:
     def join(self, before: Catalogue | None) -> Catalogue:
         """Make a catalogue of the parts, and of what was recorded before."""
         result = before or Catalogue()
-        known = {name: {_key(e): e for e in getattr(result, name)} for name in _LISTS}
+        for name in _LISTS:
+            entries = getattr(result, name)
+            new = [entry for part in self.found for entry in part.get(name) or ()]
+            entries[:] = {_key(entry): entry for entry in (*entries, *new)}.values()
         results: dict[str, Any] = {}
         for part in self.found:
-            for name in _LISTS:
-                known[name].update({_key(entry): entry for entry in part.get(name) or ()})
             result.buckets.update(part.get("buckets") or {})
             result.capsules.update(part.get("capsules") or {})
             results.update(part.get("results") or {})
-        for run in known["computations"].values():
+        for run in result.computations:
             if results.get(run["id"]):
                 run["_files"] = results[run["id"]]
-        for name in _LISTS:
-            getattr(result, name)[:] = known[name].values()
         return result
 
 
-def _choices(subjects: set[str], sessions: set[str]) -> Iterator[Choice]:
-    yield from (Choice(subject) for subject in sorted(subjects))
-    by_subject: dict[str, set[str]] = {}
-    for session in sorted(sessions):
-        found = find_session_id(session)
-        if found is not None and found.subject_id not in subjects:
-            by_subject.setdefault(found.subject_id, set()).add(session)
-    for subject, some in by_subject.items():
-        yield Choice(subject, frozenset(some))
+def _of_others(subjects: set[str], sessions: set[str]) -> dict[str, str]:
+    """Return the subjects of the sessions that do not belong to the subjects."""
+    found = {session: parse_session_id(session).subject_id for session in sessions}
+    return {session: subject for session, subject in found.items() if subject not in subjects}
 
 
 def _key(entry: Json) -> tuple[str, ...]:
