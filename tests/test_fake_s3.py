@@ -309,9 +309,9 @@ def test_listing_yields_one_key_per_folder(keys: set[str], prefix: str) -> None:
     for key in sorted(key for key in keys if key.startswith(prefix)):
         head, slash, _ = key[len(prefix) :].partition("/")
         expected.setdefault(f"{prefix}{head}{slash}", key)
-    given = [key for key, _ in index.listing(OPEN, prefix, "/")]
+    given = [key for key, _ in index.under(OPEN, prefix, "/")]
     assert given == sorted(expected.values())
-    assert [key for key, _ in index.listing(OPEN, prefix, "")] == sorted(
+    assert [key for key, _ in index.under(OPEN, prefix)] == sorted(
         key for key in keys if key.startswith(prefix)
     )
 
