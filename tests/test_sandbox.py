@@ -5,9 +5,6 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -24,30 +21,13 @@ from aind_session import context
 from aind_session.errors import MissingExtraError
 from aind_session.sandbox import Catalogue, Sandbox, sandbox
 from cli_calls import call
-
-NAME = "ecephys_000001_2024-01-01_12-00-00"
-
-
-def invented() -> Catalogue:
-    catalogue = Catalogue(description="one invented session")
-    catalogue.add_asset({"id": "raw", "name": NAME})
-    catalogue.add_record(1, {"_id": "record", "name": NAME})
-    catalogue.add_object("aind-open-data", f"{NAME}/subject.json", "{}")
-    return catalogue
+from serving import NAME, asset_url, get, invented, python
 
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
     with sandbox(invented()) as serving:
         yield serving
-
-
-def asset_url(box: Sandbox, asset_id: str = "raw") -> str:
-    return f"{box.urls['codeocean']}/api/v1/data_assets/{asset_id}"
-
-
-def get(box: Sandbox, **options: Any) -> requests.Response:
-    return requests.get(asset_url(box), auth=(box.token, ""), timeout=5, **options)
 
 
 def threads() -> set[str]:
@@ -102,12 +82,7 @@ def test_without_token_and_without_aws_remove_credentials(box: Sandbox) -> None:
 def test_nested_sandboxes_the_inner_one_answers(box: Sandbox) -> None:
     with sandbox(Catalogue()) as inner:
         assert os.environ["CODE_OCEAN_DOMAIN"] == inner.urls["codeocean"]
-        answer = requests.get(
-            os.environ["CODE_OCEAN_DOMAIN"] + "/api/v1/data_assets/raw",
-            auth=(inner.token, ""),
-            timeout=5,
-        )
-        assert answer.status_code == 404
+        assert get(inner).status_code == 404
         assert get(box).status_code == 200
     assert os.environ["CODE_OCEAN_DOMAIN"] == box.urls["codeocean"]
     assert (inner.count(), box.count()) == (1, 1)
@@ -207,16 +182,11 @@ def test_count_and_requests_record_each_request(box: Sandbox) -> None:
     get(box)
     requests.get(f"{box.urls['docdb']}/v1/metadata_index/data_assets/find?limit=1", timeout=5)
     requests.get(asset_url(box), timeout=5)
-    assert (box.count(), box.count("codeocean"), box.count("docdb"), box.count("s3")) == (
-        3,
-        2,
-        1,
-        0,
-    )
+    counts = [box.count(service) for service in (None, "codeocean", "docdb", "s3")]
+    assert counts == [3, 2, 1, 0]
     first, second, third = box.requests
-    assert (first.service, first.method, first.path) == (
-        *("codeocean", "GET", "/api/v1/data_assets/raw"),
-    )
+    assert [first.service, first.method] == ["codeocean", "GET"]
+    assert first.path == "/api/v1/data_assets/raw"
     assert [r.status for r in box.requests] == [200, 200, 401]
     assert (second.query, second.params) == ("limit=1", {"limit": "1"})
     assert first.started <= first.ended <= second.started <= second.ended <= third.started
@@ -225,7 +195,7 @@ def test_count_and_requests_record_each_request(box: Sandbox) -> None:
 
 
 def test_request_json_returns_the_body(box: Sandbox) -> None:
-    requests.post(f"{asset_url(box, 'search')}", json={"limit": 1}, auth=(box.token, ""), timeout=5)
+    requests.post(asset_url(box, "search"), json={"limit": 1}, timeout=5)
     assert box.requests[0].json() == {"limit": 1}
 
 
@@ -356,12 +326,8 @@ def test_fail_unknown_kind_or_service_raises(box: Sandbox) -> None:
 
 
 def test_request_that_breaks_the_fake_returns_400(box: Sandbox) -> None:
-    answer = requests.post(
-        f"{box.urls['codeocean']}/api/v1/computations",
-        json={"capsule_id": ["odd"]},
-        auth=(box.token, ""),
-        timeout=5,
-    )
+    url, body = f"{box.urls['codeocean']}/api/v1/computations", {"capsule_id": ["odd"]}
+    answer = requests.post(url, json=body, auth=(box.token, ""), timeout=5)
     assert answer.status_code == 400
     assert get(box).status_code == 200
 
@@ -375,20 +341,6 @@ box = serving.autostart()
 url = os.environ["AIND_SESSION_DOCDB_HOST"] + "/v1/metadata_index/data_assets/find"
 print(box is None, urllib.request.urlopen(url).read().decode())
 """
-
-
-def python(code: str, **environment: str) -> str:
-    """Run code in a fresh interpreter, warnings being errors."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
 
 
 def test_child_process_uses_its_parents_sandbox(box: Sandbox) -> None:
