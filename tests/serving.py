@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
+import codeocean
 import requests
 
 from aind_session.sandbox import Catalogue, Sandbox
@@ -33,6 +36,15 @@ def asset_url(box: Sandbox, asset_id: str = "raw") -> str:
 def get(box: Sandbox, **options: Any) -> requests.Response:
     """Request the asset."""
     return requests.get(asset_url(box), **{"auth": (box.token, ""), "timeout": 5, **options})
+
+
+def sdk(box: Sandbox) -> Iterator[codeocean.CodeOcean]:
+    """Yield Code Ocean's own client of a sandbox."""
+    made = codeocean.CodeOcean(domain=box.urls["codeocean"], token=box.token)
+    # It would wait for ever.
+    made.session.request = functools.partial(made.session.request, timeout=5)
+    yield made
+    made.session.close()
 
 
 def python(code: str, **environment: str) -> str:
