@@ -24,11 +24,12 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import operator
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aind_session.errors import SandboxError
 from aind_session.settings import CATALOGUE_HEADER
@@ -119,7 +120,10 @@ class Catalogue:
         folder = Path(path)
         header = _read_header(folder)
         skipped: list[str] = []
-        lists = {n: list(_read_lines(folder / n, _NEEDED[n], skipped)) for n in _NEEDED}
+        lists = {
+            file.attribute: list(_read_lines(folder / name, file.needed, skipped))
+            for name, file in _FILES.items()
+        }
         if skipped:
             message = f"{len(skipped)} malformed lines of a catalogue are skipped: "
             warnings.warn(message + "; ".join(skipped[:5]), CatalogueWarning, stacklevel=2)
@@ -131,7 +135,7 @@ class Catalogue:
             source=str(folder),
             skipped=tuple(skipped),
             extra={k: v for k, v in header.items() if k not in known},
-            **{attribute: lists[name] for name, (attribute, _) in _FILES.items()},
+            **lists,
         )
 
     @classmethod
@@ -170,10 +174,10 @@ class Catalogue:
         if self.capsules:
             header["capsules"] = dict(sorted(self.capsules.items()))
         header.update(sorted(self.extra.items()))
-        for name, (attribute, order) in _FILES.items():
-            lines = [dumps(entry) for entry in sorted(getattr(self, attribute), key=order)]
-            if lines:
-                write_text(folder / name, "\n".join(lines) + "\n")
+        for name, file in _FILES.items():
+            entries = sorted(getattr(self, file.attribute), key=file.order)
+            if entries:
+                write_text(folder / name, "".join(f"{dumps(entry)}\n" for entry in entries))
             else:
                 (folder / name).unlink(missing_ok=True)
         # Last, so that a folder is not a catalogue if writing was interrupted.
@@ -207,6 +211,7 @@ class Catalogue:
 
     def add_computation(self, computation: Json) -> Json:
         """Add a computation, filled in as `add_asset` does."""
+        end = {"end_status": "succeeded", "exit_code": 0, "has_results": True}
         filled = {
             "id": made_up_id(f"computation {len(self.computations)}"),
             "created": 1_700_000_000 + len(self.computations),
@@ -214,15 +219,9 @@ class Catalogue:
             "owner": made_up_id("owner"),
             "run_time": 60,
             "state": "completed",
-            "end_status": "succeeded",
-            "exit_code": 0,
-            "has_results": True,
+            **(end if computation.get("state", "completed") == "completed" else {}),
             **computation,
         }
-        if filled["state"] != "completed":
-            for key in ("end_status", "exit_code", "has_results"):
-                if key not in computation:
-                    del filled[key]
         self.computations.append(filled)
         return filled
 
@@ -236,8 +235,8 @@ class Catalogue:
         record
             The record; an ``_id`` is made if it has none.
         """
-        number = int(str(generation).lstrip("v"))
-        records = {1: self.docdb_v1, 2: self.docdb_v2}[number]
+        number = str(generation).lstrip("v")
+        records = {"1": self.docdb_v1, "2": self.docdb_v2}[number]
         filled = {"_id": made_up_id(f"record {number} {len(records)}"), **record}
         records.append(filled)
         return filled
@@ -285,23 +284,20 @@ def _by_created(entry: Json) -> tuple[str, float, str]:
     return str(entry.get("_capsule") or ""), number_of(entry), str(entry.get("id"))
 
 
-def _by_key(entry: Json) -> tuple[str, str]:
-    return entry["bucket"], entry["key"]
+class _File(NamedTuple):
+    """A file of the folder: an attribute of a catalogue, the order of lines, and needed keys."""
+
+    attribute: str
+    order: Callable[[Json], Any]
+    needed: tuple[str, ...]
 
 
-_FILES: dict[str, tuple[str, Callable[[Json], Any]]] = {
-    "data_assets.jsonl": ("data_assets", _by_name),
-    "computations.jsonl": ("computations", _by_created),
-    "docdb_v1.jsonl": ("docdb_v1", _by_name),
-    "docdb_v2.jsonl": ("docdb_v2", _by_name),
-    "s3.jsonl": ("objects", _by_key),
-}
-_NEEDED = {
-    "data_assets.jsonl": ("id",),
-    "computations.jsonl": ("id",),
-    "docdb_v1.jsonl": ("_id",),
-    "docdb_v2.jsonl": ("_id",),
-    "s3.jsonl": ("bucket", "key"),
+_FILES = {
+    "data_assets.jsonl": _File("data_assets", _by_name, ("id",)),
+    "computations.jsonl": _File("computations", _by_created, ("id",)),
+    "docdb_v1.jsonl": _File("docdb_v1", _by_name, ("_id",)),
+    "docdb_v2.jsonl": _File("docdb_v2", _by_name, ("_id",)),
+    "s3.jsonl": _File("objects", operator.itemgetter("bucket", "key"), ("bucket", "key")),
 }
 
 
@@ -314,10 +310,10 @@ def _read_header(folder: Path) -> Json:
         )
     try:
         header = json.loads(path.read_text("utf-8-sig"))
-    except RecursionError:
-        raise CatalogueFormatError(f"{path}: nested too deeply") from None
-    except ValueError as error:
-        raise CatalogueFormatError(f"{path}: not JSON: {error}") from None
+    except (RecursionError, ValueError) as error:
+        deep = isinstance(error, RecursionError)
+        reason = "nested too deeply" if deep else f"not JSON: {error}"
+        raise CatalogueFormatError(f"{path}: {reason}") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise CatalogueFormatError(f'{path}: not a catalogue: "format" is not "{FORMAT}"')
     version = header.get("version")
