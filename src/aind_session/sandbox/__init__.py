@@ -278,14 +278,8 @@ class Sandbox:
         """
         from aind_session.sandbox.factory import invent_session
 
-        made = invent_session(
-            self.catalogue,
-            session_id,
-            modalities=modalities,
-            sorted_by=sorted_by,
-            generation=generation,
-            **options,
-        )
+        options |= {"modalities": modalities, "sorted_by": sorted_by, "generation": generation}
+        made = invent_session(self.catalogue, session_id, **options)
         # A cached response would hide it.
         server.forget_all()
         return made
@@ -403,17 +397,13 @@ class Sandbox:
         self.docdb.retired[version] = status
         server.forget_all()
 
-    @contextlib.contextmanager
-    def without_token(self) -> Iterator[None]:
+    def without_token(self) -> contextlib.AbstractContextManager[None]:
         """Remove the Code Ocean token inside of a ``with`` block."""
-        with server.process.changed(server.token_changes()):
-            yield
+        return server.process.changed(server.token_changes())
 
-    @contextlib.contextmanager
-    def without_aws(self) -> Iterator[None]:
+    def without_aws(self) -> contextlib.AbstractContextManager[None]:
         """Remove the AWS credentials inside of a ``with`` block."""
-        with server.process.changed(dict.fromkeys(server.AWS_KEYS)):
-            yield
+        return server.process.changed(dict.fromkeys(server.AWS_KEYS))
 
 
 def sandbox(

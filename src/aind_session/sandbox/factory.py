@@ -241,14 +241,8 @@ class _Builder:
         location = f"s3://{bucket}/{name}"
         cores = self.record(name, raw_id, steps, created, location=location, created=created)
         if uploaded:
-            keys = shapes.raw_keys(
-                name,
-                self.modalities,
-                probes=self.probes,
-                old_layout=self.old_layout,
-                generation=self.era,
-                cores=cores,
-            )
+            layout: Json = {"probes": self.probes, "old_layout": self.old_layout, "cores": cores}
+            keys = shapes.raw_keys(name, self.modalities, generation=self.era, **layout)
             self.add_files(bucket, name, {**keys, **files})
 
     def add_files(self, bucket: str, folder: str, files: Mapping[str, str]) -> None:
@@ -261,17 +255,9 @@ class _Builder:
         asset_id = invented_id("asset", name)
         known = {"asset_id": asset_id, "created": created, "inputs": [self.raw_id]}
         self.add(result_asset, name, "derived", **known, **made_by)
-        cores = self.record(
-            name,
-            asset_id,
-            steps,
-            created,
-            location=f"s3://{RESULTS_BUCKET}/{asset_id}",
-            created=created + 600,
-            source=self.session_id,
-            process=label,
-        )
-        return asset_id, cores
+        place = {"location": f"s3://{RESULTS_BUCKET}/{asset_id}", "created": created + 600}
+        derived = {"source": self.session_id, "process": label}
+        return asset_id, self.record(name, asset_id, steps, created, **place, **derived)
 
     def derived(self, label: str, created: int) -> None:
         """Add a result with the log of a successful run: without one it counts as failed."""
@@ -289,17 +275,14 @@ class _Builder:
         if not self.in_codeocean:
             return
         self.sorted.append(asset_id)
-        files = shapes.sorting_files(
-            self.session_id,
-            sorter,
-            probes=self.probes,
-            era=self.era,
-            analyzer=analyzer,
-            capsule=self.old_layout,
-            failure=failure,
-            created=created,
-            cores=cores,
-        )
+        layout: Json = {"probes": self.probes, "era": self.era, "capsule": self.old_layout}
+        outcome: Json = {
+            "analyzer": analyzer,
+            "failure": failure,
+            "created": created,
+            "cores": cores,
+        }
+        files = shapes.sorting_files(self.session_id, sorter, **layout, **outcome)
         self.add_files(RESULTS_BUCKET, asset_id, files)
         succeeded = failure in (None, shapes.NO_STREAMS)
         in_root = {key: text for key, text in files.items() if "/" not in key}
@@ -320,17 +303,16 @@ class _Builder:
 
     def trigger_run(self, sorter: str, created: int) -> None:
         kind = tables()["sorting"]["types"].get(sorter, f"ecephys_{sorter}")
-        self.catalogue.add_computation(
-            sorting_computation(
-                computation_id=invented_id("trigger", self.session_id, sorter, created),
-                created=created,
-                inputs={},
-                files={"output": f"Running {kind} on {self.raw_id}\nStarted\n"},
-                run_time=30,
-                capsule=tables()["sorting"]["trigger_capsule"],
-                parameters=[{"value": kind}, {"value": self.raw_id}],
-            )
+        made = sorting_computation(
+            computation_id=invented_id("trigger", self.session_id, sorter, created),
+            created=created,
+            inputs={},
+            files={"output": f"Running {kind} on {self.raw_id}\nStarted\n"},
+            run_time=30,
+            capsule=tables()["sorting"]["trigger_capsule"],
+            parameters=[{"value": kind}, {"value": self.raw_id}],
         )
+        self.catalogue.add_computation(made)
 
 
 # Code Ocean

@@ -81,6 +81,46 @@ class FakeCodeOcean:
                 return call(request, *map(urllib.parse.unquote, match.groups()))
         raise Refused(404, f"there is no {request.method} {request.path}. {self.hint}")
 
+    # Data assets and computations
+
+    def _entry(self, kind: str, entry_id: str) -> Json:
+        return self._asset(entry_id) if kind == "data_assets" else self._computation(entry_id)
+
+    def _get(self, request: Request, kind: str, entry_id: str) -> Json:
+        return _public(self.launches.poll(self._entry(kind, entry_id)))
+
+    def _delete(self, request: Request, kind: str, entry_id: str) -> None:
+        gone, entries = self._entry(kind, entry_id), getattr(self.catalogue, kind)
+        entries[:] = [other for other in entries if other is not gone]
+
+    def _root(self, kind: str, entry_id: str) -> str:
+        """Return where the files of an asset or of a computation lie."""
+        entry = self._entry(kind, entry_id)
+        if kind == "computations":
+            return f"results/{entry_id}"
+        if asset_search.is_external(entry):
+            raise Refused(400, "files can be listed for internal data assets only")
+        if entry.get("state") == "draft":
+            raise Refused(400, "the data asset is not ready")
+        return f"assets/{entry_id}"
+
+    def _list_files(self, request: Request, kind: str, entry_id: str) -> Json:
+        params = _body(request) if request.method == "POST" else request.params
+        path = str(params.get("path") or "").strip("/")
+        items = self.files.list_folder(self._root(kind, entry_id), path)
+        if items is None:
+            raise Refused(404, f"path {path!r} not found")
+        return {"items": items}
+
+    def _file_urls(self, request: Request, kind: str, entry_id: str, verb: str) -> Json:
+        root, path = self._root(kind, entry_id), request.params.get("path", "").strip("/")
+        if not path:
+            raise Refused(400, "path is required")
+        if not self.files.has(root, path):
+            raise Refused(404, f"file {path!r} not found")
+        url = self.files.link(root, path)
+        return {"url": url} if verb == "download_url" else {"download_url": url, "view_url": url}
+
     # Data assets
 
     def _search_assets(self, request: Request) -> Json:
@@ -103,9 +143,6 @@ class FakeCodeOcean:
         if asset.get("_access") in _CLOSED:
             raise Refused(*_CLOSED[asset["_access"]])
         return asset
-
-    def _get_asset(self, request: Request, asset_id: str) -> Json:
-        return _public(self.launches.poll(self._asset(asset_id)))
 
     def _create_asset(self, request: Request) -> Json:
         body = _body(request)
@@ -135,9 +172,6 @@ class FakeCodeOcean:
                 asset[key] = body[key]
         return _public(asset)
 
-    def _delete_asset(self, request: Request, asset_id: str) -> None:
-        _remove(self.catalogue.data_assets, self._asset(asset_id))
-
     def _archive_asset(self, request: Request, asset_id: str) -> None:
         self._asset(asset_id)["archived"] = request.params.get("archive", "").lower() == "true"
 
@@ -148,27 +182,10 @@ class FakeCodeOcean:
         asset["_permissions"] = _body(request)
         return None
 
-    def _list_asset_files(self, request: Request, asset_id: str) -> Json:
-        return self._folder(self._asset_root(asset_id), _wanted_path(request))
-
-    def _asset_file_urls(self, request: Request, asset_id: str, verb: str) -> Json:
-        return self._links(self._asset_root(asset_id), request, verb)
-
-    def _asset_root(self, asset_id: str) -> str:
-        asset = self._asset(asset_id)
-        if asset_search.is_external(asset):
-            raise Refused(400, "files can be listed for internal data assets only")
-        if asset.get("state") == "draft":
-            raise Refused(400, "the data asset is not ready")
-        return f"assets/{asset_id}"
-
     # Computations
 
     def _computation(self, computation_id: str) -> Json:
         return _find(self.catalogue.computations, "computation", computation_id, self.hint)
-
-    def _get_computation(self, request: Request, computation_id: str) -> Json:
-        return _public(self.launches.poll(self._computation(computation_id)))
 
     def _run(self, request: Request) -> Json:
         body = _body(request)
@@ -180,19 +197,8 @@ class FakeCodeOcean:
             self._asset(str(each.get("id")))
         return _public(self.launches.run(named[0], body))
 
-    def _delete_computation(self, request: Request, computation_id: str) -> None:
-        _remove(self.catalogue.computations, self._computation(computation_id))
-
     def _rename_computation(self, request: Request, computation_id: str) -> None:
         self._computation(computation_id)["name"] = request.params.get("name", "")
-
-    def _list_results(self, request: Request, computation_id: str) -> Json:
-        self._computation(computation_id)
-        return self._folder(f"results/{computation_id}", _wanted_path(request))
-
-    def _result_urls(self, request: Request, computation_id: str, verb: str) -> Json:
-        self._computation(computation_id)
-        return self._links(f"results/{computation_id}", request, verb)
 
     def _attach_to_computation(self, request: Request, computation_id: str) -> list[Json]:
         computation, attached = self._computation(computation_id), self._attached(request)
@@ -260,23 +266,6 @@ class FakeCodeOcean:
         names = {key for a in self.catalogue.data_assets for key in a.get("custom_metadata") or ()}
         return {"fields": [{"name": name, "type": "string"} for name in sorted(names)]}
 
-    # Files
-
-    def _folder(self, root: str, path: str) -> Json:
-        items = self.files.list_folder(root, path)
-        if items is None:
-            raise Refused(404, f"path {path!r} not found")
-        return {"items": items}
-
-    def _links(self, root: str, request: Request, verb: str) -> Json:
-        path = request.params.get("path", "").strip("/")
-        if not path:
-            raise Refused(400, "path is required")
-        if not self.files.has(root, path):
-            raise Refused(404, f"file {path!r} not found")
-        url = self.files.link(root, path)
-        return {"url": url} if verb == "download_url" else {"download_url": url, "view_url": url}
-
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text))
@@ -285,19 +274,17 @@ def _version(text: str) -> tuple[int, ...]:
 _ROUTES = (
     ("POST", "data_assets/search", "_search_assets"),
     ("POST", "data_assets", "_create_asset"),
-    ("GET", "data_assets/ID", "_get_asset"),
     ("PUT", "data_assets/ID", "_update_asset"),
-    ("DELETE", "data_assets/ID", "_delete_asset"),
     ("PATCH", "data_assets/ID/archive", "_archive_asset"),
     ("GET|POST", "data_assets/ID/permissions", "_asset_permissions"),
-    ("GET|POST", "data_assets/ID/files", "_list_asset_files"),
-    ("GET", "data_assets/ID/files/(download_url|urls)", "_asset_file_urls"),
+    ("GET", "(data_assets|computations)/ID", "_get"),
+    ("DELETE", "(data_assets|computations)/ID", "_delete"),
+    ("GET|POST", "(data_assets)/ID/files", "_list_files"),
+    ("GET|POST", "(computations)/ID/results", "_list_files"),
+    ("GET", "(data_assets)/ID/files/(download_url|urls)", "_file_urls"),
+    ("GET", "(computations)/ID/results/(download_url|urls)", "_file_urls"),
     ("POST", "computations", "_run"),
-    ("GET", "computations/ID", "_get_computation"),
-    ("DELETE", "computations/ID", "_delete_computation"),
     ("PATCH", "computations/ID", "_rename_computation"),
-    ("GET|POST", "computations/ID/results", "_list_results"),
-    ("GET", "computations/ID/results/(download_url|urls)", "_result_urls"),
     ("POST", "computations/ID/data_assets", "_attach_to_computation"),
     ("DELETE", "(computations|capsules|pipelines)/ID/data_assets", "_detach"),
     ("POST", "(?:capsules|pipelines)/search", "_search_capsules"),
@@ -313,10 +300,6 @@ def _find(entries: list[Json], kind: str, wanted: str, hint: str) -> Json:
         if entry["id"] == wanted:
             return entry
     raise Refused(404, f"{kind} {wanted} not found. {hint}")
-
-
-def _remove(entries: list[Json], entry: Json) -> None:
-    entries[:] = [other for other in entries if other is not entry]
 
 
 def _public(entry: Json) -> Json:
@@ -335,11 +318,6 @@ def _body(request: Request) -> Json:
     if not isinstance(body, dict):
         raise Refused(400, "the body is not an object")
     return {key: value for key, value in body.items() if value is not None}
-
-
-def _wanted_path(request: Request) -> str:
-    params = _body(request) if request.method == "POST" else request.params
-    return str(params.get("path") or "").strip("/")
 
 
 def _make_token(start: int) -> str:
