@@ -1,4 +1,4 @@
-"""Code Ocean's stand-in, asked by the real SDK: searches, assets, files and their refusals."""
+"""The fake Code Ocean, used by its SDK: searches, assets, files and refusals."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def test_token_missing_or_wrong_returns_401(box: Sandbox, token: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    ("asset_id", "status"), [("closed", 401), ("barred", 403), ("gone", 404), ("nobody", 404)]
+    ("asset_id", "status"), [("closed", 401), ("barred", 403), ("gone", 404), ("missing", 404)]
 )
 def test_get_asset_inaccessible_returns_its_status(
     box: Sandbox, client: codeocean.CodeOcean, asset_id: str, status: int
@@ -260,7 +260,7 @@ def test_get_asset_inaccessible_returns_its_status(
         client.data_assets.get_data_asset(asset_id)
     assert caught.value.status_code == status
     assert caught.value.data == {"message": caught.value.message}
-    if asset_id == "nobody":
+    if asset_id == "missing":
         assert "two invented subjects" in caught.value.message
         assert "aind-session snapshot" in caught.value.message
 
@@ -343,8 +343,8 @@ def test_asset_update_archive_share_delete_are_served(
         everyone=codeocean.components.EveryoneRole.Viewer
     )
     assets.update_permissions("raw", permissions)
-    told = get(url(box, "data_assets/raw/permissions"), auth=(box.token, ""))
-    assert told.json()["everyone"] == "viewer"
+    shared = get(url(box, "data_assets/raw/permissions"), auth=(box.token, ""))
+    assert shared.json()["everyone"] == "viewer"
     assets.delete_data_asset("raw")
     with pytest.raises(Error):
         assets.get_data_asset("raw")
@@ -356,7 +356,7 @@ def test_asset_update_archive_share_delete_are_served(
         ({"name": "", "tags": [], "mount": "m"}, "name"),
         ({"name": "n", "tags": [], "mount": ""}, "mount"),
         ({"name": "n", "tags": [], "mount": "m"}, "source"),
-        ({"name": "n", "tags": [], "mount": "m", "data_asset_ids": ["nobody"]}, "not found"),
+        ({"name": "n", "tags": [], "mount": "m", "data_asset_ids": ["missing"]}, "not found"),
     ],
 )
 def test_create_asset_invalid_returns_400(

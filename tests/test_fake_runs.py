@@ -1,4 +1,4 @@
-"""Code Ocean's stand-in, asked by the real SDK: computations, their results, and new assets."""
+"""The fake Code Ocean, used by its SDK: computations, their results, and new assets."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_list_computations_returns_those_of_the_capsule(client: codeocean.CodeOc
 
 
 def test_unknown_ids_name_the_sandbox(client: codeocean.CodeOcean) -> None:
-    for ask in (
+    for call in (
         client.capsules.get_capsule,
         client.capsules.list_computations,
         pipelines(client).list_computations,
@@ -95,7 +95,7 @@ def test_unknown_ids_name_the_sandbox(client: codeocean.CodeOcean) -> None:
         client.computations.list_computation_results,
     ):
         with pytest.raises(Error, match="aind-session snapshot") as caught:
-            ask("nobody")
+            call("missing")
         assert caught.value.status_code == 404
 
 
@@ -180,7 +180,7 @@ def test_on_run_is_called_for_each_run(box: Sandbox, client: codeocean.CodeOcean
     [
         (RunParams(), 400),
         (RunParams(capsule_id=CAPSULE, pipeline_id=CAPSULE), 400),
-        (RunParams(capsule_id="nobody"), 404),
+        (RunParams(capsule_id="missing"), 404),
         (RunParams(capsule_id=CAPSULE, data_assets=[DataAssetsRunParam(id="none")]), 404),
     ],
 )
@@ -267,8 +267,8 @@ def test_attach_and_detach_change_the_run(box: Sandbox, client: codeocean.CodeOc
     wanted = [DataAssetAttachParams(id="raw", mount="here")]
     attached = client.computations.attach_data_assets("new", wanted)
     assert [(a.id, a.mount, a.ready) for a in attached] == [("raw", "here", True)]
-    told = client.computations.get_computation("new").data_assets
-    assert [(a.id, a.mount) for a in told] == [("raw", "here")]
+    known = client.computations.get_computation("new").data_assets
+    assert [(a.id, a.mount) for a in known] == [("raw", "here")]
     client.computations.detach_data_assets("new", ["raw"])
     assert client.computations.get_computation("new").data_assets == []
     assert client.capsules.attach_data_assets(CAPSULE, wanted)[0].mount == "here"

@@ -90,16 +90,16 @@ def test_nested_sandboxes_the_inner_one_answers(box: Sandbox) -> None:
 
 def test_start_reset_and_close_clear_caches() -> None:
     def known() -> object:
-        return context.current().cache.get(("test", "sandbox"), lambda: "asked again")
+        return context.current().cache.get(("test", "sandbox"), lambda: "fetched again")
 
     context.current().cache.put(("test", "sandbox"), "old")
     with sandbox(invented()) as box:
-        assert known() == "asked again"
+        assert known() == "fetched again"
         context.current().cache.put(("test", "sandbox"), "old")
         box.reset()
-        assert known() == "asked again"
+        assert known() == "fetched again"
         context.current().cache.put(("test", "sandbox"), "old")
-    assert known() == "asked again"
+    assert known() == "fetched again"
     context.current().cache.clear()
 
 
@@ -217,13 +217,11 @@ def test_latency_of_parallel_requests_overlaps(box: Sandbox) -> None:
 def test_close_during_latency_returns_at_once() -> None:
     with ThreadPoolExecutor(1) as pool:
         with sandbox(invented(), latency=60) as box:
-            asked = pool.submit(get, box)
+            held = pool.submit(get, box)
             while not box.requests:
                 time.sleep(0.001)
         # Answered or cut, but not a minute later.
-        assert asked.exception(5) is None or isinstance(
-            asked.exception(), requests.RequestException
-        )
+        assert held.exception(5) is None or isinstance(held.exception(), requests.RequestException)
 
 
 # Breaking
@@ -249,12 +247,12 @@ def test_fail_selects_by_path_method_and_number(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "result"),
     [(None, b'{"message": "broken on purpose: 502"}'), ("<html>", b"<html>"), (b"\xff", b"\xff")],
 )
-def test_fail_body_is_sent(box: Sandbox, body: Any, told: bytes) -> None:
+def test_fail_body_is_sent(box: Sandbox, body: Any, result: bytes) -> None:
     box.fail(status=502, body=body)
-    assert get(box).content == told
+    assert get(box).content == result
 
 
 def test_fail_reset_cuts_the_connection(box: Sandbox) -> None:
@@ -273,8 +271,8 @@ def test_fail_truncate_cuts_the_body(box: Sandbox) -> None:
     with get(box, stream=True) as answer:
         assert answer.status_code == 200
         assert answer.headers["Content-Type"] == "application/json"
-        told = int(answer.headers["Content-Length"])
-        assert len(answer.raw.read(told // 2, decode_content=False)) == told // 2
+        result = int(answer.headers["Content-Length"])
+        assert len(answer.raw.read(result // 2, decode_content=False)) == result // 2
         with pytest.raises(urllib3.exceptions.ProtocolError):
             answer.raw.read(decode_content=False)
     assert get(box).json()["name"] == NAME
@@ -344,17 +342,17 @@ print(box is None, urllib.request.urlopen(url).read().decode())
 
 
 def test_child_process_uses_its_parents_sandbox(box: Sandbox) -> None:
-    told = python(ASK, AIND_SESSION_SANDBOX="1")
-    assert told.startswith("True [")
-    assert NAME in told
+    result = python(ASK, AIND_SESSION_SANDBOX="1")
+    assert result.startswith("True [")
+    assert NAME in result
     assert box.count("docdb") == 1
 
 
 def test_autostart_by_environment_serves_a_folder(tmp_path: Path) -> None:
     invented().save(tmp_path)
-    told = python(ASK, AIND_SESSION_SANDBOX=str(tmp_path))
-    assert told.startswith("False [")
-    assert NAME in told
+    result = python(ASK, AIND_SESSION_SANDBOX=str(tmp_path))
+    assert result.startswith("False [")
+    assert NAME in result
 
 
 def test_autostart_in_threads_and_children_happens_once(tmp_path: Path) -> None:
@@ -367,8 +365,8 @@ def test_autostart_in_threads_and_children_happens_once(tmp_path: Path) -> None:
         domains = {d.domain.value for d in pool.map(lambda _: settings.current(), range(16))}
     print(len(domains), domains.pop().startswith("http://127.0.0.1:"))
     child = "from aind_session import settings; print(settings.current().domain.value)"
-    told = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True)
-    print(told.stdout.strip() == settings.current().domain.value)
+    result = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True)
+    print(result.stdout.strip() == settings.current().domain.value)
     """
     assert python(code, AIND_SESSION_SANDBOX=str(tmp_path)) == "1 True\nTrue\n"
 
