@@ -26,8 +26,9 @@ import json
 import math
 import operator
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ Json = dict[str, Any]
 
 FORMAT = "aind-session catalogue"
 VERSION = 1
+#: In a template: leaves the key of a placeholder out.
+OMIT = ...
 #: Public buckets; others are private unless a catalogue lists them as public.
 PUBLIC_BUCKETS = ("aind-open-data", "aind-ephys-data")
 
@@ -194,34 +197,19 @@ class Catalogue:
         dict
             The asset as added; it may be changed.
         """
-        name = asset.get("name") or "asset"
-        filled = {
-            "id": asset.get("id") or made_up_id(f"asset {name} {len(self.data_assets)}"),
-            "created": 1_700_000_000 + len(self.data_assets),
-            "name": name,
-            "mount": name,
-            "last_used": 0,
-            "owner": made_up_id("owner"),
-            "state": "ready",
-            "type": "dataset",
-            **asset,
-        }
+        name, number = asset.get("name") or "asset", len(self.data_assets)
+        own_id = asset.get("id") or made_up_id(f"asset {name} {number}")
+        filled = _filled("plain_asset", own_id, number, {**asset, "name": name})
         self.data_assets.append(filled)
         return filled
 
     def add_computation(self, computation: Json) -> Json:
         """Add a computation, filled in as `add_asset` does."""
         end = {"end_status": "succeeded", "exit_code": 0, "has_results": True}
-        filled = {
-            "id": made_up_id(f"computation {len(self.computations)}"),
-            "created": 1_700_000_000 + len(self.computations),
-            "name": "Run",
-            "owner": made_up_id("owner"),
-            "run_time": 60,
-            "state": "completed",
-            **(end if computation.get("state", "completed") == "completed" else {}),
-            **computation,
-        }
+        ended = computation.get("state", "completed") == "completed"
+        number = len(self.computations)
+        known = {**(end if ended else {}), **computation}
+        filled = _filled("plain_computation", made_up_id(f"computation {number}"), number, known)
         self.computations.append(filled)
         return filled
 
@@ -261,6 +249,36 @@ class Catalogue:
             entry["text"] = text
         self.objects.append(entry)
         return entry
+
+
+@cache
+def template(file: str) -> Json:
+    """Return the content of a file of templates."""
+    path = Path(__file__).with_name("templates") / f"{file}.json"
+    content: Json = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def fill(file: str, name: str, values: Mapping[str, Any]) -> Json:
+    """Return a template with each string "$key" replaced by a value."""
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, dict):
+            filled = ((key, walk(value)) for key, value in node.items())
+            return {key: value for key, value in filled if value is not OMIT}
+        if isinstance(node, list):
+            return [walk(value) for value in node]
+        if isinstance(node, str) and node.startswith("$"):
+            return values[node[1:]]
+        return node
+
+    return dict(walk(template(file)[name]))
+
+
+def _filled(kind: str, own_id: str, number: int, known: Json) -> Json:
+    owner, created = made_up_id("owner"), 1_700_000_000 + number
+    values = {"id": own_id, "created": created, "owner": owner, "name": known.get("name")}
+    return {**fill("codeocean", kind, values), **known}
 
 
 def made_up_id(text: str) -> str:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aind_session.sandbox import shapes
-from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.catalogue import OMIT, Catalogue, Json, fill
 from aind_session.sandbox.shapes import (
-    OMIT,
     RESULTS_BUCKET,
     Mouse,
     SessionName,
@@ -368,7 +367,7 @@ def _asset(
     values |= {"id": asset_id, "created": created, "name": name}
     values["tags"] = list(values["tags"] if tags is None else tags)
     values["custom_metadata"] = OMIT if level is None else known
-    return {**shapes.fill("codeocean", template, values), **other}
+    return {**fill("codeocean", template, values), **other}
 
 
 def sorting_computation(
@@ -401,4 +400,4 @@ def sorting_computation(
         "capsule": capsule or tables()["sorting"]["pipeline"],
         **(outcome if state in ("completed", "failed") else dict.fromkeys(outcome, OMIT)),
     }
-    return shapes.fill("codeocean", "computation", values)
+    return fill("codeocean", "computation", values)

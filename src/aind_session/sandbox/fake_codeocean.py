@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aind_session.sandbox import asset_search
-from aind_session.sandbox.catalogue import Catalogue, Json, number_of
+from aind_session.sandbox.catalogue import Catalogue, Json, fill, number_of
 from aind_session.sandbox.faults import Refused, json_response
 from aind_session.sandbox.launches import KNOWN_CAPSULES, USER, Launches, ResultFiles
 from aind_session.sandbox.server import Request, Response
@@ -213,15 +213,9 @@ class FakeCodeOcean:
         used = any(c.get("_capsule") == capsule_id for c in self.catalogue.computations)
         if known is None and not used and capsule_id not in KNOWN_CAPSULES:
             raise Refused(404, f"capsule {capsule_id} not found. {self.hint}")
-        return {
-            "id": capsule_id,
-            "created": 1_700_000_000,
-            "name": KNOWN_CAPSULES.get(capsule_id, "Capsule"),
-            "status": "non_release",
-            "owner": USER,
-            "slug": capsule_id[:7],
-            **(known or {}),
-        }
+        name = KNOWN_CAPSULES.get(capsule_id, "Capsule")
+        values = {"id": capsule_id, "name": name, "owner": USER, "slug": capsule_id[:7]}
+        return {**fill("codeocean", "capsule", values), **(known or {})}
 
     def _get_capsule(self, request: Request, capsule_id: str) -> Json:
         return self._capsule(capsule_id)

@@ -11,9 +11,8 @@ import hmac
 import threading
 import urllib.parse
 from collections.abc import Callable
-from typing import Any
 
-from aind_session.sandbox.catalogue import Catalogue, Json, made_up_id
+from aind_session.sandbox.catalogue import OMIT, Catalogue, Json, fill, made_up_id
 from aind_session.sandbox.fake_s3 import Index, content_of, size_of
 from aind_session.sandbox.server import Request, Response
 from aind_session.settings import RESULTS_BUCKET
@@ -117,24 +116,15 @@ class Launches:
             {"param_name": p.get("param_name"), "value": str(p.get("value"))}
             for p in body.get("named_parameters") or ()
         ]
+        names = [str(p.get("name")) for p in body.get("processes") or ()]
         optional = {
             "parameters": values,
             "data_assets": body.get("data_assets"),
-            "processes": [
-                {"name": str(p.get("name")), "capsule_id": capsule}
-                for p in body.get("processes") or ()
-            ],
+            "processes": [{"name": name, "capsule_id": capsule} for name in names],
         }
-        computation: Json = {
-            "id": made_up_id(f"run {capsule} {len(self.catalogue.computations)}"),
-            "created": self._now(),
-            "name": f"Run {len(self.launched) + 1}",
-            "owner": USER,
-            "run_time": 0,
-            "state": STATES[0],
-            "_capsule": capsule,
-            **{key: value for key, value in optional.items() if value},
-        }
+        known: Json = {"name": f"Run {len(self.launched) + 1}", "capsule": capsule}
+        known |= {key: value or OMIT for key, value in optional.items()}
+        computation = self._made("launched_computation", f"run {capsule}", known)
         self.catalogue.computations.append(computation)
         launched.append(computation)
         if self.on_run is not None:
@@ -144,18 +134,10 @@ class Launches:
     def create_asset(self, body: Json, source: Json, computation: Json | None) -> Json:
         """Make a data asset in the state draft, from the body of a request that was checked."""
         with self._lock:
-            asset: Json = {
-                "id": made_up_id(f"created {body['name']} {len(self.catalogue.data_assets)}"),
-                "created": self._now(),
-                **{key: body[key] for key in ("name", "mount", "tags")},
-                "description": body.get("description") or "",
-                "last_used": 0,
-                "owner": USER,
-                "state": "draft",
-                "type": "dataset",
-            }
-            if body.get("custom_metadata"):
-                asset["custom_metadata"] = body["custom_metadata"]
+            known = {key: body[key] for key in ("name", "mount", "tags")}
+            known["description"] = body.get("description") or ""
+            known["custom_metadata"] = body.get("custom_metadata") or OMIT
+            asset = self._made("created_asset", f"created {body['name']}", known)
             target = (body.get("target") or {}).get("aws")
             bucket, prefix = RESULTS_BUCKET, asset["id"]
             if target:
@@ -200,9 +182,14 @@ class Launches:
                 rest = key[len(prefix) :].lstrip("/")
                 self.index.copy(entry, RESULTS_BUCKET, f"{asset['id']}/{rest}")
 
-    def _now(self) -> int:
-        known: list[Any] = [*self.catalogue.data_assets, *self.catalogue.computations]
-        return 1 + max((int(entry.get("created") or 0) for entry in known), default=1_700_000_000)
+    def _made(self, kind: str, title: str, values: Json) -> Json:
+        """Return a new computation or asset, newer than all others."""
+        assets, computations = self.catalogue.data_assets, self.catalogue.computations
+        number = len(computations if kind == "launched_computation" else assets)
+        created = (int(entry.get("created") or 0) for entry in (*assets, *computations))
+        now = 1 + max(created, default=1_700_000_000)
+        known = {"id": made_up_id(f"{title} {number}"), "created": now, "owner": USER}
+        return fill("codeocean", kind, {**known, **values})
 
 
 def _source_bucket(bucket: str, prefix: str, *, external: bool) -> Json:

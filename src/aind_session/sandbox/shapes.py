@@ -12,12 +12,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from aind_session.sandbox.catalogue import Json
+from aind_session.sandbox.catalogue import OMIT, Json, fill, template
 from aind_session.settings import RESULTS_BUCKET as RESULTS_BUCKET
 
 _NAME = re.compile(
@@ -26,36 +24,11 @@ _NAME = re.compile(
 )
 _TIME = "%Y-%m-%d_%H-%M-%S"
 _SCHEMAS = {"v1": "schema_1", "v2": "schema_2"}
-#: Leaves the key of a placeholder out.
-OMIT = ...
-
-
-@cache
-def _template(file: str) -> Json:
-    path = Path(__file__).with_name("templates") / f"{file}.json"
-    content: Json = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 def tables() -> Json:
     """Return the tables of names that invented sessions draw from."""
-    return _template("names")
-
-
-def fill(file: str, name: str, values: Mapping[str, Any]) -> Json:
-    """Return a template with each string "$key" replaced by a value."""
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, dict):
-            filled = ((key, walk(value)) for key, value in node.items())
-            return {key: value for key, value in filled if value is not OMIT}
-        if isinstance(node, list):
-            return [walk(value) for value in node]
-        if isinstance(node, str) and node.startswith("$"):
-            return values[node[1:]]
-        return node
-
-    return dict(walk(_template(file)[name]))
+    return template("names")
 
 
 class SessionName(NamedTuple):
@@ -278,7 +251,7 @@ NODE = 102
 #: A run that went through, with an NWB file, although every sorting job failed (pipeline 1.1).
 NO_STREAMS = "no streams"
 #: The end of the file `output` of a failed run.
-FAILURES: dict[str, str] = _template("files")["failures"]
+FAILURES: dict[str, str] = template("files")["failures"]
 RESULT_CORES = ("data_description", "procedures", "subject")
 
 
@@ -335,8 +308,8 @@ def raw_keys(
     for modality in modalities:
         folder = tables()["old_folders"].get(modality, modality) if old_layout else modality
         known = (f"old_{modality}" if old_layout else "", modality, "other")
-        template = next(name for name in known if name in _template("files"))
-        files |= _files(template, folder=folder, modality=modality, **values)
+        section = next(name for name in known if name in template("files"))
+        files |= _files(section, folder=folder, modality=modality, **values)
         if modality == "ecephys":
             for name in (stream(p, suffix=suffix) for p in probes for suffix in suffixes):
                 files |= _files("ecephys_stream", stream=name, **values)
