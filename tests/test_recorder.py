@@ -19,6 +19,7 @@ from aind_session.errors import (
 )
 from aind_session.identifiers import find_session_id
 from aind_session.sandbox import Catalogue, Sandbox, record
+from aind_session.sandbox.recorder_parts import Choice
 from worlds import invent_world
 
 LISTS = ("data_assets", "computations", "docdb_v1", "docdb_v2", "objects")
@@ -173,6 +174,25 @@ def test_record_one_session_leaves_out_others(box: Sandbox, tmp_path: Path, give
     assert study.extra["recorded"]["sessions"] == [ID]
     assert study.extra["recorded"]["subjects"] == []
     assert len(study.computations) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "included"),
+    [
+        (ID, ID, True),
+        (f"{ID}_sorted_2024-01-02_10-00-00", ID, True),
+        (ID.removeprefix("ecephys_"), ID, True),
+        (ID, ID.removeprefix("ecephys_"), True),
+        (f"multiplane-{ID}", ID, False),
+        (ID, f"multiplane-{ID}", False),
+        (ID, OTHER, False),
+        ("notes", ID, False),
+    ],
+)
+def test_choice_includes_names_of_its_sessions(name: str, chosen: str, included: bool) -> None:
+    assert Choice("999901", frozenset({chosen})).includes(name, "999901") is included
+    assert Choice("999901").includes(name, "999901")
+    assert not Choice("999901").includes(name, "999902")
 
 
 @pytest.mark.parametrize("given", [999901, "999901", aind_session.Subject(999901), [999901, ID]])

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from aind_session.errors import AccessDeniedError, ServiceError
-from aind_session.identifiers import SessionID, session_in_name, split_asset_name
+from aind_session.identifiers import session_in_name, split_asset_name
 from aind_session.lookup import folders, refresh, rules
 from aind_session.sandbox.catalogue import Json
 from aind_session.sandbox.scrub import Scrubber
@@ -65,15 +65,11 @@ class Choice:
         if subject_id != self.subject_id or self.sessions is None:
             return subject_id == self.subject_id
         found = session_in_name(name)
-        return found is not None and any(_is_same(found, other) for other in self.sessions)
-
-
-def _is_same(session: SessionID, other_id: str) -> bool:
-    """Whether two IDs are one session: a missing platform is not a difference."""
-    other = session_in_name(other_id)
-    if other is None or (session.subject_id, session.dt) != (other.subject_id, other.dt):
-        return False
-    return session.platform == other.platform or None in (session.platform, other.platform)
+        if found is None:
+            return False
+        # A missing platform is not a difference.
+        any_platform = (f"_{found.bare}",) if found.platform is None else ()
+        return any(s in (found.id, found.bare) or s.endswith(any_platform) for s in self.sessions)
 
 
 # Assets, records and runs
@@ -117,8 +113,7 @@ def _asset(asset_id: str, listed: dict[str, AssetSummary]) -> Json | None:
     """Get a whole asset; of one that cannot be read, what a search returned."""
     known = listed.get(asset_id)
     try:
-        whole: Json = msgspec.json.decode(codeocean.get_asset(asset_id).raw)
-        return whole
+        return msgspec.json.decode(codeocean.get_asset(asset_id).raw, type=Json)
     except codeocean.CodeOceanNotFoundError:
         access = "gone"
     except codeocean.ClosedAssetError as error:
