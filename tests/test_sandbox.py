@@ -189,6 +189,8 @@ def test_count_and_requests_record_each_request(box: Sandbox) -> None:
     assert first.path == "/api/v1/data_assets/raw"
     assert [r.status for r in box.requests] == [200, 200, 401]
     assert (second.query, second.params) == ("limit=1", {"limit": "1"})
+    # What is kept holds no credentials.
+    assert not first.headers
     assert first.started <= first.ended <= second.started <= second.ended <= third.started
     box.reset()
     assert box.count() == 0

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from functools import partial
 from typing import Any
 
@@ -134,6 +135,8 @@ class Middleware:
         finally:
             # Before the response is sent: a client that has it finds the request counted.
             request.ended = time.perf_counter()
+            # What is kept to be looked at holds no token and no socket.
+            request.headers, request.disconnected = Message(), bool
 
     def _answer(self, request: Request) -> Response:
         answer = self.services[request.service]
