@@ -62,8 +62,7 @@ def test_every_example_is_installed() -> None:
     assert {path.name for path in EXAMPLES} == set(MODULES)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_example_installs_from_a_local_wheel(example: Path, wheels: Path, tmp_path: Path) -> None:
+def test_examples_install_from_a_local_wheel(wheels: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=False)
     python = next((tmp_path / "env").glob("[bS]*/python*"))
     site = Path(
@@ -72,18 +71,19 @@ def test_example_installs_from_a_local_wheel(example: Path, wheels: Path, tmp_pa
     # Third-party packages come from this environment, aind-session does not.
     (site / "third_party.pth").write_text(sysconfig.get_path("purelib"))
     install = [sys.executable, "-m", "pip", "--python", python, "install", *OFFLINE]
-    run(*install, "--force-reinstall", "--find-links", wheels, "aind-session>=0.4", example)
-    name, module = MODULES[example.name]
-    package, own, requires = json.loads(run(python, "-E", "-c", CHECK, name, module))
-    assert Path(package).is_relative_to(site)
-    assert Path(own).is_relative_to(site)
-    (needed,) = (
-        requirement
-        for requirement in map(Requirement, requires)
-        if requirement.name == "aind-session" and requirement.marker is None
-    )
-    assert "0.4.0" in needed.specifier
-    assert "0.3.99" not in needed.specifier
+    run(*install, "--force-reinstall", "--find-links", wheels, "aind-session>=0.4", *EXAMPLES)
+    for example in EXAMPLES:
+        name, module = MODULES[example.name]
+        package, own, requires = json.loads(run(python, "-E", "-c", CHECK, name, module))
+        assert Path(package).is_relative_to(site)
+        assert Path(own).is_relative_to(site)
+        (needed,) = (
+            requirement
+            for requirement in map(Requirement, requires)
+            if requirement.name == "aind-session" and requirement.marker is None
+        )
+        assert "0.4.0" in needed.specifier
+        assert "0.3.99" not in needed.specifier
 
 
 @pytest.mark.parametrize("page", ["README.md", "pyproject.toml"])

@@ -1,4 +1,4 @@
-"""Code Ocean's stand-in, asked by the real SDK: computations, their results, and new assets."""
+"""The fake Code Ocean, used by its SDK: computations, their results, and new assets."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from aind_session.sandbox.launches import SORTING_CAPSULE, SORTING_PIPELINE
 from aind_session.settings import RESULTS_BUCKET
 from conducted import CAPSULE as CAPSULE_OF_RUNS
 from conducted import cohort
+from serving import sdk
 
 CAPSULE = "11111111-1111-1111-1111-111111111111"
 
@@ -47,30 +48,20 @@ def box() -> Iterator[Sandbox]:
     catalogue = Catalogue()
     catalogue.capsules[CAPSULE] = {"name": "Sort of sorting"}
     catalogue.add_asset({"id": "raw", "name": "raw"})
-    catalogue.add_computation(
-        {
-            "id": "old",
-            "created": 1,
-            "_capsule": CAPSULE,
-            "_files": {"output": "fine", "nwb/a.nwb": None},
-        }
-    )
-    catalogue.add_computation({"id": "new", "created": 2, "_capsule": CAPSULE, "state": "running"})
+    old = {"id": "old", "created": 1, "_files": {"output": "fine", "nwb/a.nwb": None}}
+    for one in (old, {"id": "new", "created": 2, "state": "running"}):
+        catalogue.add_computation({**one, "_capsule": CAPSULE})
     with sandbox(catalogue) as serving:
         yield serving
 
 
 @pytest.fixture
 def client(box: Sandbox) -> Iterator[codeocean.CodeOcean]:
-    made = codeocean.CodeOcean(domain=box.urls["codeocean"], token=box.token)
-    # The SDK waits for ever.
-    made.session.request = functools.partial(made.session.request, timeout=5)
-    yield made
-    made.session.close()
+    yield from sdk(box)
 
 
 def pipelines(client: codeocean.CodeOcean) -> Any:
-    """Give the pipelines' client; before SDK 0.13 the capsules' one was used for them."""
+    """Return the pipelines' client; before SDK 0.13 the capsules' one was used for them."""
     return getattr(client, "pipelines", client.capsules)
 
 
@@ -96,7 +87,7 @@ def test_list_computations_returns_those_of_the_capsule(client: codeocean.CodeOc
 
 
 def test_unknown_ids_name_the_sandbox(client: codeocean.CodeOcean) -> None:
-    for ask in (
+    for call in (
         client.capsules.get_capsule,
         client.capsules.list_computations,
         pipelines(client).list_computations,
@@ -104,7 +95,7 @@ def test_unknown_ids_name_the_sandbox(client: codeocean.CodeOcean) -> None:
         client.computations.list_computation_results,
     ):
         with pytest.raises(Error, match="aind-session snapshot") as caught:
-            ask("nobody")
+            call("missing")
         assert caught.value.status_code == 404
 
 
@@ -129,14 +120,8 @@ def test_result_files_are_listed_and_linked(box: Sandbox, client: codeocean.Code
 
 def test_run_requested_advances_one_state(box: Sandbox, client: codeocean.CodeOcean) -> None:
     computation = run(client)
-    assert computation.state == ComputationState.Initializing
-    states = [poll(client, computation).state for _ in range(4)]
-    assert states == [
-        ComputationState.Running,
-        ComputationState.Finalizing,
-        ComputationState.Completed,
-        ComputationState.Completed,
-    ]
+    states = [computation.state, *(poll(client, computation).state for _ in range(4))]
+    assert states == ["initializing", "running", "finalizing", "completed", "completed"]
     done = poll(client, computation)
     assert (done.end_status, done.exit_code) == (ComputationEndStatus.Succeeded, 0)
     assert done.has_results
@@ -161,16 +146,11 @@ def test_run_with_outcome_failed_fails(box: Sandbox, client: codeocean.CodeOcean
 def test_run_without_polls_waits_for_advance(box: Sandbox, client: codeocean.CodeOcean) -> None:
     box.launches.polls = None
     computation = run(client)
-    assert [poll(client, computation).state for _ in range(3)] == [
-        ComputationState.Initializing
-    ] * 3
+    assert [poll(client, computation).state for _ in range(3)] == ["initializing"] * 3
     box.advance(computation.id)
-    assert poll(client, computation).state == ComputationState.Running
+    assert poll(client, computation).state == "running"
     box.launches.polls = 2
-    assert [poll(client, computation).state for _ in range(2)] == [
-        ComputationState.Running,
-        ComputationState.Finalizing,
-    ]
+    assert [poll(client, computation).state for _ in range(2)] == ["running", "finalizing"]
 
 
 def test_poll_of_recorded_run_changes_nothing(box: Sandbox, client: codeocean.CodeOcean) -> None:
@@ -200,7 +180,7 @@ def test_on_run_is_called_for_each_run(box: Sandbox, client: codeocean.CodeOcean
     [
         (RunParams(), 400),
         (RunParams(capsule_id=CAPSULE, pipeline_id=CAPSULE), 400),
-        (RunParams(capsule_id="nobody"), 404),
+        (RunParams(capsule_id="missing"), 404),
         (RunParams(capsule_id=CAPSULE, data_assets=[DataAssetsRunParam(id="none")]), 404),
     ],
 )
@@ -273,12 +253,8 @@ def test_create_asset_from_unfinished_or_unknown_is_refused(
 
 
 def test_draft_lists_no_files(box: Sandbox, client: codeocean.CodeOcean) -> None:
-    params = DataAssetParams(
-        name="made",
-        tags=[],
-        mount="made",
-        source=Source(computation=ComputationSource(id="old")),
-    )
+    source = Source(computation=ComputationSource(id="old"))
+    params = DataAssetParams(name="made", tags=[], mount="made", source=source)
     asset = client.data_assets.create_data_asset(params)
     with pytest.raises(Error, match="not ready"):
         client.data_assets.list_data_asset_files(asset.id)
@@ -291,8 +267,8 @@ def test_attach_and_detach_change_the_run(box: Sandbox, client: codeocean.CodeOc
     wanted = [DataAssetAttachParams(id="raw", mount="here")]
     attached = client.computations.attach_data_assets("new", wanted)
     assert [(a.id, a.mount, a.ready) for a in attached] == [("raw", "here", True)]
-    told = client.computations.get_computation("new").data_assets
-    assert [(a.id, a.mount) for a in told] == [("raw", "here")]
+    known = client.computations.get_computation("new").data_assets
+    assert [(a.id, a.mount) for a in known] == [("raw", "here")]
     client.computations.detach_data_assets("new", ["raw"])
     assert client.computations.get_computation("new").data_assets == []
     assert client.capsules.attach_data_assets(CAPSULE, wanted)[0].mount == "here"

@@ -1,4 +1,4 @@
-"""S3's stand-in, asked by boto3 and s3fs: it answers and refuses as S3 does."""
+"""The fake S3, used by boto3 and s3fs: it answers and refuses like S3."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_denied_bucket_signed_returns_403(box: Sandbox) -> None:
 
 def test_missing_bucket_and_key_return_404(box: Sandbox) -> None:
     client = signed()
-    assert refusal(lambda: client.list_objects_v2(Bucket="nobody")) == ("NoSuchBucket", 404)
+    assert refusal(lambda: client.list_objects_v2(Bucket="missing")) == ("NoSuchBucket", 404)
     assert refusal(lambda: client.get_object(Bucket=OPEN, Key="none")) == ("NoSuchKey", 404)
     assert refusal(lambda: client.head_object(Bucket=OPEN, Key="none")) == ("404", 404)
     assert client.list_objects_v2(Bucket=OPEN, Prefix="none/")["KeyCount"] == 0
@@ -134,11 +134,11 @@ def comparable(answer: Any) -> Any:
     return answer.read() if hasattr(answer, "read") else answer
 
 
-def ask_everything(client: Any) -> Iterator[tuple[str, Any]]:
-    """Put the same questions to any S3."""
+def request_everything(client: Any) -> Iterator[tuple[str, Any]]:
+    """Send the same requests to any S3."""
     bucket = "aind-compared"
 
-    def ask(verb: str, **options: Any) -> tuple[str, Any]:
+    def send(verb: str, **options: Any) -> tuple[str, Any]:
         try:
             answer = getattr(client, verb)(Bucket=bucket, **options)
         except botocore.exceptions.ClientError as error:
@@ -150,23 +150,35 @@ def ask_everything(client: Any) -> Iterator[tuple[str, Any]]:
     )
     keys = ["a", "a/", "a/1", "a/b/2", "a b#c/é+.txt", "b/c/d/e", "b/c/f", "b-c", "~"]
     for number, key in enumerate(keys):
-        yield ask("put_object", Key=key, Body=b"x" * number)
-    yield ask("put_object", Key="binary", Body=bytes(range(256)))
+        yield send("put_object", Key=key, Body=b"x" * number)
+    yield send("put_object", Key="binary", Body=bytes(range(256)))
     for prefix in ("", "a", "a/", "b/c", "b/c/", "none", "a b"):
         for delimiter in ({}, {"Delimiter": "/"}):
-            yield ask("list_objects_v2", Prefix=prefix, **delimiter)
-            yield ask("list_objects", Prefix=prefix, **delimiter)
-    yield ask("list_objects_v2", StartAfter="a/1")
+            yield send("list_objects_v2", Prefix=prefix, **delimiter)
+            yield send("list_objects", Prefix=prefix, **delimiter)
+    yield send("list_objects_v2", StartAfter="a/1")
     for key in [*keys, "binary", "none"]:
-        yield ask("get_object", Key=key)
-        yield ask("head_object", Key=key)
-    for span in ("bytes=0-9", "bytes=250-", "bytes=-6", "bytes=250-999", "bytes=999-"):
-        yield ask("get_object", Key="binary", Range=span)
-    yield ask("copy_object", Key="copied", CopySource={"Bucket": bucket, "Key": "a b#c/é+.txt"})
-    yield ask("get_object", Key="copied")
-    yield ask("delete_object", Key="copied")
-    yield ask("get_object", Key="copied")
-    yield ask("delete_objects", Delete={"Objects": [{"Key": "a"}, {"Key": "a b#c/é+.txt"}]})
+        yield send("get_object", Key=key)
+        yield send("head_object", Key=key)
+    for span in (
+        "bytes=0-9",
+        "bytes=0-255",
+        "bytes=250-",
+        "bytes=-6",
+        "bytes=250-999",
+        "bytes=999-",
+    ):
+        yield send("get_object", Key="binary", Range=span)
+    _, known = send("head_object", Key="binary")
+    for tag in (known["ETag"], '"another"'):
+        yield send("get_object", Key="binary", IfMatch=tag)
+    yield send("put_object", Key="binary", Body=b"", IfNoneMatch="*")
+    yield send("get_object_tagging", Key="binary")
+    yield send("copy_object", Key="copied", CopySource={"Bucket": bucket, "Key": "a b#c/é+.txt"})
+    yield send("get_object", Key="copied")
+    yield send("delete_object", Key="copied")
+    yield send("get_object", Key="copied")
+    yield send("delete_objects", Delete={"Objects": [{"Key": "a"}, {"Key": "a b#c/é+.txt"}]})
     upload = client.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"]
     parts = []
     for number, content in enumerate((b"x" * 5 * 2**20, b"end"), 1):
@@ -179,26 +191,40 @@ def ask_everything(client: Any) -> Iterator[tuple[str, Any]]:
     )
     yield "parts", client.get_object(Bucket=bucket, Key="parts")["Body"].read()[-5:]
     # The tag of an object that came in parts is S3's own affair.
-    yield ask("delete_object", Key="parts")
-    yield ask("list_objects_v2")
-    pages = client.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket, Delimiter="/", PaginationConfig={"PageSize": 2}
+    yield send("delete_object", Key="parts")
+    yield send("list_objects_v2")
+    # moto's older listing in pages forgets folders.
+    for verb, options in (("list_objects", {}), ("list_objects_v2", {"Delimiter": "/"})):
+        pages = client.get_paginator(verb).paginate(
+            Bucket=bucket, PaginationConfig={"PageSize": 2}, **options
+        )
+        for number, page in enumerate(pages):
+            listed = [o["Key"] for o in page.get("Contents", ())]
+            folders = [p["Prefix"] for p in page.get("CommonPrefixes", ())]
+            yield f"{verb} page {number}", (listed, folders)
+    part = client.create_multipart_upload(Bucket=bucket, Key="part")["UploadId"]
+    client.upload_part_copy(
+        Bucket=bucket,
+        Key="part",
+        UploadId=part,
+        PartNumber=1,
+        CopySource={"Bucket": bucket, "Key": "binary"},
+        CopySourceRange="bytes=3-9",
     )
-    for number, page in enumerate(pages):
-        told = [o["Key"] for o in page.get("Contents", ())]
-        yield f"page {number}", (told, [p["Prefix"] for p in page.get("CommonPrefixes", ())])
+    yield "abort", send("abort_multipart_upload", Key="part", UploadId=part)[1]
+    yield send("list_objects_v2")
 
 
 def test_responses_equal_those_of_moto(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     moto = pytest.importorskip("moto")
-    ours = dict(ask_everything(signed()))
+    ours = dict(request_everything(signed()))
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
     with moto.mock_aws():
         # A session of its own: moto reaches only those that are made inside.
-        theirs = dict(ask_everything(boto3.session.Session().client("s3")))
+        theirs = dict(request_everything(boto3.session.Session().client("s3")))
     assert ours.keys() == theirs.keys()
-    for question, answer in theirs.items():
-        assert ours[question] == answer, question
+    for request_, answer in theirs.items():
+        assert ours[request_] == answer, request_
 
 
 def test_s3fs_lists_reads_and_writes(box: Sandbox) -> None:
@@ -219,6 +245,8 @@ def test_s3fs_lists_reads_and_writes(box: Sandbox) -> None:
         "key": f"{FOLDER}/new #1/written.json",
         "text": '{"new": true}',
     } in box.catalogue.objects
+    with pytest.raises(FileExistsError):
+        fs.pipe_file(f"{top}/new #1/written.json", b"", mode="create")
     fs.pipe(f"{top}/large.bin", bytes(6 * 2**20))
     assert fs.info(f"{top}/large.bin")["size"] == 6 * 2**20
     fs.rm(f"{top}/large.bin")
@@ -238,8 +266,8 @@ def test_s3fs_anonymous_reads_public_buckets_only(box: Sandbox) -> None:
 
 def test_s3fs_call_is_one_request(box: Sandbox) -> None:
     fs = s3fs.S3FileSystem(anon=True)
-    told = fs.call_s3("list_objects_v2", Bucket=OPEN, Prefix=f"{FOLDER}/", Delimiter="/")
-    assert told["CommonPrefixes"][0] == {"Prefix": f"{FOLDER}/behavior/"}
+    listed = fs.call_s3("list_objects_v2", Bucket=OPEN, Prefix=f"{FOLDER}/", Delimiter="/")
+    assert listed["CommonPrefixes"][0] == {"Prefix": f"{FOLDER}/behavior/"}
     assert box.count() == 1
     (request,) = box.requests
     assert (request.service, request.method, request.status) == ("s3", "GET", 200)
@@ -286,8 +314,8 @@ def test_objects_added_or_removed_are_served(box: Sandbox) -> None:
     client = signed()
 
     def keys() -> list[str]:
-        told = client.list_objects_v2(Bucket=OPEN, Prefix="new")
-        return [o["Key"] for o in told.get("Contents", ())]
+        listed = client.list_objects_v2(Bucket=OPEN, Prefix="new")
+        return [o["Key"] for o in listed.get("Contents", ())]
 
     box.catalogue.add_object(OPEN, "new2")
     box.catalogue.objects.append({"bucket": OPEN, "key": "new1", "text": "x"})
@@ -309,9 +337,9 @@ def test_listing_yields_one_key_per_folder(keys: set[str], prefix: str) -> None:
     for key in sorted(key for key in keys if key.startswith(prefix)):
         head, slash, _ = key[len(prefix) :].partition("/")
         expected.setdefault(f"{prefix}{head}{slash}", key)
-    given = [key for key, _ in index.listing(OPEN, prefix, "/")]
+    given = [key for key, _ in index.under(OPEN, prefix, "/")]
     assert given == sorted(expected.values())
-    assert [key for key, _ in index.listing(OPEN, prefix, "")] == sorted(
+    assert [key for key, _ in index.under(OPEN, prefix)] == sorted(
         key for key in keys if key.startswith(prefix)
     )
 
@@ -324,10 +352,10 @@ def test_list_20000_keys_is_fast() -> None:
         client = anonymous()
         started = time.process_time()
         for number in (0, 500, 999):
-            told = client.list_objects_v2(
+            listed = client.list_objects_v2(
                 Bucket=OPEN, Prefix=f"session_{number:05d}/", Delimiter="/"
             )
-            assert told["KeyCount"] == 1
+            assert listed["KeyCount"] == 1
         top = client.list_objects_v2(Bucket=OPEN, Delimiter="/")
         assert len(top["CommonPrefixes"]) == 1000
         assert time.process_time() - started < 1
@@ -336,9 +364,9 @@ def test_list_20000_keys_is_fast() -> None:
 def test_list_returns_at_most_1000_keys(box: Sandbox) -> None:
     for number in range(1200):
         box.catalogue.add_object(OPEN, f"many/{number}")
-    told = signed().list_objects_v2(Bucket=OPEN, Prefix="many/", MaxKeys=5000)
-    assert len(told["Contents"]) == 1000
-    assert told["IsTruncated"]
+    listed = signed().list_objects_v2(Bucket=OPEN, Prefix="many/", MaxKeys=5000)
+    assert len(listed["Contents"]) == 1000
+    assert listed["IsTruncated"]
 
 
 def test_nested_sandboxes_share_no_bucket(box: Sandbox) -> None:
@@ -349,16 +377,3 @@ def test_nested_sandboxes_share_no_bucket(box: Sandbox) -> None:
         keys = [o["Key"] for o in signed().list_objects_v2(Bucket=OPEN)["Contents"]]
         assert keys == ["inner"]
     assert signed().get_object(Bucket=OPEN, Key="outer")["Body"].read() == b"outer"
-
-
-def test_moto_holds_no_object_after_a_request(box: Sandbox) -> None:
-    client = signed()
-    for _ in range(3):
-        client.list_objects_v2(Bucket=OPEN)
-        client.put_object(Bucket=OPEN, Key="new", Body=b"x")
-        client.get_object(Bucket=OPEN, Key="new")
-    from moto.core.model_instances import model_data
-
-    kept = [kind for kinds in model_data.values() for kind in kinds.values()]
-    assert [kind for kind in kept if getattr(kind, "instances_tracked", ())] == []
-    assert [len(bucket.keys) for bucket in box.s3._store._buckets.values()] == [0, 0, 0]

@@ -29,7 +29,7 @@ PIECES = st.sampled_from(
 names = st.lists(PIECES | st.text(max_size=3), max_size=14).map("".join)
 
 
-@settings(max_examples=15_000)
+@settings(max_examples=5_000)
 @example("ecephys_676909_2023-12-13_13-43-40" * 50)
 @given(names)
 def test_names(text: str) -> None:
@@ -49,7 +49,7 @@ def test_names(text: str) -> None:
         assert label_family(parts.label) == label_family(label_family(parts.label))
 
 
-@settings(max_examples=8_000)
+@settings(max_examples=2_500)
 @given(names | st.integers() | st.text(max_size=30), names)
 def test_dates_and_subjects(value: object, end: str) -> None:
     try:

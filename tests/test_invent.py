@@ -1,4 +1,4 @@
-"""Invented sessions: what was asked for is there, and the truth of a world holds in it."""
+"""Invented sessions: what was requested exists, and the truth of a world holds in it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_invent_session_generation_selects_the_records(
         assert "quality_control" in new
 
 
-def test_both_generations_agree_but_for_their_own_ids() -> None:
+def test_invent_session_in_both_schemas_agrees() -> None:
     catalogue, one = made(generation="both")
     (old,), (new,) = catalogue.docdb_v1, catalogue.docdb_v2
     assert old["location"] == new["location"]
@@ -120,7 +120,7 @@ def test_invent_session_sorted_by_adds_results_files_and_runs() -> None:
 
 
 @pytest.mark.parametrize("way", [*FAILURES, True])
-def test_failed_sorting_is_the_newest_and_leaves_its_log(way: str | bool) -> None:
+def test_invent_session_failed_leaves_the_log_of_the_newest(way: str | bool) -> None:
     catalogue, one = made(sorted_by=["kilosort2_5", "kilosort4"], failed=way)
     good, bad = one.sorted_asset_ids
     assert any(key.startswith("nwb/") for key in keys(catalogue, good))
@@ -131,7 +131,7 @@ def test_failed_sorting_is_the_newest_and_leaves_its_log(way: str | bool) -> Non
     assert (run["end_status"], run["exit_code"]) == ("failed", 1)
 
 
-def test_sorting_now_is_a_run_without_end() -> None:
+def test_invent_session_sorting_now_adds_a_run_without_end() -> None:
     catalogue, one = made(sorting_now=True)
     (run,) = [c for c in catalogue.computations if c["id"] in one.computation_ids]
     assert run["state"] == "running"
@@ -139,7 +139,7 @@ def test_sorting_now_is_a_run_without_end() -> None:
     assert run["data_assets"] == [{"id": one.raw_asset_id, "mount": ID}]
 
 
-def test_labels_are_derived_assets_with_records() -> None:
+def test_invent_session_labels_add_derived_assets() -> None:
     catalogue, one = made(labels=["dlc-eye", "processed"])
     assert list(one.derived_asset_ids) == ["dlc-eye", "processed"]
     levels = [r["data_description"]["data_level"] for r in catalogue.docdb_v1]
@@ -148,7 +148,7 @@ def test_labels_are_derived_assets_with_records() -> None:
     assert places == [f"s3://{RESULTS}/{i}" for i in one.derived_asset_ids.values()]
 
 
-def test_old_layout_has_ecephys_in_the_root() -> None:
+def test_invent_session_old_layout_has_ecephys_in_the_root() -> None:
     catalogue, _ = made(old_layout=True)
     folders = {key.split("/")[0] for key in keys(catalogue, ID) if "/" in key}
     assert folders == {
@@ -157,7 +157,7 @@ def test_old_layout_has_ecephys_in_the_root() -> None:
     }
 
 
-def test_session_without_folder_or_assets() -> None:
+def test_invent_session_without_folder_or_assets() -> None:
     catalogue, one = made(uploaded=False)
     assert (one.raw_asset_id, one.location, catalogue.objects) == (None, None, [])
     assert len(catalogue.docdb_v1) == 1
@@ -167,14 +167,14 @@ def test_session_without_folder_or_assets() -> None:
     assert keys(catalogue, ID)
 
 
-def test_unlinked_and_bare_assets() -> None:
+def test_invent_session_unlinked_and_without_metadata() -> None:
     catalogue, one = made(linked_in_codeocean=False, metadata=False, labels=["nwb"])
     assert len(one.asset_ids) == 2
     assert all(r["external_links"] == {"Code Ocean": []} for r in catalogue.docdb_v1)
     assert all("custom_metadata" not in a for a in catalogue.data_assets)
 
 
-def test_name_without_platform() -> None:
+def test_invent_session_name_without_platform() -> None:
     catalogue, _ = made("M2501_2026-01-01_10-00-00", modalities=["fib"], generation="v2")
     assert catalogue.data_assets[0]["tags"] == ["M2501", "raw"]
     assert "platform" not in catalogue.docdb_v2[0]["data_description"]
@@ -196,7 +196,7 @@ def test_invent_session_unknown_generation_raises() -> None:
 # -- shapes ----------------------------------------------------------------------------------------
 
 
-def test_streams_are_named_as_the_software_does() -> None:
+def test_stream_is_named_as_the_software_does() -> None:
     folder = "experiment1_Record Node 104#Neuropix-PXI-100.ProbeF-AP_recording1"
     assert sorted_stream("ProbeF", 104) == folder
     assert sorted_stream("ProbeF_group0", 104) == f"{folder}_group0"
@@ -204,7 +204,7 @@ def test_streams_are_named_as_the_software_does() -> None:
 
 
 @pytest.mark.parametrize("era", ["old", "v1", "nested", "v2"])
-def test_each_nesting_names_the_sorter_once(era: str) -> None:
+def test_processing_contains_the_sorter_in_each_nesting(era: str) -> None:
     core = processing([("Preprocessing", {}), ("Spike sorting", {"sorter_name": "ks"})], era)
     top = core.get("processing_pipeline", core)["data_processes"]
     process = top[1][0] if era == "nested" else top[1]
@@ -223,7 +223,7 @@ def test_each_nesting_names_the_sorter_once(era: str) -> None:
         ("2025-12-31_12-00-00", "-08:00"),
     ],
 )
-def test_local_times_carry_the_offset_of_their_season(date: str, offset: str) -> None:
+def test_pacific_has_the_offset_of_the_season(date: str, offset: str) -> None:
     assert pacific(SessionName.read(f"1_{date}").start).endswith(offset)
 
 
@@ -235,7 +235,7 @@ def world(request: pytest.FixtureRequest) -> tuple[Catalogue, Truth]:
     return invent_world(request.param, 200)
 
 
-def test_seed_decides_the_world() -> None:
+def test_invent_world_depends_on_the_seed() -> None:
     assert invent_world(5, 30) == invent_world(5, 30)
     ids = [{a["id"] for a in invent_world(seed, 30)[0].data_assets} for seed in (5, 6)]
     assert ids[0].isdisjoint(ids[1])
@@ -279,16 +279,16 @@ def test_ids_of_a_world_are_unique(world: tuple[Catalogue, Truth]) -> None:
 def test_every_asset_is_accounted_for(world: tuple[Catalogue, Truth]) -> None:
     catalogue, truth = world
     assets = {a["id"]: a for a in catalogue.data_assets}
-    told: Counter[str] = Counter(truth.strangers)
+    counted: Counter[str] = Counter(truth.strangers)
     for subject in truth.subjects.values():
-        told.update(subject.assets | subject.listed_but_closed)
+        counted.update(subject.assets | subject.listed_but_closed)
     for session in truth.sessions.values():
-        told.update(i for i, why in session.skipped.items() if why != "gone")
+        counted.update(i for i, why in session.skipped.items() if why != "gone")
         assert assets.keys().isdisjoint(i for i, w in session.skipped.items() if w == "gone")
         for asset_id in session.assets:
             assert not {"archived", "_access"} & assets[asset_id].keys()
         assert session.skipped.keys().isdisjoint(session.assets)
-    assert told == Counter(assets.keys())
+    assert counted == Counter(assets.keys())
 
 
 def test_truth_of_each_session_is_in_the_catalogue(world: tuple[Catalogue, Truth]) -> None:
@@ -388,11 +388,11 @@ def test_ids_belong_to_names() -> None:
 
 def test_further_files_may_have_a_text(sandbox: Sandbox) -> None:
     named = sandbox.add_session("ecephys_999990_2024-01-01_10-00-00", files=["behavior/a.csv"])
-    told = sandbox.add_session(
+    filled = sandbox.add_session(
         "ecephys_999990_2024-01-02_10-00-00", files={"behavior/a.csv": "1,2"}
     )
     texts = [
         (aind_session.Session(made.id).raw_data_dir / "behavior" / "a.csv").read_text()
-        for made in (named, told)
+        for made in (named, filled)
     ]
     assert texts == ["", "1,2"]

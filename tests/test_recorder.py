@@ -19,6 +19,7 @@ from aind_session.errors import (
 )
 from aind_session.identifiers import find_session_id
 from aind_session.sandbox import Catalogue, Sandbox, record
+from aind_session.sandbox.recorder_parts import Choice
 from worlds import invent_world
 
 LISTS = ("data_assets", "computations", "docdb_v1", "docdb_v2", "objects")
@@ -34,8 +35,8 @@ def subjects(catalogue: Catalogue) -> list[str]:
     return sorted({session.subject_id for session in found if session is not None})
 
 
-def said(call: Any) -> Any:
-    """Return the answer of a lookup; of an error its type."""
+def outcome_of(call: Any) -> Any:
+    """Return the result of a lookup; of an error its type."""
     try:
         return call()
     except (NotFoundError, ValueError) as error:
@@ -43,21 +44,23 @@ def said(call: Any) -> Any:
 
 
 def answers(subject_id: str) -> dict[str, Any]:
-    """Ask everything about a subject and its sessions."""
+    """Return everything about a subject and its sessions."""
     subject = aind_session.Subject(subject_id)
-    told: dict[str, Any] = {
+    results: dict[str, Any] = {
         "sessions": subject.sessions,
         "assets": subject.data_assets,
         "records": list(subject.docdb),
-        "states": [(s.name, s.content) for s in said(lambda: subject.neuroglancer.states) or ()],
+        "states": [
+            (s.name, s.content) for s in outcome_of(lambda: subject.neuroglancer.states) or ()
+        ],
     }
     for session in subject.sessions:
-        told[session.id] = {
+        results[session.id] = {
             "assets": session.data_assets,
-            "raw": said(lambda s=session: s.raw_data_asset),
-            "folder": said(lambda s=session: s.raw_data_dir.as_posix()),
+            "raw": outcome_of(lambda s=session: s.raw_data_asset),
+            "folder": outcome_of(lambda s=session: s.raw_data_dir.as_posix()),
             "uploaded": session.is_uploaded,
-            "modalities": said(lambda s=session: s.modalities),
+            "modalities": outcome_of(lambda s=session: s.modalities),
             "record": dict(session.docdb),
             "platform": session.platform,
             "sorted": session.ecephys.is_sorted,
@@ -68,15 +71,17 @@ def answers(subject_id: str) -> dict[str, Any]:
                     a.is_sorting_error,
                     a.sorted_probes,
                     a.is_sorting_analyzer,
-                    said(lambda a=a: a.output),
+                    outcome_of(lambda a=a: a.output),
                 )
                 for a in session.ecephys.sorted_data_assets
             ],
-            "running": said(lambda s=session: s.ecephys.current_sorting_pipeline_computations),
-            "clipped": said(lambda s=session: s.ecephys.clipped_dir.as_posix()),
-            "compressed": said(lambda s=session: s.ecephys.compressed_dir.as_posix()),
+            "running": outcome_of(
+                lambda s=session: s.ecephys.current_sorting_pipeline_computations
+            ),
+            "clipped": outcome_of(lambda s=session: s.ecephys.clipped_dir.as_posix()),
+            "compressed": outcome_of(lambda s=session: s.ecephys.compressed_dir.as_posix()),
         }
-    return told
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +103,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_the_same_catalogue_comes_back(whole: Catalogue, name: str) -> None:
+def test_record_returns_the_same_catalogue(whole: Catalogue, name: str) -> None:
     bundled = lines(Catalogue.bundled(), name)
     # Examples of an archived and of a closed asset: they belong to no subject.
     assert lines(whole, name) == {
@@ -108,14 +113,14 @@ def test_the_same_catalogue_comes_back(whole: Catalogue, name: str) -> None:
     }
 
 
-def test_the_same_buckets_and_capsules_come_back(whole: Catalogue) -> None:
+def test_record_returns_the_same_buckets_and_capsules(whole: Catalogue) -> None:
     bundled = Catalogue.bundled()
     assert whole.capsules == bundled.capsules
     assert whole.buckets.items() <= bundled.buckets.items()
     assert {o["bucket"] for o in bundled.objects} <= set(whole.buckets)
 
 
-def test_a_recording_answers_as_the_original(tmp_path: Path) -> None:
+def test_recording_answers_like_the_original(tmp_path: Path) -> None:
     some = ["676909", "717381", "999999"]
     with aind_session.sandbox():
         expected = {subject: answers(subject) for subject in some}
@@ -124,7 +129,7 @@ def test_a_recording_answers_as_the_original(tmp_path: Path) -> None:
         assert {subject: answers(subject) for subject in some} == expected
 
 
-def test_an_odd_world_answers_as_the_original(tmp_path: Path) -> None:
+def test_recording_of_an_invented_world_answers_like_the_original(tmp_path: Path) -> None:
     world, truth = invent_world(7)
     some = sorted(truth.subjects)[:4]
     with aind_session.sandbox(world):
@@ -134,7 +139,7 @@ def test_an_odd_world_answers_as_the_original(tmp_path: Path) -> None:
         assert {subject: answers(subject) for subject in some} == expected
 
 
-def test_a_recording_of_a_recording_is_the_same(tmp_path: Path) -> None:
+def test_recording_of_a_recording_is_the_same(tmp_path: Path) -> None:
     with aind_session.sandbox():
         record(676909, to=tmp_path / "one")
     with aind_session.sandbox(tmp_path / "one"):
@@ -162,7 +167,7 @@ def recorded_names(study: Catalogue) -> set[str]:
 
 
 @pytest.mark.parametrize("given", [ID, [ID], aind_session.Session(ID), f"/data/{ID}/x"])
-def test_one_session(box: Sandbox, tmp_path: Path, given: Any) -> None:
+def test_record_one_session_leaves_out_others(box: Sandbox, tmp_path: Path, given: Any) -> None:
     study = record(given, to=tmp_path)
     assert recorded_names(study) == {ID}
     assert {r["name"][: len(ID)] for r in study.docdb_v1} == {ID}
@@ -171,15 +176,34 @@ def test_one_session(box: Sandbox, tmp_path: Path, given: Any) -> None:
     assert len(study.computations) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "chosen", "included"),
+    [
+        (ID, ID, True),
+        (f"{ID}_sorted_2024-01-02_10-00-00", ID, True),
+        (ID.removeprefix("ecephys_"), ID, True),
+        (ID, ID.removeprefix("ecephys_"), True),
+        (f"multiplane-{ID}", ID, False),
+        (ID, f"multiplane-{ID}", False),
+        (ID, OTHER, False),
+        ("notes", ID, False),
+    ],
+)
+def test_choice_includes_names_of_its_sessions(name: str, chosen: str, included: bool) -> None:
+    assert Choice("999901", frozenset({chosen})).includes(name, "999901") is included
+    assert Choice("999901").includes(name, "999901")
+    assert not Choice("999901").includes(name, "999902")
+
+
 @pytest.mark.parametrize("given", [999901, "999901", aind_session.Subject(999901), [999901, ID]])
-def test_one_subject(box: Sandbox, tmp_path: Path, given: Any) -> None:
+def test_record_one_subject_has_all_its_sessions(box: Sandbox, tmp_path: Path, given: Any) -> None:
     study = record(given, to=tmp_path)
     assert recorded_names(study) == {ID, OTHER}
     assert study.extra["recorded"]["subjects"] == ["999901"]
     assert study.extra["recorded"]["sessions"] == []
 
 
-def test_a_project(box: Sandbox, tmp_path: Path) -> None:
+def test_record_project_has_its_sessions(box: Sandbox, tmp_path: Path) -> None:
     study = record(project="A project", to=tmp_path)
     assert recorded_names(study) == {ID}
     assert study.extra["recorded"]["projects"] == ["A project"]
@@ -187,7 +211,7 @@ def test_a_project(box: Sandbox, tmp_path: Path) -> None:
         assert [s.id for s in aind_session.get_sessions(project="A project")] == [ID]
 
 
-def test_a_session_that_only_s3_knows(tmp_path: Path) -> None:
+def test_record_session_in_s3_only_has_its_folder(tmp_path: Path) -> None:
     catalogue = Catalogue()
     catalogue.add_object("aind-ephys-data", f"{ID}/behavior/x.h5", "x")
     with aind_session.sandbox(catalogue):
@@ -197,7 +221,7 @@ def test_a_session_that_only_s3_knows(tmp_path: Path) -> None:
         assert aind_session.Session(ID).modalities == ("behavior",)
 
 
-def test_folders_are_named_to_the_depth(box: Sandbox, tmp_path: Path) -> None:
+def test_record_depth_limits_the_names_of_folders(box: Sandbox, tmp_path: Path) -> None:
     study = record(OTHER, to=tmp_path, depth=1)
     keys = {o["key"].removeprefix(f"{OTHER}/") for o in study.objects}
     assert {"ecephys/", "behavior/", "subject.json"} <= keys
@@ -206,7 +230,7 @@ def test_folders_are_named_to_the_depth(box: Sandbox, tmp_path: Path) -> None:
         assert aind_session.Session(OTHER).modalities == ("behavior", "behavior-videos", "ecephys")
 
 
-def test_only_small_files_that_lookups_read_have_their_content(
+def test_record_keeps_content_of_small_files_that_lookups_read(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aind_session.sandbox.recorder_parts.MAX_BYTES", 100)
@@ -229,7 +253,7 @@ def test_only_small_files_that_lookups_read_have_their_content(
     assert known["rig.json"]["base64"] == "/w=="
 
 
-def test_neuroglancer_states_in_folders_and_alone(tmp_path: Path) -> None:
+def test_record_subject_has_its_neuroglancer_states(tmp_path: Path) -> None:
     catalogue = Catalogue()
     place = "aind-session/neuroglancer_states"
     names = ("SmartSPIM_999901_2024-01-01_10-00-00_state", "999901_mine", "9999011_not_mine")
@@ -243,7 +267,7 @@ def test_neuroglancer_states_in_folders_and_alone(tmp_path: Path) -> None:
     }
 
 
-def test_assets_that_cannot_be_had_stay_so(tmp_path: Path) -> None:
+def test_record_inaccessible_assets_stay_inaccessible(tmp_path: Path) -> None:
     catalogue = Catalogue()
     access = ("closed", "forbidden", "gone")
     for name in access:
@@ -268,7 +292,7 @@ def test_assets_that_cannot_be_had_stay_so(tmp_path: Path) -> None:
         assert aind_session.Session(ID).data_assets == expected
 
 
-def test_what_may_not_be_listed_is_told(box: Sandbox, tmp_path: Path) -> None:
+def test_record_denied_bucket_is_a_failure(box: Sandbox, tmp_path: Path) -> None:
     box.catalogue.buckets["aind-open-data"] = {"public": False, "denied": True}
     study = record(OTHER, to=tmp_path)
     assert study.buckets["aind-open-data"] == {"public": False, "denied": True}
@@ -277,7 +301,7 @@ def test_what_may_not_be_listed_is_told(box: Sandbox, tmp_path: Path) -> None:
     ]
 
 
-def test_files_come_through_code_ocean_where_s3_is_closed(box: Sandbox, tmp_path: Path) -> None:
+def test_record_results_bucket_denied_uses_code_ocean(box: Sandbox, tmp_path: Path) -> None:
     expected = record(ID, to=tmp_path / "s3")
     bucket = "codeocean-s3datasetsbucket-1u41qdg42ur9"
     box.catalogue.buckets[bucket] = {"public": False, "denied": True}
@@ -288,20 +312,20 @@ def test_files_come_through_code_ocean_where_s3_is_closed(box: Sandbox, tmp_path
 # --- adding, going on -----------------------------------------------------------------------------
 
 
-def test_a_recording_is_added_to(box: Sandbox, tmp_path: Path) -> None:
+def test_record_again_adds_to_the_folder(box: Sandbox, tmp_path: Path) -> None:
     record(ID, to=tmp_path)
-    asked = box.count()
+    sent = box.count()
     record(ID, to=tmp_path)
-    assert box.count() == asked
+    assert box.count() == sent
     study = record(OTHER, to=tmp_path)
     assert study.extra["recorded"]["sessions"] == [ID, OTHER]
     assert recorded_names(study) == {ID, OTHER}
-    # Of the first session nothing but the searches for the subject is asked again.
-    again = [r.path for r in box.requests[asked:] if r.service == "s3" and ID in r.query]
+    # Of the first session only the searches for the subject are repeated.
+    again = [r.path for r in box.requests[sent:] if r.service == "s3" and ID in r.query]
     assert again == []
 
 
-def test_a_refreshed_recording_is_what_there_is_now(box: Sandbox, tmp_path: Path) -> None:
+def test_record_refresh_replaces_the_folder(box: Sandbox, tmp_path: Path) -> None:
     record(999901, to=tmp_path)
     box.catalogue.data_assets[:] = [
         a for a in box.catalogue.data_assets if not a["name"].startswith(OTHER)
@@ -310,7 +334,7 @@ def test_a_refreshed_recording_is_what_there_is_now(box: Sandbox, tmp_path: Path
     assert recorded_names(record(999901, to=tmp_path, refresh=True)) == {ID}
 
 
-def test_a_recording_goes_on_where_it_was(box: Sandbox, tmp_path: Path) -> None:
+def test_record_interrupted_resumes(box: Sandbox, tmp_path: Path) -> None:
     expected = record(999901, to=tmp_path / "at once")
     for service, path in (("docdb", "v2"), ("s3", "open-data"), ("codeocean", "results")):
         box.fail(service, path, status=400, times=None)
@@ -329,18 +353,18 @@ def test_a_recording_goes_on_where_it_was(box: Sandbox, tmp_path: Path) -> None:
     for part in done:
         if part.startswith("folder s3://"):
             bucket, _, prefix = part.removeprefix("folder s3://").partition("/")
-            asked = [
+            sent = [
                 r
                 for r in box.requests
                 if bucket in r.path and r.params.get("prefix") == f"{prefix}/"
             ]
-            assert asked == [], part
+            assert sent == [], part
     for name in LISTS:
         assert lines(study, name) == lines(expected, name)
     assert not journal.exists()
 
 
-def test_other_options_do_not_mix(box: Sandbox, tmp_path: Path) -> None:
+def test_record_other_options_raise(box: Sandbox, tmp_path: Path) -> None:
     record(ID, to=tmp_path)
     with pytest.raises(InvalidFilterError, match="recorded with names False, not True"):
         record(OTHER, to=tmp_path, names=True)
@@ -352,13 +376,13 @@ def test_other_options_do_not_mix(box: Sandbox, tmp_path: Path) -> None:
         record(ID, to=tmp_path / "begun", depth=4)
 
 
-def test_a_catalogue_that_is_no_recording_is_not_written_to(box: Sandbox, tmp_path: Path) -> None:
+def test_record_to_a_catalogue_not_recorded_raises(box: Sandbox, tmp_path: Path) -> None:
     Catalogue(description="mine").save(tmp_path)
     with pytest.raises(InvalidFilterError, match="was not recorded"):
         record(ID, to=tmp_path)
 
 
-def test_something_must_be_named_and_a_token_be_there(box: Sandbox, tmp_path: Path) -> None:
+def test_record_nothing_or_without_token_raises(box: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(InvalidFilterError, match="Nothing to record"):
         record(to=tmp_path)
     with box.without_token(), pytest.raises(MissingTokenError):
@@ -369,7 +393,7 @@ def test_something_must_be_named_and_a_token_be_there(box: Sandbox, tmp_path: Pa
 # --- working from it ------------------------------------------------------------------------------
 
 
-def test_what_was_not_recorded_is_told(box: Sandbox, tmp_path: Path) -> None:
+def test_recording_warns_of_what_was_not_recorded(box: Sandbox, tmp_path: Path) -> None:
     record(ID, to=tmp_path)
     advice = rf"999902.* was not recorded.*aind-session snapshot 999902 -o {tmp_path}"
     with aind_session.sandbox(tmp_path):
@@ -388,7 +412,7 @@ def test_what_was_not_recorded_is_told(box: Sandbox, tmp_path: Path) -> None:
             _ = aind_session.Session(OTHER).raw_data_asset
 
 
-def test_a_catalogue_without_a_folder_is_not_that_of_the_working_directory(
+def test_catalogue_without_a_folder_is_not_taken_for_the_working_directory(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(ID, to=tmp_path)
@@ -398,14 +422,14 @@ def test_a_catalogue_without_a_folder_is_not_that_of_the_working_directory(
         assert aind_session.get_sessions(999902) == ()
 
 
-def test_what_was_recorded_and_is_not_there_is_no_gap(box: Sandbox, tmp_path: Path) -> None:
+def test_recording_does_not_warn_of_what_does_not_exist(box: Sandbox, tmp_path: Path) -> None:
     record([999901, 999905], to=tmp_path)
     with aind_session.sandbox(tmp_path):
         assert aind_session.get_sessions(999905) == ()
         assert aind_session.Session("ecephys_999901_2020-01-01_10-00-00").data_assets == ()
 
 
-def test_the_header_tells_what_was_recorded(box: Sandbox, tmp_path: Path) -> None:
+def test_header_contains_what_was_recorded(box: Sandbox, tmp_path: Path) -> None:
     record(ID, to=tmp_path)
     header = json.loads((tmp_path / "catalogue.json").read_text())
     assert header["recorded"] | {"on": ""} == {

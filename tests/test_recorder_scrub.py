@@ -1,4 +1,4 @@
-"""What a recording leaves out: secrets always, people's names unless they are asked for."""
+"""What a recording leaves out: secrets always, people's names unless they are requested."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def scrubber() -> Scrubber:
         ("by a.person@alleninstitute.org", f"by {placeholder('a.person@alleninstitute.org')}"),
     ],
 )
-def test_secrets_are_hidden_in_texts(scrubber: Scrubber, text: str, left: str) -> None:
+def test_scrub_text_hides_secrets(scrubber: Scrubber, text: str, left: str) -> None:
     assert scrubber.file("output", text) == left
     assert scrubber.entry({"notes": [text]}) == {"notes": [left]}
 
@@ -60,11 +60,11 @@ def test_secrets_are_hidden_in_texts(scrubber: Scrubber, text: str, left: str) -
         "tokens: spikes",
     ],
 )
-def test_what_is_no_secret_stays(scrubber: Scrubber, text: str) -> None:
+def test_scrub_text_without_secret_is_unchanged(scrubber: Scrubber, text: str) -> None:
     assert scrubber.entry(text) == text
 
 
-def test_values_of_secret_keys_are_hidden(scrubber: Scrubber) -> None:
+def test_scrub_entry_hides_values_of_secret_keys(scrubber: Scrubber) -> None:
     entry = {"api-token": "short", "Password": "x", "token": 3, "secret": ""}
     assert scrubber.entry(entry) == {
         "api-token": "***",
@@ -74,7 +74,7 @@ def test_values_of_secret_keys_are_hidden(scrubber: Scrubber) -> None:
     }
 
 
-def test_own_secrets_are_hidden_whatever_they_look_like(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scrub_hides_secrets_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODE_OCEAN_API_TOKEN", "an unusual token of mine")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another unusual secret")
     text = Scrubber(names=True).file("output", "an unusual token of mine, another unusual secret")
@@ -94,7 +94,7 @@ NAMED: dict[str, Any] = {
 }
 
 
-def test_names_become_placeholders(scrubber: Scrubber) -> None:
+def test_scrub_entry_replaces_names(scrubber: Scrubber) -> None:
     text = json.dumps(scrubber.entry(NAMED))
     assert not re.search("Ada|Bo Test|36cc2a4e|0000-0001|Automated", text)
     kept = ("A funder", "A project", "Rig 3", "median", "Pass")
@@ -106,7 +106,7 @@ def test_names_become_placeholders(scrubber: Scrubber) -> None:
     assert Scrubber(names=True).entry(NAMED) == NAMED
 
 
-def test_the_form_of_a_name_is_kept() -> None:
+def test_placeholder_keeps_the_form_of_a_name() -> None:
     uuid, mail = placeholder(NAMED["owner"]), placeholder("ada@example.com")
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", uuid)
     assert re.fullmatch(r"person-[0-9a-f]{8}@example\.org", mail)
@@ -123,37 +123,34 @@ def test_the_form_of_a_name_is_kept() -> None:
         max_leaves=8,
     )
 )
-def test_scrubbing_twice_is_scrubbing_once(entry: Any) -> None:
+def test_scrub_twice_changes_nothing_more(entry: Any) -> None:
     scrubber = Scrubber(names=False)
     once = scrubber.entry(entry)
     assert scrubber.entry(once) == once
 
 
-def test_json_files_keep_their_form_where_nothing_is_hidden(scrubber: Scrubber) -> None:
+def test_scrub_json_file_keeps_its_layout(scrubber: Scrubber) -> None:
     for text in ('{ "a" :1}', "not JSON {", '{"a":1}\n'):
         assert scrubber.file("x.json", text) == text
     mark = placeholder("Ada Example")
     for indent, separators in ((None, (",", ":")), (None, None), (4, None)):
-        told = {"experimenters": ["Ada Example"], "n": 1}
-        text = json.dumps(told, indent=indent, separators=separators)
+        content = {"experimenters": ["Ada Example"], "n": 1}
+        text = json.dumps(content, indent=indent, separators=separators)
         assert scrubber.file("x.json", text) == text.replace("Ada Example", mark)
 
 
-def test_real_records_lose_names_and_nothing_else(shared_data: Path, scrubber: Scrubber) -> None:
+def test_scrub_real_records_replaces_names_only(shared_data: Path, scrubber: Scrubber) -> None:
     keeping = Scrubber(names=True)
     for path in sorted((shared_data / "records").glob("v*/*.json")):
         whole = json.loads(path.read_text())
         assert keeping.entry(whole) == whole, path
-        differing = set(_differences(whole, scrubber.entry(whole), ""))
+        cleaned = scrubber.entry(whole)
+        differing = set(_differences(whole, cleaned, ""))
         people = "experimenter|investigator|evaluator|full_name|fundee|curator|owner|registry"
         assert all(re.search(people, key, re.IGNORECASE) for key in differing), path
         # In the published records people are numbered already.
         keys = ("experimenter_full_name", "experimenters", "investigators", "evaluator")
-        left = [
-            k
-            for k, text in _texts(scrubber.entry(whole), "")
-            if re.search(r"Person \d{1,3}$", text)
-        ]
+        left = [k for k, text in _texts(cleaned, "") if re.search(r"Person \d{1,3}$", text)]
         assert not [k for k in left if k.rpartition(".")[2] in keys], path
 
 
@@ -174,7 +171,7 @@ def _texts(value: Any, key: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("broken_off", [False, True])
-def test_no_secret_and_no_name_is_in_a_recording(
+def test_recording_contains_no_secret_and_no_name(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, broken_off: bool
 ) -> None:
     catalogue = Catalogue()
@@ -205,7 +202,7 @@ def test_no_secret_and_no_name_is_in_a_recording(
     assert not re.search("Ada|ada@", text)
 
 
-def test_files_that_are_no_text_keep_their_bytes_and_no_secret(tmp_path: Path) -> None:
+def test_record_binary_files_keep_their_bytes_without_secrets(tmp_path: Path) -> None:
     catalogue = Catalogue()
     where = {"bucket": "aind-open-data"}
     secret = f"token {CANARY} of a.person@alleninstitute.org at 30 \xb5m".encode("latin-1")
@@ -228,11 +225,11 @@ def test_files_that_are_no_text_keep_their_bytes_and_no_secret(tmp_path: Path) -
     assert kept["x.csv"] == b"\xff\x00"
 
 
-def test_secrets_are_hidden_in_keys_too(scrubber: Scrubber) -> None:
+def test_scrub_entry_hides_secrets_in_keys(scrubber: Scrubber) -> None:
     assert scrubber.entry({"runs": {f"with {CANARY}": 1}}) == {"runs": {"with ***": 1}}
 
 
-def test_a_file_that_cannot_be_scrubbed_breaks_no_recording(tmp_path: Path) -> None:
+def test_record_file_that_cannot_be_scrubbed_keeps_its_size(tmp_path: Path) -> None:
     nested = '{"investigator": "Ada Example", "a": ' + '{"a": ' * 480 + "1" + "}" * 481
     halved = r'{"owner": "Ada Example", "half": "\ud800"}'
     catalogue = Catalogue()

@@ -5,9 +5,6 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -24,30 +21,13 @@ from aind_session import context
 from aind_session.errors import MissingExtraError
 from aind_session.sandbox import Catalogue, Sandbox, sandbox
 from cli_calls import call
-
-NAME = "ecephys_000001_2024-01-01_12-00-00"
-
-
-def invented() -> Catalogue:
-    catalogue = Catalogue(description="one invented session")
-    catalogue.add_asset({"id": "raw", "name": NAME})
-    catalogue.add_record(1, {"_id": "record", "name": NAME})
-    catalogue.add_object("aind-open-data", f"{NAME}/subject.json", "{}")
-    return catalogue
+from serving import NAME, asset_url, get, invented, python
 
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
     with sandbox(invented()) as serving:
         yield serving
-
-
-def asset_url(box: Sandbox, asset_id: str = "raw") -> str:
-    return f"{box.urls['codeocean']}/api/v1/data_assets/{asset_id}"
-
-
-def get(box: Sandbox, **options: Any) -> requests.Response:
-    return requests.get(asset_url(box), auth=(box.token, ""), timeout=5, **options)
 
 
 def threads() -> set[str]:
@@ -102,12 +82,7 @@ def test_without_token_and_without_aws_remove_credentials(box: Sandbox) -> None:
 def test_nested_sandboxes_the_inner_one_answers(box: Sandbox) -> None:
     with sandbox(Catalogue()) as inner:
         assert os.environ["CODE_OCEAN_DOMAIN"] == inner.urls["codeocean"]
-        answer = requests.get(
-            os.environ["CODE_OCEAN_DOMAIN"] + "/api/v1/data_assets/raw",
-            auth=(inner.token, ""),
-            timeout=5,
-        )
-        assert answer.status_code == 404
+        assert get(inner).status_code == 404
         assert get(box).status_code == 200
     assert os.environ["CODE_OCEAN_DOMAIN"] == box.urls["codeocean"]
     assert (inner.count(), box.count()) == (1, 1)
@@ -115,16 +90,16 @@ def test_nested_sandboxes_the_inner_one_answers(box: Sandbox) -> None:
 
 def test_start_reset_and_close_clear_caches() -> None:
     def known() -> object:
-        return context.current().cache.get(("test", "sandbox"), lambda: "asked again")
+        return context.current().cache.get(("test", "sandbox"), lambda: "fetched again")
 
     context.current().cache.put(("test", "sandbox"), "old")
     with sandbox(invented()) as box:
-        assert known() == "asked again"
+        assert known() == "fetched again"
         context.current().cache.put(("test", "sandbox"), "old")
         box.reset()
-        assert known() == "asked again"
+        assert known() == "fetched again"
         context.current().cache.put(("test", "sandbox"), "old")
-    assert known() == "asked again"
+    assert known() == "fetched again"
     context.current().cache.clear()
 
 
@@ -207,25 +182,22 @@ def test_count_and_requests_record_each_request(box: Sandbox) -> None:
     get(box)
     requests.get(f"{box.urls['docdb']}/v1/metadata_index/data_assets/find?limit=1", timeout=5)
     requests.get(asset_url(box), timeout=5)
-    assert (box.count(), box.count("codeocean"), box.count("docdb"), box.count("s3")) == (
-        3,
-        2,
-        1,
-        0,
-    )
+    counts = [box.count(service) for service in (None, "codeocean", "docdb", "s3")]
+    assert counts == [3, 2, 1, 0]
     first, second, third = box.requests
-    assert (first.service, first.method, first.path) == (
-        *("codeocean", "GET", "/api/v1/data_assets/raw"),
-    )
+    assert [first.service, first.method] == ["codeocean", "GET"]
+    assert first.path == "/api/v1/data_assets/raw"
     assert [r.status for r in box.requests] == [200, 200, 401]
     assert (second.query, second.params) == ("limit=1", {"limit": "1"})
+    # What is kept holds no credentials.
+    assert not first.headers
     assert first.started <= first.ended <= second.started <= second.ended <= third.started
     box.reset()
     assert box.count() == 0
 
 
 def test_request_json_returns_the_body(box: Sandbox) -> None:
-    requests.post(f"{asset_url(box, 'search')}", json={"limit": 1}, auth=(box.token, ""), timeout=5)
+    requests.post(asset_url(box, "search"), json={"limit": 1}, timeout=5)
     assert box.requests[0].json() == {"limit": 1}
 
 
@@ -247,13 +219,11 @@ def test_latency_of_parallel_requests_overlaps(box: Sandbox) -> None:
 def test_close_during_latency_returns_at_once() -> None:
     with ThreadPoolExecutor(1) as pool:
         with sandbox(invented(), latency=60) as box:
-            asked = pool.submit(get, box)
+            held = pool.submit(get, box)
             while not box.requests:
                 time.sleep(0.001)
         # Answered or cut, but not a minute later.
-        assert asked.exception(5) is None or isinstance(
-            asked.exception(), requests.RequestException
-        )
+        assert held.exception(5) is None or isinstance(held.exception(), requests.RequestException)
 
 
 # Breaking
@@ -279,12 +249,12 @@ def test_fail_selects_by_path_method_and_number(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "result"),
     [(None, b'{"message": "broken on purpose: 502"}'), ("<html>", b"<html>"), (b"\xff", b"\xff")],
 )
-def test_fail_body_is_sent(box: Sandbox, body: Any, told: bytes) -> None:
+def test_fail_body_is_sent(box: Sandbox, body: Any, result: bytes) -> None:
     box.fail(status=502, body=body)
-    assert get(box).content == told
+    assert get(box).content == result
 
 
 def test_fail_reset_cuts_the_connection(box: Sandbox) -> None:
@@ -303,8 +273,8 @@ def test_fail_truncate_cuts_the_body(box: Sandbox) -> None:
     with get(box, stream=True) as answer:
         assert answer.status_code == 200
         assert answer.headers["Content-Type"] == "application/json"
-        told = int(answer.headers["Content-Length"])
-        assert len(answer.raw.read(told // 2, decode_content=False)) == told // 2
+        result = int(answer.headers["Content-Length"])
+        assert len(answer.raw.read(result // 2, decode_content=False)) == result // 2
         with pytest.raises(urllib3.exceptions.ProtocolError):
             answer.raw.read(decode_content=False)
     assert get(box).json()["name"] == NAME
@@ -356,12 +326,8 @@ def test_fail_unknown_kind_or_service_raises(box: Sandbox) -> None:
 
 
 def test_request_that_breaks_the_fake_returns_400(box: Sandbox) -> None:
-    answer = requests.post(
-        f"{box.urls['codeocean']}/api/v1/computations",
-        json={"capsule_id": ["odd"]},
-        auth=(box.token, ""),
-        timeout=5,
-    )
+    url, body = f"{box.urls['codeocean']}/api/v1/computations", {"capsule_id": ["odd"]}
+    answer = requests.post(url, json=body, auth=(box.token, ""), timeout=5)
     assert answer.status_code == 400
     assert get(box).status_code == 200
 
@@ -377,32 +343,18 @@ print(box is None, urllib.request.urlopen(url).read().decode())
 """
 
 
-def python(code: str, **environment: str) -> str:
-    """Run code in a fresh interpreter, warnings being errors."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
 def test_child_process_uses_its_parents_sandbox(box: Sandbox) -> None:
-    told = python(ASK, AIND_SESSION_SANDBOX="1")
-    assert told.startswith("True [")
-    assert NAME in told
+    result = python(ASK, AIND_SESSION_SANDBOX="1")
+    assert result.startswith("True [")
+    assert NAME in result
     assert box.count("docdb") == 1
 
 
 def test_autostart_by_environment_serves_a_folder(tmp_path: Path) -> None:
     invented().save(tmp_path)
-    told = python(ASK, AIND_SESSION_SANDBOX=str(tmp_path))
-    assert told.startswith("False [")
-    assert NAME in told
+    result = python(ASK, AIND_SESSION_SANDBOX=str(tmp_path))
+    assert result.startswith("False [")
+    assert NAME in result
 
 
 def test_autostart_in_threads_and_children_happens_once(tmp_path: Path) -> None:
@@ -415,8 +367,8 @@ def test_autostart_in_threads_and_children_happens_once(tmp_path: Path) -> None:
         domains = {d.domain.value for d in pool.map(lambda _: settings.current(), range(16))}
     print(len(domains), domains.pop().startswith("http://127.0.0.1:"))
     child = "from aind_session import settings; print(settings.current().domain.value)"
-    told = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True)
-    print(told.stdout.strip() == settings.current().domain.value)
+    result = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True)
+    print(result.stdout.strip() == settings.current().domain.value)
     """
     assert python(code, AIND_SESSION_SANDBOX=str(tmp_path)) == "1 True\nTrue\n"
 

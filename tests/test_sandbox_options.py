@@ -5,13 +5,9 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-import subprocess
-import sys
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import certifi
 import pytest
@@ -21,41 +17,13 @@ import s3fs
 import aind_session
 from aind_session.sandbox import Catalogue, Sandbox, sandbox
 from aind_session.services import s3
+from serving import NAME, asset_url, get, invented, python
 
-NAME = "ecephys_000001_2024-01-01_12-00-00"
 FIND = "v1/metadata_index/data_assets/find"
-
-
-def invented() -> Catalogue:
-    catalogue = Catalogue(description="one invented session")
-    source = {"bucket": "aind-open-data", "prefix": NAME, "origin": "aws", "external": True}
-    catalogue.add_asset({"id": "raw", "name": NAME, "source_bucket": source})
-    catalogue.add_record(1, {"_id": "one", "name": NAME})
-    catalogue.add_record(2, {"_id": "two", "name": NAME})
-    catalogue.add_object("aind-open-data", f"{NAME}/subject.json", "{}")
-    return catalogue
 
 
 def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
-
-
-def get_asset(box: Sandbox, **options: Any) -> requests.Response:
-    url = f"{box.urls['codeocean']}/api/v1/data_assets/raw"
-    return requests.get(url, auth=(box.token, ""), timeout=5, **options)
-
-
-def python(code: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
 
 
 # Closing
@@ -75,20 +43,21 @@ def test_close_in_any_order_restores_the_environment(
     order: tuple[int, ...], before: dict[str, str]
 ) -> None:
     boxes = [sandbox(Catalogue(), tls=n == 1).start() for n in range(3)]
-    for number, closed in enumerate(order):
-        boxes[closed].close()
-        left = [n for n in range(3) if n not in order[: number + 1]]
+    left = boxes.copy()
+    for number in order:
+        boxes[number].close()
+        left.remove(boxes[number])
         if left:
             # The newest that is open answers.
-            assert os.environ["CODE_OCEAN_DOMAIN"] == boxes[left[-1]].urls["codeocean"]
-            assert os.environ["CODE_OCEAN_API_TOKEN"] == boxes[left[-1]].token
+            assert os.environ["CODE_OCEAN_DOMAIN"] == left[-1].urls["codeocean"]
+            assert os.environ["CODE_OCEAN_API_TOKEN"] == left[-1].token
     assert environment() == before
 
 
 def test_close_in_threads_restores_the_environment(before: dict[str, str]) -> None:
     def serve(_: int) -> int:
         with sandbox(invented()) as box:
-            return get_asset(box).status_code
+            return get(box).status_code
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(serve, range(24))) == [200] * 24
@@ -179,9 +148,8 @@ def test_docdb_without_the_secret_answers_nothing(path: str) -> None:
 def test_secrets_differ_between_sandboxes() -> None:
     with sandbox(invented()) as outer, sandbox(invented()) as inner:
         assert outer.token != inner.token
-        assert get_asset(outer, headers={"X": "1"}).status_code == 200
-        url = f"{outer.urls['codeocean']}/api/v1/data_assets/raw"
-        assert requests.get(url, auth=(inner.token, ""), timeout=5).status_code == 401
+        assert get(outer, headers={"X": "1"}).status_code == 200
+        assert get(outer, auth=(inner.token, "")).status_code == 401
         assert outer.urls["docdb"].split("/")[-1] != inner.urls["docdb"].split("/")[-1]
 
 
@@ -206,7 +174,7 @@ def test_child_process_reads_its_parents_sandbox() -> None:
 )
 def test_server_version_refuses_newer_clients(wanted: str | None, status: int) -> None:
     with sandbox(invented(), server_version="4.0.0") as box:
-        answer = get_asset(box, headers={"Min-Server-Version": wanted} if wanted else {})
+        answer = get(box, headers={"Min-Server-Version": wanted} if wanted else {})
         assert answer.status_code == status
         if status == 400:
             assert answer.json()["message"].split("version ")[1].startswith("4.0.0 ")
@@ -215,7 +183,7 @@ def test_server_version_refuses_newer_clients(wanted: str | None, status: int) -
 
 def test_server_version_is_checked_on_request_only() -> None:
     with sandbox(invented()) as box:
-        assert get_asset(box, headers={"Min-Server-Version": "99.0"}).status_code == 200
+        assert get(box, headers={"Min-Server-Version": "99.0"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -248,7 +216,7 @@ def test_retire_of_something_else_raises(service: str, version: str) -> None:
 def test_tls_serves_all_three_clients(before: dict[str, str]) -> None:
     with sandbox(invented(), tls=True) as box:
         assert all(url.startswith("https://127.0.0.1:") for url in box.urls.values())
-        assert get_asset(box).json()["name"] == NAME
+        assert get(box).json()["name"] == NAME
         assert s3fs.S3FileSystem().cat(f"aind-open-data/{NAME}/subject.json") == b"{}"
         bundle = os.environ["AWS_CA_BUNDLE"]
         assert os.path.isfile(bundle)
@@ -271,12 +239,11 @@ def test_tls_file_system_after_a_path_with_other_certificates(
 
 
 def test_tls_refuses_clients_that_do_not_trust_it() -> None:
-    with sandbox(invented(), tls=True) as box:
-        session = requests.Session()
+    with sandbox(invented(), tls=True) as box, requests.Session() as session:
         session.trust_env = False
-        with session, pytest.raises(requests.exceptions.SSLError):
+        with pytest.raises(requests.exceptions.SSLError):
             session.get(f"{box.urls['docdb']}/{FIND}", timeout=5)
-        assert get_asset(box).status_code == 200
+        assert get(box).status_code == 200
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -285,20 +252,19 @@ def test_tls_faults_behave_as_without(tls: bool) -> None:
         for kind in ("reset", "truncate"):
             box.fail(kind=kind)
             with pytest.raises(requests.RequestException):
-                get_asset(box)
+                get(box)
         box.fail(kind="hang")
-        url = f"{box.urls['codeocean']}/api/v1/data_assets/raw"
         with pytest.raises(requests.Timeout):
-            requests.get(url, auth=(box.token, ""), timeout=0.2)
+            get(box, timeout=0.2)
         box.fail(kind="hang", times=None)
         with ThreadPoolExecutor(1) as pool:
-            held = pool.submit(get_asset, box)
+            held = pool.submit(get, box)
             while box.count() < 4:
                 pass
             assert not held.done()
             box.heal()
             assert isinstance(held.exception(5), requests.ConnectionError)
-        assert get_asset(box).status_code == 200
+        assert get(box).status_code == 200
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -306,16 +272,15 @@ def test_counts_connections_and_bytes(tls: bool) -> None:
     with sandbox(invented(), tls=tls) as box:
         with requests.Session() as session:
             session.auth = (box.token, "")
-            url = f"{box.urls['codeocean']}/api/v1/data_assets/raw"
-            size = sum(len(session.get(url, timeout=5).content) for _ in range(3))
+            size = sum(len(session.get(asset_url(box), timeout=5).content) for _ in range(3))
         counts = box.counts
         assert (counts.requests, counts.in_sequence, counts.connections) == (3, 3, 1)
         assert size < counts.sent < size + 3 * 400
         assert 300 < counts.received < 3000
         box.reset()
         assert box.counts == type(counts)(0, 0, 0, 0, 0)
-        get_asset(box)
-        get_asset(box)
+        get(box)
+        get(box)
         assert box.counts.connections == 2
 
 
@@ -343,40 +308,45 @@ def test_launched_by_capsules_holds_the_pipelines_run() -> None:
 # The name that a function and the sub-package share
 
 
-def test_sandbox_is_function_and_subpackage_in_any_order() -> None:
-    uses: list[Callable[[], str]] = [
-        lambda: "import aind_session; aind_session.sandbox().start().close()",
-        lambda: "from aind_session import sandbox; sandbox().start().close()",
-        lambda: "from aind_session.sandbox import sandbox; sandbox().start().close()",
-        lambda: "from aind_session import Catalogue; Catalogue.bundled()",
-        lambda: "import aind_session.sandbox.factory as f; f.invent_session",
-    ]
-    for order in itertools.permutations(uses, 2):
-        assert python("\n".join(use() for use in order)) == ""
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("aind_session.catalogue:Catalogue", "aind_session:Catalogue"),
-        ("aind_session.catalogue:Sandbox", "aind_session:Sandbox"),
-        ("aind_session.catalogue:sandbox", "aind_session.sandbox:sandbox"),
-        ("aind_session.catalogue:record", "aind_session.sandbox:record"),
-        (
-            "aind_session.catalogue.invent:invent_session",
-            "aind_session.sandbox.factory:invent_session",
-        ),
-    ],
-)
-def test_catalogue_alias_warns_and_works(old: str, new: str) -> None:
-    module, _, name = old.partition(":")
-    other, _, same = new.partition(":")
-    code = f"""
-import warnings
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    from {module} import {name} as old
-from {other} import {same} as new
-print(old is new, [w.category.__name__ for w in caught], caught[0].filename)
+# Each piece of code finds the package not imported yet, as in a new process.
+ANEW = """
+import sys, warnings
+def run(code):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "aind_session"]:
+        del sys.modules[name]
+    names = {}
+    exec(code, names)
+    return names
 """
-    assert python(code) == "True ['DeprecationWarning'] <string>\n"
+
+
+def test_sandbox_is_function_and_subpackage_in_any_order() -> None:
+    uses = [
+        "import aind_session; aind_session.sandbox().start().close()",
+        "from aind_session import sandbox; sandbox().start().close()",
+        "from aind_session.sandbox import sandbox; sandbox().start().close()",
+        "from aind_session import Catalogue; Catalogue.bundled()",
+        "import aind_session.sandbox.factory as f; f.invent_session",
+    ]
+    orders = ["\n".join(order) for order in itertools.permutations(uses, 2)]
+    assert python(f"{ANEW}\nfor code in {orders!r}: run(code)") == ""
+
+
+def test_catalogue_alias_warns_and_works() -> None:
+    new = {
+        "aind_session.catalogue:Catalogue": "aind_session",
+        "aind_session.catalogue:Sandbox": "aind_session",
+        "aind_session.catalogue:sandbox": "aind_session.sandbox",
+        "aind_session.catalogue:record": "aind_session.sandbox",
+        "aind_session.catalogue.invent:invent_session": "aind_session.sandbox.factory",
+    }
+    code = f"""{ANEW}
+for old, new in {new!r}.items():
+    module, _, name = old.partition(":")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = run(f"from {{module}} import {{name}} as old; from {{new}} import {{name}} as new")
+    what = [w.category.__name__ for w in caught]
+    print(found["old"] is found["new"], what, caught[0].filename)
+"""
+    assert python(code) == "True ['DeprecationWarning'] <string>\n" * len(new)

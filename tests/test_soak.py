@@ -19,7 +19,7 @@ from aind_session import AindSessionError, PartialAnswerWarning, Sandbox, Sessio
 from truths import LOOKS, Look, is_partial, is_right
 from worlds import invent_world
 
-SECONDS = 60.0
+SECONDS = 20.0
 THREADS = 16
 #: Of twenty requests one fails; five ways to fail share it.
 CHANCE = 0.05 / 5

@@ -92,23 +92,28 @@ NUMBER = SUITE.count("def test_")
 PLAIN = ("-p", "no:cacheprovider", "-p", "no:randomly")
 
 
-def test_the_plugin_is_announced() -> None:
+def test_plugin_is_registered() -> None:
     found = {entry.name: entry.value for entry in entry_points(group="pytest11")}
     assert found["aind_session"] == "aind_session.testing"
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "on two workers"])
-def test_the_fixture(suite: pytest.Pytester, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_fixture_passes_its_suite(suite: pytest.Pytester, workers: int) -> None:
     page = Path(__file__).parents[1] / "docs" / "testing.md"
     blocks = re.findall(r"```python\n(.+?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 2
     documented = "\n".join(blocks)
+    if workers:
+        # Without the documented tests: each worker loads everything once more.
+        result = suite.runpytest_subprocess(*PLAIN, "-n", str(workers), "-k", "bundled or copy")
+        result.assert_outcomes(passed=2)
+        return
     suite.makepyfile(test_documented=documented)
-    result = suite.runpytest_subprocess(*PLAIN, "--strict-markers", *options)
+    result = suite.runpytest_subprocess(*PLAIN, "--strict-markers")
     result.assert_outcomes(passed=NUMBER + documented.count("def test_"))
 
 
-def test_the_option_chooses_the_catalogue(suite: pytest.Pytester) -> None:
+def test_option_selects_the_catalogue(suite: pytest.Pytester) -> None:
     suite.makeini("[pytest]\naind_sandbox_catalogue = study\n")
     suite.makepyfile(
         """
@@ -141,13 +146,13 @@ def test_the_option_chooses_the_catalogue(suite: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*no catalogue in *nowhere*"])
 
 
-def test_the_plugin_costs_nothing_until_it_is_used() -> None:
+def test_plugin_loads_nothing_until_used() -> None:
     code = (
         "import json, sys, pytest; before = set(sys.modules); import aind_session.testing;"
         "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-    loaded = set(json.loads(said))
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    loaded = set(json.loads(printed))
     ours = {name for name in loaded if name.startswith("aind_session")}
     # `utils` is a table of names.
     assert ours == {"aind_session", "aind_session.testing", "aind_session.utils"}
@@ -155,17 +160,17 @@ def test_the_plugin_costs_nothing_until_it_is_used() -> None:
     assert {name.partition(".")[0] for name in loaded - ours} <= set(sys.stdlib_module_names)
 
 
-def test_it_can_be_had_without_pytest() -> None:
+def test_sandbox_works_without_pytest() -> None:
     code = (
         "import sys; sys.modules['pytest'] = None\n"
         "import aind_session.testing as t\n"
         "with t.sandbox() as box: print(box.count(), hasattr(t, 'aind_sandbox'))"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-    assert said.split() == [b"0", b"False"]
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    assert printed.split() == [b"0", b"False"]
 
 
-def test_what_is_given_stays_as_it_is(tmp_path: Path) -> None:
+def test_sandbox_leaves_the_given_catalogue_unchanged(tmp_path: Path) -> None:
     catalogue = Catalogue(description="mine")
     catalogue.add_asset({"name": "one"})
     with testing.sandbox(catalogue) as box:

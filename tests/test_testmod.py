@@ -27,16 +27,16 @@ if __name__ == "__main__":
 '''
 
 
-@pytest.mark.parametrize(("result", "said"), [("2", "1 0"), ("3", "1 1")])
-def test_a_script_tests_itself(result: str, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("result", "printed"), [("2", "1 0"), ("3", "1 1")])
+def test_testmod_in_a_script_tests_the_script(result: str, printed: str, tmp_path: Path) -> None:
     path = tmp_path / "script.py"
     path.write_text(SCRIPT.format(result=result), encoding="utf-8")
     command = [sys.executable, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == said
+    assert done.stdout.splitlines()[-1] == printed
 
 
-def test_a_module_is_tested_with_the_options_that_are_given() -> None:
+def test_testmod_of_a_module_passes_options() -> None:
     module = types.ModuleType("a_module", ">>> print('a   b')\na b\n>>> 1\n1\n")
     results = aind_session.testmod(m=module)
     assert isinstance(results, doctest.TestResults)
@@ -44,7 +44,7 @@ def test_a_module_is_tested_with_the_options_that_are_given() -> None:
     assert aind_session.testmod(m=module, optionflags=0, report=False).failed == 1
 
 
-def test_without_a_script_the_package_is_tested_in_the_sandbox(
+def test_testmod_without_a_script_tests_the_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import aind_session.identifiers.dates

@@ -21,6 +21,7 @@ mark ``@pytest.mark.aind_sandbox("my_study/")`` for some; "empty" is a catalogue
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,15 +83,13 @@ def sandbox(
 
     from aind_session.sandbox import Catalogue, Sandbox
 
-    if catalogue is None or catalogue == BUNDLED:
-        chosen = Catalogue.bundled()
-    elif isinstance(catalogue, Catalogue):
-        chosen = copy.deepcopy(catalogue)
+    if isinstance(catalogue, Catalogue):
+        catalogue = copy.deepcopy(catalogue)
     elif catalogue == EMPTY:
-        chosen = Catalogue(description="empty")
-    else:
-        chosen = Catalogue.load(os.fspath(catalogue))
-    return Sandbox(chosen, latency, **options)
+        catalogue = Catalogue(description="empty")
+    elif catalogue is not None:
+        catalogue = None if catalogue == BUNDLED else os.fspath(catalogue)
+    return Sandbox(catalogue, latency, **options)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -111,10 +110,6 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def _arguments(catalogue: Any = None, latency: float = 0.0, **options: Any) -> tuple[Any, ...]:
-    return catalogue, latency, options
-
-
 if pytest is not None:
 
     @pytest.fixture
@@ -125,12 +120,10 @@ if pytest is not None:
         and `count` show the requests, `launched` what was launched.
         """
         # The nearest mark counts.
-        mark = request.node.get_closest_marker(MARK)
-        found = _arguments() if mark is None else _arguments(*mark.args, **mark.kwargs)
-        catalogue, latency, options = found
-        if catalogue is None:
-            catalogue = request.config.getini(OPTION)
+        mark = request.node.get_closest_marker(MARK) or pytest.mark.aind_sandbox.mark
+        given = inspect.signature(sandbox).bind(*mark.args, **mark.kwargs).arguments
+        catalogue = given.pop("catalogue", None) or request.config.getini(OPTION)
         if isinstance(catalogue, str | Path) and catalogue not in (BUNDLED, EMPTY, ""):
             catalogue = request.config.rootpath / catalogue
-        with sandbox(catalogue or None, latency, **options) as box:
+        with sandbox(catalogue or None, **given.pop("options", {}), **given) as box:
             yield box

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from aind_session.sandbox.catalogue import Catalogue
+from aind_session.sandbox.catalogue import Catalogue, Json
 from aind_session.sandbox.factory import raw_asset, result_asset
 from aind_session.sandbox.shapes import Mouse, epoch, invented_id, session_record, stamp, tables
 
@@ -25,26 +25,8 @@ def invent_cohort(
 ) -> Catalogue:
     """Invent many sessions that are all alike and complete.
 
-    Subjects are 800000 and the numbers after it. Each session has a raw asset, results,
-    one record in each generation, and a folder of three modalities.
-
-    Parameters
-    ----------
-    n_subjects, sessions_per_subject, assets_per_session
-        How many of each; the raw asset is one of a session's assets.
-    generations
-        Which DocDB has a record of each raw asset.
-
-    Returns
-    -------
-    Catalogue
-        The catalogue.
-
-    Examples
-    --------
-    >>> cohort = invent_cohort(2, 3, 4)
-    >>> len(cohort.data_assets), len(cohort.docdb_v1)
-    (24, 6)
+    Subjects are 800000 and the numbers after it. Each session has a raw asset, results, one record
+    in each generation, and a folder of three modalities; the raw asset counts as one of its assets.
     """
     catalogue = Catalogue(
         description=f"{n_subjects * sessions_per_subject} invented sessions that are all alike",
@@ -59,57 +41,28 @@ def invent_cohort(
 
 
 def _add(
-    catalogue: Catalogue,
-    mouse: Mouse,
-    start: datetime,
-    assets: int,
-    generations: tuple[str, ...],
+    catalogue: Catalogue, mouse: Mouse, start: datetime, assets: int, generations: tuple[str, ...]
 ) -> None:
     # The lists are filled directly: `add_asset` would copy each of tens of thousands of assets.
     name = f"ecephys_{mouse.id}_{start:%Y-%m-%d_%H-%M-%S}"
     raw_id = invented_id("asset", name)
     created = epoch(start) + _DAY
-    location = f"s3://{BUCKET}/{name}"
-    capsule = tables()["sorting"]["pipeline"]
+    owner: Json = {"subject": mouse.id, "platform": "ecephys"}
+    made_by: Json = {"capsule": tables()["sorting"]["pipeline"], "computation": raw_id}
     if assets > 0:
         catalogue.data_assets.append(
-            raw_asset(
-                name,
-                asset_id=raw_id,
-                created=created,
-                bucket=BUCKET,
-                subject=mouse.id,
-                platform="ecephys",
-            )
+            raw_asset(name, asset_id=raw_id, created=created, bucket=BUCKET, **owner)
         )
     for number in range(assets - 1):
         own = created + (number + 1) * 5_000
         result = f"{name}_{_LABELS[number % len(_LABELS)]}_{stamp(own)}"
-        catalogue.data_assets.append(
-            result_asset(
-                result,
-                asset_id=invented_id("asset", result),
-                created=own,
-                subject=mouse.id,
-                platform="ecephys",
-                inputs=[raw_id],
-                capsule=capsule,
-                computation=raw_id,
-            )
-        )
-    for generation in generations:
-        catalogue.add_record(
-            generation,
-            session_record(
-                name,
-                generation,
-                mouse,
-                _MODALITIES,
-                location=location,
-                created=created,
-                asset_ids=[raw_id] if assets > 0 else [],
-            ),
-        )
+        known: Json = {"asset_id": invented_id("asset", result), "created": own, "inputs": [raw_id]}
+        catalogue.data_assets.append(result_asset(result, **known, **made_by, **owner))
+    place: Json = {"location": f"s3://{BUCKET}/{name}", "created": created}
+    ids = [raw_id] if assets > 0 else []
+    for each in generations:
+        record = session_record(name, each, mouse, _MODALITIES, asset_ids=ids, **place)
+        catalogue.add_record(each, record)
     for key in (
         "behavior/a.h5",
         "behavior-videos/a.mp4",

@@ -51,21 +51,7 @@ EMPTY_BUCKETS: dict[str, Any] = {
 
 
 def old_links(ids: Sequence[str], shape: str) -> Any:
-    """Write the links of a 1.x record in one of the shapes it has had.
-
-    Parameters
-    ----------
-    ids
-        Ids of Code Ocean assets.
-    shape
-        `dict` or `list` carry them; `empty list`, `null`, `text`, `empty dict` and
-        `no id` lose them.
-
-    Returns
-    -------
-    object
-        What `external_links` is.
-    """
+    """Return the `external_links` of a 1.x record; only "dict" and "list" contain the IDs."""
     return {
         "dict": {"Code Ocean": list(ids)},
         "list": [{"Code Ocean": asset_id} for asset_id in ids],
@@ -78,16 +64,5 @@ def old_links(ids: Sequence[str], shape: str) -> Any:
 
 
 def new_links(ids: Sequence[str], shape: str) -> Any:
-    """Write the links of a 2.x record; an upgraded record has lost those that were a list.
-
-    Parameters
-    ----------
-    ids, shape
-        As for `old_links`.
-
-    Returns
-    -------
-    object
-        What `other_identifiers` is.
-    """
+    """Return the `other_identifiers` of a 2.x record, without links that were a list."""
     return {"dict": {"Code Ocean": list(ids)}, "null": None}.get(shape, {})

@@ -7,57 +7,37 @@ from dataclasses import dataclass, field
 
 @dataclass
 class SessionTruth:
-    """What is to be found of one invented session.
-
-    Attributes
-    ----------
-    id, subject_id, platform
-        As in its name; `platform` is None for a name of today's kind.
-    sources
-        Where something is known of it: of `codeocean`, `v1`, `v2`, `s3`.
-    assets
-        Its data assets: readable and not archived, those that only a record links included.
-    listed_but_closed
-        Assets that a search lists and that cannot be read: a lookup may show them or not.
-    skipped
-        Linked or archived assets that are not its own to show, and why: `closed`, `forbidden`,
-        `gone`, `archived`.
-    raw_asset
-        The newest raw asset.
-    location
-        `s3://` address of the raw folder.
-    folder_exists
-        Whether S3 has that folder.
-    modalities
-        As in the folder's sub-folders, None if there is no folder.
-    recorded
-        Whether there is a record of the raw data.
-    genotype
-        As in that record.
-    sorted_assets
-        Sorted assets, by creation.
-    sorters, failed_sortings
-        The sorter of each sorted asset, and those that failed.
-    oddities
-        What is unusual about it, for the message of a check that fails.
-    """
+    """What is to be found of one invented session."""
 
     id: str
     subject_id: str
+    #: As in its name, None for a name without one.
     platform: str | None
+    #: Services that know it: of `codeocean`, `v1`, `v2`, `s3`.
     sources: set[str] = field(default_factory=set)
+    #: Its readable assets that are not archived, also those that only a record links.
     assets: set[str] = field(default_factory=set)
+    #: Assets that a search lists and that cannot be read: a lookup may show them or not.
     listed_but_closed: set[str] = field(default_factory=set)
+    #: Assets that are not to be shown, and why: `closed`, `forbidden`, `gone`, `archived`.
     skipped: dict[str, str] = field(default_factory=dict)
+    #: The newest raw asset.
     raw_asset: str | None = None
+    #: `s3://` address of the raw folder.
     location: str | None = None
     folder_exists: bool = False
+    #: The folder's sub-folders, None without a folder.
     modalities: tuple[str, ...] | None = None
+    #: Whether there is a record of the raw data.
     recorded: bool = False
+    #: As in that record.
     genotype: str | None = None
+    #: By creation.
     sorted_assets: tuple[str, ...] = ()
+    #: By sorted asset that did not fail.
     sorters: dict[str, str] = field(default_factory=dict)
     failed_sortings: set[str] = field(default_factory=set)
+    #: What is unusual about it, for the message of a check that fails.
     oddities: set[str] = field(default_factory=set)
 
     @property
@@ -78,43 +58,25 @@ class SessionTruth:
 
 @dataclass
 class SubjectTruth:
-    """What is to be found of one invented subject.
-
-    Attributes
-    ----------
-    id
-        The subject.
-    sessions
-        Its session IDs in order of time: all that Code Ocean and DocDB know together.
-    only_in_s3
-        Sessions that S3 alone has, found by name only.
-    assets
-        Its data assets, those without a session in their name included.
-    listed_but_closed
-        As for a session.
-    """
+    """What is to be found of one invented subject."""
 
     id: str
+    #: All that Code Ocean and DocDB know together, in order of time.
     sessions: tuple[str, ...] = ()
+    #: Found by name only.
     only_in_s3: tuple[str, ...] = ()
+    #: Also those without a session in their name.
     assets: set[str] = field(default_factory=set)
     listed_but_closed: set[str] = field(default_factory=set)
 
 
 @dataclass
 class Truth:
-    """What is true of an invented world: its sessions and subjects by ID.
-
-    Attributes
-    ----------
-    sessions, subjects
-        By ID.
-    strangers
-        Assets that belong to no session, and mention subjects whose they are not.
-    """
+    """What is true of an invented world: its sessions and subjects by ID."""
 
     sessions: dict[str, SessionTruth] = field(default_factory=dict)
     subjects: dict[str, SubjectTruth] = field(default_factory=dict)
+    #: Assets that belong to no session and mention subjects that are not their own.
     strangers: set[str] = field(default_factory=set)
 
     def settle(self) -> None:

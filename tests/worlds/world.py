@@ -14,6 +14,7 @@ from aind_session.sandbox.shapes import (
     NO_STREAMS,
     RESULTS_BUCKET,
     Mouse,
+    SessionName,
     data_description,
     epoch,
     invented_id,
@@ -41,27 +42,8 @@ _DAY = 86_400
 def invent_world(seed: int = 0, n_sessions: int = 200) -> tuple[Catalogue, Truth]:
     """Invent a world of sessions: all eras, sources and defects, and what is true of it.
 
-    The truth records what was decided while the world was made: no lookup contributes to it.
-
-    Parameters
-    ----------
-    seed
-        The same seed gives the same world.
-    n_sessions
-        How many sessions; below about a hundred, not every defect occurs.
-
-    Returns
-    -------
-    tuple of Catalogue and Truth
-        What the services have, and what is to be found there.
-
-    Examples
-    --------
-    >>> catalogue, truth = invent_world(seed=1, n_sessions=20)
-    >>> len(truth.sessions)
-    20
-    >>> len(catalogue.data_assets) > 10
-    True
+    The truth records what was decided while the world was made: no lookup contributes to it. The
+    same seed gives the same world; below about a hundred sessions, not every defect occurs.
     """
     rng = random.Random(seed)
     world = _World(rng, seed)
@@ -457,7 +439,11 @@ class _Session:
             return
         if self.world.chance(0.6):
             record["data_description"] = data_description(
-                record["name"], self.mouse, self.modalities, "v2", start=self.start
+                record["name"],
+                self.mouse,
+                self.modalities,
+                "v2",
+                SessionName(None, self.owner, self.start),
             )
             self.truth.oddities.add("2.x description in a 1.x record")
         else:

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalogue", "Counts", "Sandbox", "autostart", "record", "sandbox"]
 
-AWS_KEYS = ("AKIASANDBOXSANDBOX00", "sandbox")
-
 
 def __getattr__(name: str) -> Any:
     if name != "record":
@@ -83,7 +81,7 @@ class Sandbox:
     ) -> None:
         self._server: Server | None = None
         self._started = True
-        needed = ("flask", "flask_cors", "mongomock", "moto", *(("trustme",) if tls else ()))
+        needed = ("mongomock", *(("trustme",) if tls else ()))
         if not all(map(importlib.util.find_spec, needed)):
             raise MissingExtraError.of("sandbox", "the sandbox")
         if not isinstance(catalogue, Catalogue):
@@ -175,7 +173,7 @@ class Sandbox:
             }
             self._files.origin = self.urls["files"]
             self._change = server.sandbox_changes(
-                self.urls, self.token, AWS_KEYS, REGION, self.catalogue.source, bundle
+                self.urls, self.token, REGION, self.catalogue.source, bundle
             )
             server.process.push(self._change)
             stack.callback(server.process.remove, self._change)
@@ -198,7 +196,6 @@ class Sandbox:
             running.close_in_child()
             return
         self._closing.close()
-        self.s3.close()
 
     # Looking
 
@@ -210,14 +207,8 @@ class Sandbox:
     @property
     def counts(self) -> Counts:
         """What was counted since the start or `reset`: requests, connections, bytes."""
-        traffic = list(self._server.traffic.values()) if self._server is not None else []
-        return Counts(
-            requests=len(self.requests),
-            in_sequence=self.longest_chain(),
-            connections=sum(one.connections for one in traffic),
-            received=sum(one.received for one in traffic),
-            sent=sum(one.sent for one in traffic),
-        )
+        traffic = vars(self._server.traffic if self._server is not None else server.Traffic())
+        return Counts(len(self.requests), self.longest_chain(), **traffic)
 
     def count(self, service: str | None = None) -> int:
         """Count the requests, of one service or of all."""
@@ -231,7 +222,7 @@ class Sandbox:
         """Forget the requests and counts, and clear what clients have cached."""
         self.requests.clear()
         if self._server is not None:
-            self._server.reset_traffic()
+            self._server.traffic = server.Traffic()
         server.forget_all()
 
     @property
@@ -286,14 +277,8 @@ class Sandbox:
         """
         from aind_session.sandbox.factory import invent_session
 
-        made = invent_session(
-            self.catalogue,
-            session_id,
-            modalities=modalities,
-            sorted_by=sorted_by,
-            generation=generation,
-            **options,
-        )
+        options |= {"modalities": modalities, "sorted_by": sorted_by, "generation": generation}
+        made = invent_session(self.catalogue, session_id, **options)
         # A cached response would hide it.
         server.forget_all()
         return made
@@ -411,17 +396,13 @@ class Sandbox:
         self.docdb.retired[version] = status
         server.forget_all()
 
-    @contextlib.contextmanager
-    def without_token(self) -> Iterator[None]:
+    def without_token(self) -> contextlib.AbstractContextManager[None]:
         """Remove the Code Ocean token inside of a ``with`` block."""
-        with server.process.changed(server.token_changes()):
-            yield
+        return server.process.changed(server.token_changes())
 
-    @contextlib.contextmanager
-    def without_aws(self) -> Iterator[None]:
+    def without_aws(self) -> contextlib.AbstractContextManager[None]:
         """Remove the AWS credentials inside of a ``with`` block."""
-        with server.process.changed(dict.fromkeys(server.AWS_KEYS)):
-            yield
+        return server.process.changed(dict.fromkeys(server.AWS_KEYS))
 
 
 def sandbox(

@@ -8,8 +8,10 @@ false; the newest come first.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from aind_session.sandbox.catalogue import Json, number_of
@@ -19,16 +21,23 @@ from aind_session.sandbox.faults import Refused
 MAX_NAME_QUERY = 20
 MAX_LIMIT, DEFAULT_LIMIT = 1000, 100
 
-_FIELDS = ("name", "tag", "run_script", "commit_id", "contained_data_id")
-_TYPES = ("dataset", "result", "combined", "model")
-_SORTS = ("created", "type", "name", "size")
+Test = Callable[[Json], bool]
+
+#: How each field of a query is read.
+_FIELDS: dict[str, Callable[[Json], Iterable[Any]]] = {
+    "name": lambda asset: [asset.get("name")],
+    "tag": lambda asset: asset.get("tags") or (),
+    "run_script": lambda asset: [(asset.get("provenance") or {}).get("run_script")],
+    "commit_id": lambda asset: [(asset.get("provenance") or {}).get("commit")],
+    "contained_data_id": lambda asset: [
+        each.get("id") for each in asset.get("contained_data_assets") or ()
+    ],
+}
 _KEYS = {
     *("query", "limit", "offset", "next_token", "sort_field", "sort_order", "type"),
     *("ownership", "origin", "favorite", "archived", "filters"),
 }
 _TERM = re.compile(r'(?:(?P<field>[A-Za-z_]+):)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s":]+))')
-
-Test = Callable[[Json], bool]
 
 
 def parse_query(query: str) -> tuple[dict[str, list[str]], list[str]]:
@@ -72,84 +81,44 @@ def search(assets: list[Json], body: Json, user: str) -> list[Json]:
 def limit_of(body: Json) -> int:
     """Return the size of a page."""
     limit = body.get("limit")
-    if limit is None:
-        return DEFAULT_LIMIT
-    if not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT:
+    if limit is not None and (not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT):
         raise Refused(400, f"limit: {limit!r} is not between 0 and {MAX_LIMIT}")
     return limit or DEFAULT_LIMIT
 
 
 def _sorted(found: list[Json], body: Json) -> list[Json]:
-    key = body.get("sort_field")
-    order = body.get("sort_order") or "asc"
-    if order not in ("asc", "desc"):
-        raise Refused(400, f"sort_order: {order!r} is neither asc nor desc")
-    if key is None:
-        return sorted(found, key=number_of, reverse=True)
-    if key not in _SORTS:
-        raise Refused(400, f"sort_field: {key!r} is none of {', '.join(_SORTS)}")
-
-    def place(asset: Json) -> Any:
-        return str(asset.get(key) or "") if key in ("name", "type") else number_of(asset, key)
-
-    return sorted(found, key=place, reverse=order == "desc")
+    key = _one_of(body, "sort_field", ("created", "type", "name", "size"))
+    order = _one_of(body, "sort_order", ("asc", "desc"))
+    if key in ("name", "type"):
+        return sorted(found, key=lambda a: str(a.get(key) or ""), reverse=order == "desc")
+    newest_first = key is None or order == "desc"
+    return sorted(found, key=lambda a: number_of(a, key or "created"), reverse=newest_first)
 
 
-def _query_tests(query: Any) -> list[Test]:
-    if query is None or query == "":
-        return []
-    if not isinstance(query, str):
+def _query_tests(query: Any) -> Iterator[Test]:
+    if not isinstance(query, str | None):
         raise Refused(400, "query is not a text")
-    fields, words = parse_query(query)
-    tests = [_field_test(name, values) for name, values in fields.items()]
+    fields, words = parse_query(query or "")
+    for name, values in fields.items():
+        yield partial(_has_field, name, values)
     if words:
-        tests.append(lambda asset: _has_words(asset, words))
-    return tests
+        yield partial(_has_words, words)
 
 
-def _field_test(name: str, values: list[str]) -> Test:
+def _has_field(name: str, values: list[str], asset: Json) -> bool:
+    texts = [str(text or "").lower() for text in _FIELDS[name](asset)]
     if name == "name":
-        short = [value for value in values if len(value) <= MAX_NAME_QUERY]
-        return lambda asset: _is_part(_name(asset), short)
-    if name == "tag":
-        return lambda asset: any(_is_part(tag, values) for tag in _tags(asset))
-    read = _READERS[name]
-    return lambda asset: any(found in values for found in read(asset))
+        values = [value for value in values if len(value) <= MAX_NAME_QUERY]
+    if name in ("name", "tag"):
+        return any(value in text for text in texts for value in values)
+    return any(text in values for text in texts)
 
 
-def _is_part(text: str, values: list[str]) -> bool:
-    return any(value in text for value in values)
-
-
-def _name(asset: Json) -> str:
-    return str(asset.get("name") or "").lower()
-
-
-def _tags(asset: Json) -> list[str]:
-    return [str(tag).lower() for tag in asset.get("tags") or ()]
-
-
-def _has_words(asset: Json, words: list[str]) -> bool:
-    custom = asset.get("custom_metadata") or {}
+def _has_words(words: list[str], asset: Json) -> bool:
     texts = [asset.get("name"), asset.get("description"), *(asset.get("tags") or ())]
-    texts += [text for pair in custom.items() for text in pair]
+    texts += itertools.chain(*(asset.get("custom_metadata") or {}).items())
     whole = "\n".join(str(text) for text in texts if text is not None).lower()
     return all(word in whole for word in words)
-
-
-def _provenance(key: str) -> Callable[[Json], list[str]]:
-    return lambda asset: [str((asset.get("provenance") or {}).get(key) or "").lower()]
-
-
-def _contained(asset: Json) -> list[str]:
-    return [str(c.get("id")) for c in asset.get("contained_data_assets") or ()]
-
-
-_READERS: dict[str, Callable[[Json], list[str]]] = {
-    "run_script": _provenance("run_script"),
-    "commit_id": _provenance("commit"),
-    "contained_data_id": _contained,
-}
 
 
 def is_external(asset: Json) -> bool:
@@ -157,81 +126,56 @@ def is_external(asset: Json) -> bool:
     return bool((asset.get("source_bucket") or {}).get("external"))
 
 
-def _option_tests(body: Json, user: str) -> list[Test]:
-    tests: list[Test] = []
-    kind = _one_of(body, "type", _TYPES)
-    if kind:
-        tests.append(lambda asset: asset.get("type") == kind)
-    origin = _one_of(body, "origin", ("internal", "external"))
-    if origin:
-        tests.append(lambda asset: is_external(asset) == (origin == "external"))
-    ownership = _one_of(body, "ownership", ("private", "created", "shared"))
-    if ownership:
-        tests.append(lambda asset: (asset.get("owner") == user) == (ownership != "shared"))
+def _option_tests(body: Json, user: str) -> Iterator[Test]:
+    if kind := _one_of(body, "type", ("dataset", "result", "combined", "model")):
+        yield lambda asset: asset.get("type") == kind
+    if origin := _one_of(body, "origin", ("internal", "external")):
+        yield lambda asset: is_external(asset) == (origin == "external")
+    if ownership := _one_of(body, "ownership", ("private", "created", "shared")):
+        yield lambda asset: (asset.get("owner") == user) == (ownership != "shared")
     for key in ("archived", "favorite"):
         wanted = body.get(key)
-        if wanted is None:
-            continue
-        if not isinstance(wanted, bool):
+        if not isinstance(wanted, bool | None):
             raise Refused(400, f"{key}: {wanted!r} is neither true nor false")
-        tests.append(_flag_test(key, wanted))
-    return tests
+        if wanted is not None:
+            yield partial(_has_flag, key, wanted)
 
 
-def _flag_test(key: str, wanted: bool) -> Test:
-    return lambda asset: bool(asset.get(key)) == wanted
+def _has_flag(key: str, wanted: bool, asset: Json) -> bool:
+    return bool(asset.get(key)) == wanted
 
 
 def _one_of(body: Json, key: str, values: tuple[str, ...]) -> str | None:
     value = body.get(key)
-    if value is None:
-        return None
-    if value not in values:
+    if value not in (None, *values):
         raise Refused(400, f"{key}: {value!r} is none of {', '.join(values)}")
-    return str(value)
+    return value
 
 
 def _filter_test(wanted: Any) -> Test:
     if not isinstance(wanted, dict) or not isinstance(wanted.get("key"), str):
         raise Refused(400, "filters: each is an object with a key")
-    key = wanted["key"]
-    read = _filter_reader(key)
-    exclude = bool(wanted.get("exclude"))
-    values = list(wanted.get("values") or ())
-    if wanted.get("value") is not None:
-        values.append(wanted["value"])
-    limits = wanted.get("range")
-    if not values and not limits:
+    key, exclude, limits = wanted["key"], bool(wanted.get("exclude")), wanted.get("range") or {}
+    values = [*(wanted.get("values") or ()), wanted.get("value")]
+    texts = {_plain(value) for value in values if value is not None}
+    if not texts and not limits:
         raise Refused(400, f"filters: {key!r} has neither value, values nor range")
-    texts = {_plain(value) for value in values}
-    low, high = (limits or {}).get("min"), (limits or {}).get("max")
+    low, high = (limits.get(end) for end in ("min", "max"))
+
+    def accepts(value: Any) -> bool:
+        if value is not None and _plain(value) in texts:
+            return True
+        if not limits or not isinstance(value, int | float):
+            return False
+        return (low is None or value >= low) and (high is None or value <= high)
 
     def test(asset: Json) -> bool:
-        for value in read(asset):
-            if _plain(value) in texts:
-                return not exclude
-            if limits and isinstance(value, (int, float)) and _within(value, low, high):
-                return not exclude
-        return exclude
+        known = asset if key in ("tags", "name", "description") else asset.get("custom_metadata")
+        value = (known or {}).get(key)
+        values = value if isinstance(value, list) else [value]
+        return any(map(accepts, values)) != exclude
 
     return test
-
-
-def _within(value: float, low: float | None, high: float | None) -> bool:
-    return (low is None or value >= low) and (high is None or value <= high)
-
-
-def _filter_reader(key: str) -> Callable[[Json], list[Any]]:
-    if key == "tags":
-        return lambda asset: list(asset.get("tags") or ())
-    if key in ("name", "description"):
-        return lambda asset: [asset.get(key)]
-
-    def read(asset: Json) -> list[Any]:
-        value = (asset.get("custom_metadata") or {}).get(key)
-        return value if isinstance(value, list) else [value]
-
-    return read
 
 
 def _plain(value: Any) -> str:

@@ -24,11 +24,13 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import operator
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aind_session.errors import SandboxError
 from aind_session.settings import CATALOGUE_HEADER
@@ -37,6 +39,8 @@ Json = dict[str, Any]
 
 FORMAT = "aind-session catalogue"
 VERSION = 1
+#: In a template: leaves the key of a placeholder out.
+OMIT = ...
 #: Public buckets; others are private unless a catalogue lists them as public.
 PUBLIC_BUCKETS = ("aind-open-data", "aind-ephys-data")
 
@@ -119,7 +123,10 @@ class Catalogue:
         folder = Path(path)
         header = _read_header(folder)
         skipped: list[str] = []
-        lists = {n: list(_read_lines(folder / n, _NEEDED[n], skipped)) for n in _NEEDED}
+        lists = {
+            file.attribute: list(_read_lines(folder / name, file.needed, skipped))
+            for name, file in _FILES.items()
+        }
         if skipped:
             message = f"{len(skipped)} malformed lines of a catalogue are skipped: "
             warnings.warn(message + "; ".join(skipped[:5]), CatalogueWarning, stacklevel=2)
@@ -131,7 +138,7 @@ class Catalogue:
             source=str(folder),
             skipped=tuple(skipped),
             extra={k: v for k, v in header.items() if k not in known},
-            **{attribute: lists[name] for name, (attribute, _) in _FILES.items()},
+            **lists,
         )
 
     @classmethod
@@ -170,14 +177,16 @@ class Catalogue:
         if self.capsules:
             header["capsules"] = dict(sorted(self.capsules.items()))
         header.update(sorted(self.extra.items()))
-        for name, (attribute, order) in _FILES.items():
-            lines = [_dumps(entry) for entry in sorted(getattr(self, attribute), key=order)]
-            if lines:
-                _write(folder / name, "\n".join(lines) + "\n")
+        for name, file in _FILES.items():
+            entries = sorted(getattr(self, file.attribute), key=file.order)
+            if entries:
+                write_text(folder / name, "".join(f"{dumps(entry)}\n" for entry in entries))
             else:
                 (folder / name).unlink(missing_ok=True)
         # Last, so that a folder is not a catalogue if writing was interrupted.
-        _write(folder / CATALOGUE_HEADER, json.dumps(header, indent=1, ensure_ascii=False) + "\n")
+        write_text(
+            folder / CATALOGUE_HEADER, json.dumps(header, indent=1, ensure_ascii=False) + "\n"
+        )
         return folder
 
     def add_asset(self, asset: Json) -> Json:
@@ -188,39 +197,19 @@ class Catalogue:
         dict
             The asset as added; it may be changed.
         """
-        name = asset.get("name") or "asset"
-        filled = {
-            "id": asset.get("id") or made_up_id(f"asset {name} {len(self.data_assets)}"),
-            "created": 1_700_000_000 + len(self.data_assets),
-            "name": name,
-            "mount": name,
-            "last_used": 0,
-            "owner": made_up_id("owner"),
-            "state": "ready",
-            "type": "dataset",
-            **asset,
-        }
+        name, number = asset.get("name") or "asset", len(self.data_assets)
+        own_id = asset.get("id") or made_up_id(f"asset {name} {number}")
+        filled = _filled("plain_asset", own_id, number, {**asset, "name": name})
         self.data_assets.append(filled)
         return filled
 
     def add_computation(self, computation: Json) -> Json:
         """Add a computation, filled in as `add_asset` does."""
-        filled = {
-            "id": made_up_id(f"computation {len(self.computations)}"),
-            "created": 1_700_000_000 + len(self.computations),
-            "name": "Run",
-            "owner": made_up_id("owner"),
-            "run_time": 60,
-            "state": "completed",
-            "end_status": "succeeded",
-            "exit_code": 0,
-            "has_results": True,
-            **computation,
-        }
-        if filled["state"] != "completed":
-            for key in ("end_status", "exit_code", "has_results"):
-                if key not in computation:
-                    del filled[key]
+        end = {"end_status": "succeeded", "exit_code": 0, "has_results": True}
+        ended = computation.get("state", "completed") == "completed"
+        number = len(self.computations)
+        known = {**(end if ended else {}), **computation}
+        filled = _filled("plain_computation", made_up_id(f"computation {number}"), number, known)
         self.computations.append(filled)
         return filled
 
@@ -234,8 +223,8 @@ class Catalogue:
         record
             The record; an ``_id`` is made if it has none.
         """
-        number = int(str(generation).lstrip("v"))
-        records = {1: self.docdb_v1, 2: self.docdb_v2}[number]
+        number = str(generation).lstrip("v")
+        records = {"1": self.docdb_v1, "2": self.docdb_v2}[number]
         filled = {"_id": made_up_id(f"record {number} {len(records)}"), **record}
         records.append(filled)
         return filled
@@ -262,6 +251,36 @@ class Catalogue:
         return entry
 
 
+@cache
+def template(file: str) -> Json:
+    """Return the content of a file of templates."""
+    path = Path(__file__).with_name("templates") / f"{file}.json"
+    content: Json = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def fill(file: str, name: str, values: Mapping[str, Any]) -> Json:
+    """Return a template with each string "$key" replaced by a value."""
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, dict):
+            filled = ((key, walk(value)) for key, value in node.items())
+            return {key: value for key, value in filled if value is not OMIT}
+        if isinstance(node, list):
+            return [walk(value) for value in node]
+        if isinstance(node, str) and node.startswith("$"):
+            return values[node[1:]]
+        return node
+
+    return dict(walk(template(file)[name]))
+
+
+def _filled(kind: str, own_id: str, number: int, known: Json) -> Json:
+    owner, created = made_up_id("owner"), 1_700_000_000 + number
+    values = {"id": own_id, "created": created, "owner": owner, "name": known.get("name")}
+    return {**fill("codeocean", kind, values), **known}
+
+
 def made_up_id(text: str) -> str:
     """Return a UUID that is always the same for a text."""
     import uuid
@@ -283,23 +302,20 @@ def _by_created(entry: Json) -> tuple[str, float, str]:
     return str(entry.get("_capsule") or ""), number_of(entry), str(entry.get("id"))
 
 
-def _by_key(entry: Json) -> tuple[str, str]:
-    return entry["bucket"], entry["key"]
+class _File(NamedTuple):
+    """A file of the folder: an attribute of a catalogue, the order of lines, and needed keys."""
+
+    attribute: str
+    order: Callable[[Json], Any]
+    needed: tuple[str, ...]
 
 
-_FILES: dict[str, tuple[str, Callable[[Json], Any]]] = {
-    "data_assets.jsonl": ("data_assets", _by_name),
-    "computations.jsonl": ("computations", _by_created),
-    "docdb_v1.jsonl": ("docdb_v1", _by_name),
-    "docdb_v2.jsonl": ("docdb_v2", _by_name),
-    "s3.jsonl": ("objects", _by_key),
-}
-_NEEDED = {
-    "data_assets.jsonl": ("id",),
-    "computations.jsonl": ("id",),
-    "docdb_v1.jsonl": ("_id",),
-    "docdb_v2.jsonl": ("_id",),
-    "s3.jsonl": ("bucket", "key"),
+_FILES = {
+    "data_assets.jsonl": _File("data_assets", _by_name, ("id",)),
+    "computations.jsonl": _File("computations", _by_created, ("id",)),
+    "docdb_v1.jsonl": _File("docdb_v1", _by_name, ("_id",)),
+    "docdb_v2.jsonl": _File("docdb_v2", _by_name, ("_id",)),
+    "s3.jsonl": _File("objects", operator.itemgetter("bucket", "key"), ("bucket", "key")),
 }
 
 
@@ -312,10 +328,10 @@ def _read_header(folder: Path) -> Json:
         )
     try:
         header = json.loads(path.read_text("utf-8-sig"))
-    except RecursionError:
-        raise CatalogueFormatError(f"{path}: nested too deeply") from None
-    except ValueError as error:
-        raise CatalogueFormatError(f"{path}: not JSON: {error}") from None
+    except (RecursionError, ValueError) as error:
+        deep = isinstance(error, RecursionError)
+        reason = "nested too deeply" if deep else f"not JSON: {error}"
+        raise CatalogueFormatError(f"{path}: {reason}") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise CatalogueFormatError(f'{path}: not a catalogue: "format" is not "{FORMAT}"')
     version = header.get("version")
@@ -373,12 +389,14 @@ def _finite(text: str) -> float:
     return number
 
 
-def _dumps(entry: Json) -> str:
+def dumps(entry: Json) -> str:
+    """Write an entry as a line."""
     # Keys keep their order: a record is served as the service returned it.
     return json.dumps(entry, ensure_ascii=False, default=str)
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Replace a file at once."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, "utf-8", newline="\n")
     part.replace(path)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aind_session.sandbox import shapes
-from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.catalogue import OMIT, Catalogue, Json, fill
 from aind_session.sandbox.shapes import (
-    OMIT,
     RESULTS_BUCKET,
     Mouse,
     SessionName,
@@ -151,29 +150,25 @@ def invent_session(
         name,
         Mouse.invent(name.subject, project=project, genotype=genotype),
         tuple(modalities),
+        tuple(probes),
         ("v1", "v2") if generation == "both" else (generation,) if generation else (),
-        in_codeocean=in_codeocean,
-        linked=linked_in_codeocean,
-        metadata=metadata,
-        old_layout=old_layout,
-        raw_id=raw_asset_id or invented_id("asset", session_id),
+        in_codeocean,
+        linked_in_codeocean,
+        metadata,
+        old_layout,
+        raw_asset_id or invented_id("asset", session_id),
     )
     registered = created if created is not None else shapes.epoch(name.start) + _DAY
     own = files if isinstance(files, Mapping) else dict.fromkeys(files, "")
-    builder.raw(bucket, registered, own, probes, uploaded=uploaded)
+    builder.raw(bucket, registered, own, uploaded)
     sorters = (sorted_by,) if isinstance(sorted_by, str) else tuple(sorted_by or ())
-    for number, sorter in enumerate(sorters):
-        newest = number == len(sorters) - 1
-        failure = (failed if isinstance(failed, str) else "traceback") if failed else None
-        builder.sorting(
-            sorter,
-            registered + _DAY * (number + 1),
-            probes,
-            analyzer=(sorter != "kilosort2_5") if analyzer is None else analyzer,
-            failure=failure if newest else None,
-        )
-    for number, label in enumerate(labels):
-        builder.derived(label, registered + _DAY * (number + 1) + 3600)
+    for number, sorter in enumerate(sorters, 1):
+        has_analyzer = (sorter != "kilosort2_5") if analyzer is None else analyzer
+        failure = "traceback" if failed is True else failed or None
+        newest = failure if number == len(sorters) else None
+        builder.sorting(sorter, registered + _DAY * number, has_analyzer, newest)
+    for number, label in enumerate(labels, 1):
+        builder.derived(label, registered + _DAY * number + 3600)
     if sorting_now:
         sorter = sorters[-1] if sorters else "kilosort2_5"
         builder.running(sorter, registered + _DAY * (len(sorters) + 1))
@@ -195,6 +190,7 @@ class _Builder:
     name: SessionName
     mouse: Mouse
     modalities: tuple[str, ...]
+    probes: tuple[str, ...]
     generations: tuple[str, ...]
     in_codeocean: bool
     linked: bool
@@ -206,40 +202,28 @@ class _Builder:
     labels: dict[str, str] = field(default_factory=dict)
     computations: list[str] = field(default_factory=list)
 
-    def add(self, asset: Json) -> None:
-        self.catalogue.add_asset(asset)
-        self.assets.append((asset["created"], asset["id"]))
+    def add(self, make: Callable[..., Json], name: str, level: str, **known: Any) -> None:
+        """Add an asset of this session to Code Ocean, if the session is there."""
+        if self.in_codeocean:
+            known |= {"subject": self.name.subject, "platform": self.name.platform}
+            made = make(name, level=level if self.metadata else None, **known)
+            self.catalogue.add_asset(made)
+            self.assets.append((made["created"], made["id"]))
 
     @property
     def era(self) -> str:
         """The schema of the files."""
         return "v2" if self.generations == ("v2",) else "v1"
 
-    def record(
-        self,
-        name: str,
-        location: str,
-        created: int,
-        asset_id: str,
-        *,
-        steps: Steps | None,
-        ended: int,
-        **details: Any,
-    ) -> Json:
+    def record(self, name: str, asset_id: str, steps: Steps, ended: int, **details: Any) -> Json:
         """Write the records of an asset, and return its core files in the schema of the files."""
         cores: Json = {}
+        ids = [asset_id] if self.linked and self.in_codeocean else []
         for generation in dict.fromkeys((*self.generations, self.era)):
-            if steps is not None:
+            if steps:
                 details["processing"] = shapes.processing(steps, generation, ended)
             made = shapes.session_record(
-                name,
-                generation,
-                self.mouse,
-                self.modalities,
-                location=location,
-                created=created,
-                asset_ids=[asset_id] if self.linked and self.in_codeocean else [],
-                **details,
+                name, generation, self.mouse, self.modalities, asset_ids=ids, **details
             )
             if generation in self.generations:
                 self.catalogue.add_record(generation, made)
@@ -247,122 +231,61 @@ class _Builder:
                 cores = {**made, "metadata.nd": made}
         return cores
 
-    def raw(
-        self,
-        bucket: str,
-        created: int,
-        files: Mapping[str, str],
-        probes: Sequence[str],
-        *,
-        uploaded: bool,
-    ) -> None:
+    def raw(self, bucket: str, created: int, files: Mapping[str, str], uploaded: bool) -> None:
         """Add the raw asset, its records and its folder."""
-        if self.in_codeocean and uploaded:
-            self.add(
-                raw_asset(
-                    self.session_id,
-                    asset_id=self.raw_id,
-                    created=created,
-                    bucket=bucket,
-                    subject=self.name.subject,
-                    platform=self.name.platform,
-                    level="raw" if self.metadata else None,
-                )
-            )
-        location = f"s3://{bucket}/{self.session_id}"
-        steps: Steps = [("Compression", {})]
-        cores = self.record(
-            self.session_id, location, created, self.raw_id, steps=steps, ended=created
-        )
+        name, raw_id = self.session_id, self.raw_id
         if uploaded:
-            keys = shapes.raw_keys(
-                self.session_id,
-                self.modalities,
-                probes=probes,
-                old_layout=self.old_layout,
-                generation=self.era,
-                cores=cores,
-            )
-            for key, text in {**keys, **files}.items():
-                self.catalogue.add_object(bucket, f"{self.session_id}/{key}", text)
+            self.add(raw_asset, name, "raw", asset_id=raw_id, created=created, bucket=bucket)
+        steps: Steps = [("Compression", {})]
+        location = f"s3://{bucket}/{name}"
+        cores = self.record(name, raw_id, steps, created, location=location, created=created)
+        if uploaded:
+            layout: Json = {"probes": self.probes, "old_layout": self.old_layout, "cores": cores}
+            keys = shapes.raw_keys(name, self.modalities, generation=self.era, **layout)
+            self.add_files(bucket, name, {**keys, **files})
 
-    def result(
-        self, label: str, created: int, *, steps: Steps | None = None, **made_by: str
-    ) -> tuple[str, Json]:
+    def add_files(self, bucket: str, folder: str, files: Mapping[str, str]) -> None:
+        for key, text in files.items():
+            self.catalogue.add_object(bucket, f"{folder}/{key}", text)
+
+    def result(self, label: str, created: int, steps: Steps, **made_by: str) -> tuple[str, Json]:
         """Add a result with this label: the asset and its records."""
         name = f"{self.session_id}_{label}_{shapes.stamp(created)}"
         asset_id = invented_id("asset", name)
-        if self.in_codeocean:
-            self.add(
-                result_asset(
-                    name,
-                    asset_id=asset_id,
-                    created=created,
-                    subject=self.name.subject,
-                    platform=self.name.platform,
-                    inputs=[self.raw_id],
-                    level="derived" if self.metadata else None,
-                    **made_by,
-                )
-            )
-        location = f"s3://{RESULTS_BUCKET}/{asset_id}"
-        cores = self.record(
-            name,
-            location,
-            created + 600,
-            asset_id,
-            steps=steps,
-            ended=created,
-            source=self.session_id,
-            process=label,
-        )
-        return asset_id, cores
+        known = {"asset_id": asset_id, "created": created, "inputs": [self.raw_id]}
+        self.add(result_asset, name, "derived", **known, **made_by)
+        place = {"location": f"s3://{RESULTS_BUCKET}/{asset_id}", "created": created + 600}
+        derived = {"source": self.session_id, "process": label}
+        return asset_id, self.record(name, asset_id, steps, created, **place, **derived)
 
     def derived(self, label: str, created: int) -> None:
         """Add a result with the log of a successful run: without one it counts as failed."""
-        asset_id, _ = self.result(label, created)
+        asset_id, _ = self.result(label, created, [])
         if self.in_codeocean:
             self.labels.setdefault(label, asset_id)
-        self.catalogue.add_object(RESULTS_BUCKET, f"{asset_id}/output", "Done.\n")
+        self.add_files(RESULTS_BUCKET, asset_id, {"output": "Done.\n"})
 
-    def sorting(
-        self,
-        sorter: str,
-        created: int,
-        probes: Sequence[str],
-        *,
-        analyzer: bool,
-        failure: str | None,
-    ) -> None:
+    def sorting(self, sorter: str, created: int, analyzer: bool, failure: str | None) -> None:
         """Add a sorted asset, its files, and the runs of pipeline and trigger capsule."""
         run = invented_id("computation", self.session_id, sorter, created)
-        steps: Steps = [("Spike sorting", {"sorter_name": sorter})] * len(probes)
-        asset_id, cores = self.result(
-            "sorted",
-            created,
-            steps=None if failure else steps,
-            capsule=tables()["sorting"]["pipeline"],
-            computation=run,
-        )
+        steps: Steps = [("Spike sorting", {"sorter_name": sorter})] * len(self.probes)
+        made_by = {"capsule": tables()["sorting"]["pipeline"], "computation": run}
+        asset_id, cores = self.result("sorted", created, [] if failure else steps, **made_by)
         if not self.in_codeocean:
             return
         self.sorted.append(asset_id)
-        files = shapes.sorting_files(
-            self.session_id,
-            sorter,
-            probes=probes,
-            era=self.era,
-            analyzer=analyzer,
-            capsule=self.old_layout,
-            failure=failure,
-            created=created,
-            cores=cores,
-        )
-        for key, text in files.items():
-            self.catalogue.add_object(RESULTS_BUCKET, f"{asset_id}/{key}", text)
-        went_through = failure in (None, shapes.NO_STREAMS)
+        layout: Json = {"probes": self.probes, "era": self.era, "capsule": self.old_layout}
+        outcome: Json = {
+            "analyzer": analyzer,
+            "failure": failure,
+            "created": created,
+            "cores": cores,
+        }
+        files = shapes.sorting_files(self.session_id, sorter, **layout, **outcome)
+        self.add_files(RESULTS_BUCKET, asset_id, files)
+        succeeded = failure in (None, shapes.NO_STREAMS)
         in_root = {key: text for key, text in files.items() if "/" not in key}
-        self.pipeline_run(run, created - 43_000, succeeded=went_through, files=in_root)
+        self.pipeline_run(run, created - 43_000, succeeded=succeeded, files=in_root)
         self.trigger_run(sorter, created - 43_060)
 
     def running(self, sorter: str, created: int) -> None:
@@ -373,97 +296,78 @@ class _Builder:
 
     def pipeline_run(self, run: str, created: int, **known: Any) -> None:
         self.computations.append(run)
-        self.catalogue.add_computation(
-            sorting_computation(
-                computation_id=run,
-                created=created,
-                inputs={self.raw_id: self.session_id},
-                **known,
-            )
-        )
+        inputs = {self.raw_id: self.session_id}
+        made = sorting_computation(computation_id=run, created=created, inputs=inputs, **known)
+        self.catalogue.add_computation(made)
 
     def trigger_run(self, sorter: str, created: int) -> None:
         kind = tables()["sorting"]["types"].get(sorter, f"ecephys_{sorter}")
-        self.catalogue.add_computation(
-            sorting_computation(
-                computation_id=invented_id("trigger", self.session_id, sorter, created),
-                created=created,
-                inputs={},
-                files={"output": f"Running {kind} on {self.raw_id}\nStarted\n"},
-                run_time=30,
-                capsule=tables()["sorting"]["trigger_capsule"],
-                parameters=[{"value": kind}, {"value": self.raw_id}],
-            )
+        made = sorting_computation(
+            computation_id=invented_id("trigger", self.session_id, sorter, created),
+            created=created,
+            inputs={},
+            files={"output": f"Running {kind} on {self.raw_id}\nStarted\n"},
+            run_time=30,
+            capsule=tables()["sorting"]["trigger_capsule"],
+            parameters=[{"value": kind}, {"value": self.raw_id}],
         )
+        self.catalogue.add_computation(made)
 
 
 # Code Ocean
 
 
-def raw_asset(
-    name: str,
-    *,
-    asset_id: str,
-    created: float,
-    bucket: str,
-    subject: str,
-    platform: str | None,
-    level: str | None = "raw",
-    prefix: str | None = None,
-    tags: Sequence[str] | None = None,
-    **other: Any,
-) -> Json:
-    """Make a dataset in an AIND bucket; a level of None leaves out the custom metadata."""
-    usual = sorted(filter(None, ("raw", platform, subject)))
+def raw_asset(name: str, *, bucket: str, prefix: str | None = None, **known: Any) -> Json:
+    """Make a dataset in an AIND bucket; see `_asset`."""
     values = {
-        "id": asset_id,
-        "created": created,
-        "name": name,
-        "tags": list(usual if tags is None else tags),
         "bucket": bucket,
         "prefix": name if prefix is None else prefix,
-        "custom_metadata": _custom_metadata(level, platform, subject),
+        "tags": sorted(filter(None, ("raw", known["platform"], known["subject"]))),
     }
-    return {**shapes.fill("codeocean", "raw_asset", values), **other}
+    return _asset("raw_asset", name, values, **{"level": "raw", **known})
 
 
 def result_asset(
     name: str,
     *,
+    inputs: Sequence[str] = (),
+    capsule: str | None = None,
+    computation: str | None = None,
+    bucket: str | None = None,
+    **known: Any,
+) -> Json:
+    """Make a captured result of some assets: internal, or in a bucket; see `_asset`."""
+    place = {"bucket": bucket, "external": True, "origin": "aws", "prefix": name}
+    values = {
+        "capsule": capsule or invented_id("capsule", name.rsplit("_", 3)[-3]),
+        "computation": computation or invented_id("computation", name),
+        "inputs": list(inputs),
+        "source_bucket": place if bucket is not None else OMIT,
+        "tags": [tag for tag in ("derived", known["subject"], known["platform"]) if tag],
+    }
+    return _asset("result_asset", name, values, **{"level": "derived", **known})
+
+
+def _asset(
+    template: str,
+    name: str,
+    values: Json,
+    *,
     asset_id: str,
     created: float,
     subject: str,
     platform: str | None,
-    inputs: Sequence[str] = (),
-    capsule: str | None = None,
-    computation: str | None = None,
-    level: str | None = "derived",
-    bucket: str | None = None,
+    level: str | None,
     tags: Sequence[str] | None = None,
     **other: Any,
 ) -> Json:
-    """Make a captured result of some assets: internal, or in a bucket; otherwise as `raw_asset`."""
-    usual = [tag for tag in ("derived", subject, platform) if tag]
-    place = {"bucket": bucket, "external": True, "origin": "aws", "prefix": name}
-    values = {
-        "id": asset_id,
-        "created": created,
-        "name": name,
-        "tags": list(usual if tags is None else tags),
-        "capsule": capsule or invented_id("capsule", name.rsplit("_", 3)[-3]),
-        "computation": computation or invented_id("computation", name),
-        "inputs": list(inputs),
-        "custom_metadata": _custom_metadata(level, platform, subject),
-        "source_bucket": place if bucket is not None else OMIT,
-    }
-    return {**shapes.fill("codeocean", "result_asset", values), **other}
-
-
-def _custom_metadata(level: str | None, platform: str | None, subject: str) -> Any:
-    if level is None:
-        return OMIT
-    fields = {"data level": level, "experiment type": platform, "subject id": subject}
-    return {key: value for key, value in fields.items() if value is not None}
+    """Make a data asset; a level of None leaves out the custom metadata."""
+    metadata = {"data level": level, "experiment type": platform, "subject id": subject}
+    known = {key: value for key, value in metadata.items() if value is not None}
+    values |= {"id": asset_id, "created": created, "name": name}
+    values["tags"] = list(values["tags"] if tags is None else tags)
+    values["custom_metadata"] = OMIT if level is None else known
+    return {**fill("codeocean", template, values), **other}
 
 
 def sorting_computation(
@@ -479,7 +383,12 @@ def sorting_computation(
     parameters: Sequence[Json] = (),
 ) -> Json:
     """Make a run of the spike-sorting pipeline; its inputs are mounts by asset ID."""
-    ended = state in ("completed", "failed")
+    outcome = {
+        "end_status": "succeeded" if succeeded else "failed",
+        "exit_code": 0 if succeeded else 1,
+        "has_results": bool(files),
+        "files": dict(files or {}),
+    }
     values = {
         "id": computation_id,
         "created": created,
@@ -489,10 +398,6 @@ def sorting_computation(
         "data_assets": [{"id": key, "mount": mount} for key, mount in inputs.items()],
         "parameters": list(parameters),
         "capsule": capsule or tables()["sorting"]["pipeline"],
-        "end_status": ("succeeded" if succeeded else "failed") if ended else OMIT,
-        "exit_code": (0 if succeeded else 1) if ended else OMIT,
-        "has_results": bool(files) if ended else OMIT,
-        "files": dict(files or {}) if ended else OMIT,
+        **(outcome if state in ("completed", "failed") else dict.fromkeys(outcome, OMIT)),
     }
-    computation: Json = shapes.fill("codeocean", "computation", values)
-    return computation
+    return fill("codeocean", "computation", values)

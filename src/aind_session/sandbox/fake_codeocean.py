@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aind_session.sandbox import asset_search
-from aind_session.sandbox.catalogue import Catalogue, Json, number_of
+from aind_session.sandbox.catalogue import Catalogue, Json, fill, number_of
 from aind_session.sandbox.faults import Refused, json_response
 from aind_session.sandbox.launches import KNOWN_CAPSULES, USER, Launches, ResultFiles
 from aind_session.sandbox.server import Request, Response
@@ -60,11 +60,8 @@ class FakeCodeOcean:
     def _check_version(self, wanted: str | None) -> None:
         own = self.server_version or NEWEST_VERSION
         if wanted and _version(wanted) > _version(own):
-            raise Refused(
-                400,
-                f"the server's version {own} is lower than the minimum version "
-                f"{wanted} that the client requires",
-            )
+            message = f"the server's version {own} is lower than the minimum version {wanted}"
+            raise Refused(400, f"{message} that the client requires")
 
     def _check_token(self, request: Request) -> None:
         scheme, _, coded = request.headers.get("Authorization", "").partition(" ")
@@ -76,14 +73,53 @@ class FakeCodeOcean:
             raise Refused(401, "unauthorized: the token is missing or not valid")
 
     def _route(self, request: Request) -> Any:
-        path = request.path.removeprefix("/api/v1").strip("/")
-        for method, pattern, name in _ROUTES:
-            match = pattern.fullmatch(path)
-            if match and request.method in method.split("|"):
-                parts = [urllib.parse.unquote(part) for part in match.groups()]
+        path = request.raw_path.removeprefix("/api/v1").strip("/")
+        for methods, pattern, name in _ROUTES:
+            match = re.fullmatch(pattern.replace("ID", "([^/]+)"), path)
+            if match and request.method in methods.split("|"):
                 call: Callable[..., Any] = getattr(self, name)
-                return call(request, *parts)
+                return call(request, *map(urllib.parse.unquote, match.groups()))
         raise Refused(404, f"there is no {request.method} {request.path}. {self.hint}")
+
+    # Data assets and computations
+
+    def _entry(self, kind: str, entry_id: str) -> Json:
+        return self._asset(entry_id) if kind == "data_assets" else self._computation(entry_id)
+
+    def _get(self, request: Request, kind: str, entry_id: str) -> Json:
+        return _public(self.launches.poll(self._entry(kind, entry_id)))
+
+    def _delete(self, request: Request, kind: str, entry_id: str) -> None:
+        gone, entries = self._entry(kind, entry_id), getattr(self.catalogue, kind)
+        entries[:] = [other for other in entries if other is not gone]
+
+    def _root(self, kind: str, entry_id: str) -> str:
+        """Return where the files of an asset or of a computation lie."""
+        entry = self._entry(kind, entry_id)
+        if kind == "computations":
+            return f"results/{entry_id}"
+        if asset_search.is_external(entry):
+            raise Refused(400, "files can be listed for internal data assets only")
+        if entry.get("state") == "draft":
+            raise Refused(400, "the data asset is not ready")
+        return f"assets/{entry_id}"
+
+    def _list_files(self, request: Request, kind: str, entry_id: str) -> Json:
+        params = _body(request) if request.method == "POST" else request.params
+        path = str(params.get("path") or "").strip("/")
+        items = self.files.list_folder(self._root(kind, entry_id), path)
+        if items is None:
+            raise Refused(404, f"path {path!r} not found")
+        return {"items": items}
+
+    def _file_urls(self, request: Request, kind: str, entry_id: str, verb: str) -> Json:
+        root, path = self._root(kind, entry_id), request.params.get("path", "").strip("/")
+        if not path:
+            raise Refused(400, "path is required")
+        if not self.files.has(root, path):
+            raise Refused(404, f"file {path!r} not found")
+        url = self.files.link(root, path)
+        return {"url": url} if verb == "download_url" else {"download_url": url, "view_url": url}
 
     # Data assets
 
@@ -96,25 +132,17 @@ class FakeCodeOcean:
         start = _open_token(token) if token else offset
         if not isinstance(start, int) or start < 0:
             raise Refused(400, f"offset: {start!r} is not a number")
-        page = found[start : start + limit]
-        results = [_public(asset) for asset in page]
-        answer: Json = {"has_more": start + limit < len(found)}
-        if answer["has_more"]:
-            answer["next_token"] = _make_token(start + limit)
-        answer["results"] = results + results[: self.duplicates]
-        return answer
+        end = start + limit
+        results = [_public(asset) for asset in found[start:end]]
+        more = {"next_token": _make_token(end)} if end < len(found) else {}
+        repeated = results[: self.duplicates]
+        return {"has_more": bool(more), **more, "results": results + repeated}
 
     def _asset(self, asset_id: str) -> Json:
-        for asset in self.catalogue.data_assets:
-            if asset["id"] == asset_id:
-                status, message = _CLOSED.get(asset.get("_access", ""), (200, ""))
-                if status != 200:
-                    raise Refused(status, message)
-                return asset
-        raise Refused(404, f"data asset {asset_id} not found. {self.hint}")
-
-    def _get_asset(self, request: Request, asset_id: str) -> Json:
-        return _public(self.launches.poll(self._asset(asset_id)))
+        asset = _find(self.catalogue.data_assets, "data asset", asset_id, self.hint)
+        if asset.get("_access") in _CLOSED:
+            raise Refused(*_CLOSED[asset["_access"]])
+        return asset
 
     def _create_asset(self, request: Request) -> Json:
         body = _body(request)
@@ -144,47 +172,20 @@ class FakeCodeOcean:
                 asset[key] = body[key]
         return _public(asset)
 
-    def _delete_asset(self, request: Request, asset_id: str) -> None:
-        asset = self._asset(asset_id)
-        assets = self.catalogue.data_assets
-        assets[:] = [other for other in assets if other is not asset]
-
     def _archive_asset(self, request: Request, asset_id: str) -> None:
         self._asset(asset_id)["archived"] = request.params.get("archive", "").lower() == "true"
 
     def _asset_permissions(self, request: Request, asset_id: str) -> Json | None:
         asset = self._asset(asset_id)
         if request.method == "GET":
-            permissions: Json = asset.get("_permissions") or {"everyone": "viewer"}
-            return permissions
+            return asset.get("_permissions") or {"everyone": "viewer"}
         asset["_permissions"] = _body(request)
         return None
-
-    def _list_asset_files(self, request: Request, asset_id: str) -> Json:
-        root = self._asset_root(asset_id)
-        return self._folder(root, _wanted_path(request))
-
-    def _asset_file_urls(self, request: Request, asset_id: str, verb: str) -> Json:
-        return self._links(self._asset_root(asset_id), request, verb)
-
-    def _asset_root(self, asset_id: str) -> str:
-        asset = self._asset(asset_id)
-        if asset_search.is_external(asset):
-            raise Refused(400, "files can be listed for internal data assets only")
-        if asset.get("state") == "draft":
-            raise Refused(400, "the data asset is not ready")
-        return f"assets/{asset_id}"
 
     # Computations
 
     def _computation(self, computation_id: str) -> Json:
-        for computation in self.catalogue.computations:
-            if computation["id"] == computation_id:
-                return computation
-        raise Refused(404, f"computation {computation_id} not found. {self.hint}")
-
-    def _get_computation(self, request: Request, computation_id: str) -> Json:
-        return _public(self.launches.poll(self._computation(computation_id)))
+        return _find(self.catalogue.computations, "computation", computation_id, self.hint)
 
     def _run(self, request: Request) -> Json:
         body = _body(request)
@@ -196,21 +197,8 @@ class FakeCodeOcean:
             self._asset(str(each.get("id")))
         return _public(self.launches.run(named[0], body))
 
-    def _delete_computation(self, request: Request, computation_id: str) -> None:
-        computation = self._computation(computation_id)
-        computations = self.catalogue.computations
-        computations[:] = [other for other in computations if other is not computation]
-
     def _rename_computation(self, request: Request, computation_id: str) -> None:
         self._computation(computation_id)["name"] = request.params.get("name", "")
-
-    def _list_results(self, request: Request, computation_id: str) -> Json:
-        self._computation(computation_id)
-        return self._folder(f"results/{computation_id}", _wanted_path(request))
-
-    def _result_urls(self, request: Request, computation_id: str, verb: str) -> Json:
-        self._computation(computation_id)
-        return self._links(f"results/{computation_id}", request, verb)
 
     def _attach_to_computation(self, request: Request, computation_id: str) -> list[Json]:
         computation, attached = self._computation(computation_id), self._attached(request)
@@ -225,15 +213,9 @@ class FakeCodeOcean:
         used = any(c.get("_capsule") == capsule_id for c in self.catalogue.computations)
         if known is None and not used and capsule_id not in KNOWN_CAPSULES:
             raise Refused(404, f"capsule {capsule_id} not found. {self.hint}")
-        return {
-            "id": capsule_id,
-            "created": 1_700_000_000,
-            "name": KNOWN_CAPSULES.get(capsule_id, "Capsule"),
-            "status": "non_release",
-            "owner": USER,
-            "slug": capsule_id[:7],
-            **(known or {}),
-        }
+        name = KNOWN_CAPSULES.get(capsule_id, "Capsule")
+        values = {"id": capsule_id, "name": name, "owner": USER, "slug": capsule_id[:7]}
+        return {**fill("codeocean", "capsule", values), **(known or {})}
 
     def _get_capsule(self, request: Request, capsule_id: str) -> Json:
         return self._capsule(capsule_id)
@@ -264,10 +246,8 @@ class FakeCodeOcean:
         for each in wanted:
             asset = self._asset(str(each.get("id")))
             mount = each.get("mount") or asset.get("mount")
-            external = asset_search.is_external(asset)
-            attached.append(
-                {"id": asset["id"], "mount": mount, "external": external, "ready": True}
-            )
+            state = {"external": asset_search.is_external(asset), "ready": True}
+            attached.append({"id": asset["id"], "mount": mount, **state})
         return attached
 
     def _detach(self, request: Request, kind: str, owner_id: str) -> None:
@@ -280,56 +260,40 @@ class FakeCodeOcean:
         names = {key for a in self.catalogue.data_assets for key in a.get("custom_metadata") or ()}
         return {"fields": [{"name": name, "type": "string"} for name in sorted(names)]}
 
-    # Files
-
-    def _folder(self, root: str, path: str) -> Json:
-        items = self.files.list_folder(root, path)
-        if items is None:
-            raise Refused(404, f"path {path!r} not found")
-        return {"items": items}
-
-    def _links(self, root: str, request: Request, verb: str) -> Json:
-        path = request.params.get("path", "").strip("/")
-        if not path:
-            raise Refused(400, "path is required")
-        if not self.files.has(root, path):
-            raise Refused(404, f"file {path!r} not found")
-        url = self.files.link(root, path)
-        return {"url": url} if verb == "download_url" else {"download_url": url, "view_url": url}
-
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text))
 
 
-_ID = "([^/]+)"
-_ROUTES = [
-    (method, re.compile(pattern.replace("ID", _ID)), name)
-    for method, pattern, name in (
-        ("POST", "data_assets/search", "_search_assets"),
-        ("POST", "data_assets", "_create_asset"),
-        ("GET", "data_assets/ID", "_get_asset"),
-        ("PUT", "data_assets/ID", "_update_asset"),
-        ("DELETE", "data_assets/ID", "_delete_asset"),
-        ("PATCH", "data_assets/ID/archive", "_archive_asset"),
-        ("GET|POST", "data_assets/ID/permissions", "_asset_permissions"),
-        ("GET|POST", "data_assets/ID/files", "_list_asset_files"),
-        ("GET", "data_assets/ID/files/(download_url|urls)", "_asset_file_urls"),
-        ("POST", "computations", "_run"),
-        ("GET", "computations/ID", "_get_computation"),
-        ("DELETE", "computations/ID", "_delete_computation"),
-        ("PATCH", "computations/ID", "_rename_computation"),
-        ("GET|POST", "computations/ID/results", "_list_results"),
-        ("GET", "computations/ID/results/(download_url|urls)", "_result_urls"),
-        ("POST", "computations/ID/data_assets", "_attach_to_computation"),
-        ("DELETE", "(computations|capsules|pipelines)/ID/data_assets", "_detach"),
-        ("POST", "(?:capsules|pipelines)/search", "_search_capsules"),
-        ("GET", "(?:capsules|pipelines)/ID", "_get_capsule"),
-        ("GET", "(?:capsules|pipelines)/ID/computations", "_list_computations"),
-        ("POST", "(?:capsules|pipelines)/ID/data_assets", "_attach_to_capsule"),
-        ("GET", "custom_metadata", "_custom_metadata"),
-    )
-]
+_ROUTES = (
+    ("POST", "data_assets/search", "_search_assets"),
+    ("POST", "data_assets", "_create_asset"),
+    ("PUT", "data_assets/ID", "_update_asset"),
+    ("PATCH", "data_assets/ID/archive", "_archive_asset"),
+    ("GET|POST", "data_assets/ID/permissions", "_asset_permissions"),
+    ("GET", "(data_assets|computations)/ID", "_get"),
+    ("DELETE", "(data_assets|computations)/ID", "_delete"),
+    ("GET|POST", "(data_assets)/ID/files", "_list_files"),
+    ("GET|POST", "(computations)/ID/results", "_list_files"),
+    ("GET", "(data_assets)/ID/files/(download_url|urls)", "_file_urls"),
+    ("GET", "(computations)/ID/results/(download_url|urls)", "_file_urls"),
+    ("POST", "computations", "_run"),
+    ("PATCH", "computations/ID", "_rename_computation"),
+    ("POST", "computations/ID/data_assets", "_attach_to_computation"),
+    ("DELETE", "(computations|capsules|pipelines)/ID/data_assets", "_detach"),
+    ("POST", "(?:capsules|pipelines)/search", "_search_capsules"),
+    ("GET", "(?:capsules|pipelines)/ID", "_get_capsule"),
+    ("GET", "(?:capsules|pipelines)/ID/computations", "_list_computations"),
+    ("POST", "(?:capsules|pipelines)/ID/data_assets", "_attach_to_capsule"),
+    ("GET", "custom_metadata", "_custom_metadata"),
+)
+
+
+def _find(entries: list[Json], kind: str, wanted: str, hint: str) -> Json:
+    for entry in entries:
+        if entry["id"] == wanted:
+            return entry
+    raise Refused(404, f"{kind} {wanted} not found. {hint}")
 
 
 def _public(entry: Json) -> Json:
@@ -348,11 +312,6 @@ def _body(request: Request) -> Json:
     if not isinstance(body, dict):
         raise Refused(400, "the body is not an object")
     return {key: value for key, value in body.items() if value is not None}
-
-
-def _wanted_path(request: Request) -> str:
-    params = _body(request) if request.method == "POST" else request.params
-    return str(params.get("path") or "").strip("/")
 
 
 def _make_token(start: int) -> str:

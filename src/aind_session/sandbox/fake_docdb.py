@@ -63,9 +63,12 @@ class FakeDocDB:
             return json_response(refused.status, {"message": refused.message})
 
     def _route(self, request: Request) -> Response:
-        if len(request.path) + len(request.query) + 1 > self.max_url:
+        if len(request.raw_path) + len(request.query) + 1 > self.max_url:
             raise Refused(414, f"the URL has more than {self.max_url} characters")
-        version, database, collection, verb, *rest = (*request.parts, "", "", "", "")
+        version, database, collection, verb, *rest = (
+            *request.path.strip("/").split("/"),
+            *[""] * 4,
+        )
         if version in self.retired:
             raise Refused(self.retired[version], "Missing Authentication Token")
         attribute = DATABASES.get((version, database))
@@ -105,10 +108,7 @@ class FakeDocDB:
 
 
 def _pipeline(body: bytes) -> list[Json]:
-    try:
-        pipeline = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the pipeline is not JSON: {error}") from None
+    pipeline = _parsed(body, "the pipeline")
     if not isinstance(pipeline, list) or not all(isinstance(s, dict) for s in pipeline):
         raise Refused(400, "the pipeline is not a list of objects")
     if any(stage.keys() & {"$out", "$merge"} for stage in pipeline):
@@ -117,23 +117,24 @@ def _pipeline(body: bytes) -> list[Json]:
 
 
 def _object(params: dict[str, str], name: str) -> Json:
-    try:
-        value: Any = json.loads(params.get(name) or "{}")
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, f"{name} is not JSON: {error}") from None
+    value = _parsed(params.get(name) or "{}", name)
     if not isinstance(value, dict | None):
         raise Refused(400, f"{name} is not an object")
     return value or {}
 
 
-def _number(params: dict[str, str], name: str) -> int:
+def _parsed(text: str | bytes, name: str) -> Any:
     try:
-        number = int(params.get(name) or 0)
-    except ValueError:
-        raise Refused(400, f"{name} is not a number") from None
-    if number < 0:
-        raise Refused(400, f"{name} is negative")
-    return number
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"{name} is not JSON: {error}") from None
+
+
+def _number(params: dict[str, str], name: str) -> int:
+    text = params.get(name) or "0"
+    if not text.isdecimal():
+        raise Refused(400, f"{name} is {'negative' if text[0] == '-' else 'not a number'}")
+    return int(text)
 
 
 # What mongomock does. `find` and `aggregate` of its collections are its only documented functions;
@@ -167,8 +168,11 @@ def find(
 ) -> list[Json]:
     """Do what Mongo's `find` does; a `limit` of 0 means all."""
     found = list(matching(records, query))
+    for key, direction in sort.items():
+        if direction not in (1, -1):
+            raise Refused(400, f"sort by {key}: the direction is 1 or -1")
     if sort:
-        found = _refuse_errors(_sorted, found, sort)
+        found = aggregate(found, [{"$sort": sort}])
     found = found[skip : skip + limit if limit else None]
     return _refuse_errors(_project, found, projection) if projection else found
 
@@ -197,16 +201,6 @@ def _refuse_errors(call: Callable[..., Any], *args: Any) -> Any:
     except Exception as error:
         # mongomock raises whatever went wrong: its own errors, TypeError, re.error, ...
         raise Refused(400, f"{type(error).__name__}: {error}") from None
-
-
-def _sorted(found: list[Json], sort: Json) -> list[Json]:
-    from mongomock.filtering import resolve_sort_key
-
-    for key, direction in reversed(list(sort.items())):
-        if direction not in (1, -1):
-            raise Refused(400, f"sort by {key}: the direction is 1 or -1")
-        found.sort(key=partial(resolve_sort_key, key), reverse=direction < 0)
-    return found
 
 
 def _project(found: list[Json], projection: Json) -> list[Json]:
@@ -249,22 +243,16 @@ def _any(tests: list[Test], record: Json) -> bool:
 
 def _text_test(want: Any) -> Callable[[str], object] | None:
     """Compile the test of a text value; None if a missing or other value could match."""
-    if isinstance(want, str):
-        return want.__eq__
-    if not isinstance(want, dict):
-        return None
-    if isinstance(want.get("$eq"), str):
-        return partial(str.__eq__, want["$eq"])
-    values = want.get("$in")
-    if isinstance(values, list) and values and all(isinstance(v, str) for v in values):
+    known: Json = want if isinstance(want, dict) else {"$eq": want}
+    values = known.get("$in") or [known.get("$eq")]
+    if isinstance(values, list) and all(isinstance(value, str) for value in values):
         return frozenset(values).__contains__
-    pattern, options = want.get("$regex"), want.get("$options", "")
+    pattern, options = known.get("$regex"), known.get("$options", "")
     if not isinstance(pattern, str) or not isinstance(options, str):
         return None
-    known = {"i": re.IGNORECASE, "m": re.M, "s": re.S, "x": re.X}
-    flags = sum(known.get(letter, 0) for letter in set(options))
+    flags = {"i": re.IGNORECASE, "m": re.M, "s": re.S, "x": re.X}
     try:
-        return re.compile(pattern, flags).search
+        return re.compile(pattern, sum(flags.get(letter, 0) for letter in set(options))).search
     except re.error as error:
         raise Refused(400, f"$regex {pattern!r}: {error}") from None
 

@@ -11,14 +11,14 @@ import random
 import re
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from email.message import Message
 from functools import partial
 from typing import Any
 
-from aind_session.sandbox import server
 from aind_session.sandbox.server import ConnectionCut, Response
+from aind_session.sandbox.server import Request as Request
 
 SERVICES = ("codeocean", "docdb", "s3", "files")
 KINDS = ("status", "reset", "hang", "truncate", "slow")
@@ -26,45 +26,8 @@ KINDS = ("status", "reset", "hang", "truncate", "slow")
 POLL_SECONDS = 0.02
 
 
-@dataclass
-class Request:
-    """A request that the sandbox received.
-
-    Attributes
-    ----------
-    service : str
-        "codeocean", "docdb", "s3", or "files" (presigned links).
-    method, path, query : str
-        As received, the path decoded.
-    body : bytes
-        The request's body.
-    status : int
-        Of the response; 0 if the connection was cut.
-    started, ended : float
-        `time.perf_counter` before and after the response was made, latency included.
-    """
-
-    service: str
-    method: str
-    path: str
-    query: str
-    body: bytes = field(repr=False)
-    status: int = 0
-    started: float = 0.0
-    ended: float = 0.0
-
-    @property
-    def params(self) -> dict[str, str]:
-        """The query's parameters."""
-        return dict(urllib.parse.parse_qsl(self.query, keep_blank_values=True))
-
-    def json(self) -> Any:
-        """Read the body as JSON; None if it is empty."""
-        return json.loads(self.body) if self.body else None
-
-
 #: Called with the service's name, the function that answers, and the request.
-Handler = Callable[[str, Callable[[server.Request], Response], server.Request], Response]
+Handler = Callable[[str, Callable[[Request], Response], Request], Response]
 
 
 @dataclass
@@ -136,7 +99,7 @@ class Middleware:
 
     def __init__(
         self,
-        services: Mapping[str, Callable[[server.Request], Response]],
+        services: Mapping[str, Callable[[Request], Response]],
         prefixes: Mapping[str, str],
         latency: float,
     ) -> None:
@@ -149,14 +112,13 @@ class Middleware:
         self._closing = threading.Event()
         self._healed = threading.Event()
 
-    def __call__(self, service: str, raw: server.Request) -> Response:
+    def __call__(self, request: Request) -> Response:
         """Pass a request to its service, or make it fail."""
-        prefix = self.prefixes.get(service, "")
-        if not raw.path.startswith(prefix):
+        prefix = self.prefixes.get(request.service, "")
+        if not request.path.startswith(prefix):
             return json_response(404, {"message": "not found"})
-        raw.path = raw.path.removeprefix(prefix)
-        path = urllib.parse.unquote(raw.path)
-        request = Request(service, raw.method, path, raw.query, raw.body)
+        request.path = request.path.removeprefix(prefix)
+        request.raw_path = request.raw_path.removeprefix(prefix)
         request.started = time.perf_counter()
         with self._lock:
             self.requests.append(request)
@@ -165,40 +127,41 @@ class Middleware:
         try:
             if self.latency > 0:
                 self._closing.wait(self.latency)
-            if fault is not None:
-                return self._fail(fault, request, raw, healed)
-            return self._answer(request, raw)
+            response = (
+                self._answer(request) if fault is None else self._fail(fault, request, healed)
+            )
+            request.status = response.status
+            return response
         finally:
             # Before the response is sent: a client that has it finds the request counted.
             request.ended = time.perf_counter()
+            # What is kept to be looked at holds no token and no socket.
+            request.headers, request.disconnected = Message(), bool
 
-    def _answer(self, request: Request, raw: server.Request) -> Response:
+    def _answer(self, request: Request) -> Response:
         answer = self.services[request.service]
         for handler in self._handlers:
             answer = partial(handler, request.service, answer)
         try:
-            response = answer(raw)
+            return answer(request)
         except Exception as error:
             # No check foresaw this request: report it; the thread would die without a response.
             message = f"not understood: {type(error).__name__}: {error}"
-            response = json_response(400, {"message": message})
-        request.status = response.status
-        return response
+            return json_response(400, {"message": message})
 
-    def _fail(
-        self, fault: Fault, request: Request, raw: server.Request, healed: threading.Event
-    ) -> Response:
+    def _fail(self, fault: Fault, request: Request, healed: threading.Event) -> Response:
         if fault.kind == "reset":
             raise ConnectionCut
         if fault.kind == "hang":
-            while not (healed.wait(POLL_SECONDS) or self._closing.is_set() or raw.disconnected()):
+            gone = (self._closing.is_set, request.disconnected)
+            while not healed.wait(POLL_SECONDS) and not any(each() for each in gone):
                 pass
             raise ConnectionCut
         if fault.kind == "status":
-            request.status = fault.status
             return fault.response
-        response = self._answer(request, raw)
+        response = self._answer(request)
         if fault.kind == "truncate":
+            request.status = response.status
             raise ConnectionCut(response)
         self._closing.wait(fault.seconds)
         return response

@@ -10,10 +10,9 @@ import hashlib
 import hmac
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
-from aind_session.sandbox.catalogue import Catalogue, Json, made_up_id
+from aind_session.sandbox.catalogue import OMIT, Catalogue, Json, fill, made_up_id
 from aind_session.sandbox.fake_s3 import Index, content_of, size_of
 from aind_session.sandbox.server import Request, Response
 from aind_session.settings import RESULTS_BUCKET
@@ -117,23 +116,15 @@ class Launches:
             {"param_name": p.get("param_name"), "value": str(p.get("value"))}
             for p in body.get("named_parameters") or ()
         ]
-        computation: Json = {
-            "id": made_up_id(f"run {capsule} {len(self.catalogue.computations)}"),
-            "created": self._now(),
-            "name": f"Run {len(self.launched) + 1}",
-            "owner": USER,
-            "run_time": 0,
-            "state": STATES[0],
-            "_capsule": capsule,
+        names = [str(p.get("name")) for p in body.get("processes") or ()]
+        optional = {
+            "parameters": values,
+            "data_assets": body.get("data_assets"),
+            "processes": [{"name": name, "capsule_id": capsule} for name in names],
         }
-        if values:
-            computation["parameters"] = values
-        if body.get("data_assets"):
-            computation["data_assets"] = body["data_assets"]
-        if body.get("processes"):
-            computation["processes"] = [
-                {"name": str(p.get("name")), "capsule_id": capsule} for p in body["processes"]
-            ]
+        known: Json = {"name": f"Run {len(self.launched) + 1}", "capsule": capsule}
+        known |= {key: value or OMIT for key, value in optional.items()}
+        computation = self._made("launched_computation", f"run {capsule}", known)
         self.catalogue.computations.append(computation)
         launched.append(computation)
         if self.on_run is not None:
@@ -143,41 +134,18 @@ class Launches:
     def create_asset(self, body: Json, source: Json, computation: Json | None) -> Json:
         """Make a data asset in the state draft, from the body of a request that was checked."""
         with self._lock:
-            asset: Json = {
-                "id": made_up_id(f"created {body['name']} {len(self.catalogue.data_assets)}"),
-                "created": self._now(),
-                "name": body["name"],
-                "mount": body["mount"],
-                "tags": list(body["tags"]),
-                "description": body.get("description") or "",
-                "last_used": 0,
-                "owner": USER,
-                "state": "draft",
-                "type": "dataset",
-            }
-            if body.get("custom_metadata"):
-                asset["custom_metadata"] = body["custom_metadata"]
-            target = ((body.get("target") or {}).get("aws")) or None
+            known = {key: body[key] for key in ("name", "mount", "tags")}
+            known["description"] = body.get("description") or ""
+            known["custom_metadata"] = body.get("custom_metadata") or OMIT
+            asset = self._made("created_asset", f"created {body['name']}", known)
+            target = (body.get("target") or {}).get("aws")
             bucket, prefix = RESULTS_BUCKET, asset["id"]
             if target:
-                bucket, prefix = (
-                    target["bucket"],
-                    (target.get("prefix") or asset["name"]).strip("/"),
-                )
+                prefix = (target.get("prefix") or asset["name"]).strip("/")
+                bucket = target["bucket"]
                 asset["source_bucket"] = _source_bucket(bucket, prefix, external=True)
             if computation is not None:
-                asset["type"] = "result"
-                asset["provenance"] = {
-                    "capsule": computation.get("_capsule", ""),
-                    "computation": computation["id"],
-                    "data_assets": [a["id"] for a in computation.get("data_assets") or ()],
-                    "run_script": "code/run",
-                }
-                inner = str((source.get("computation") or {}).get("path") or "").strip("/")
-                for path, text in (computation.get("_files") or {}).items():
-                    if not inner or path.startswith(inner + "/"):
-                        path = path[len(inner) :].lstrip("/")
-                        self.index.copy(as_object(path, text), bucket, f"{prefix}/{path}")
+                self._take_results(asset, source, computation, bucket, prefix)
             elif source.get("aws"):
                 self._take_from_bucket(asset, source["aws"])
             elif body.get("data_asset_ids"):
@@ -189,19 +157,39 @@ class Launches:
             self.launched.append(asset)
             return asset
 
+    def _take_results(
+        self, asset: Json, source: Json, computation: Json, bucket: str, prefix: str
+    ) -> None:
+        asset["type"] = "result"
+        asset["provenance"] = {
+            "capsule": computation.get("_capsule", ""),
+            "computation": computation["id"],
+            "data_assets": [a["id"] for a in computation.get("data_assets") or ()],
+            "run_script": "code/run",
+        }
+        inner = str((source.get("computation") or {}).get("path") or "").strip("/")
+        for path, text in (computation.get("_files") or {}).items():
+            if not inner or path.startswith(inner + "/"):
+                path = path[len(inner) :].lstrip("/")
+                self.index.copy(as_object(path, text), bucket, f"{prefix}/{path}")
+
     def _take_from_bucket(self, asset: Json, source: Json) -> None:
         bucket, prefix = source["bucket"], str(source.get("prefix") or "").strip("/")
         external = bool(source.get("keep_on_external_storage"))
         asset["source_bucket"] = _source_bucket(bucket, prefix, external=external)
-        if external:
-            return
-        for key, entry in list(self.index.under(bucket, f"{prefix}/" if prefix else "")):
-            rest = key[len(prefix) :].lstrip("/")
-            self.index.copy(entry, RESULTS_BUCKET, f"{asset['id']}/{rest}")
+        for key, entry in self.index.under(bucket, f"{prefix}/" if prefix else ""):
+            if not external:
+                rest = key[len(prefix) :].lstrip("/")
+                self.index.copy(entry, RESULTS_BUCKET, f"{asset['id']}/{rest}")
 
-    def _now(self) -> int:
-        known: list[Any] = [*self.catalogue.data_assets, *self.catalogue.computations]
-        return 1 + max((int(entry.get("created") or 0) for entry in known), default=1_700_000_000)
+    def _made(self, kind: str, title: str, values: Json) -> Json:
+        """Return a new computation or asset, newer than all others."""
+        assets, computations = self.catalogue.data_assets, self.catalogue.computations
+        number = len(computations if kind == "launched_computation" else assets)
+        created = (int(entry.get("created") or 0) for entry in (*assets, *computations))
+        now = 1 + max(created, default=1_700_000_000)
+        known = {"id": made_up_id(f"{title} {number}"), "created": now, "owner": USER}
+        return fill("codeocean", kind, {**known, **values})
 
 
 def _source_bucket(bucket: str, prefix: str, *, external: bool) -> Json:
@@ -234,22 +222,23 @@ class ResultFiles:
     def _all(self, root: str) -> dict[str, Json]:
         kind, _, owner = root.partition("/")
         if kind == "results":
-            return dict(self._of_computation(owner))
+            return self._of_computation(owner)
         folder = f"{owner}/"
         files = {key[len(folder) :]: e for key, e in self.index.under(RESULTS_BUCKET, folder)}
         if files:
             return files
         for asset in self.catalogue.data_assets:
             if asset["id"] == owner:
-                computation = (asset.get("provenance") or {}).get("computation")
-                return dict(self._of_computation(computation))
+                return self._of_computation((asset.get("provenance") or {}).get("computation"))
         return {}
 
-    def _of_computation(self, computation_id: str | None) -> Iterator[tuple[str, Json]]:
-        for computation in self.catalogue.computations:
-            if computation["id"] == computation_id:
-                for path, text in (computation.get("_files") or {}).items():
-                    yield path.lstrip("/"), as_object(path, text)
+    def _of_computation(self, computation_id: str | None) -> dict[str, Json]:
+        return {
+            path.lstrip("/"): as_object(path, text)
+            for computation in self.catalogue.computations
+            if computation["id"] == computation_id
+            for path, text in (computation.get("_files") or {}).items()
+        }
 
     def list_folder(self, root: str, path: str) -> list[Json] | None:
         """List a folder as the API does; None if it does not exist."""
@@ -259,10 +248,8 @@ class ResultFiles:
             if not name.startswith(start) or name == start:
                 continue
             first, slash, _ = name[len(start) :].partition("/")
-            item: Json = {"name": first, "path": start + first, "type": "folder"}
-            if not slash:
-                item.update(type="file", size=size_of(entry))
-            items[first] = item
+            kind = {"type": "folder"} if slash else {"type": "file", "size": size_of(entry)}
+            items[first] = {"name": first, "path": start + first, **kind}
         return list(items.values()) if items or not path else None
 
     def has(self, root: str, path: str) -> bool:
@@ -283,7 +270,7 @@ class ResultFiles:
             # As S3 does: a signature in the link and one in a header are too many. So a token that
             # is sent here is noticed.
             return _plain(400, "InvalidArgument: only one auth mechanism allowed")
-        place = urllib.parse.unquote(request.path)
+        place = request.path
         if not hmac.compare_digest(request.params.get("X-Amz-Signature", ""), self._sign(place)):
             return _plain(403, "SignatureDoesNotMatch")
         kind, owner, path = place.lstrip("/").split("/", 2)
@@ -293,10 +280,7 @@ class ResultFiles:
         content = content_of(entry)
         if content is None:
             return _plain(501, f"The content of {path} is not recorded. {self.hint}")
-        headers = {"Content-Type": "binary/octet-stream"}
-        if request.method == "HEAD":
-            return Response(200, b"", headers, length=len(content))
-        return Response(200, content, headers)
+        return Response(200, content, {"Content-Type": "binary/octet-stream"})
 
 
 def _plain(status: int, text: str) -> Response:

@@ -26,16 +26,18 @@ resumes where it stopped. What is new is added to a folder that holds a recordin
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from aind_session import settings
 from aind_session.errors import (
@@ -44,10 +46,15 @@ from aind_session.errors import (
     InvalidFilterError,
     ServiceError,
 )
-from aind_session.identifiers import find_session_id, parse_subject_id, session_in_name
+from aind_session.identifiers import (
+    find_session_id,
+    parse_session_id,
+    parse_subject_id,
+    session_in_name,
+)
 from aind_session.progress import progress
 from aind_session.sandbox import recorder_parts as parts
-from aind_session.sandbox.catalogue import Catalogue, Json
+from aind_session.sandbox.catalogue import Catalogue, Json, dumps, write_text
 from aind_session.sandbox.launches import KNOWN_CAPSULES
 from aind_session.sandbox.recorder_parts import Choice
 from aind_session.sandbox.scrub import Scrubber
@@ -148,21 +155,16 @@ def record(
     wanted = {kind: wanted[kind] - already[kind] for kind in wanted}
     if before is not None and not any(wanted.values()):
         return before
-    with Journal(folder, {**options, "from": _origin()}) as journal:
-        recording = Recording(journal, depth, Scrubber(names), progress)
-        wanted["sessions"] |= recording.sessions_of(sorted(wanted["projects"]))
-        recording.run(wanted["subjects"], wanted["sessions"])
-        catalogue = recording.join(before)
+    journal = Journal(folder, {**options, "from": _origin()})
+    recording = Recording(journal, depth, Scrubber(names), progress)
+    wanted["sessions"] |= recording.sessions_of(sorted(wanted["projects"]))
+    recording.run(wanted["subjects"], wanted["sessions"])
+    catalogue = recording.join(before)
     everything = {kind: wanted[kind] | already[kind] for kind in wanted}
     failures = sorted({*recording.failures, *(header.get("failures") or ())})
     catalogue.extra["recorded"] = {
         "subjects": sorted(everything["subjects"]),
-        "sessions": sorted(
-            one
-            for one in everything["sessions"]
-            if (found := find_session_id(one)) is None
-            or found.subject_id not in everything["subjects"]
-        ),
+        "sessions": sorted(_of_others(everything["subjects"], everything["sessions"])),
         "projects": sorted(everything["projects"]),
         **options,
         "on": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
@@ -171,22 +173,20 @@ def record(
     }
     catalogue.description = catalogue.description or "A recording made by aind-session snapshot."
     catalogue.save(folder)
-    journal.remove()
+    # Its parts are in the catalogue now.
+    journal.path.unlink(missing_ok=True)
     return Catalogue.load(folder)
 
 
 def _read(given: Any) -> dict[str, set[str]]:
     """Sort the arguments into subjects and sessions."""
     several = isinstance(given, Iterable) and not isinstance(given, str)
-    found: dict[str, set[str]] = {"subjects": set(), "sessions": set()}
-    for one in given if several else [given]:
-        text = str(getattr(one, "id", one)).strip()
-        session = find_session_id(text)
-        if session is not None:
-            found["sessions"].add(session.id)
-        else:
-            found["subjects"].add(parse_subject_id(text))
-    return found
+    texts = [str(getattr(one, "id", one)).strip() for one in (given if several else [given])]
+    sessions = {text: find_session_id(text) for text in texts}
+    return {
+        "subjects": {parse_subject_id(text) for text in texts if sessions[text] is None},
+        "sessions": {session.id for session in sessions.values() if session is not None},
+    }
 
 
 def _load(folder: Path, options: Json, refresh: bool) -> Catalogue | None:
@@ -225,50 +225,29 @@ class Journal:
 
     def __init__(self, folder: Path, options: Json) -> None:
         self.path = folder / JOURNAL
-        self.options = options
-        self.parts: dict[str, Json] = {}
         self._lock = threading.Lock()
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> Journal:
         lines = self._read()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # The line that an interruption cut short is dropped here.
-        part = self.path.with_name(JOURNAL + ".part")
-        part.write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="\n")
-        part.replace(self.path)
-        self._file = self.path.open("a", encoding="utf-8", newline="\n")
-        if not lines:
-            self._append({"journal": JOURNAL_VERSION, "options": self.options})
-        return self
+        if lines and lines[0].get("journal") == JOURNAL_VERSION:
+            self._check(lines[0]["options"], options)
+        else:
+            lines = [{}]
+        folder.mkdir(parents=True, exist_ok=True)
+        # Written anew: the line that an interruption cut short is dropped.
+        lines[0] = {"journal": JOURNAL_VERSION, "options": options}
+        write_text(self.path, "".join(f"{dumps(line)}\n" for line in lines))
+        self.parts: dict[str, Json] = {line["part"]: line["found"] for line in lines[1:]}
 
-    def __exit__(self, *exc: object) -> None:
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-            self._file = None
-
-    def _read(self) -> list[str]:
-        if not self.path.is_file():
-            return []
-        lines: list[str] = []
-        for line in self.path.read_text("utf-8", errors="replace").split("\n")[:-1]:
-            try:
-                content = json.loads(line)
-            except (ValueError, RecursionError):
-                break
-            if not lines:
-                if content.get("journal") != JOURNAL_VERSION:
-                    return []
-                self._check(content.get("options"))
-            elif isinstance(content.get("part"), str):
-                self.parts[content["part"]] = content["found"]
-            lines.append(line)
+    def _read(self) -> list[Json]:
+        lines: list[Json] = []
+        if self.path.is_file():
+            text = self.path.read_text("utf-8", errors="replace")
+            with contextlib.suppress(ValueError, RecursionError):
+                for line in text.split("\n")[:-1]:
+                    lines.append(json.loads(line))  # noqa: PERF401 (those before an error count)
         return lines
 
-    def _check(self, options: Json) -> None:
-        keys = {*options, *self.options}
-        changed = sorted(key for key in keys if options.get(key) != self.options.get(key))
+    def _check(self, before: Json, options: Json) -> None:
+        changed = sorted(k for k in {*before, *options} if before.get(k) != options.get(k))
         if changed:
             raise InvalidFilterError(
                 f"The recording in {self.path.parent} was started with another "
@@ -280,19 +259,11 @@ class Journal:
         known = self.parts.get(part)
         if known is None:
             known = fetch()
-            with self._lock:
+            line = dumps({"part": part, "found": known})
+            with self._lock, self.path.open("a", encoding="utf-8", newline="\n") as file:
                 self.parts[part] = known
-                self._append({"part": part, "found": known})
+                file.write(line + "\n")
         return known
-
-    def _append(self, line: Json) -> None:
-        if self._file is not None:
-            self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
-            self._file.flush()
-
-    def remove(self) -> None:
-        """Remove the journal: its parts are in the catalogue."""
-        self.path.unlink(missing_ok=True)
 
 
 class Recording:
@@ -334,11 +305,13 @@ class Recording:
         IncompleteAnswerError
             Some parts could not be fetched; the others are in the journal.
         """
-        choices = list(_choices(subjects, sessions))
+        others = _of_others(subjects, sessions)
+        some = {s: frozenset(i for i in others if others[i] == s) for s in others.values()}
+        choices = [Choice(subject, some.get(subject)) for subject in sorted({*subjects, *some})]
         requests = {c.name: partial(parts.subject, c, self.scrubber) for c in choices}
         found = self._fetch("assets and records", requests)
-        others = self._others(found, {choice.subject_id for choice in choices})
-        self._fetch("files and runs", {**self._folders(found, sessions), **others})
+        further = self._others(found, {choice.subject_id for choice in choices})
+        self._fetch("files and runs", {**self._folders(found, sessions), **further})
         runs = [run for part in self.found for run in part.get("computations") or ()]
         ended = [str(run["id"]) for run in runs if run.get("has_results")]
         self._fetch("results", {f"results {run}": partial(self._results, run) for run in ended})
@@ -366,15 +339,14 @@ class Recording:
         for error in errors:
             if not isinstance(error, ServiceError):
                 return error
-        first = errors[0]
         count = f"{len(errors)} part{'' if len(errors) == 1 else 's'}"
         summary = IncompleteAnswerError(
             f"{count} could not be recorded. The others are kept in {self.journal.path}: the same "
-            f"command requests only what is missing. The first: {first}",
-            service=getattr(first, "service", ""),
-            status=getattr(first, "status", None),
+            f"command requests only what is missing. The first: {errors[0]}",
+            service=getattr(errors[0], "service", ""),
+            status=getattr(errors[0], "status", None),
         )
-        summary.__cause__ = first
+        summary.__cause__ = errors[0]
         return summary
 
     def _folders(self, found: list[Json], named: set[str]) -> Requests:
@@ -386,16 +358,14 @@ class Recording:
             known.update(parts.places(part))
             for session, has_folder in parts.sessions_of(part).items():
                 sessions[session] = sessions.get(session, False) or has_folder
-        requests: dict[str, Callable[[], Json]] = {
-            f"folder s3://{bucket}/{prefix}": partial(self._folder, bucket, prefix, is_raw, True)
-            for (bucket, prefix), is_raw in sorted(known.items())
+        guessed = [session for session, has_folder in sessions.items() if not has_folder]
+        places = itertools.product(settings.current().buckets.value, guessed)
+        options = dict.fromkeys(places, (True, False))
+        options |= {place: (is_raw, True) for place, is_raw in sorted(known.items())}
+        return {
+            f"folder s3://{'/'.join(place)}": partial(self._folder, *place, *both)
+            for place, both in options.items()
         }
-        for session in (session for session, has_folder in sessions.items() if not has_folder):
-            for bucket in settings.current().buckets.value:
-                if (bucket, session) not in known:
-                    name = f"folder s3://{bucket}/{session}"
-                    requests[name] = partial(self._folder, bucket, session, True, False)
-        return requests
 
     def _others(self, found: list[Json], subjects: set[str]) -> Requests:
         """Return the requests that follow from assets and records: runs, buckets, own files."""
@@ -436,15 +406,16 @@ class Recording:
         # One folder per file, as this package writes them, or the file alone, as people do.
         whole = re.compile(rf"(?<![A-Za-z0-9]){re.escape(subject)}(?![A-Za-z0-9])")
         depth = self.depth or parts.RAW_DEPTH
-        listed = s3.list_folder(bucket, folder)
-        mine = [f"{folder}/{name}" for name in listed.folders if _is_of(name, subject, whole)]
-        found = gather_all(lambda p: parts.folder(bucket, p, depth, self.scrubber), mine)
-        alone = [
-            parts.single(bucket, folder, name, size, self.scrubber)
-            for name, size in zip(listed.files, listed.sizes, strict=True)
-            if _is_of(name, subject, whole)
-        ]
-        return [*alone, *(one for some in found for one in some)]
+
+        def record_item(item: parts.Item) -> list[Json]:
+            name, is_folder, size = item
+            if is_folder:
+                return parts.folder(bucket, f"{folder}/{name}", depth, self.scrubber)
+            return [parts.single(bucket, folder, name, size, self.scrubber)]
+
+        listed = parts.list_folder(bucket, folder)
+        mine = [item for item in listed if _is_of(item[0], subject, whole)]
+        return list(itertools.chain.from_iterable(gather_all(record_item, mine)))
 
     def _results(self, computation_id: str) -> Json:
         return {"results": {computation_id: parts.results(computation_id, self.scrubber)}}
@@ -452,31 +423,25 @@ class Recording:
     def join(self, before: Catalogue | None) -> Catalogue:
         """Make a catalogue of the parts, and of what was recorded before."""
         result = before or Catalogue()
-        known = {name: {_key(e): e for e in getattr(result, name)} for name in _LISTS}
+        for name in _LISTS:
+            entries = getattr(result, name)
+            new = [entry for part in self.found for entry in part.get(name) or ()]
+            entries[:] = {_key(entry): entry for entry in (*entries, *new)}.values()
         results: dict[str, Any] = {}
         for part in self.found:
-            for name in _LISTS:
-                known[name].update({_key(entry): entry for entry in part.get(name) or ()})
             result.buckets.update(part.get("buckets") or {})
             result.capsules.update(part.get("capsules") or {})
             results.update(part.get("results") or {})
-        for run in known["computations"].values():
+        for run in result.computations:
             if results.get(run["id"]):
                 run["_files"] = results[run["id"]]
-        for name in _LISTS:
-            getattr(result, name)[:] = known[name].values()
         return result
 
 
-def _choices(subjects: set[str], sessions: set[str]) -> Iterator[Choice]:
-    yield from (Choice(subject) for subject in sorted(subjects))
-    by_subject: dict[str, set[str]] = {}
-    for session in sorted(sessions):
-        found = find_session_id(session)
-        if found is not None and found.subject_id not in subjects:
-            by_subject.setdefault(found.subject_id, set()).add(session)
-    for subject, some in by_subject.items():
-        yield Choice(subject, frozenset(some))
+def _of_others(subjects: set[str], sessions: set[str]) -> dict[str, str]:
+    """Return the subjects of the sessions that do not belong to the subjects."""
+    found = {session: parse_session_id(session).subject_id for session in sessions}
+    return {session: subject for session, subject in found.items() if subject not in subjects}
 
 
 def _key(entry: Json) -> tuple[str, ...]:

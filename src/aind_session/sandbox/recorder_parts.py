@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-import itertools
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from aind_session.errors import AccessDeniedError, ServiceError
-from aind_session.identifiers import SessionID, session_in_name, split_asset_name
+from aind_session.identifiers import session_in_name, split_asset_name
 from aind_session.lookup import folders, refresh, rules
 from aind_session.sandbox.catalogue import Json
 from aind_session.sandbox.scrub import Scrubber
@@ -38,6 +39,7 @@ READ = frozenset(
     | {"data_description.json"}
 )
 OUTPUT = "output"
+_UNREADABLE = (codeocean.CodeOceanNotFoundError, codeocean.ClosedAssetError)
 _CLOSED = {401: "closed", 403: "forbidden"}
 _RECORDS = tuple(f"docdb_{generation}" for generation in SCHEMAS)
 
@@ -63,15 +65,11 @@ class Choice:
         if subject_id != self.subject_id or self.sessions is None:
             return subject_id == self.subject_id
         found = session_in_name(name)
-        return found is not None and any(_is_same(found, other) for other in self.sessions)
-
-
-def _is_same(session: SessionID, other_id: str) -> bool:
-    """Whether two IDs are one session: a missing platform is not a difference."""
-    other = session_in_name(other_id)
-    if other is None or (session.subject_id, session.dt) != (other.subject_id, other.dt):
-        return False
-    return session.platform == other.platform or None in (session.platform, other.platform)
+        if found is None:
+            return False
+        # A missing platform is not a difference.
+        any_platform = (f"_{found.bare}",) if found.platform is None else ()
+        return any(s in (found.id, found.bare) or s.endswith(any_platform) for s in self.sessions)
 
 
 # Assets, records and runs
@@ -115,8 +113,7 @@ def _asset(asset_id: str, listed: dict[str, AssetSummary]) -> Json | None:
     """Get a whole asset; of one that cannot be read, what a search returned."""
     known = listed.get(asset_id)
     try:
-        whole: Json = msgspec.json.decode(codeocean.get_asset(asset_id).raw)
-        return whole
+        return msgspec.json.decode(codeocean.get_asset(asset_id).raw, type=Json)
     except codeocean.CodeOceanNotFoundError:
         access = "gone"
     except codeocean.ClosedAssetError as error:
@@ -164,9 +161,8 @@ def _ids(schema: str, match: Json) -> list[str]:
     return [str(record["_id"]) for record in found if record.get("_id")]
 
 
-def _chunks(things: Iterable[Any]) -> Iterable[list[Any]]:
-    rest = iter(things)
-    return iter(lambda: list(itertools.islice(rest, IDS_PER_QUERY)), [])
+def _chunks(things: Sequence[Any]) -> list[Sequence[Any]]:
+    return [things[at : at + IDS_PER_QUERY] for at in range(0, len(things), IDS_PER_QUERY)]
 
 
 def _place(asset: Json) -> folders.Folder | None:
@@ -178,8 +174,8 @@ def _place(asset: Json) -> folders.Folder | None:
 def places(found: Json) -> dict[tuple[str, str], bool]:
     """Return the folders of recorded assets and records, each with whether it is raw data."""
     known: dict[tuple[str, str], bool] = {}
-    for asset in found["data_assets"]:
-        place = _place(asset) if asset.get("name") else None
+    for asset in (one for one in found["data_assets"] if one.get("name")):
+        place = _place(asset)
         if place is not None:
             summary = summarise(msgspec.json.encode(asset))
             known[place.bucket, place.prefix] = rules.is_raw(summary)
@@ -208,11 +204,7 @@ def computations(capsule: str, asset_ids: set[str], scrubber: Scrubber) -> Json:
     """Record the runs of a capsule or pipeline that have some of the assets as inputs."""
     try:
         listed = codeocean.list_computations(capsule)
-    except (
-        codeocean.CodeOceanNotFoundError,
-        AccessDeniedError,
-        codeocean.ClosedAssetError,
-    ) as error:
+    except (AccessDeniedError, *_UNREADABLE) as error:
         return {"failures": [f"computations of {capsule}: {_short(error)}"]}
     found = [msgspec.json.decode(raw) for raw in listed]
     mine = [one for one in found if _has_input(one, asset_ids)]
@@ -247,6 +239,13 @@ def bucket(name: str) -> Json:
 # Folders and files
 
 
+def list_folder(bucket: str, path: str) -> list[Item]:
+    """List a folder in S3: its folders, then its files."""
+    listed = s3.list_folder(bucket, path)
+    files = zip(listed.files, listed.sizes, strict=True)
+    return [*((n, True, 0) for n in listed.folders), *((n, False, size) for n, size in files)]
+
+
 @dataclass(frozen=True)
 class _Source:
     """A folder of a bucket; or an internal data asset, whose files Code Ocean lists."""
@@ -257,10 +256,7 @@ class _Source:
 
     def items(self, path: str) -> list[Item]:
         if not self.asset_id:
-            listed = s3.list_folder(self.bucket, f"{self.prefix}/{path}".strip("/"))
-            files = zip(listed.files, listed.sizes, strict=True)
-            names = ((name, True, 0) for name in listed.folders)
-            return [*names, *((name, False, size) for name, size in files)]
+            return list_folder(self.bucket, f"{self.prefix}/{path}".strip("/"))
         try:
             found = codeocean.list_asset_files(self.asset_id, path)
         except codeocean.CodeOceanNotFoundError:
@@ -293,21 +289,17 @@ def folder(bucket: str, prefix: str, depth: int, scrubber: Scrubber) -> list[Jso
         source = _Source(bucket, prefix, prefix.partition("/")[0])
         first = source.items("")
 
-    def entry(path: str, **known: object) -> Json:
-        return {"bucket": bucket, "key": f"{prefix}/{path}".lstrip("/"), **known}
-
     def one(inside: str, number: int, item: Item) -> list[Json]:
         name, is_folder, size = item
         path = f"{inside}{name}"
-        if not is_folder:
-            return [entry(path, **_content(source, path, size, scrubber))]
-        if number == depth:
-            return [entry(f"{path}/")]
-        return level(f"{path}/", source.items(path), number + 1)
+        if is_folder and number < depth:
+            return level(f"{path}/", source.items(path), number + 1)
+        known = {} if is_folder else _content(source, path, size, scrubber)
+        end = "/" if is_folder else ""
+        return [{"bucket": bucket, "key": f"{prefix}/{path}{end}".lstrip("/"), **known}]
 
     def level(inside: str, items: Iterable[Item], number: int) -> list[Json]:
-        found = gather_all(partial(one, inside, number), items)
-        return [each for some in found for each in some]
+        return list(chain.from_iterable(gather_all(partial(one, inside, number), items)))
 
     return level("", first, 1)
 
@@ -332,11 +324,12 @@ def _content(source: _Source, path: str, size: int, scrubber: Scrubber) -> Json:
     text = _scrubbed(scrubber, path, content.decode("utf-8", "surrogateescape"))
     if text is None:
         return {"size": size}
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return {"base64": base64.b64encode(_in_bytes(text)).decode()}
-    return {"text": text}
+    for errors in ("strict", "surrogateescape", "replace"):
+        # The last for half a character, which JSON can spell out and UTF-8 cannot.
+        with contextlib.suppress(UnicodeEncodeError):
+            encoded = text.encode("utf-8", errors)
+            break
+    return {"text": text} if errors == "strict" else {"base64": base64.b64encode(encoded).decode()}
 
 
 def _scrubbed(scrubber: Scrubber, path: str, text: str) -> str | None:
@@ -345,14 +338,6 @@ def _scrubbed(scrubber: Scrubber, path: str, text: str) -> str | None:
         return scrubber.file(path, text)
     except RecursionError:
         return None
-
-
-def _in_bytes(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        # Half a character, which JSON can spell out and UTF-8 cannot.
-        return text.encode("utf-8", "replace")
 
 
 def is_read(path: str) -> bool:
@@ -366,7 +351,7 @@ def results(computation_id: str, scrubber: Scrubber) -> dict[str, str | None]:
     """Record the result files of a computation: their names, and the texts that lookups read."""
     try:
         items = codeocean.list_result_files(computation_id)
-    except (codeocean.CodeOceanNotFoundError, codeocean.ClosedAssetError):
+    except _UNREADABLE:
         return {}
 
     def read(name: str, is_folder: bool, size: int | None) -> str | None:
@@ -376,7 +361,7 @@ def results(computation_id: str, scrubber: Scrubber) -> dict[str, str | None]:
             return ""
         try:
             content = codeocean.read_result_file(computation_id, name)
-        except (codeocean.CodeOceanNotFoundError, codeocean.ClosedAssetError):
+        except _UNREADABLE:
             return None
         return _scrubbed(scrubber, name, content.decode("utf-8", "replace"))
 

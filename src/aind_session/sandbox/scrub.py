@@ -81,22 +81,19 @@ class Scrubber:
 
     def file(self, path: str, text: str) -> str:
         """Return a file's text without secrets and names."""
-        if path.endswith((".json", ".zattrs")):
-            try:
-                content = json.loads(text)
-            except (ValueError, RecursionError):
-                return self._text(text)
-            cleaned = self.entry(content)
-            if cleaned == content:
-                return text
-            indent = re.match(r"[{\[]\r?\n( *)", text)
-            return json.dumps(
-                cleaned,
-                ensure_ascii=False,
-                indent=len(indent[1]) if indent else None,
-                separators=None if indent or '": ' in text[:200] else (",", ":"),
-            )
-        return self._text(text)
+        try:
+            content = json.loads(text) if path.endswith((".json", ".zattrs")) else None
+        except (ValueError, RecursionError):
+            content = None
+        if content is None:
+            return self._text(text)
+        cleaned = self.entry(content)
+        if cleaned == content:
+            return text
+        indented = re.match(r"[{\[]\r?\n( *)", text)
+        indent = len(indented[1]) if indented else None
+        separators = None if indented or '": ' in text[:200] else (",", ":")
+        return json.dumps(cleaned, ensure_ascii=False, indent=indent, separators=separators)
 
     def _walk(self, value: Any, is_person: bool, found: set[str]) -> Any:
         if isinstance(value, str):
@@ -148,9 +145,8 @@ def placeholder(name: str) -> str:
 
 
 def _replaced(value: Any, names: set[str]) -> Any:
-    pattern = re.compile(
-        "|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in sorted(names, key=len)[::-1])
-    )
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in longest_first))
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
@@ -167,8 +163,8 @@ def _replaced(value: Any, names: set[str]) -> Any:
 def _own_secrets() -> tuple[str, ...]:
     """Return the secrets of this process, to be removed wherever they occur."""
     token = settings.current().token
-    found = [token.value if token is not None and not token.problem else ""]
     names = (settings.TOKEN_NAME, "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-    found += [os.environ.get(name, "") for name in names]
+    found = [os.environ.get(name, "") for name in names]
+    found += [token.value] if token is not None and not token.problem else []
     # A short one would hide half of the words.
     return tuple(secret for secret in found if len(secret) >= 16)

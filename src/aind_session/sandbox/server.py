@@ -10,6 +10,7 @@ for hundreds of tests that start a sandbox each, and its pool starves when reque
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import selectors
@@ -22,7 +23,6 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
-from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -37,13 +37,33 @@ from aind_session.settings import (
 
 @dataclass
 class Request:
-    """An HTTP request as a fake service receives it."""
+    """A request that the sandbox received.
 
+    Attributes
+    ----------
+    service : str
+        "codeocean", "docdb", "s3", or "files" (presigned links).
+    method, path, query : str
+        As received, the path decoded.
+    body : bytes
+        The request's body.
+    status : int
+        Of the response; 0 if the connection was cut.
+    started, ended : float
+        `time.perf_counter` before and after the response was made, latency included.
+    """
+
+    service: str
     method: str
     path: str
     query: str
-    headers: Message
-    body: bytes
+    body: bytes = field(repr=False)
+    status: int = 0
+    started: float = 0.0
+    ended: float = 0.0
+    #: As received: with what keeps other users out, and not decoded.
+    raw_path: str = field(default="", repr=False)
+    headers: Message = field(default_factory=Message, repr=False)
     disconnected: Callable[[], bool] = field(default=lambda: False, repr=False)
 
     @property
@@ -51,20 +71,18 @@ class Request:
         """The query's parameters; the last one of each name."""
         return dict(urllib.parse.parse_qsl(self.query, keep_blank_values=True))
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The decoded parts of the path."""
-        return tuple(urllib.parse.unquote(p) for p in self.path.strip("/").split("/"))
+    def json(self) -> Any:
+        """Read the body as JSON; None if it is empty."""
+        return json.loads(self.body) if self.body else None
 
 
 @dataclass
 class Response:
-    """An HTTP response; `length` replaces the body's own length (HEAD)."""
+    """An HTTP response; its headers replace those that are computed."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    length: int | None = None
 
 
 class ConnectionCut(Exception):
@@ -92,7 +110,7 @@ class Server:
     names
         The services.
     serve
-        Called in a connection's thread with the service's name and the request.
+        Called in a connection's thread with the request.
     tls
         Makes HTTPS of HTTP.
     """
@@ -100,11 +118,10 @@ class Server:
     def __init__(
         self,
         names: tuple[str, ...],
-        serve: Callable[[str, Request], Response],
-        tls: ssl.SSLContext | None = None,
+        serve: Callable[[Request], Response],
+        tls: ssl.SSLContext | None,
     ) -> None:
-        self.serve, self.tls = serve, tls
-        self.traffic = {name: Traffic() for name in names}
+        self.serve, self.tls, self.traffic = serve, tls, Traffic()
         self.ports: dict[str, int] = {}
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, socket.socket] = {}
@@ -119,9 +136,8 @@ class Server:
             self._listening.append(listener)
             self._selector.register(listener, selectors.EVENT_READ, name)
             self.ports[name] = listener.getsockname()[1]
-        self._thread = threading.Thread(
-            target=self._accept, name="aind-session sandbox", daemon=True
-        )
+        title = "aind-session sandbox"
+        self._thread = threading.Thread(target=self._accept, name=title, daemon=True)
         self._thread.start()
 
     def _accept(self) -> None:
@@ -141,18 +157,14 @@ class Server:
             connection = self.tls.wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
             )
-        thread = threading.Thread(
-            target=self._talk,
-            args=(connection, name),
-            name=f"aind-session sandbox {name}",
-            daemon=True,
-        )
+        title, args = f"aind-session sandbox {name}", (connection, name)
+        thread = threading.Thread(target=self._talk, args=args, name=title, daemon=True)
         with self._lock:
             if self._closing:
                 connection.close()
                 return
             self._connections[thread] = connection
-            self.traffic[name].connections += 1
+            self.traffic.connections += 1
         thread.start()
 
     def _talk(self, connection: socket.socket, name: str) -> None:
@@ -169,16 +181,11 @@ class Server:
                 self._connections.pop(threading.current_thread(), None)
             connection.close()
 
-    def count(self, name: str, *, received: int = 0, sent: int = 0) -> None:
-        """Add to the bytes of a service."""
+    def count(self, *, received: int = 0, sent: int = 0) -> None:
+        """Add to the bytes."""
         with self._lock:
-            self.traffic[name].received += received
-            self.traffic[name].sent += sent
-
-    def reset_traffic(self) -> None:
-        """Set the counts to zero."""
-        with self._lock:
-            self.traffic = {name: Traffic() for name in self.traffic}
+            self.traffic.received += received
+            self.traffic.sent += sent
 
     def close(self) -> None:
         """Stop serving and end every thread."""
@@ -239,33 +246,33 @@ class _Connection(BaseHTTPRequestHandler):
         body = self._read_body()
         size = len(self.raw_requestline) + len(body)
         size += sum(len(name) + len(value) + 4 for name, value in self.headers.items())
-        self.sandbox.count(self.name, received=size)
-        request = Request(self.command, path, query, self.headers, body, self._disconnected)
+        self.sandbox.count(received=size)
+        request = Request(self.name, self.command, urllib.parse.unquote(path), query, body)
+        request.raw_path, request.headers = path, self.headers
+        request.disconnected = self._disconnected
         try:
-            data = self._encode(self.sandbox.serve(self.name, request))
+            data = self._encode(self.sandbox.serve(request))
         except ConnectionCut as cut:
             self._cut(cut)
             return
         # Before it is sent: a client that has the response finds it counted.
-        self.sandbox.count(self.name, sent=len(data))
+        self.sandbox.count(sent=len(data))
         self.wfile.write(data)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _serve
 
     def _encode(self, response: Response) -> bytes:
         """Write a response as it goes over the wire."""
-        length = len(response.body) if response.length is None else response.length
-        known = {
+        headers = {
             "Server": self.version_string(),
             "Date": self.date_time_string(),
-            "Content-Length": str(length),
+            "Content-Length": str(len(response.body)),
         }
         own = {name.lower() for name in response.headers}
-        headers = {n: v for n, v in known.items() if n.lower() not in own}
-        headers.update(response.headers)
+        headers = {n: v for n, v in headers.items() if n.lower() not in own} | {**response.headers}
         if self.close_connection:
             headers["Connection"] = "close"
-        phrase = HTTPStatus(response.status).phrase if response.status in _STATUSES else "Unknown"
+        phrase = self.responses.get(response.status, ("Unknown",))[0]
         lines = [f"HTTP/1.1 {response.status} {phrase}", *(f"{n}: {v}" for n, v in headers.items())]
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
         has_body = self.command != "HEAD" and response.status not in (204, 304)
@@ -304,9 +311,6 @@ class _Connection(BaseHTTPRequestHandler):
             return True
 
 
-_STATUSES = frozenset(HTTPStatus)
-
-
 def make_certificate(folder: str) -> tuple[ssl.SSLContext, str]:
     """Make a certificate of 127.0.0.1; return a server's context and the path of the CA bundle."""
     import trustme
@@ -336,12 +340,7 @@ Change = Mapping[str, "str | None"]
 
 
 def sandbox_changes(
-    urls: Mapping[str, str],
-    token: str,
-    keys: tuple[str, str],
-    region: str,
-    folder: str = "",
-    ca_bundle: str | None = None,
+    urls: Mapping[str, str], token: str, region: str, folder: str, ca_bundle: str | None
 ) -> Change:
     """Return the variables to change for a sandbox."""
     changes: dict[str, str | None] = {**token_changes(), **dict.fromkeys(_AWS_OTHERS)}
@@ -350,8 +349,7 @@ def sandbox_changes(
         "CODE_OCEAN_DOMAIN": urls["codeocean"],
         "AIND_SESSION_DOCDB_HOST": urls["docdb"],
         "AWS_ENDPOINT_URL_S3": urls["s3"],
-        "AWS_ACCESS_KEY_ID": keys[0],
-        "AWS_SECRET_ACCESS_KEY": keys[1],
+        **dict(zip(AWS_KEYS, ("AKIASANDBOXSANDBOX00", "sandbox"), strict=True)),
         "AWS_DEFAULT_REGION": region,
         "AWS_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",

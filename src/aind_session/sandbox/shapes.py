@@ -1,6 +1,7 @@
 """Shapes of invented sessions: IDs and times, metadata records, and files, as services have them.
 
-The shapes are JSON files in `templates`; a string such as "$name" in them is replaced by a value.
+The shapes are JSON files in `templates`; a string such as "$name" in them is replaced by a value,
+and so is "{name}" in the path of a file.
 """
 
 from __future__ import annotations
@@ -8,51 +9,26 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
-from aind_session.sandbox.catalogue import Json
+from aind_session.sandbox.catalogue import OMIT, Json, fill, template
 from aind_session.settings import RESULTS_BUCKET as RESULTS_BUCKET
 
 _NAME = re.compile(
     r"(?:(?P<platform>[A-Za-z0-9-]+)_)?(?P<subject>[A-Za-z]*[0-9][A-Za-z0-9]*)"
-    r"_(?P<date>\d{4}-\d\d-\d\d)_(?P<time>\d\d-\d\d-\d\d)"
+    r"_(?P<start>\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)"
 )
+_TIME = "%Y-%m-%d_%H-%M-%S"
 _SCHEMAS = {"v1": "schema_1", "v2": "schema_2"}
-#: Leaves the key of a placeholder out.
-OMIT = ...
-
-
-@cache
-def _template(file: str) -> Json:
-    path = Path(__file__).with_name("templates") / f"{file}.json"
-    content: Json = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 def tables() -> Json:
     """Return the tables of names that invented sessions draw from."""
-    return _template("names")
-
-
-def fill(file: str, name: str, values: Mapping[str, Any]) -> Any:
-    """Return a template with each string "$key" replaced by a value."""
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, dict):
-            filled = ((key, walk(value)) for key, value in node.items())
-            return {key: value for key, value in filled if value is not OMIT}
-        if isinstance(node, list):
-            return [walk(value) for value in node]
-        if isinstance(node, str) and node.startswith("$"):
-            return values[node[1:]]
-        return node
-
-    return walk(_template(file)[name])
+    return template("names")
 
 
 class SessionName(NamedTuple):
@@ -82,8 +58,7 @@ class SessionName(NamedTuple):
                 f"{session_id!r} is not a session ID: write <platform>_<subject>_<date>_<time>, "
                 "such as 'ecephys_999999_2024-01-01_10-00-00'"
             )
-        start = datetime.strptime(f"{match['date']}_{match['time']}", "%Y-%m-%d_%H-%M-%S")
-        return cls(match["platform"], match["subject"], start)
+        return cls(match["platform"], match["subject"], datetime.strptime(match["start"], _TIME))
 
 
 def invented_id(*parts: object) -> str:
@@ -103,18 +78,12 @@ def utc(seconds: float) -> datetime:
 
 def stamp(seconds: float) -> str:
     """Write a time as in names (UTC)."""
-    return utc(seconds).strftime("%Y-%m-%d_%H-%M-%S")
+    return utc(seconds).strftime(_TIME)
 
 
 def pacific(moment: datetime) -> str:
     """Write a local time of Seattle with its offset."""
-
-    def sunday(month: int, nth: int) -> datetime:
-        first = datetime(moment.year, month, 1, 2)
-        return first + timedelta(days=(6 - first.weekday()) % 7 + 7 * (nth - 1))
-
-    summer = sunday(3, 2) <= moment < sunday(11, 1)
-    return moment.isoformat() + ("-07:00" if summer else "-08:00")
+    return moment.replace(tzinfo=ZoneInfo("America/Los_Angeles")).isoformat()
 
 
 @dataclass(frozen=True)
@@ -155,16 +124,9 @@ class Mouse:
 # DocDB. Schemas are "v1" and "v2".
 
 
-def _modalities(modalities: Sequence[str], generation: str) -> list[Json]:
-    names = tables()["modalities"]
-    renamed = {"slap": "slap2"} if generation == "v2" else {}
-    return [{"name": names.get(m, m), "abbreviation": renamed.get(m, m)} for m in modalities]
-
-
 def subject(mouse: Mouse, generation: str) -> Json:
     """Make the `subject` core file."""
-    filled: Json = fill(_SCHEMAS[generation], "subject", {**vars(mouse), "subject": mouse.id})
-    return filled
+    return fill(_SCHEMAS[generation], "subject", {**vars(mouse), "subject": mouse.id})
 
 
 def data_description(
@@ -172,56 +134,46 @@ def data_description(
     mouse: Mouse,
     modalities: Sequence[str],
     generation: str,
-    *,
-    start: datetime,
-    platform: str | None = None,
-    level: str = "raw",
-    source: str | None = None,
-    process: str | None = None,
+    session: SessionName,
+    derived: tuple[str, str | None] | None = None,
 ) -> Json:
     """Make the `data_description` core file, of a derived asset with its source and process."""
-    full = tables()["platforms"].get(platform, {}).get("name", platform)
-    old = generation == "v1"
+    full = tables()["platforms"].get(session.platform, {}).get("name", session.platform)
+    source, process = derived or (OMIT, OMIT)
+    file = _SCHEMAS[generation]
     values = {
-        "subject": mouse.id,
+        **_recording(mouse, modalities, generation, session.start),
         "name": name,
-        "level": level,
+        "level": "derived" if derived else "raw",
         "project": mouse.project,
-        "start_pacific": pacific(start),
-        "modalities": _modalities(modalities, generation),
-        "investigators": [
-            {"name": p, "abbreviation": None} if old else {"object_type": "Person", "name": p}
-            for p in mouse.investigators
-        ],
-        "platform": OMIT if platform is None else {"name": full, "abbreviation": platform},
-        "source": source if level == "derived" else OMIT,
-        "process": process if level == "derived" else OMIT,
-        "source_data": [source] if source else None,
+        "investigators": [fill(file, "person", {"name": p}) for p in mouse.investigators],
+        "platform": OMIT
+        if session.platform is None
+        else {"name": full, "abbreviation": session.platform},
+        "source": source,
+        "process": process,
+        "source_data": [source] if derived else None,
     }
-    filled: Json = fill(_SCHEMAS[generation], "data_description", values)
-    return filled
+    return fill(file, "data_description", values)
 
 
-def acquired(mouse: Mouse, start: datetime, modalities: Sequence[str], generation: str) -> Json:
-    """Make the core files of the recording: `session`, `rig`; `acquisition`, `instrument` in 2.x.
-
-    SPIM has `acquisition` and `instrument` in 1.x, too.
-    """
-    spim = "SPIM" in modalities
+def _recording(mouse: Mouse, modalities: Sequence[str], generation: str, start: datetime) -> Json:
+    """Return what several core files contain of a recording."""
+    names = tables()["modalities"]
+    renamed = {"slap": "slap2"} if generation == "v2" else {}
     end = start + timedelta(minutes=75)
-    values = {
+    return {
         "subject": mouse.id,
         "people": list(mouse.investigators),
-        "rig": "INVENTED_SPIM1" if spim else "INVENTED_RIG1",
-        "modalities": _modalities(modalities, generation),
+        "rig": "INVENTED_SPIM1" if "SPIM" in modalities else "INVENTED_RIG1",
+        "modalities": [
+            {"name": names.get(m, m), "abbreviation": renamed.get(m, m)} for m in modalities
+        ],
         "start": start.isoformat(),
         "end": end.isoformat(),
         "start_pacific": pacific(start),
         "end_pacific": pacific(end),
     }
-    name = "acquired_spim" if spim and generation == "v1" else "acquired"
-    filled: Json = fill(_SCHEMAS[generation], name, values)
-    return filled
 
 
 def processing(steps: Sequence[tuple[str, Mapping[str, Any]]], era: str, end: float = 0) -> Json:
@@ -237,53 +189,15 @@ def processing(steps: Sequence[tuple[str, Mapping[str, Any]]], era: str, end: fl
     'kilosort4'
     """
     file = _SCHEMAS["v2" if era == "v2" else "v1"]
-    processes: list[Any] = [
-        fill(
-            file,
-            "step",
-            {
-                "step": name,
-                "step_name": f"{name}_{number}" if number else name,
-                "parameters": dict(parameters),
-                "began": f"{utc(end - 3600).isoformat()}+00:00",
-                "ended": f"{utc(end).isoformat()}+00:00",
-            },
-        )
-        for number, (name, parameters) in enumerate(steps)
-    ]
+    began, ended = (f"{utc(moment).isoformat()}+00:00" for moment in (end - 3600, end))
+    processes: list[Any] = []
+    for number, (name, parameters) in enumerate(steps):
+        own: Json = {"step": name, "step_name": f"{name}_{number}" if number else name}
+        own |= {"parameters": dict(parameters), "began": began, "ended": ended}
+        processes.append(fill(file, "step", own))
     if era == "nested":
         processes = [*processes[:1], processes[1:]]
-    name = "processing_old" if era == "old" else "processing"
-    filled: Json = fill(file, name, {"steps": processes})
-    return filled
-
-
-def record(
-    name: str,
-    generation: str,
-    *,
-    location: str,
-    created: float,
-    asset_ids: Sequence[str] = (),
-    links: Any = ...,
-    record_id: str | None = None,
-    **core: Any,
-) -> Json:
-    """Make a record: the envelope of a schema around core files; those not given are null.
-
-    `links` replaces the usual value of `external_links` or `other_identifiers`.
-    """
-    moment, old = utc(created), generation == "v1"
-    values = {
-        "id": record_id or invented_id("record", generation, location),
-        "created": moment.isoformat() + (".153541" if old else ".410Z"),
-        "modified": (moment + timedelta(days=1)).isoformat() + ".724Z",
-        "links": {"Code Ocean": list(asset_ids)} if links is ... else links,
-        "location": location,
-        "name": name,
-    }
-    made = {**fill(_SCHEMAS[generation], "record", values), **core}
-    return dict(sorted(made.items())) if old else made
+    return fill(file, "processing_old" if era == "old" else "processing", {"steps": processes})
 
 
 def session_record(
@@ -292,32 +206,42 @@ def session_record(
     mouse: Mouse,
     modalities: Sequence[str],
     *,
-    source: str | None = None,
-    process: str | None = None,
     location: str,
     created: float,
-    **other: Any,
+    source: str | None = None,
+    process: str | None = None,
+    asset_ids: Sequence[str] = (),
+    links: Any = ...,
+    record_id: str | None = None,
+    **core: Any,
 ) -> Json:
-    """Make the full record of a raw asset, or of one derived from `source`; see `record`."""
-    parts = SessionName.read(source or name)
-    described = data_description(
-        name,
-        mouse,
-        modalities,
-        generation,
-        start=parts.start,
-        platform=parts.platform,
-        level="derived" if source else "raw",
-        source=source,
-        process=process,
-    )
-    core: Json = {
-        "subject": subject(mouse, generation),
-        "data_description": described,
-        "procedures": fill(_SCHEMAS[generation], "procedures", {"subject": mouse.id}),
-        **acquired(mouse, parts.start, modalities, generation),
+    """Make the record of a raw asset, or of one derived from `source`, with all its core files.
+
+    `links` replaces the usual value of `external_links` or `other_identifiers`; `core` are further
+    core files, or others in place of the usual ones.
+    """
+    session = SessionName.read(source or name)
+    file, old, moment = _SCHEMAS[generation], generation == "v1", utc(created)
+    values = {
+        **_recording(mouse, modalities, generation, session.start),
+        "id": record_id or invented_id("record", generation, location),
+        "created": moment.isoformat() + (".153541" if old else ".410Z"),
+        "modified": (moment + timedelta(days=1)).isoformat() + ".724Z",
+        "links": {"Code Ocean": list(asset_ids)} if links is ... else links,
+        "location": location,
+        "name": name,
     }
-    return record(name, generation, location=location, created=created, **(core | other))
+    derived = (source, process) if source else None
+    made = {
+        **fill(file, "record", values),
+        "subject": subject(mouse, generation),
+        "data_description": data_description(name, mouse, modalities, generation, session, derived),
+        "procedures": fill(file, "procedures", values),
+        # `session` and `rig`, or `acquisition` and `instrument`: SPIM has these in 1.x, too.
+        **fill(file, "acquired_spim" if old and "SPIM" in modalities else "acquired", values),
+        **core,
+    }
+    return dict(sorted(made.items())) if old else made
 
 
 # Files
@@ -327,16 +251,17 @@ NODE = 102
 #: A run that went through, with an NWB file, although every sorting job failed (pipeline 1.1).
 NO_STREAMS = "no streams"
 #: The end of the file `output` of a failed run.
-FAILURES = {
-    "traceback": 'Traceback (most recent call last):\n  File "run.py", line 12, in <module>\n'
-    "RuntimeError: invented failure",
-    "memory": "Out of memory.",
-    "command": "Command error:\n  invented failure",
-    "killed": "WARN: Killing running tasks (3)",
-    "docker": "Task failed to start - DockerTimeoutError: invented failure",
-    "container": "Essential container in task exited",
-}
+FAILURES: dict[str, str] = template("files")["failures"]
 RESULT_CORES = ("data_description", "procedures", "subject")
+
+
+def _files(name: str, **values: Any) -> dict[str, str]:
+    """Return a template of files, text by path."""
+    files = fill("files", name, values)
+    return {
+        path.format(**values): text if isinstance(text, str) else _json(text)
+        for path, text in files.items()
+    }
 
 
 def core_files(names: Sequence[str], cores: Mapping[str, Any]) -> dict[str, str]:
@@ -379,42 +304,16 @@ def raw_keys(
     files = core_files([*names, "metadata.nd"], cores or {})
     # Their content is recorded of no session: `aind-session snapshot` does not read it.
     files |= {f"original_metadata/{name}.{date}.json": "" for name in names}
+    values = {"root": "" if old_layout else "ecephys/", "date": date, "node": NODE}
     for modality in modalities:
         folder = tables()["old_folders"].get(modality, modality) if old_layout else modality
-        files |= dict.fromkeys(_modality(modality, folder, date, probes, old_layout, suffixes), "")
+        known = (f"old_{modality}" if old_layout else "", modality, "other")
+        section = next(name for name in known if name in template("files"))
+        files |= _files(section, folder=folder, modality=modality, **values)
+        if modality == "ecephys":
+            for name in (stream(p, suffix=suffix) for p in probes for suffix in suffixes):
+                files |= _files("ecephys_stream", stream=name, **values)
     return dict(sorted(files.items()))
-
-
-def _modality(
-    modality: str,
-    folder: str,
-    date: str,
-    probes: Sequence[str],
-    old_layout: bool,
-    suffixes: Sequence[str],
-) -> Iterator[str]:
-    if modality == "ecephys":
-        root = "" if old_layout else "ecephys/"
-        clipped = f"{root}ecephys_clipped/Record Node {NODE}"
-        yield f"{clipped}/settings.xml"
-        yield f"{clipped}/experiment1/recording1/structure.oebin"
-        yield f"{clipped}/experiment1/recording1/sync_messages.txt"
-        compressed = f"{root}ecephys_compressed/experiment1_Record Node {NODE}#"
-        yield f"{compressed}NI-DAQmx-101.PXI-6133.zarr/.zgroup"
-        for suffix in suffixes:
-            for probe in dict.fromkeys(probe.split("_group")[0] for probe in probes):
-                yield f"{root}ecephys_compressed/{stream(probe, suffix=suffix)}.zarr/.zgroup"
-    elif modality == "behavior-videos":
-        for camera in ("BodyCamera", "FaceCamera"):
-            yield f"{folder}/{camera}_{date}.mp4" if old_layout else f"{folder}/{camera}/video.mp4"
-    elif modality == "pophys":
-        yield f"{folder}/VISp_0/movie.h5"
-    elif modality == "fib":
-        yield from (f"{folder}/fip_{date}/{name}" for name in ("green.csv", "red.csv", "iso.csv"))
-    elif modality == "SPIM":
-        yield from (f"{folder}/Ex_{name}/.zgroup" for name in ("488_Em_525", "561_Em_593"))
-    else:
-        yield f"{folder}/{modality}_{date}.h5"
 
 
 def sorting_files(
@@ -439,10 +338,9 @@ def sorting_files(
     contains the sorter's name. `capsule` is the layout of 2023: `sorting_precurated`, without `nwb`
     and Nextflow's files. A failure of `FAILURES` leaves only `output` and `nextflow`.
     """
-    went_through = failure in (None, NO_STREAMS)
-    output = log(sorter, probes, ending if went_through else FAILURES[str(failure)], not capsule)
+    output = _log(sorter, probes, FAILURES.get(failure or "", ending), capsule)
     files = {"output": output} if capsule else {"nextflow/trace.txt": "", "output": output}
-    if not went_through:
+    if failure in FAILURES:
         return files
     streams = [sorted_stream(probe, node, suffix=suffix) for probe in probes]
     if failure == NO_STREAMS:
@@ -456,9 +354,10 @@ def sorting_files(
         ]
         files["processing.json"] = _json(processing(steps, era, created))
     files |= core_files(RESULT_CORES, cores or {})
+    curated = "sorting_precurated" if precurated or capsule else "curated"
     for name in streams:
-        folder = "sorting_precurated" if precurated or capsule else "curated"
-        files |= _sorted_stream_files(name, sorter, folder, analyzer)
+        files |= _files("sorted_stream", stream=name, curated=curated, sorter=sorter)
+        files |= _files("analyzer" if analyzer else "waveforms", stream=name)
         if capsule:
             files[f"drift_maps/{name}_drift.png"] = ""
     if not capsule:
@@ -466,30 +365,12 @@ def sorting_files(
     return dict(sorted(files.items()))
 
 
-def _sorted_stream_files(name: str, sorter: str, curated: str, analyzer: bool) -> dict[str, str]:
-    sorting = {"annotations": {"__sorting_info__": {"params": {"sorter_name": sorter}}}}
-    folder = f"postprocessed/{name}"
-    files = {
-        f"{curated}/{name}/si_folder.json": "{}",
-        f"spikesorted/{name}/si_folder.json": _json(sorting),
-        f"visualization/{name}/traces_full_seg0.png": "",
-    }
-    if analyzer:
-        info = {"spikeinterface_info": {"object": "SortingAnalyzer", "version": "0.101.2"}}
-        return files | {f"{folder}.zarr/.zattrs": _json(info)}
-    files |= {f"{folder}/{path}params.json": "{}" for path in ("", "template_metrics/")}
-    files |= {f"{folder}/quality_metrics/metrics.csv": ""}
-    return files | {f"{folder}_sorting/si_folder.json": "{}"}
-
-
-def log(sorter: str, probes: Sequence[str], ending: str, nextflow: bool = True) -> str:
+def _log(sorter: str, probes: Sequence[str], ending: str, capsule: bool) -> str:
     """Return the log of a sorting, without a line break at its end."""
-    head = ["N E X T F L O W  ~  version 22.10.8", "Launching `main.nf` [invented_run]", ""]
-    lines = head if nextflow else ["Running spike sorting with Kilosort 2.5", ""]
-    lines += [
-        f"[{number:02x}/5e61f0] spike sorting {sorter}: {p}" for number, p in enumerate(probes)
-    ]
-    return "\n".join([*lines, ending])
+    start = ["N E X T F L O W  ~  version 22.10.8", "Launching `main.nf` [invented_run]", ""]
+    lines = ["Running spike sorting with Kilosort 2.5", ""] if capsule else start
+    jobs = (f"[{n:02x}/5e61f0] spike sorting {sorter}: {p}" for n, p in enumerate(probes))
+    return "\n".join([*lines, *jobs, ending])
 
 
 def _json(content: Any) -> str:
