@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import aind_session
 from aind_session.errors import MissingAttributeError, MissingFileError
-from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset, probes, sorting
+from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset, probes, sorter_names
 from aind_session.lookup import results
 from aind_session.sandbox import Sandbox
 from aind_session.sandbox.shapes import RESULTS_BUCKET, sorting_files
@@ -397,4 +397,4 @@ def test_parse_unusual_streams_returns_name_or_none(stream: str, name: str | Non
 def test_parse_any_text_does_not_raise(text: str) -> None:
     found = probes.parse(text)
     assert found is None or found.stream == text
-    assert sorting.as_attribute(text).isidentifier() or not text.strip()
+    assert sorter_names.as_attribute(text).isidentifier() or not text.strip()
