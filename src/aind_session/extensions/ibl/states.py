@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import errno
 import json
 import os
 import re
@@ -75,24 +74,23 @@ def _read_place(source: object, text: str) -> bytes:
     except ValueError as error:
         raise InvalidContentError(f"{text[:120]} is not a URL: {error}") from error
     scheme = place.scheme.lower() if place is not None else ""
-    if scheme in ("s3", "s3a", "http", "https") and not (place and place.netloc and place.path):
-        raise InvalidContentError(f"{text[:120]} names no file")
-    if scheme in ("s3", "s3a"):
-        found = read_text(*s3.split(text))
+    if scheme in ("s3", "s3a", "http", "https"):
+        if not (place and place.netloc and place.path):
+            raise InvalidContentError(f"{text[:120]} names no file")
+        found = read_text(*s3.split(text)) if scheme in ("s3", "s3a") else read_document(text)
         if found is None:
             raise MissingFileError(f"There is no {text}.", trail=trace_lines())
         return found
-    if scheme in ("https", "http"):
-        return read_document(text)
-    if scheme not in ("", "file") and isinstance(source, str):
-        raise InvalidContentError(f"{text[:120]}: files on {scheme}:// cannot be read here")
     path: Any = source
     if isinstance(source, str):
+        if scheme not in ("", "file"):
+            raise InvalidContentError(f"{text[:120]}: files on {scheme}:// cannot be read here")
         path = Path(url2pathname(place.path) if place else text).expanduser()
     try:
         if not scheme and Path(path).is_dir():
-            raise IsADirectoryError(errno.EISDIR, "a folder")
-        return bytes(Path(path).read_bytes() if not scheme else path.read_bytes())
+            # Reading it is a PermissionError on Windows.
+            raise IsADirectoryError("it is a folder")
+        return bytes(path.read_bytes() if hasattr(path, "read_bytes") else Path(path).read_bytes())
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {text[:300]}.") from error
     except PermissionError:
