@@ -19,11 +19,10 @@ from aind_session.extensions.ecephys import (
 from aind_session.extensions.ecephys.probes import SortedProbe
 from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorter, Sorters
 from aind_session.identifiers import parse_session_id
-from aind_session.lookup import by_id, folders, results, rules
+from aind_session.lookup import by_id, folders, refresh, results, rules
 from aind_session.services import codeocean
 from aind_session.services.sdk import Computation
 from aind_session.utils import codeocean_utils
-from aind_session.utils.caching import with_cache_clear
 
 __all__ = ["EcephysExtension", "SortedDataAsset", "SortedProbe"]
 
@@ -197,7 +196,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return Sorters(self._base.id, look_up)
 
     @staticmethod
-    @with_cache_clear
+    @refresh.with_cache_clear
     def get_sorted_data_asset_model(asset_id: AssetLike) -> SortedDataAsset:
         """Get a sorted data asset.
 
@@ -225,7 +224,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return SortedDataAsset.of(model)
 
     @staticmethod
-    @with_cache_clear
+    @refresh.with_cache_clear
     def is_sorted_data_asset(asset_id: AssetLike) -> bool:
         """Return True if a data asset (or that of an ID) is the result of a spike sorting.
 
@@ -234,13 +233,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return rules.is_sorted(codeocean_utils.summary_of(asset_id).name)
 
     @staticmethod
-    @with_cache_clear
+    @refresh.with_cache_clear
     def is_sorting_analyzer_asset(asset_id: AssetLike) -> bool:
         """Return True if a sorted data asset (or that of an ID) holds a SortingAnalyzer."""
         return sorting.is_analyzer(codeocean_utils.summary_of(asset_id))
 
     @staticmethod
-    @with_cache_clear
+    @refresh.with_cache_clear
     def get_sorter_name(sorted_data_asset_id: AssetLike) -> str:
         """Get the name of the spike sorter, as the files of a sorted data asset write it.
 
@@ -258,7 +257,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return sorter_names.require_sorter_name(sorting.sorted_summary(sorted_data_asset_id))
 
     @staticmethod
-    @with_cache_clear
+    @refresh.with_cache_clear
     def get_sorted_probe_names(sorted_data_asset_id_or_model: AssetLike) -> tuple[str, ...]:
         """Get the names of the probes whose sorting was finished, each once, sorted."""
         return probes.names(probes.of_asset(sorting.sorted_summary(sorted_data_asset_id_or_model)))
