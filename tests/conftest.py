@@ -166,6 +166,21 @@ def sandbox() -> Iterator[Sandbox]:
         yield box
 
 
+@pytest.fixture(scope="module")
+def bundled() -> Iterator[Sandbox]:
+    """Serve the bundled catalogue to all tests of a module that only read it.
+
+    What they request stays cached: tests that count requests, add data or simulate failures use
+    `sandbox`.
+    """
+    import aind_session
+
+    with aind_session.sandbox() as box:
+        yield box
+        assert box.launched == []
+        assert len(box.catalogue.data_assets) == len(aind_session.Catalogue.bundled().data_assets)
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """Give the folder of real records and names, or skip the test where it is absent."""

@@ -266,6 +266,12 @@ ROWS = [
 ]
 # fmt: on
 
+# They start or create something.
+WRITING = {
+    *("run_sorting", "current_sorting_pipeline_computations", "write", "create_data_asset"),
+    *("create_manifest_asset", "manifest_data_asset", "run_data_converter_capsule"),
+}
+
 # Constants, aliases, nested classes, and what else programs name.
 ATTRIBUTES = {
     "Session": "id subject_id platform date time datetime dt docdb ecephys lims",
@@ -367,60 +373,53 @@ def test_name_of_the_older_api_takes_its_parameters(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.path)
-@pytest.mark.usefixtures("sandbox")
-def test_name_of_the_older_api_returns_its_type(row: Row) -> None:
+def test_name_of_the_older_api_returns_its_type(row: Row, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("sandbox" if name_of(row.call) in WRITING else "bundled")
     with use_clock(FakeClock()):
         value = row.ask()
     assert is_a(value, row.returns), f"{value!r:.500}"
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.where.startswith("utils")], ids=lambda row: row.path
-)
-def test_utility_is_found_at_three_levels(row: Row) -> None:
-    name = name_of(row.call)
-    utility = getattr(importlib.import_module(f"aind_session.{row.where}"), name)
-    assert getattr(aind_session.utils, name) is utility
-    assert getattr(aind_session, name) is utility
-    assert name in dir(aind_session)
-    assert name in aind_session.utils.__all__
+def test_utilities_are_found_at_three_levels() -> None:
+    homes = {name_of(row.call): row.where for row in ROWS if row.where.startswith("utils")}
+    assert {*homes, "S3_DATA_BUCKET_NAMES"} == set(aind_session.utils.__all__)
+    for name, home in homes.items():
+        utility = getattr(importlib.import_module(f"aind_session.{home}"), name)
+        assert getattr(aind_session.utils, name) is utility
+        assert getattr(aind_session, name) is utility
+        assert name in dir(aind_session)
 
 
-def test_table_has_all_utilities() -> None:
-    names = {name_of(row.call) for row in ROWS if row.where.startswith("utils")}
-    assert names | {"S3_DATA_BUCKET_NAMES"} == set(aind_session.utils.__all__)
-
-
-@pytest.mark.parametrize("owner", ATTRIBUTES)
-def test_classes_have_their_attributes(owner: str) -> None:
-    cls = found_at(owner)
-    assert inspect.isclass(cls)
+def test_classes_have_their_attributes() -> None:
     # Not by `hasattr`: an alias that warns would warn.
-    assert [n for n in ATTRIBUTES[owner].split() if n not in dir(cls)] == []
+    missing = {
+        f"{owner}.{name}"
+        for owner, names in ATTRIBUTES.items()
+        for name in names.split()
+        if name not in dir(found_at(owner))
+    }
+    assert missing == set()
+    assert all(inspect.isclass(found_at(owner)) for owner in ATTRIBUTES)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_modules_are_imported_by_name(name: str) -> None:
-    assert importlib.import_module(name).__name__ == name
+def test_modules_are_imported_by_name() -> None:
+    assert [importlib.import_module(name).__name__ for name in MODULES] == MODULES
 
 
-@pytest.mark.usefixtures("sandbox")
-def test_constants_have_their_older_values() -> None:
+@pytest.mark.usefixtures("bundled")
+def test_older_module_has_neuroglancer_and_converter() -> None:
     older = importlib.import_module("aind_session.extensions.smartspim_neuropixels")
-    assert older.IBLDataConverterExtension.DATA_CONVERTER_CAPSULE_ID == CONVERTER
-    assert older.IBLDataConverterExtension.PIPELINE_MONITOR_CAPUSLE_ID == MONITOR
+    converter = older.IBLDataConverterExtension
+    assert older.NeuroglancerExtension is aind_session.Subject.neuroglancer
+    assert converter is aind_session.Subject.ibl_data_converter
+    assert older.NeuroglancerState is older.NeuroglancerExtension.NeuroglancerState
+    assert converter.DATA_CONVERTER_CAPSULE_ID == CONVERTER
+    assert converter.PIPELINE_MONITOR_CAPUSLE_ID == MONITOR
     assert ecephys.IBL_ALIGNMENT_EVALUATION_PREFIX == "Probe Alignment for"
     assert isinstance(older.SCRATCH_STORAGE_DIR, UPath)
     assert older.SCRATCH_STORAGE_DIR.as_posix() == "s3://aind-scratch-data/aind-session"
-    record = older.IBLDataConverterExtension.ManifestRecord(mouseid="717381", probe_id="268")
-    assert record == {"mouseid": "717381", "probe_id": "268"}
-
-
-def test_older_module_has_neuroglancer_and_converter() -> None:
-    older = importlib.import_module("aind_session.extensions.smartspim_neuropixels")
-    assert older.NeuroglancerExtension is aind_session.Subject.neuroglancer
-    assert older.IBLDataConverterExtension is aind_session.Subject.ibl_data_converter
-    assert older.NeuroglancerState is older.NeuroglancerExtension.NeuroglancerState
+    record = {"mouseid": "717381", "probe_id": "268"}
+    assert converter.ManifestRecord(**record) == record
 
 
 def test_extension_classes_are_top_level_names() -> None:
@@ -431,7 +430,8 @@ def test_extension_classes_are_top_level_names() -> None:
     assert type(session.lims) is aind_session.lims
 
 
-def test_bucket_names_begin_with_the_results() -> None:
+def test_version_is_text_and_bucket_names_begin_with_the_results() -> None:
+    assert [part.isdigit() for part in aind_session.__version__.split(".")[:2]] == [True, True]
     names = aind_session.S3_DATA_BUCKET_NAMES
     assert names is aind_session.utils.s3_utils.S3_DATA_BUCKET_NAMES
     assert isinstance(names, tuple)
@@ -440,10 +440,6 @@ def test_bucket_names_begin_with_the_results() -> None:
         *("aind-private-data-prod-o5171v", "aind-open-data-prod-o5171v", "aind-open-data"),
         *("aibs-behavior-data", "aind-ephys-data", "aind-ophys-data"),
     }
-
-
-def test_version_is_text() -> None:
-    assert [part.isdigit() for part in aind_session.__version__.split(".")[:2]] == [True, True]
 
 
 def test_unknown_name_is_an_attribute_error() -> None:
@@ -469,7 +465,6 @@ assert aind_session.session and aind_session.extensions and aind_session.testmod
 print(json.dumps([name for name in sys.modules if "services" in name or name == "codeocean"]))
 """
 ALONE = """
-import aind_session
 assert aind_session.utils.codeocean_utils.get_normalized_uuid
 assert aind_session.extensions.ecephys.EcephysExtension is aind_session.ecephys
 assert aind_session.session.get_sessions is aind_session.get_sessions
@@ -483,9 +478,5 @@ def _python(code: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_lazy_modules_import_no_service() -> None:
-    assert json.loads(_python(LAZY)) == []
-
-
 def test_submodules_need_no_import_of_their_own() -> None:
-    _python(ALONE)
+    assert json.loads(_python(LAZY + ALONE)) == []
