@@ -76,7 +76,7 @@ def places(found: dict[str, dict[str, Any]]) -> dict[str, float]:
 # -- the known session -----------------------------------------------------------------------------
 
 
-def test_annotations_of_the_documented_session(sandbox: Sandbox) -> None:
+def test_annotations_of_the_documented_session(bundled: Sandbox) -> None:
     for place in (aind_session.ecephys, aind_session.Session(KNOWN).ecephys):
         for session in (KNOWN, aind_session.Session(KNOWN), f"/data/{KNOWN}/ecephys"):
             found = place.get_latest_ibl_annotations(session)
@@ -89,7 +89,7 @@ def test_annotations_of_the_documented_session(sandbox: Sandbox) -> None:
     assert ccf["z"] == -5.8538970947265625
 
 
-def test_ccf_rows_of_the_documented_session(sandbox: Sandbox) -> None:
+def test_ccf_rows_of_the_documented_session(bundled: Sandbox) -> None:
     rows = get(KNOWN, as_ccf_records=True)
     (first,) = (r for r in rows if (r["probe"], r["channel"]) == ("ProbeA_0", "channel_0"))
     assert first == rows[0]
@@ -267,7 +267,7 @@ def test_ccf_rows_are_sorted_by_channel() -> None:
     assert rows[2]["brain_region"] is None
 
 
-def test_ccf_rows_make_a_table(sandbox: Sandbox) -> None:
+def test_ccf_rows_make_a_table(bundled: Sandbox) -> None:
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(get(KNOWN, as_ccf_records=True))
     assert table.groupby("probe").size().to_dict() == {f"Probe{x}_0": 8 for x in "ABCDEF"}

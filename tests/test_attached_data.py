@@ -434,7 +434,7 @@ def test_get_asset_dir_folder_that_mentions_a_session_is_not_raw(
     assert aind_session.get_asset_dir(RAW).as_posix() == f"s3://aind-ephys-data/{RAW}"
 
 
-def test_get_asset_dir_not_attached_is_in_s3(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_get_asset_dir_not_attached_is_in_s3(bundled: Sandbox, tmp_path: Path) -> None:
     asset = aind_session.Session(RAW).raw_data_asset
     for given in (asset, asset.id, RAW):
         found = aind_session.get_asset_dir(given, root=tmp_path)
@@ -460,7 +460,7 @@ def test_get_asset_dir_of_an_unknown_asset_raises(sandbox: Sandbox, tmp_path: Pa
         aind_session.get_asset_dir("no such asset", root=tmp_path)
 
 
-def test_bundled_names_used_here_exist(sandbox: Sandbox) -> None:
+def test_bundled_names_used_here_exist(bundled: Sandbox) -> None:
     names = {a["name"] for a in Catalogue.bundled().data_assets}
     assert {RAW, OTHER} <= names
 

@@ -138,7 +138,7 @@ def test_code_ocean_error_is_an_sdk_and_http_error(
     ],
 )
 def test_missing_attribute_is_an_attribute_error(
-    session_id: str, name: str, sandbox: Sandbox
+    session_id: str, name: str, bundled: Sandbox
 ) -> None:
     owner: Any = aind_session.Session(session_id)
     if "." in name:
@@ -160,7 +160,7 @@ def test_missing_attribute_is_an_attribute_error(
         ),
     ],
 )
-def test_missing_folder_or_log_is_a_file_not_found_error(ask: Ask, sandbox: Sandbox) -> None:
+def test_missing_folder_or_log_is_a_file_not_found_error(ask: Ask, bundled: Sandbox) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         ask()
     assert isinstance(caught.value, aind_session.NotFoundError)
@@ -174,7 +174,7 @@ def test_source_dir_of_an_asset_without_folder_is_a_file_not_found_error(sandbox
     assert "aind-open-data" in str(caught.value)
 
 
-def test_missing_alignment_is_a_key_error(sandbox: Sandbox) -> None:
+def test_missing_alignment_is_a_key_error(bundled: Sandbox) -> None:
     with pytest.raises(KeyError):
         aind_session.ecephys.get_latest_ibl_annotations(ID)
 

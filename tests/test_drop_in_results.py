@@ -32,7 +32,7 @@ RUN, TRIGGER_RUN = "551ef68d-016d-55ca-902e-ce067089bd7e", "5c7c5fa3-8555-5645-8
 RUNNING, FAILED = "dbe18f52-26df-57ef-b732-b56d8878c67e", "aa3a324e-6680-5b2b-a470-1e589f2d40f8"
 NOBODY = "ecephys_676909_2099-01-01_00-00-00"
 
-pytestmark = pytest.mark.usefixtures("sandbox")
+pytestmark = pytest.mark.usefixtures("bundled")
 
 
 def session() -> aind_session.Session:
@@ -476,7 +476,7 @@ def test_patched_class_attribute_takes_effect(monkeypatch: pytest.MonkeyPatch) -
     assert aind_session.Session(NOBODY).ecephys.is_sorted is True
 
 
-def test_computation_state_as_text_or_enum(sandbox: Sandbox) -> None:
+def test_computation_state_as_text_or_enum(bundled: Sandbox) -> None:
     for state in ("completed", ComputationState.Completed):
         found = aind_session.search_computations(PIPELINE, computation_state=state)
         assert {type(one) for one in found} == {Computation}

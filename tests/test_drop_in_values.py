@@ -31,7 +31,7 @@ RESULTS = "codeocean-s3datasetsbucket-1u41qdg42ur9"
 STITCHED = "SmartSPIM_717381_2024-07-03_10-49-01_stitched_2024-08-10_12-00-00"
 MANIFEST = "717381_data_converter_manifest"
 
-pytestmark = pytest.mark.usefixtures("sandbox")
+pytestmark = pytest.mark.usefixtures("bundled")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_sorter_that_was_not_used_has_no_assets() -> None:
     assert aind_session.Session(ID).ecephys.sorter.kilosort2_5.sorted_data_assets
 
 
-def test_subject_docdb_is_a_tuple_of_records_oldest_first(sandbox: Sandbox) -> None:
+def test_subject_docdb_is_a_tuple_of_records_oldest_first(bundled: Sandbox) -> None:
     docdb = aind_session.Subject(676909).docdb
     assert isinstance(docdb, tuple)
     assert docdb == aind_session.get_subject_docdb_records(676909)
@@ -207,7 +207,7 @@ def test_linked_ids_are_returned_whatever_they_look_like(links: Any, ids: Any) -
     assert extract({"external_links": links}) == ids
 
 
-def test_source_dir_by_asset_id_is_in_the_results_bucket(sandbox: Sandbox) -> None:
+def test_source_dir_by_asset_id_is_in_the_results_bucket(bundled: Sandbox) -> None:
     path = aind_session.get_source_dir_by_name(SORTED)
     assert path.as_posix() == f"s3://{RESULTS}/{SORTED}"
     assert aind_session.get_source_dir_by_name(SORTED.replace("-", "")) == path

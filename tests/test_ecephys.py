@@ -34,7 +34,7 @@ from worlds import invent_session
 # -- the documented session ------------------------------------------------------------------------
 
 
-def test_ecephys_documented_session_is_sorted_by_one_sorter(sandbox: Sandbox) -> None:
+def test_ecephys_documented_session_is_sorted_by_one_sorter(bundled: Sandbox) -> None:
     session = aind_session.Session(DOCUMENTED)
     assert session.ecephys.is_sorted is True
     assert [a.id for a in session.ecephys.sorted_data_assets] == [FIRST, LATEST]
@@ -58,7 +58,7 @@ def test_is_sorted_after_modalities_costs_four_requests(sandbox: Sandbox) -> Non
     assert row <= 2
 
 
-def test_sorted_data_assets_equal_and_pickle_as_sdk_models(sandbox: Sandbox) -> None:
+def test_sorted_data_assets_equal_and_pickle_as_sdk_models(bundled: Sandbox) -> None:
     session = aind_session.Session(DOCUMENTED)
     asset = session.ecephys.sorted_data_assets[0]
     assert isinstance(asset, DataAsset)
@@ -79,7 +79,7 @@ def test_sorted_data_assets_equal_and_pickle_as_sdk_models(sandbox: Sandbox) -> 
         assert other.sorted_probes == PROBES
 
 
-def test_sorted_data_asset_documented_returns_its_properties(sandbox: Sandbox) -> None:
+def test_sorted_data_asset_documented_returns_its_properties(bundled: Sandbox) -> None:
     asset = ecephys().sorted_data_assets[0]
     assert asset.path.as_posix() == f"s3://{RESULTS_BUCKET}/{FIRST}"
     assert str(asset.path).startswith("s3://")
@@ -100,7 +100,7 @@ def test_sorted_data_asset_single_property_reads_only_that_asset(sandbox: Sandbo
     assert all(FIRST not in place for _, place in asked(sandbox))
 
 
-def test_ecephys_functions_on_class_and_instance_accept_id_or_model(sandbox: Sandbox) -> None:
+def test_ecephys_functions_on_class_and_instance_accept_id_or_model(bundled: Sandbox) -> None:
     extension = ecephys()
     plain = next(a for a in aind_session.Session(DOCUMENTED).data_assets if a.id == FIRST)
     for place in (aind_session.ecephys, EcephysExtension, extension):
@@ -115,7 +115,7 @@ def test_ecephys_functions_on_class_and_instance_accept_id_or_model(sandbox: San
         assert place.is_sorted_data_asset(RAW) is False
 
 
-def test_is_sorting_analyzer_raw_data_is_false(sandbox: Sandbox) -> None:
+def test_is_sorting_analyzer_raw_data_is_false(bundled: Sandbox) -> None:
     (stream, *_) = ecephys().compressed_dir.iterdir()
     assert stream.name.endswith(".zarr")
     assert EcephysExtension.is_sorting_analyzer_asset(RAW) is False
@@ -126,7 +126,7 @@ def test_get_sorter_name_by_id_costs_two_requests(sandbox: Sandbox) -> None:
     assert [service for service, _ in asked(sandbox)] == ["codeocean", "s3"]
 
 
-def test_get_sorted_data_asset_model_other_asset_raises_value_error(sandbox: Sandbox) -> None:
+def test_get_sorted_data_asset_model_other_asset_raises_value_error(bundled: Sandbox) -> None:
     with pytest.raises(ValueError, match="not a spike sorting"):
         aind_session.ecephys.get_sorted_data_asset_model(RAW)
     with pytest.raises(ValueError, match="404"):

@@ -209,7 +209,7 @@ def test_is_sorted_without_token_answers_from_docdb_and_s3(box: Sandbox) -> None
 # -- the recording ---------------------------------------------------------------------------------
 
 
-def test_compressed_dir_older_recording_is_in_root(sandbox: Sandbox) -> None:
+def test_compressed_dir_older_recording_is_in_root(bundled: Sandbox) -> None:
     root = f"s3://aind-ephys-data/{DOCUMENTED}"
     assert ecephys().clipped_dir.as_posix() == f"{root}/ecephys_clipped"
     assert ecephys().compressed_dir.as_posix() == f"{root}/ecephys_compressed"
@@ -252,7 +252,7 @@ def test_compressed_dir_missing_raises_attribute_error(box: Sandbox) -> None:
 # -- older spellings -------------------------------------------------------------------------------
 
 
-def test_ecephys_older_spellings_work_and_warn(sandbox: Sandbox) -> None:
+def test_ecephys_older_spellings_work_and_warn(bundled: Sandbox) -> None:
     extension = ecephys()
     latest = extension.sorted_data_assets[-1]
     for name, value in (

@@ -92,7 +92,7 @@ def test_inputs_of_the_documented_subject() -> None:
     assert getattr(of, "manifest_data_asset", None) is None
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_subject_without_data_has_empty_collections() -> None:
     of = converter(717121)
     assert of.ecephys_sessions == of.smartspim_sessions == ()
@@ -110,7 +110,7 @@ def test_all_inputs_send_the_subjects_searches_once(sandbox: Sandbox) -> None:
     assert sandbox.count() == 4
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_stitched_assets_by_session_asset_and_id() -> None:
     asset = converter().smartspim_data_assets[0]
     session = aind_session.Session(IMAGED[0])

@@ -84,7 +84,7 @@ def test_annotation_names_of_all_probes_and_days(letter: str, day: int, text: st
 # -- partial manifests -----------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_partial_records_of_plain_names() -> None:
     records = converter().get_partial_manifest_records()
     assert [record["probe_id"] for record in records] == [
@@ -103,7 +103,7 @@ def test_partial_records_of_plain_names() -> None:
     }
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 @pytest.mark.parametrize("name", [STATE, f"{STATE}.json"])
 def test_partial_records_of_a_named_state(name: str) -> None:
     assert {r["probe_file"] for r in converter().get_partial_manifest_records(name)} == {STATE}
@@ -163,7 +163,7 @@ def test_partial_records_send_three_requests_in_a_row(sandbox: Sandbox) -> None:
     assert row <= 3
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_partial_records_with_bad_names_raise() -> None:
     with pytest.raises(FileNotFoundError) as raised:
         converter().get_partial_manifest_records("x")

@@ -63,7 +63,7 @@ def neuroglancer(subject: object = 717381) -> NeuroglancerExtension:
 # -- those of a subject ----------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_states_of_the_documented_subject() -> None:
     of = neuroglancer()
     assert [path.as_posix() for path in of.state_json_paths] == [
@@ -89,13 +89,13 @@ def test_states_send_two_requests_in_a_row(sandbox: Sandbox) -> None:
     assert sandbox.count() == 7
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_subject_without_states_has_empty_tuples() -> None:
     of = neuroglancer(676909)
     assert of.states == of.state_json_paths == of.state_json_data_assets == ()
 
 
-def test_changed_content_does_not_change_the_cache(sandbox: Sandbox) -> None:
+def test_changed_content_does_not_change_the_cache(bundled: Sandbox) -> None:
     neuroglancer().states[0].content["layers"].clear()
     assert neuroglancer().states[0].annotation_names == NAMES
 
@@ -180,7 +180,7 @@ def test_states_without_a_token_warn(sandbox: Sandbox) -> None:
 # -- read from anything ----------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_read_from_dictionary_text_and_path(tmp_path: Path) -> None:
     text = json.dumps(STATE)
     file = tmp_path / f"{FIRST}.json"
@@ -207,7 +207,7 @@ def test_read_from_dictionary_text_and_path(tmp_path: Path) -> None:
     assert NeuroglancerState(STATE).name is None
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_read_from_s3() -> None:
     path = f"{FOLDER}/{FIRST}/{FIRST}.json"
     link = f"https://neuroglancer-demo.appspot.com/#!{path}"
@@ -216,7 +216,7 @@ def test_read_from_s3() -> None:
         assert NeuroglancerState(source).name == FIRST
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_read_from_the_web_sends_no_credentials() -> None:
     with Loopback([Answer(body=STATE)]) as server:
         url = f"{server.url}/a/{FIRST}.json?version=1"
@@ -248,13 +248,13 @@ def test_read_of_a_bad_response_raises(
         NeuroglancerState(f"{server.url}/state.json")
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_read_over_plain_http_raises() -> None:
     with pytest.raises(ConnectionError, match="https"):
         NeuroglancerState("http://example.org/state.json")
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 @pytest.mark.parametrize("where", ["/nowhere/x.json", f"{FOLDER}/x/x.json", "x.json"])
 def test_read_of_a_missing_file_raises(where: str) -> None:
     with pytest.raises(FileNotFoundError) as raised:
@@ -277,7 +277,7 @@ def test_read_of_an_invalid_source_raises(source: Any) -> None:
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_name_is_that_of_the_file(tmp_path: Path, sandbox: Sandbox) -> None:
     file = tmp_path / "probe #1.json"
     file.write_text("{}")
@@ -315,7 +315,7 @@ def test_layers_of_older_viewers() -> None:
     assert state.session.id == SESSION
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 @pytest.mark.parametrize(
     "source",
     [
@@ -343,7 +343,7 @@ def test_image_assets_in_the_results_bucket(sandbox: Sandbox) -> None:
     assert [found.id for found in state.image_data_assets] == [asset["id"]]
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_session_of_an_empty_state_raises() -> None:
     with pytest.raises(MissingAttributeError, match="no session"):
         _ = NeuroglancerState({}).session

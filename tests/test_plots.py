@@ -39,7 +39,7 @@ def said_by(legend: Any) -> set[str]:
     return {text.get_text() for text in legend.get_texts()} if legend else set()
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 @pytest.mark.parametrize("given", [999999, "999999", "subject", "sessions", "list"])
 def test_timeline_has_a_mark_for_each_session(given: Any) -> None:
     if given == "subject":
@@ -55,7 +55,7 @@ def test_timeline_has_a_mark_for_each_session(given: Any) -> None:
     assert draw(ax)
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_timeline_marks_show_states() -> None:
     ax: Any = plots.subject_timeline(676909)
     assert said_by(ax.get_legend()) == {"with results (1)", "raw only (3)"}
@@ -87,7 +87,7 @@ def test_timeline_sessions_of_one_day_are_apart(sandbox: Sandbox) -> None:
     assert sorted(round(float(y), 2) for y in heights) == [-0.21, 0.0, 0.0, 0.21]
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_coverage_equals_the_table() -> None:
     sessions = aind_session.get_sessions([676909, 999999])
     labels = ["sorted", "nwb"]
@@ -111,7 +111,7 @@ def test_coverage_equals_the_table() -> None:
     assert draw(ax)
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_coverage_without_labels_has_all() -> None:
     sessions = aind_session.get_sessions(999999)
     ax: Any = plots.coverage(sessions)
@@ -136,7 +136,7 @@ def test_plots_unknown_results_are_not_shown_as_never(sandbox: Sandbox) -> None:
     assert "unknown (3)" in said_by(ax.get_legend())
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_plots_draw_into_given_axes() -> None:
     import matplotlib.pyplot as plt
 
@@ -146,7 +146,7 @@ def test_plots_draw_into_given_axes() -> None:
     assert plt.get_fignums() == [figure.number]
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_plots_of_no_or_one_session_are_drawn() -> None:
     assert draw(plots.subject_timeline([]))
     assert draw(plots.coverage([]))
@@ -156,7 +156,7 @@ def test_plots_of_no_or_one_session_are_drawn() -> None:
     assert draw(plots.coverage(one, []))
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_plots_of_many_sessions_label_days() -> None:
     one = aind_session.Session("ecephys_668759_2023-07-11_13-07-32")
     ax: Any = plots.coverage([one] * 200, ["sorted"])
