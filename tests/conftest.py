@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from aind_session.sandbox import Sandbox
+    from loopback import FakeClock
 
 settings.register_profile(
     "suite",
@@ -179,6 +180,17 @@ def bundled() -> Iterator[Sandbox]:
         yield box
         assert box.launched == []
         assert len(box.catalogue.data_assets) == len(aind_session.Catalogue.bundled().data_assets)
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    """Replace the clock: waiting takes no time."""
+    from aind_session.clock import use_clock
+    from loopback import FakeClock
+
+    fake = FakeClock()
+    with use_clock(fake):
+        yield fake
 
 
 @pytest.fixture

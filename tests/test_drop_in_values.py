@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -14,7 +13,6 @@ from codeocean.data_asset import DataAsset, DataAssetState
 from upath import UPath
 
 import aind_session
-from aind_session.clock import use_clock
 from aind_session.errors import NotReadyError
 from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.sandbox.factory import result_asset
@@ -32,13 +30,6 @@ STITCHED = "SmartSPIM_717381_2024-07-03_10-49-01_stitched_2024-08-10_12-00-00"
 MANIFEST = "717381_data_converter_manifest"
 
 pytestmark = pytest.mark.usefixtures("bundled")
-
-
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    fake = FakeClock()
-    with use_clock(fake):
-        yield fake
 
 
 def converter() -> Any:
@@ -85,20 +76,6 @@ def test_subject_docdb_is_a_tuple_of_records_oldest_first(bundled: Sandbox) -> N
     assert set(map(id, docdb)) <= set(map(id, docdb.records))
     assert aind_session.Subject("111111").docdb == ()
     assert aind_session.Subject("111111").docdb.genotype is None
-
-
-def test_surface_recordings_map_the_first_recording_of_a_day_to_the_second() -> None:
-    assert converter().surface_recording_names == {
-        "ecephys_717381_2024-04-09_11-14-13": "ecephys_717381_2024-04-09_11-44-16",
-        "ecephys_717381_2024-04-10_16-29-12": "ecephys_717381_2024-04-10_16-51-20",
-    }
-
-
-def test_manifest_path_is_in_the_folder_of_the_subject() -> None:
-    path = converter().csv_manifest_path
-    assert path.as_posix() == (
-        f"s3://aind-scratch-data/aind-session/manifests/717381/{MANIFEST}.csv"
-    )
 
 
 @pytest.mark.parametrize("what", ["state", "manifest"])
@@ -181,11 +158,6 @@ def test_clients_and_computation_searches_have_cache_clear() -> None:
         getattr(aind_session, name).cache_clear()
 
 
-def test_lims_id_of_a_name_without_one_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="no LIMS2 ID"):
-        aind_session.lims.extract_id("747816_20240814.sync")
-
-
 @pytest.mark.parametrize("wrong", [867, 8.67, None, b"16d4", ["16d4"]])
 def test_normalized_uuid_of_a_wrong_type_is_a_type_error(wrong: Any) -> None:
     with pytest.raises(TypeError, match=type(wrong).__name__):
@@ -251,12 +223,6 @@ def test_image_asset_is_found_by_its_name_anywhere_in_the_path(source: str) -> N
     layers = [{"type": "image", "source": source}]
     state = aind_session.Subject(717381).neuroglancer.from_json({"layers": layers})
     assert [asset.name for asset in state.image_data_assets] == [STITCHED]
-
-
-def test_new_file_name_has_the_session_and_the_time(clock: FakeClock) -> None:
-    state = aind_session.Subject(717381).neuroglancer.from_json("{}")
-    expected = "SmartSPIM_717381_2024-07-03_10-49-01_neuroglancer-state_2023-11-14_14-13-20.json"
-    assert state.get_new_file_name("SmartSPIM_717381_2024-07-03_10-49-01") == expected
 
 
 def test_probe_and_day_of_a_state_are_by_annotation() -> None:

@@ -15,36 +15,26 @@ from aind_session.errors import (
     MissingFileError,
 )
 from aind_session.extensions.ibl import manifests
-from aind_session.extensions.ibl.converter import IBLDataConverterExtension
 from aind_session.sandbox import Sandbox
-from ibl_world import add_state, world
+from ibl_world import (
+    LATEST_STATE,
+    MANIFEST,
+    RECORDED,
+    SORTED,
+    STATE,
+    SUBJECT,
+    SURFACES,
+    add_state,
+    completed,
+    converter,
+    world,
+)
 from rows import shortest_row
 
-SUBJECT = "717381"
-DAYS = (
-    ("ecephys_717381_2024-04-09_11-14-13", "ecephys_717381_2024-04-09_11-44-16"),
-    ("ecephys_717381_2024-04-10_16-29-12", "ecephys_717381_2024-04-10_16-51-20"),
-)
-RECORDED = tuple(name for day in DAYS for name in day)
-SURFACES = tuple(day[1] for day in DAYS)
-SORTED = "ecephys_717381_2024-04-09_11-14-13_sorted_2024-04-10_22-15-25"
-IMAGED = ("SmartSPIM_717381_2024-05-20_15-19-15", "SmartSPIM_717381_2024-07-03_10-49-01")
-STATE = f"{IMAGED[1]}_neuroglancer-state_2024-08-16_11-06-59"
-LATEST_STATE = f"{IMAGED[1]}_neuroglancer-state_2024-08-20_09-30-00"
-MANIFEST = "717381_data_converter_manifest"
 COLUMNS = (
     *("mouseid", "sorted_recording", "probe_file", "probe_name", "probe_shank", "probe_id"),
     *("surface_finding", "annotation_format"),
 )
-
-
-def converter(subject: object = SUBJECT) -> IBLDataConverterExtension:
-    return aind_session.Subject(subject).ibl_data_converter
-
-
-def completed(state: str | None = STATE) -> list[dict[str, str]]:
-    records = converter().get_partial_manifest_records(state)
-    return [{**record, "probe_name": "ProbeA"} for record in records[:2]]
 
 
 # -- annotations -----------------------------------------------------------------------------------
@@ -98,7 +88,7 @@ def test_partial_records_of_plain_names() -> None:
         "probe_name": "",
         "probe_shank": "",
         "probe_id": "268",
-        "surface_finding": SURFACES[0],
+        "surface_finding": SURFACES[RECORDED[0]],
         "annotation_format": "json",
     }
 
