@@ -99,6 +99,9 @@ def test_ccf_rows_of_the_documented_session(bundled: Sandbox) -> None:
     assert (first["axial"], first["lateral"], first["brain_region"]) == (0.0, 16.0, "ACB")
     assert len({(row["probe"], row["channel_index"]) for row in rows}) == len(rows) == 48
     assert len({tuple(row) for row in rows}) == 1
+    table = pytest.importorskip("pandas").DataFrame(rows)
+    assert table.groupby("probe").size().to_dict() == {f"Probe{x}_0": 8 for x in "ABCDEF"}
+    assert str(table["ccf_ap"].dtype) == "float64"
 
 
 def test_annotations_send_two_requests_and_one_per_record(sandbox: Sandbox) -> None:
@@ -107,16 +110,6 @@ def test_annotations_send_two_requests_and_one_per_record(sandbox: Sandbox) -> N
     assert row <= 2
     get(KNOWN, as_ccf_records=True)
     assert sandbox.count() == 4
-
-
-def test_patched_class_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        aind_session.ecephys, "get_latest_ibl_annotations", lambda *_args, **_named: {"mine": {}}
-    )
-    from aind_session.extensions.ecephys import EcephysExtension
-
-    assert EcephysExtension.get_latest_ibl_annotations(KNOWN) == {"mine": {}}
-    assert aind_session.Session(KNOWN).ecephys.get_latest_ibl_annotations(KNOWN) == {"mine": {}}
 
 
 # -- which one counts ------------------------------------------------------------------------------
@@ -265,13 +258,6 @@ def test_ccf_rows_are_sorted_by_channel() -> None:
     assert [row["channel_index"] for row in rows] == [1, 2, 3, 10, None]
     assert rows[2]["ccf_ml"] is None
     assert rows[2]["brain_region"] is None
-
-
-def test_ccf_rows_make_a_table(bundled: Sandbox) -> None:
-    pandas = pytest.importorskip("pandas")
-    table = pandas.DataFrame(get(KNOWN, as_ccf_records=True))
-    assert table.groupby("probe").size().to_dict() == {f"Probe{x}_0": 8 for x in "ABCDEF"}
-    assert str(table["ccf_ap"].dtype) == "float64"
 
 
 def test_alignment_with_nan_is_read(box: Sandbox) -> None:

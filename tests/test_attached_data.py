@@ -16,7 +16,7 @@ from upath import UPath
 import aind_session
 from aind_session.attached_data import Attached
 from aind_session.errors import MissingFileError, PartialAnswerWarning, ServiceError
-from aind_session.sandbox import Catalogue, Sandbox
+from aind_session.sandbox import Sandbox
 
 RAW = "ecephys_676909_2023-12-13_13-43-40"
 SORTED = "ecephys_676909_2023-12-13_13-43-40_sorted_2024-03-01_16-02-45"
@@ -116,6 +116,11 @@ def test_attached_renamed_mount_by_its_metadata(
     assert sessions_and_names(tmp_path) == {"renamed": (RAW, name)}
 
 
+def test_attached_description_without_session_has_none(tmp_path: Path) -> None:
+    write(tmp_path, "model/data_description.json", {"name": "A model"})
+    assert sessions_and_names(tmp_path) == {"model": (None, "A model")}
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"name": 3}', '{"name": " "}', "\x00" * 50])
 def test_attached_broken_metadata_is_ignored(tmp_path: Path, content: str) -> None:
     for file in ("data_description.json", "metadata.nd.json", "processing.json"):
@@ -127,11 +132,6 @@ def test_attached_irregular_metadata_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "renamed" / "data_description.json").mkdir(parents=True)
     os.mkfifo(tmp_path / "renamed" / "metadata.nd.json")
     assert sessions_and_names(tmp_path) == {"renamed": (None, "renamed")}
-
-
-def test_attached_description_without_session_has_none(tmp_path: Path) -> None:
-    write(tmp_path, "model/data_description.json", {"name": "A model"})
-    assert sessions_and_names(tmp_path) == {"model": (None, "A model")}
 
 
 def test_attached_combined_asset_has_an_entry_per_session(tmp_path: Path) -> None:
@@ -414,15 +414,12 @@ def test_get_asset_dir_prefers_the_attached_copy(sandbox: Sandbox, capsule: Path
         assert str(found) == str(capsule / "renamed")
 
 
-@pytest.mark.parametrize("known", ["model", "id", "name"])
-def test_get_asset_dir_without_id_compares_names(
-    sandbox: Sandbox, capsule: Path, known: str
-) -> None:
+def test_get_asset_dir_without_id_compares_names(sandbox: Sandbox, capsule: Path) -> None:
     asset = aind_session.Session(RAW).raw_data_asset
     write(capsule, f"{RAW}/x")
     sandbox.catalogue.add_computation({"id": COMPUTATION, "_capsule": "capsule"})
-    given = asset if known == "model" else getattr(asset, known)
-    assert str(aind_session.get_asset_dir(given)) == str(capsule / RAW)
+    for given in (asset, asset.id, asset.name):
+        assert str(aind_session.get_asset_dir(given)) == str(capsule / RAW)
 
 
 def test_get_asset_dir_folder_that_mentions_a_session_is_not_raw(
@@ -434,22 +431,20 @@ def test_get_asset_dir_folder_that_mentions_a_session_is_not_raw(
     assert aind_session.get_asset_dir(RAW).as_posix() == f"s3://aind-ephys-data/{RAW}"
 
 
-def test_get_asset_dir_not_attached_is_in_s3(bundled: Sandbox, tmp_path: Path) -> None:
+def test_get_asset_dir_not_attached_is_in_s3(sandbox: Sandbox, tmp_path: Path) -> None:
     asset = aind_session.Session(RAW).raw_data_asset
     for given in (asset, asset.id, RAW):
         found = aind_session.get_asset_dir(given, root=tmp_path)
         assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
-
-
-def test_get_asset_dir_without_a_token_uses_docdb(sandbox: Sandbox, tmp_path: Path) -> None:
-    asset = aind_session.Session(RAW).raw_data_asset
+    # DocDB has it, too.
     with sandbox.without_token():
         found = aind_session.get_asset_dir(asset.id, root=tmp_path)
-    assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
-    with sandbox.without_token(), pytest.raises(KeyError):
-        aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
+        assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
+        with pytest.raises(KeyError):
+            aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
 
 
+@pytest.mark.usefixtures("clock")
 def test_get_asset_dir_of_an_unknown_asset_raises(sandbox: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not found"):
         aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
@@ -458,11 +453,6 @@ def test_get_asset_dir_of_an_unknown_asset_raises(sandbox: Sandbox, tmp_path: Pa
     sandbox.reset()
     with sandbox.down("docdb"), pytest.raises(ServiceError):
         aind_session.get_asset_dir("no such asset", root=tmp_path)
-
-
-def test_bundled_names_used_here_exist(bundled: Sandbox) -> None:
-    names = {a["name"] for a in Catalogue.bundled().data_assets}
-    assert {RAW, OTHER} <= names
 
 
 def test_get_asset_dir_other_asset_of_the_same_name_is_no_copy(

@@ -462,7 +462,9 @@ import aind_session
 import aind_session.utils
 assert aind_session.get_ttl_hash() and aind_session.utils.misc_utils.get_ttl_hash()
 assert aind_session.session and aind_session.extensions and aind_session.testmod
-print(json.dumps([name for name in sys.modules if "services" in name or name == "codeocean"]))
+loaded = [name for name in sys.modules if "services" in name or name == "codeocean"]
+assert aind_session.plots.__name__ == "aind_session.plots"
+print(json.dumps(loaded + [name for name in sys.modules if name == "matplotlib"]))
 """
 ALONE = """
 assert aind_session.utils.codeocean_utils.get_normalized_uuid

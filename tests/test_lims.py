@@ -103,7 +103,7 @@ def test_id_sends_one_listing_per_modality(sandbox: Sandbox) -> None:
 
 def test_id_in_a_large_folder_sends_one_listing(box: Sandbox) -> None:
     invent_session(box.catalogue, INVENTED, modalities=["behavior"])
-    for number in range(2500):
+    for number in range(1100):
         box.catalogue.add_object("aind-open-data", f"{INVENTED}/behavior/frame_{number}.tif", "")
     session = aind_session.Session(INVENTED)
     assert session.modalities == ("behavior",)
