@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import aind_session
 from aind_session.errors import MissingFileError
-from aind_session.extensions.ecephys import EcephysExtension, pipeline
+from aind_session.extensions.ecephys import EcephysExtension
 from aind_session.lookup import computations, results
 from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.services.assets import current_asset
@@ -240,7 +240,7 @@ def test_run_sorting_starts_the_trigger_capsule(box: Sandbox) -> None:
     assert values == ["ecephys_ks25", session.raw_data_asset.id]
 
 
-@pytest.mark.parametrize("pipeline_type", pipeline.PIPELINE_TYPES)
+@pytest.mark.parametrize("pipeline_type", ["ecephys_opto_ks25", "ecephys_ks4"])
 def test_run_sorting_pipeline_type_is_passed(box: Sandbox, pipeline_type: str) -> None:
     aind_session.Session(INVENTED).ecephys.run_sorting(pipeline_type=pipeline_type)
     assert launched(box)[0]["parameters"][0]["value"] == pipeline_type

@@ -279,7 +279,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     def run_sorting(
         self,
-        pipeline_type: str = pipeline.PIPELINE_TYPES[0],
+        pipeline_type: str = pipeline.PIPELINE_TYPE,
         trigger_capsule_id: str | None = pipeline.TRIGGER_CAPSULE_ID,
         override_parameters: Sequence[str] | None = None,
         skip_already_sorting: bool = True,

@@ -299,14 +299,9 @@ class IBLDataConverterExtension(ExtensionBaseClass):
             There is none (an `AttributeError`).
         """
         with inputs.looking(self._base.id, "manifests") as stock:
-            found = inputs.newest_good(stock.manifests())
-        if found is None:
-            raise MissingAttributeError(
-                f"Subject {self._base.id} has no manifest. Make one: "
-                "create_manifest_asset(completed_records).",
-                name="manifest_data_asset",
-            )
-        return decode_asset(found.raw)
+            found = stock.manifests()
+        hint = f"Subject {self._base.id} has no manifest. Make one: create_manifest_asset(records)."
+        return _newest(found, "manifest_data_asset", hint)
 
     @property
     def neuroglancer_state_json_asset(self) -> DataAsset:
@@ -317,14 +312,12 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         MissingAttributeError
             There is none (an `AttributeError`).
         """
-        found = inputs.newest_good(neuroglancer.state_assets(self._base.id))
-        if found is None:
-            raise MissingAttributeError(
-                f"No Neuroglancer state of subject {self._base.id} is a data asset. Make one: "
-                "subject.neuroglancer.states[-1].create_data_asset().",
-                name="neuroglancer_state_json_asset",
-            )
-        return decode_asset(found.raw)
+        hint = (
+            f"No Neuroglancer state of subject {self._base.id} is a data asset. Make one: "
+            "subject.neuroglancer.states[-1].create_data_asset()."
+        )
+        found = neuroglancer.state_assets(self._base.id)
+        return _newest(found, "neuroglancer_state_json_asset", hint)
 
     # -- the run -----------------------------------------------------------------------------------
 
@@ -460,3 +453,10 @@ class IBLDataConverterExtension(ExtensionBaseClass):
 
 def _decoded(some: Assets) -> tuple[DataAsset, ...]:
     return decode_assets(asset.raw for asset in some)
+
+
+def _newest(some: Assets, attribute: str, missing: str) -> DataAsset:
+    found = inputs.newest_good(some)
+    if found is None:
+        raise MissingAttributeError(missing, name=attribute)
+    return decode_asset(found.raw)
