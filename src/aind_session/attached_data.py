@@ -183,8 +183,6 @@ def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) 
         It is not attached, and no service has its location (a `FileNotFoundError`).
     CodeOceanNotFoundError
         No asset has this ID (a `ValueError`).
-    ServiceError, CredentialsError
-        It is not attached, and its location could not be requested from any service.
 
     Examples
     --------

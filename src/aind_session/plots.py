@@ -86,8 +86,6 @@ def subject_timeline(
         matplotlib is not installed (an `ImportError`).
     InvalidIdentifierError
         It is not a valid subject ID (a `ValueError`).
-    ServiceError, CredentialsError
-        A service failed, and the sessions could not be found.
 
     Examples
     --------
@@ -163,8 +161,6 @@ def coverage(
     ------
     MissingExtraError
         matplotlib is not installed (an `ImportError`).
-    ServiceError, CredentialsError
-        The data assets could not be looked up.
 
     Examples
     --------

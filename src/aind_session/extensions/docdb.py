@@ -112,11 +112,6 @@ def get_record(name_id_or_location: AssetLike) -> FoundRecord:
     FoundRecord
         Empty if no record was found.
 
-    Raises
-    ------
-    ServiceError
-        DocDB did not answer.
-
     Examples
     --------
     >>> from aind_session.extensions.docdb import get_record

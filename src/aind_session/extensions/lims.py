@@ -124,8 +124,6 @@ class LimsExtension(ExtensionBaseClass):
         ------
         MissingLimsError
             None of the subject's sessions has it (a `ValueError`).
-        ServiceError, CredentialsError
-            It was not found, and a service could not be reached.
 
         Examples
         --------

@@ -87,11 +87,6 @@ def get_docdb_record(
         The record of schema 1.x if there is one, else that of 2.x; the newest of its name. Empty
         if there is none.
 
-    Raises
-    ------
-    DocDBError, ServiceError
-        One schema's database failed, and the other has no record.
-
     Examples
     --------
     >>> get_docdb_record("16d46411-540a-4122-b47f-8cb2a15d593a")["name"]

@@ -167,13 +167,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     @property
     def sorted_data_assets(self) -> tuple[SortedDataAsset, ...]:
-        """All sorted data assets, ascending by creation, failed ones included.
-
-        Raises
-        ------
-        CredentialsError, ServiceError
-            Code Ocean did not answer.
-        """
+        """All sorted data assets, ascending by creation, failed ones included."""
         replaced = codeocean_utils.replacement("get_subject_data_assets")
         if replaced is not None:
             return tuple(

@@ -76,15 +76,7 @@ _NAMES = (
 
 
 def latest(session: SessionID) -> Alignments:
-    """Return the newest alignment of each probe, as saved, across all of a session's assets.
-
-    Raises
-    ------
-    MissingAlignmentError
-        No probe has been aligned (a `KeyError`).
-    ServiceError
-        None was found, and one schema of DocDB failed.
-    """
+    """Return the newest alignment of each probe, as saved, across all of a session's assets."""
     with tracing(session.id, "probe alignments"):
         failures = Failures("newer probe alignments")
         candidates = _candidates(session, failures)

@@ -41,13 +41,7 @@ def _find(
 
 
 def dir_of_session(session: SessionID, name: str, attribute: str) -> UPath:
-    """Return one of the two folders of a session.
-
-    Raises
-    ------
-    MissingAttributeError
-        It, or the folder of raw data, does not exist (an `AttributeError`).
-    """
+    """Return one of the two folders of a session."""
     with tracing(session.id, name):
         raw = folders.raw(session)
         try:

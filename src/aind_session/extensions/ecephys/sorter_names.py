@@ -55,13 +55,7 @@ def _other_names(asset: AssetSummary) -> Iterator[str]:
 
 
 def require_sorter_name(asset: AssetSummary) -> str:
-    """Return the name of the sorter.
-
-    Raises
-    ------
-    MissingSorterNameError
-        No file names it (a `FileNotFoundError`, a `ValueError`): no probe was finished.
-    """
+    """Return the name of the sorter."""
     with tracing(asset.id, "sorter name"):
         name = read_sorter_name(asset)
         if name is None:

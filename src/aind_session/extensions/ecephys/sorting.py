@@ -37,13 +37,7 @@ _NO_ANALYZER = frozenset({"nwb", "nextflow", "visualization", "curated", "spikes
 
 
 def of_session(session: SessionID) -> Assets:
-    """Return the sorted assets of a session, ascending by creation.
-
-    Raises
-    ------
-    CredentialsError, ServiceError
-        Code Ocean did not answer: no other service has data assets.
-    """
+    """Return the sorted assets of a session, ascending by creation."""
     with tracing(session.id, "sorted data assets"):
         moment = context.current().cache.moment()
         found = results.sorted_assets(session, evidence.all_assets(session))
@@ -180,13 +174,7 @@ def _is_replaced() -> bool:
 
 
 def sorted_summary(asset: by_id.AssetLike) -> AssetSummary:
-    """Return what lookups need of a sorted data asset.
-
-    Raises
-    ------
-    InvalidIdentifierError
-        It is not the result of a sorting (a `ValueError`).
-    """
+    """Return what lookups need of a sorted data asset."""
     summary = codeocean_utils.summary_of(asset)
     if not rules.is_sorted(summary.name):
         raise InvalidIdentifierError(

@@ -76,13 +76,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
 
     @property
     def ecephys_data_assets(self) -> tuple[DataAsset, ...]:
-        """Raw data assets of the ecephys sessions, one each, ascending by creation.
-
-        Raises
-        ------
-        CredentialsError, ServiceError
-            Code Ocean could not be reached.
-        """
+        """Raw data assets of the ecephys sessions, one each, ascending by creation."""
         with inputs.looking(self._base.id, f"raw {ECEPHYS} data assets") as stock:
             return _decoded(stock.raw(ECEPHYS))
 
@@ -259,8 +253,6 @@ class IBLDataConverterExtension(ExtensionBaseClass):
             A record is not complete, or there is none (a `ValueError`).
         NotReadyError
             The asset was created, and is not ready after ten minutes (a `TimeoutError`).
-        CredentialsError, ServiceError
-            The file or the data asset could not be created.
 
         Examples
         --------
@@ -403,8 +395,6 @@ class IBLDataConverterExtension(ExtensionBaseClass):
             The monitor needs the extra `monitor` (an `ImportError`); no request was sent.
         MissingFileError
             Inputs are missing; the message names all of them (a `FileNotFoundError`).
-        CredentialsError, ServiceError
-            The inputs could not be looked up, or the run did not start.
 
         Examples
         --------

@@ -233,13 +233,7 @@ def run_params(
     by_position: Sequence[str] | None,
     options: Options,
 ) -> RunParams:
-    """Return the run of a capsule with a subject's inputs; parameters by position replace others.
-
-    Raises
-    ------
-    MissingFileError
-        Inputs are missing; the message names all of them (a `FileNotFoundError`).
-    """
+    """Return a run with a subject's inputs; parameters by position replace those by name."""
     with looking(subject_id, "inputs of the IBL data converter") as stock:
         manifest, state, inputs = _gather(stock, manifest_asset, state_asset, options)
         # Mounted under their names, which the columns of the manifest contain.

@@ -111,11 +111,6 @@ class NeuroglancerState:
         Found by the folder of the images, or by an asset's name anywhere in their path. Assets
         that were deleted, or that this token may not see, are left out.
 
-        Raises
-        ------
-        CredentialsError, ServiceError
-            Code Ocean could not be reached.
-
         Examples
         --------
         >>> import aind_session
@@ -214,8 +209,6 @@ class NeuroglancerState:
             The path is not in S3, or its folder has other files (a `ValueError`).
         NotReadyError
             The asset was created, and is not ready after ten minutes (a `TimeoutError`).
-        CredentialsError, ServiceError
-            The file or the data asset could not be created.
 
         Examples
         --------
@@ -303,11 +296,6 @@ class NeuroglancerExtension(_Classes, ExtensionBaseClass):
 
         From S3, and from data assets if the file was deleted. A state that cannot be read is left
         out and logged.
-
-        Raises
-        ------
-        ServiceError, CredentialsError
-            Neither S3 nor Code Ocean could be reached.
 
         Warns
         -----
@@ -442,13 +430,7 @@ def _saved(files: Outcome[dict[str, str]], found: Outcome[Assets]) -> _Saved:
 def state_by_name(
     subject_id: str, name: str | None, files: Outcome[dict[str, str]], some: Assets
 ) -> Content:
-    """Read one state of a subject by its name, with or without `.json`; by default the latest.
-
-    Raises
-    ------
-    MissingFileError
-        There is none (a `FileNotFoundError`).
-    """
+    """Read one state of a subject by its name, with or without `.json`; by default the latest."""
     with tracing(subject_id, "Neuroglancer state"):
         saved = _saved(files, Outcome(some))
         wanted = states.stem(name) if name else saved.names[-1] if saved.names else ""

@@ -77,15 +77,7 @@ def publish(
     custom_metadata: dict[str, str],
     timeout_sec: float = 10,
 ) -> DataAsset:
-    """Write a file, make a data asset of its folder, and return the asset when it is ready.
-
-    Raises
-    ------
-    InvalidContentError
-        The folder holds other files, which would become part of the asset (a `ValueError`).
-    NotReadyError
-        The asset was created, and was not ready after `READY_SECONDS` (a `TimeoutError`).
-    """
+    """Write a file, make a data asset of its folder, and return the asset when it is ready."""
     # Raises without a token: before anything is written that would be left over.
     codeocean.get_client()
     listed = write(bucket, key, data, timeout_sec)
