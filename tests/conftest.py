@@ -183,6 +183,18 @@ def bundled() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
+def cold(bundled: Sandbox) -> Iterator[Sandbox]:
+    """Serve the bundled catalogue with an empty cache, no faults and no counts.
+
+    For tests that count requests or simulate failures, but add no data.
+    """
+    bundled.reset()
+    yield bundled
+    bundled.heal()
+    bundled.reset()
+
+
+@pytest.fixture
 def clock() -> Iterator[FakeClock]:
     """Replace the clock: waiting takes no time."""
     from aind_session.clock import use_clock

@@ -104,12 +104,12 @@ def test_ccf_rows_of_the_documented_session(bundled: Sandbox) -> None:
     assert str(table["ccf_ap"].dtype) == "float64"
 
 
-def test_annotations_send_two_requests_and_one_per_record(sandbox: Sandbox) -> None:
-    row = shortest_row(sandbox, lambda: get(KNOWN), 2)
-    assert sandbox.count() == 4
+def test_annotations_send_two_requests_and_one_per_record(cold: Sandbox) -> None:
+    row = shortest_row(cold, lambda: get(KNOWN), 2)
+    assert cold.count() == 4
     assert row <= 2
     get(KNOWN, as_ccf_records=True)
-    assert sandbox.count() == 4
+    assert cold.count() == 4
 
 
 # -- which one counts ------------------------------------------------------------------------------

@@ -431,13 +431,13 @@ def test_get_asset_dir_folder_that_mentions_a_session_is_not_raw(
     assert aind_session.get_asset_dir(RAW).as_posix() == f"s3://aind-ephys-data/{RAW}"
 
 
-def test_get_asset_dir_not_attached_is_in_s3(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_get_asset_dir_not_attached_is_in_s3(cold: Sandbox, tmp_path: Path) -> None:
     asset = aind_session.Session(RAW).raw_data_asset
     for given in (asset, asset.id, RAW):
         found = aind_session.get_asset_dir(given, root=tmp_path)
         assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
     # DocDB has it, too.
-    with sandbox.without_token():
+    with cold.without_token():
         found = aind_session.get_asset_dir(asset.id, root=tmp_path)
         assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
         with pytest.raises(KeyError):
@@ -445,13 +445,13 @@ def test_get_asset_dir_not_attached_is_in_s3(sandbox: Sandbox, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("clock")
-def test_get_asset_dir_of_an_unknown_asset_raises(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_get_asset_dir_of_an_unknown_asset_raises(cold: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not found"):
         aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
     with pytest.raises(FileNotFoundError, match="Data asset no such asset is not attached"):
         aind_session.get_asset_dir("no such asset", root=tmp_path)
-    sandbox.reset()
-    with sandbox.down("docdb"), pytest.raises(ServiceError):
+    cold.reset()
+    with cold.down("docdb"), pytest.raises(ServiceError):
         aind_session.get_asset_dir("no such asset", root=tmp_path)
 
 

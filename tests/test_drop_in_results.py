@@ -163,10 +163,10 @@ def test_search_without_match_is_empty(search: Callable[[], Any], empty: object)
 # --- code ocean -----------------------------------------------------------------------------------
 
 
-def test_codeocean_client_is_the_sdk_client(sandbox: Sandbox) -> None:
+def test_codeocean_client_is_the_sdk_client(cold: Sandbox) -> None:
     client = aind_session.get_codeocean_client()
     assert isinstance(client, codeocean.CodeOcean)
-    assert client.domain == sandbox.urls["codeocean"]
+    assert client.domain == cold.urls["codeocean"]
     assert client is aind_session.get_codeocean_client(check_credentials=False)
     assert client.data_assets.get_data_asset(RAW) == aind_session.get_data_asset_model(RAW)
     assert isinstance(aind_session.get_codeocean_client(retries=1), codeocean.CodeOcean)
@@ -258,22 +258,22 @@ def test_search_keeps_the_requested_order() -> None:
     assert names == sorted(names, reverse=True)
 
 
-def test_search_stops_at_max_pages(sandbox: Sandbox) -> None:
+def test_search_stops_at_max_pages(cold: Sandbox) -> None:
     query = {"query": "name:ecephys_676909"}
     limits: dict[str, Any] = {"page_size": 2, "max_pages": 2}
     with pytest.raises(aind_session.ServiceError, match="more than 2 pages of 2"):
         aind_session.search_data_assets(query, **limits)
-    sandbox.reset()
+    cold.reset()
     found = aind_session.search_data_assets(query, **limits, raise_on_page_limit=False)
     assert len(found) == 4
-    assert sandbox.count() == 2
+    assert cold.count() == 2
     with pytest.raises(ValueError, match="begin at 1"):
         aind_session.search_data_assets(query, page_size=0)
     with pytest.raises(ValueError, match="begin at 1"):
         aind_session.search_data_assets(query, max_pages=0)
 
 
-def test_subject_assets_with_conditions(sandbox: Sandbox) -> None:
+def test_subject_assets_with_conditions(cold: Sandbox) -> None:
     every = aind_session.get_subject_data_assets(668759)
     assert every == aind_session.Subject(668759).data_assets
     assert (every[0].name, every[0].created) == ("Example T1 and T2 MRI Images", 1673996872)
@@ -281,9 +281,9 @@ def test_subject_assets_with_conditions(sandbox: Sandbox) -> None:
         "668759", filters=[{"key": "tags", "value": "T1"}]
     )
     assert tagged == every[:1]
-    sandbox.requests.clear()
+    cold.requests.clear()
     results = aind_session.get_subject_data_assets("668759", type="result")
-    bodies = [json.loads(request.body) for request in sandbox.requests]
+    bodies = [json.loads(request.body) for request in cold.requests]
     assert [{"key": "subject id", "value": "668759"}] in [b.get("filters") for b in bodies]
     assert "668759" in [body.get("query") for body in bodies]
     assert {str(asset.type) for asset in results} == {"result"}
@@ -309,12 +309,12 @@ def test_data_assets_by_beginning_of_the_name(beginning: str, count: int) -> Non
     assert all(asset.name.startswith(beginning) for asset in found)
 
 
-def test_data_assets_of_a_long_platform_name(sandbox: Sandbox) -> None:
+def test_data_assets_of_a_long_platform_name(cold: Sandbox) -> None:
     name = "multiplane-ophys_721291_2024-05-08"
     found = aind_session.get_data_assets(name)
     assert found
     assert all(asset.name.startswith(name) for asset in found)
-    assert b"name:" not in b"".join(request.body for request in sandbox.requests)
+    assert b"name:" not in b"".join(request.body for request in cold.requests)
     narrowed = aind_session.get_data_assets(name, type="dataset")
     assert [asset.name for asset in narrowed] == ["multiplane-ophys_721291_2024-05-08_08-05-54"]
 
@@ -336,7 +336,7 @@ def test_failed_computations(run: str, failed: bool) -> None:
     assert aind_session.is_computation_error(model) is failed
 
 
-def test_output_text_by_id_and_model(sandbox: Sandbox) -> None:
+def test_output_text_by_id_and_model(cold: Sandbox) -> None:
     for asset_or_run in (SORTED, RUN):
         text = aind_session.get_output_text(asset_or_run)
         assert text.startswith("N E X T F L O W")
@@ -344,7 +344,7 @@ def test_output_text_by_id_and_model(sandbox: Sandbox) -> None:
         assert aind_session.get_output_text(model) == text
         assert aind_session.is_output_file_from_sorting_pipeline(text) is True
         assert aind_session.is_output_error(text) is False
-    sent = [r for r in sandbox.requests if r.service == "files"]
+    sent = [r for r in cold.requests if r.service == "files"]
     assert sent
     assert all(request.status == 200 for request in sent)
 
@@ -452,14 +452,14 @@ CALLS_WITH_A_HASH: list[Callable[..., Any]] = [
 
 
 @pytest.mark.parametrize("ask", CALLS_WITH_A_HASH)
-def test_new_ttl_hash_requests_anew(ask: Callable[..., Any], sandbox: Sandbox) -> None:
+def test_new_ttl_hash_requests_anew(ask: Callable[..., Any], cold: Sandbox) -> None:
     first = ask(ttl_hash=1)
-    count = sandbox.count()
+    count = cold.count()
     assert count > 0
     assert ask(ttl_hash=1) == first
-    assert sandbox.count() == count
+    assert cold.count() == count
     assert ask(ttl_hash=2) == first
-    assert sandbox.count() == 2 * count
+    assert cold.count() == 2 * count
     assert ask(ttl_hash=None) == first
 
 

@@ -136,17 +136,17 @@ CACHED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("path", CACHED)
-def test_cached_function_requests_anew_after_cache_clear(path: str, sandbox: Sandbox) -> None:
+def test_cached_function_requests_anew_after_cache_clear(path: str, cold: Sandbox) -> None:
     function: Any = aind_session
     for part in path.split("."):
         function = getattr(function, part)
     first = function(CACHED[path])
-    count = sandbox.count()
+    count = cold.count()
     assert function(CACHED[path]) == first
-    assert sandbox.count() == count > 0
+    assert cold.count() == count > 0
     function.cache_clear()
     assert function(CACHED[path]) == first
-    assert sandbox.count() > count
+    assert cold.count() > count
 
 
 def test_clients_and_computation_searches_have_cache_clear() -> None:

@@ -43,9 +43,9 @@ def test_ecephys_documented_session_is_sorted_by_one_sorter(bundled: Sandbox) ->
     assert latest.name == f"{DOCUMENTED}_sorted_2024-03-01_16-02-45"
 
 
-def test_is_sorted_after_modalities_costs_four_requests(sandbox: Sandbox) -> None:
+def test_is_sorted_after_modalities_costs_four_requests(cold: Sandbox) -> None:
     def known() -> None:
-        sandbox.reset()
+        cold.reset()
         assert aind_session.Session(DOCUMENTED).modalities
 
     def look() -> None:
@@ -53,8 +53,8 @@ def test_is_sorted_after_modalities_costs_four_requests(sandbox: Sandbox) -> Non
         assert session.ecephys.is_sorted
         assert session.ecephys.sorter.kilosort2_5.sorted_data_assets[-1].id == LATEST
 
-    row = shortest_row(sandbox, look, 2, known)
-    assert sandbox.count() == 4
+    row = shortest_row(cold, look, 2, known)
+    assert cold.count() == 4
     assert row <= 2
 
 
@@ -330,14 +330,14 @@ def test_sorter_names_spellings_are_joined(box: Sandbox) -> None:
     assert sorter.kilosort3.sorted_data_assets == ()
 
 
-def test_sorter_repr_and_dir_send_no_request(sandbox: Sandbox) -> None:
+def test_sorter_repr_and_dir_send_no_request(cold: Sandbox) -> None:
     extension = ecephys()
     sorter = extension.sorter
     assert DOCUMENTED in repr(sorter)
     assert DOCUMENTED in repr(extension)
     assert not hasattr(sorter, "_repr_html_")
     assert "is_sorted" in dir(extension)
-    assert sandbox.count() == 0
+    assert cold.count() == 0
 
 
 def test_get_sorted_probes_groups_serials_older_folders_read(box: Sandbox) -> None:

@@ -85,15 +85,15 @@ def test_is_sorted_newest_good_reads_only_the_newest(box: Sandbox) -> None:
     assert all(newest in place for place in places)
 
 
-def test_ecephys_second_look_sends_no_request(sandbox: Sandbox) -> None:
+def test_ecephys_second_look_sends_no_request(cold: Sandbox) -> None:
     def look() -> tuple[Any, ...]:
         extension = ecephys()
         return extension.is_sorted, extension.sorter.names, extension.sorted_data_assets
 
     first = look()
-    sandbox.requests.clear()
+    cold.requests.clear()
     assert look() == first
-    assert sandbox.count() == 0
+    assert cold.count() == 0
 
 
 def test_refresh_after_changed_files_reads_them_again(box: Sandbox) -> None:

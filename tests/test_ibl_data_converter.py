@@ -80,13 +80,13 @@ def test_subject_without_data_has_empty_collections() -> None:
     assert getattr(of, "neuroglancer_state_json_asset", None) is None
 
 
-def test_all_inputs_send_the_subjects_searches_once(sandbox: Sandbox) -> None:
+def test_all_inputs_send_the_subjects_searches_once(cold: Sandbox) -> None:
     of = converter()
     assert names(of.ecephys_data_assets) == RECORDED
-    assert sandbox.count() == 4
+    assert cold.count() == 4
     assert (of.surface_recording_names, len(of.smartspim_data_assets)) == (SURFACES, 2)
     assert names(of.get_stitched_data_assets(IMAGED[0])) == STITCHED[:1]
-    assert sandbox.count() == 4
+    assert cold.count() == 4
 
 
 @pytest.mark.usefixtures("bundled")
@@ -148,19 +148,19 @@ def test_use_flags_select_sorted_assets() -> None:
         assert len(converter(999994).sorted_data_assets) == 3
 
 
-def test_sorting_that_cannot_be_checked_raises(sandbox: Sandbox, clock: FakeClock) -> None:
-    sandbox.fail("s3", times=None)
-    sandbox.fail("codeocean", path="/files", times=None)
+def test_sorting_that_cannot_be_checked_raises(cold: Sandbox, clock: FakeClock) -> None:
+    cold.fail("s3", times=None)
+    cold.fail("codeocean", path="/files", times=None)
     with pytest.raises(ServiceError):
         _ = converter().sorted_data_assets
 
 
 @pytest.mark.filterwarnings("error")
-def test_inputs_with_one_service_down(sandbox: Sandbox, clock: FakeClock) -> None:
-    with sandbox.down("docdb"), pytest.warns(PartialAnswerWarning) as caught:
+def test_inputs_with_one_service_down(cold: Sandbox, clock: FakeClock) -> None:
+    with cold.down("docdb"), pytest.warns(PartialAnswerWarning) as caught:
         assert names(converter().ecephys_data_assets) == RECORDED
     assert len(caught) == 1
-    with sandbox.down("codeocean"):
+    with cold.down("codeocean"):
         with pytest.raises(ServiceError):
             _ = converter().ecephys_data_assets
         with pytest.warns(PartialAnswerWarning):

@@ -146,10 +146,10 @@ def test_partial_records_leave_out_surface_recordings() -> None:
         assert of.get_partial_manifest_records() == before
 
 
-def test_partial_records_send_three_requests_in_a_row(sandbox: Sandbox) -> None:
+def test_partial_records_send_three_requests_in_a_row(cold: Sandbox) -> None:
     _ = converter().get_partial_manifest_records()
-    row = shortest_row(sandbox, lambda: converter().get_partial_manifest_records(), 3)
-    assert sandbox.count() <= 8
+    row = shortest_row(cold, lambda: converter().get_partial_manifest_records(), 3)
+    assert cold.count() <= 8
     assert row <= 3
 
 

@@ -85,20 +85,20 @@ def test_id_of_the_documented_session(bundled: Sandbox) -> None:
     assert session.lims.get_id(session) == KNOWN_ID
 
 
-def test_id_sends_one_listing_per_modality(sandbox: Sandbox) -> None:
+def test_id_sends_one_listing_per_modality(cold: Sandbox) -> None:
     session = aind_session.Session(KNOWN)
     modalities = session.modalities
 
     def known() -> None:
-        sandbox.reset()
+        cold.reset()
         assert aind_session.Session(KNOWN).modalities == modalities
 
-    row = shortest_row(sandbox, lambda: aind_session.Session(KNOWN).lims.id, 1, known)
+    row = shortest_row(cold, lambda: aind_session.Session(KNOWN).lims.id, 1, known)
     assert session.lims.id == KNOWN_ID
-    assert sandbox.count() == len(modalities)
+    assert cold.count() == len(modalities)
     assert row == 1
     assert session.lims.id == KNOWN_ID
-    assert sandbox.count() == len(modalities)
+    assert cold.count() == len(modalities)
 
 
 def test_id_in_a_large_folder_sends_one_listing(box: Sandbox) -> None:

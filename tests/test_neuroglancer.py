@@ -64,14 +64,14 @@ def test_states_of_the_documented_subject() -> None:
         assert [asset.name for asset in state.image_data_assets] == [STITCHED_NAME]
 
 
-def test_states_send_two_requests_in_a_row(sandbox: Sandbox) -> None:
+def test_states_send_two_requests_in_a_row(cold: Sandbox) -> None:
     _ = neuroglancer().states
-    row = shortest_row(sandbox, lambda: neuroglancer().states, 2)
+    row = shortest_row(cold, lambda: neuroglancer().states, 2)
     assert len(neuroglancer().states) == 2
-    assert (sandbox.count(), row) == (7, 2)
+    assert (cold.count(), row) == (7, 2)
     assert neuroglancer().states[-1].image_data_assets
     assert len(neuroglancer().state_json_paths) == 2
-    assert sandbox.count() == 7
+    assert cold.count() == 7
 
 
 @pytest.mark.usefixtures("bundled")
@@ -142,8 +142,8 @@ def test_file_beside_the_folders_is_found(sandbox: Sandbox) -> None:
     ("service", "names"),
     [("s3", []), ("codeocean", [STATE, LATEST_STATE]), ("docdb", [STATE, LATEST_STATE])],
 )
-def test_states_with_one_service_down(sandbox: Sandbox, service: str, names: list[str]) -> None:
-    with use_clock(FakeClock()), sandbox.down(service):
+def test_states_with_one_service_down(cold: Sandbox, service: str, names: list[str]) -> None:
+    with use_clock(FakeClock()), cold.down(service):
         if service == "s3":
             with pytest.warns(PartialAnswerWarning), pytest.raises(ServiceError):
                 _ = neuroglancer().states
@@ -153,8 +153,8 @@ def test_states_with_one_service_down(sandbox: Sandbox, service: str, names: lis
             assert [state.name for state in neuroglancer().states] == names
 
 
-def test_states_without_a_token_warn(sandbox: Sandbox) -> None:
-    with sandbox.without_token(), pytest.warns(PartialAnswerWarning):
+def test_states_without_a_token_warn(cold: Sandbox) -> None:
+    with cold.without_token(), pytest.warns(PartialAnswerWarning):
         assert len(neuroglancer().states) == 2
 
 

@@ -65,12 +65,12 @@ def test_timeline_marks_show_states() -> None:
     assert {"good (2)", "failed (1)"} <= wanted
 
 
-def test_timeline_without_label_sends_no_request_per_session(sandbox: Sandbox) -> None:
+def test_timeline_without_label_sends_no_request_per_session(cold: Sandbox) -> None:
     sessions = aind_session.get_sessions(999999)
     sessions.to_pandas(["n_assets"])
-    before = sandbox.count()
+    before = cold.count()
     plots.subject_timeline(sessions)
-    assert sandbox.count() == before
+    assert cold.count() == before
 
 
 def test_timeline_sessions_of_one_day_are_apart(sandbox: Sandbox) -> None:
@@ -117,12 +117,12 @@ def test_coverage_without_labels_has_all() -> None:
     ]
 
 
-def test_plots_unknown_results_are_not_shown_as_never(sandbox: Sandbox) -> None:
+def test_plots_unknown_results_are_not_shown_as_never(cold: Sandbox) -> None:
     sessions = aind_session.get_sessions(999999, platform="ecephys")
     sessions.prefetch()
-    sandbox.fail("s3", times=None, status=403, body="<Error><Code>AccessDenied</Code></Error>")
-    sandbox.fail("codeocean", path="files", times=None, status=400)
-    sandbox.fail("codeocean", path="computations", times=None, status=400)
+    cold.fail("s3", times=None, status=403, body="<Error><Code>AccessDenied</Code></Error>")
+    cold.fail("codeocean", path="files", times=None, status=400)
+    cold.fail("codeocean", path="computations", times=None, status=400)
     with pytest.warns(PartialAnswerWarning, match="`result:sorted`"):
         ax: Any = plots.coverage(sessions, ["sorted"])
     assert "unknown (3)" in said_by(ax.get_legend())
