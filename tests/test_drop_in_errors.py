@@ -116,8 +116,8 @@ def test_code_ocean_error_is_an_sdk_and_http_error(ask: Ask, status: int, cold: 
     cold.fail("codeocean", status=status, times=None)
     with pytest.raises(codeocean.error.Error) as caught:
         ask()
+    assert isinstance(caught.value, requests.HTTPError)
     error: Any = caught.value
-    assert isinstance(error, requests.HTTPError)
     assert error.status_code == error.response.status_code == status
 
 

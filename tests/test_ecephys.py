@@ -26,7 +26,7 @@ from sortings import (
     PROBES,
     RAW,
     add_sorting,
-    asked,
+    sent,
     ecephys,
 )
 from worlds import invent_session
@@ -97,7 +97,7 @@ def test_sorted_data_asset_single_property_reads_only_that_asset(sandbox: Sandbo
     assert sandbox.count() == 1
     assert asset.sorter_name == "kilosort2_5"
     assert sandbox.count() == 2
-    assert all(FIRST not in place for _, place in asked(sandbox))
+    assert all(FIRST not in place for _, place in sent(sandbox))
 
 
 def test_ecephys_functions_on_class_and_instance_accept_id_or_model(bundled: Sandbox) -> None:
@@ -123,7 +123,7 @@ def test_is_sorting_analyzer_raw_data_is_false(bundled: Sandbox) -> None:
 
 def test_get_sorter_name_by_id_costs_two_requests(sandbox: Sandbox) -> None:
     assert aind_session.ecephys.get_sorter_name(FIRST) == "kilosort2_5"
-    assert [service for service, _ in asked(sandbox)] == ["codeocean", "s3"]
+    assert [service for service, _ in sent(sandbox)] == ["codeocean", "s3"]
 
 
 def test_get_sorted_data_asset_model_other_asset_raises_value_error(bundled: Sandbox) -> None:
@@ -148,10 +148,10 @@ def test_ecephys_newest_failed_uses_older_sorting(box: Sandbox) -> None:
     assert failed.sorted_probes == ()
     assert extension.sorter.names == ("kilosort2_5",)
     assert "Out of memory." in failed.output
-    with pytest.raises(FileNotFoundError, match="did not finish for any probe") as told:
+    with pytest.raises(FileNotFoundError, match="did not finish for any probe") as caught:
         _ = failed.sorter_name
-    assert isinstance(told.value, MissingFileError)
-    assert any("S3" in line for line in told.value.trail)
+    assert isinstance(caught.value, MissingFileError)
+    assert any("S3" in line for line in caught.value.trail)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ WRAPPED = '{"processing": {"data_processes": [{"parameters": {"sorter_name": "sp
         {"spikesorted/a/si_folder.json": UNNAMED, "postprocessed/a/sorting.json": NAMED},
         {"postprocessed/a/sorting.json": NAMED, "params.json": "{}"},
         {"params.json": '{"spikesorting": {"sorter_name": "spykingcircus2"}}'},
-        # As Python writes what is no number, and as Windows begins its files.
+        # As Python writes NaN, and as Windows begins its files.
         {"spikesorted/a/si_folder.json": f'{NAMED[:-1]}, "threshold": NaN, "most": Infinity}}'},
         {"processing.json": "[" * 100_000, "spikesorted/a/si_folder.json": f"\ufeff{NAMED}"},
     ],

@@ -230,7 +230,7 @@ def test_manifest_without_custom_fields_is_found(sandbox: Sandbox) -> None:
 
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"probe_name": ""}, "probe_name"),
         ({"probe_name": None}, "probe_name"),
@@ -240,9 +240,9 @@ def test_manifest_without_custom_fields_is_found(sandbox: Sandbox) -> None:
         ({"probe": "A"}, "probe"),
     ],
 )
-def test_incomplete_record_raises(change: dict[str, Any], said: str) -> None:
+def test_incomplete_record_raises(change: dict[str, Any], message: str) -> None:
     good = completed()[0]
-    with pytest.raises(InvalidContentError, match=said):
+    with pytest.raises(InvalidContentError, match=message):
         converter().create_manifest_asset([good, {**good, **change}])
 
 

@@ -1,4 +1,4 @@
-"""Figures: what they draw is what the tables say, whoever looks and however many there are."""
+"""Figures: what they draw equals the tables, for any number of sessions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def draw(ax: Any) -> int:
     return len(file.getvalue())
 
 
-def said_by(legend: Any) -> set[str]:
+def texts_of(legend: Any) -> set[str]:
     return {text.get_text() for text in legend.get_texts()} if legend else set()
 
 
@@ -53,7 +53,7 @@ def test_timeline_has_a_mark_for_each_session() -> None:
 @pytest.mark.usefixtures("bundled")
 def test_timeline_marks_show_states() -> None:
     ax: Any = plots.subject_timeline(676909)
-    assert said_by(ax.get_legend()) == {"with results (1)", "raw only (3)"}
+    assert texts_of(ax.get_legend()) == {"with results (1)", "raw only (3)"}
     ax = plots.subject_timeline(999999, label="sorted")
     sessions = aind_session.get_sessions(999999)
     table = sessions.to_pandas(["uploaded", "result:sorted"])
@@ -61,7 +61,7 @@ def test_timeline_marks_show_states() -> None:
     wanted = {f"{state} ({n})" for state, n in up.value_counts().items()}
     if missing := int((~table["uploaded"]).sum()):
         wanted.add(f"not uploaded ({missing})")
-    assert said_by(ax.get_legend()) == wanted
+    assert texts_of(ax.get_legend()) == wanted
     assert {"good (2)", "failed (1)"} <= wanted
 
 
@@ -125,10 +125,10 @@ def test_plots_unknown_results_are_not_shown_as_never(cold: Sandbox) -> None:
     cold.fail("codeocean", path="computations", times=None, status=400)
     with pytest.warns(PartialAnswerWarning, match="`result:sorted`"):
         ax: Any = plots.coverage(sessions, ["sorted"])
-    assert "unknown (3)" in said_by(ax.get_legend())
+    assert "unknown (3)" in texts_of(ax.get_legend())
     with pytest.warns(PartialAnswerWarning, match="`result:sorted`"):
         ax = plots.subject_timeline(sessions, label="sorted")
-    assert "unknown (3)" in said_by(ax.get_legend())
+    assert "unknown (3)" in texts_of(ax.get_legend())
 
 
 @pytest.mark.usefixtures("bundled")

@@ -181,9 +181,9 @@ def test_pipeline_ids_older_names_warn() -> None:
     for place in (EcephysExtension, instance):
         with pytest.warns(DeprecationWarning, match="use DEFAULT_TRIGGER_CAPSULE_ID"):
             assert place.TRIGGER_CAPSULE_ID == TRIGGER
-        with pytest.warns(DeprecationWarning, match="use DEFAULT_SORTING_PIPELINE_ID") as told:
+        with pytest.warns(DeprecationWarning, match="use DEFAULT_SORTING_PIPELINE_ID") as caught:
             assert place.SORTING_PIPELINE_ID == PIPELINE
-        assert told[0].filename == __file__
+        assert caught[0].filename == __file__
 
 
 def test_current_sorting_computations_are_those_of_the_session(sandbox: Sandbox) -> None:

@@ -1,4 +1,4 @@
-"""What sortings cost to ask about, and what is told when a service does not answer."""
+"""Requests that sortings send, and results when a service does not answer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sortings import (
     PROBES,
     RAW,
     add_sorting,
-    asked,
+    sent,
     ecephys,
 )
 from worlds import invent_session, invent_world
 
-# -- what is asked ---------------------------------------------------------------------------------
+# -- requests -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_is_sorted_newest_good_reads_only_the_newest(box: Sandbox) -> None:
         files = sorting_files(INVENTED, "kilosort4")
         newest = add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
     assert ecephys(INVENTED).is_sorted
-    places = [place for service, place in asked(box) if service == "s3"]
+    places = [place for service, place in sent(box) if service == "s3"]
     assert len(places) == 2
     assert all(newest in place for place in places)
 
@@ -123,7 +123,7 @@ def test_ecephys_without_aws_reads_through_code_ocean(sandbox: Sandbox) -> None:
         asset = extension.sorted_data_assets[0]
         assert asset.sorted_probes == PROBES
         assert asset.output.endswith("161658.77s")
-        assert not any(service == "s3" for service, _ in asked(sandbox))
+        assert not any(service == "s3" for service, _ in sent(sandbox))
 
 
 def test_ecephys_closed_bucket_is_requested_once(sandbox: Sandbox) -> None:
@@ -131,9 +131,9 @@ def test_ecephys_closed_bucket_is_requested_once(sandbox: Sandbox) -> None:
     extension = ecephys()
     assert extension.is_sorted
     assert extension.sorter.names == ("kilosort2_5",)
-    closed = sum(service == "s3" for service, _ in asked(sandbox))
+    closed = sum(service == "s3" for service, _ in sent(sandbox))
     assert [asset.sorted_probes for asset in extension.sorted_data_assets] == [PROBES, PROBES]
-    assert sum(service == "s3" for service, _ in asked(sandbox)) == closed
+    assert sum(service == "s3" for service, _ in sent(sandbox)) == closed
 
 
 def test_ecephys_files_hidden_from_s3_read_through_code_ocean(sandbox: Sandbox) -> None:
@@ -164,9 +164,9 @@ def test_is_sorted_s3_down_raises_service_error(
     assert ecephys(INVENTED).is_sorted is True
     box.reset()
     box.fail("s3", status=500, times=None, body="broken")
-    with pytest.raises(aind_session.ServiceError) as told:
+    with pytest.raises(aind_session.ServiceError) as caught:
         _ = ecephys(INVENTED).is_sorted
-    assert not isinstance(told.value, NotFoundError)
+    assert not isinstance(caught.value, NotFoundError)
 
 
 def test_ecephys_one_unreadable_sorting_warns(box: Sandbox) -> None:
