@@ -92,75 +92,74 @@ def test_attached_raw_and_derived_by_name(tmp_path: Path, monkeypatch: pytest.Mo
     assert aind_session.Session("fib_676909_2023-12-13_13-43-40").attached_dirs == ()
 
 
+DESCRIBED = [
+    ("data_description.json", {"name": SORTED}, SORTED),
+    ("metadata.nd.json", {"name": RAW, "location": "s3://b/x"}, RAW),
+    ("metadata.nd.json", {"data_description": {"name": RAW}}, RAW),
+    ("processing.json", {"data_processes": [{"input_location": f"/data/{RAW}"}]}, "renamed"),
+    ("data_description.json", {"name": TRUNCATED, "input_data_name": RAW}, TRUNCATED),
+    ("data_description.json", {"name": TRUNCATED, "source_data": ["x", RAW]}, TRUNCATED),
+    ("data_description.json", {"input_data_name": RAW}, "renamed"),
+    (
+        "metadata.nd.json",
+        {"name": TRUNCATED, "data_description": {"source_data": [RAW]}},
+        TRUNCATED,
+    ),
+]
+BROKEN = ["", "{", "[]", '{"name": 3}', '{"name": " "}', "\x00" * 50]
+
+
 @pytest.mark.parametrize(
-    ("file", "content", "name"),
+    ("files", "expected"),
     [
-        ("data_description.json", {"name": SORTED}, SORTED),
-        ("metadata.nd.json", {"name": RAW, "location": "s3://b/x"}, RAW),
-        ("metadata.nd.json", {"data_description": {"name": RAW}}, RAW),
-        ("processing.json", {"data_processes": [{"input_location": f"/data/{RAW}"}]}, "renamed"),
-        ("data_description.json", {"name": TRUNCATED, "input_data_name": RAW}, TRUNCATED),
-        ("data_description.json", {"name": TRUNCATED, "source_data": ["x", RAW]}, TRUNCATED),
-        ("data_description.json", {"input_data_name": RAW}, "renamed"),
+        *(({f"renamed/{file}": text}, {"renamed": (RAW, name)}) for file, text, name in DESCRIBED),
+        *(
+            (
+                {f"renamed/{file}": text for file, _, _ in DESCRIBED},
+                {"renamed": (None, "renamed")},
+            )
+            for text in BROKEN
+        ),
+        ({"model/data_description.json": {"name": "A model"}}, {"model": (None, "A model")}),
+        # A combined asset.
         (
-            "metadata.nd.json",
-            {"name": TRUNCATED, "data_description": {"source_data": [RAW]}},
-            TRUNCATED,
+            {f"cohort/{RAW}/x": "", f"cohort/{OTHER}/x": "", f"cohort/notes/{SORTED}/x": ""},
+            {
+                "cohort": (None, "cohort"),
+                f"cohort/{RAW}": (RAW, RAW),
+                f"cohort/{OTHER}": (OTHER, OTHER),
+            },
+        ),
+        # An asset as the root.
+        (
+            {"data_description.json": {"name": RAW}, "ecephys/ecephys_compressed/x": "", "b/x": ""},
+            {".": (RAW, RAW)},
+        ),
+        # As pipelines map them: the session's own files in the root, its results beside.
+        (
+            {
+                "data_description.json": {"name": RAW},
+                "spikes/data_description.json": {"name": SORTED},
+                "ecephys/x": "",
+            },
+            {".": (RAW, RAW), "spikes": (RAW, SORTED)},
         ),
     ],
 )
-def test_attached_renamed_mount_by_its_metadata(
-    tmp_path: Path, file: str, content: dict[str, Any], name: str
+def test_attached_by_names_and_metadata_files(
+    tmp_path: Path, files: dict[str, Any], expected: dict[str, tuple[str | None, str]]
 ) -> None:
-    write(tmp_path, f"renamed/{file}", content)
-    assert sessions_and_names(tmp_path) == {"renamed": (RAW, name)}
-
-
-def test_attached_description_without_session_has_none(tmp_path: Path) -> None:
-    write(tmp_path, "model/data_description.json", {"name": "A model"})
-    assert sessions_and_names(tmp_path) == {"model": (None, "A model")}
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": 3}', '{"name": " "}', "\x00" * 50])
-def test_attached_broken_metadata_is_ignored(tmp_path: Path, content: str) -> None:
-    for file in ("data_description.json", "metadata.nd.json", "processing.json"):
-        write(tmp_path, f"renamed/{file}", content)
-    assert sessions_and_names(tmp_path) == {"renamed": (None, "renamed")}
+    for path, content in files.items():
+        write(tmp_path, path, content)
+    assert sessions_and_names(tmp_path) == expected
+    mounts = {one.mount for one in aind_session.attached(tmp_path)}
+    assert mounts == {path.partition("/")[0].strip(".") for path in expected}
 
 
 def test_attached_irregular_metadata_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "renamed" / "data_description.json").mkdir(parents=True)
     os.mkfifo(tmp_path / "renamed" / "metadata.nd.json")
     assert sessions_and_names(tmp_path) == {"renamed": (None, "renamed")}
-
-
-def test_attached_combined_asset_has_an_entry_per_session(tmp_path: Path) -> None:
-    for name in (RAW, OTHER, "notes"):
-        (tmp_path / "cohort" / name).mkdir(parents=True)
-    (tmp_path / "cohort" / "notes" / SORTED).mkdir()
-    assert sessions_and_names(tmp_path) == {
-        "cohort": (None, "cohort"),
-        f"cohort/{RAW}": (RAW, RAW),
-        f"cohort/{OTHER}": (OTHER, OTHER),
-    }
-    assert {one.mount for one in aind_session.attached(tmp_path)} == {"cohort"}
-
-
-def test_attached_asset_as_the_root_is_found(tmp_path: Path) -> None:
-    write(tmp_path, "data_description.json", {"name": RAW})
-    for folder in ("ecephys/ecephys_compressed", "behavior", "behavior-videos"):
-        (tmp_path / folder).mkdir(parents=True)
-    assert sessions_and_names(tmp_path) == {".": (RAW, RAW)}
-    (one,) = aind_session.attached(tmp_path)
-    assert (one.mount, one.path) == ("", tmp_path)
-
-
-def test_attached_description_beside_mounts_keeps_them(tmp_path: Path) -> None:
-    # As pipelines map them: the session's own files in the root, its results beside.
-    write(tmp_path, "data_description.json", {"name": RAW})
-    write(tmp_path, "spikes/data_description.json", {"name": SORTED})
-    (tmp_path / "ecephys").mkdir()
-    assert sessions_and_names(tmp_path) == {".": (RAW, RAW), "spikes": (RAW, SORTED)}
 
 
 def test_attached_broken_links_are_left_out(tmp_path: Path) -> None:

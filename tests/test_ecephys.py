@@ -26,8 +26,8 @@ from sortings import (
     PROBES,
     RAW,
     add_sorting,
-    sent,
     ecephys,
+    sent,
 )
 from worlds import invent_session
 
