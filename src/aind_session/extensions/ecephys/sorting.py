@@ -54,12 +54,14 @@ def of_session(session: SessionID) -> Assets:
 class _Siblings:
     """Sorted assets that were returned together: a loop over them reads all files at once.
 
-    The first asset is read on its own, unless the sorters were compared before; when a second one
-    is read for the same, so are the rest.
+    The first asset is read on its own, unless the sorters of many were compared before; when a
+    second one is read for the same, so are the rest.
     """
 
+    MANY = 8
+
     def __init__(self, members: Assets, is_loop: bool = False) -> None:
-        self.members, self.is_loop = members, is_loop
+        self.members, self.is_loop = members, is_loop and len(members) > self.MANY
         self.read: dict[str, set[str]] = {}
 
     def read_ahead(self, asset_id: str, what: str, ask: Callable[[AssetSummary], object]) -> None:
