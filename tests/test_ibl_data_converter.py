@@ -69,10 +69,6 @@ def test_inputs_of_the_documented_subject() -> None:
     with pytest.raises(MissingAttributeError, match="create_manifest_asset"):
         _ = of.manifest_data_asset
     assert getattr(of, "manifest_data_asset", None) is None
-
-
-@pytest.mark.usefixtures("bundled")
-def test_subject_without_data_has_empty_collections() -> None:
     of = converter(717121)
     assert of.ecephys_sessions == of.smartspim_sessions == ()
     assert of.ecephys_data_assets == of.sorted_data_assets == of.smartspim_data_assets == ()

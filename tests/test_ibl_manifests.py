@@ -41,27 +41,17 @@ COLUMNS = (
 
 
 @pytest.mark.parametrize(
-    ("name", "probe", "day"),
+    ("name", "expected"),
     [
-        ("A1", "ProbeA", 1),
-        ("probe B_3", "ProbeB", 3),
-        ("ProbeC-2", "ProbeC", 2),
-        ("probe_d4", "ProbeD", 4),
-        (" F 9 ", "ProbeF", 9),
-        ("E_day2", "ProbeE", 2),
+        *(("A1", ("ProbeA", 1)), ("probe B_3", ("ProbeB", 3)), ("ProbeC-2", ("ProbeC", 2))),
+        *(("probe_d4", ("ProbeD", 4)), (" F 9 ", ("ProbeF", 9)), ("E_day2", ("ProbeE", 2))),
+        *((name, None) for name in ("268", "targets", "G1", "A0", "A10", "A", "1", "AB1", "CCF_2")),
+        ("", None),
     ],
 )
-def test_annotation_name_with_probe_and_day(name: str, probe: str, day: int) -> None:
+def test_annotation_name_with_probe_and_day(name: str, expected: tuple[str, int] | None) -> None:
     found = manifests.parse_annotation(name)
-    assert found is not None
-    assert (found.probe, found.day) == (probe, day)
-
-
-@pytest.mark.parametrize(
-    "name", ["268", "targets", "G1", "A0", "A10", "A", "1", "AB1", "CCF_2", ""]
-)
-def test_annotation_name_without_probe_and_day(name: str) -> None:
-    assert manifests.parse_annotation(name) is None
+    assert (None if found is None else (found.probe, found.day)) == expected
 
 
 @given(letter=st.sampled_from("ABCDEFabcdef"), day=st.integers(1, 9), text=st.text(max_size=6))
@@ -91,12 +81,8 @@ def test_partial_records_of_plain_names() -> None:
         "surface_finding": SURFACES[RECORDED[0]],
         "annotation_format": "json",
     }
-
-
-@pytest.mark.usefixtures("bundled")
-@pytest.mark.parametrize("name", [STATE, f"{STATE}.json"])
-def test_partial_records_of_a_named_state(name: str) -> None:
-    assert {r["probe_file"] for r in converter().get_partial_manifest_records(name)} == {STATE}
+    for name in (STATE, f"{STATE}.json"):
+        assert {r["probe_file"] for r in converter().get_partial_manifest_records(name)} == {STATE}
 
 
 def test_partial_records_of_names_with_probe_and_day() -> None:
@@ -126,6 +112,13 @@ def test_partial_records_of_names_with_probe_and_day() -> None:
         for chosen in (first, [first], (of.sorted_data_assets[0],)):
             records = of.get_partial_manifest_records(state, chosen)
             assert [r["sorted_recording"] for r in records] == [first, "", "", "", first]
+
+
+def test_partial_records_of_a_state_without_annotations_are_empty() -> None:
+    catalogue = world()
+    add_state(catalogue)
+    with aind_session.sandbox(catalogue):
+        assert converter(999994).get_partial_manifest_records() == []
 
 
 def test_partial_records_leave_out_surface_recordings() -> None:
@@ -163,13 +156,6 @@ def test_partial_records_with_bad_names_raise() -> None:
     for name in ("x", RECORDED[0], "ecephys_676909_2023-12-13_13-43-40_sorted_2024-03-01_16-02-45"):
         with pytest.raises(InvalidFilterError, match="sorted"):
             converter().get_partial_manifest_records(sorted_data_asset_names=[name])
-
-
-def test_partial_records_of_a_state_without_annotations() -> None:
-    catalogue = world()
-    add_state(catalogue)
-    with aind_session.sandbox(catalogue):
-        assert converter(999994).get_partial_manifest_records() == []
 
 
 # -- manifests -------------------------------------------------------------------------------------
@@ -228,36 +214,26 @@ def test_manifest_without_custom_fields_is_found(sandbox: Sandbox) -> None:
     assert converter().manifest_data_asset.id == made.id
 
 
-@pytest.mark.usefixtures("sandbox")
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"probe_name": ""}, "probe_name"),
-        ({"probe_name": None}, "probe_name"),
-        ({"probe_name": float("nan")}, "probe_name"),
-        ({"sorted_recording": " "}, "sorted_recording"),
-        ({"mouseid": "1"}, "subject 1"),
-        ({"probe": "A"}, "probe"),
-    ],
-)
-def test_incomplete_record_raises(change: dict[str, Any], message: str) -> None:
+INCOMPLETE: list[tuple[dict[str, Any], str]] = [
+    *(({"probe_name": name}, "probe_name") for name in ("", None, float("nan"))),
+    *(({"sorted_recording": " "}, "sorted_recording"), ({"mouseid": "1"}, "subject 1")),
+    ({"probe": "A"}, "probe"),
+]
+
+
+@pytest.mark.usefixtures("bundled")
+def test_invalid_records_and_names_raise() -> None:
     good = completed()[0]
-    with pytest.raises(InvalidContentError, match=message):
-        converter().create_manifest_asset([good, {**good, **change}])
-
-
-@pytest.mark.usefixtures("sandbox")
-@pytest.mark.parametrize("records", [[], [5], {"a": 1}, "text", 5])
-def test_invalid_record_raises(records: Any) -> None:
-    with pytest.raises(ValueError, match=r"[Rr]ecord"):
-        converter().create_manifest_asset(records)
-
-
-@pytest.mark.usefixtures("sandbox")
-@pytest.mark.parametrize("name", ["", "a/b", "..", "a\nb"])
-def test_invalid_manifest_name_raises(name: str) -> None:
-    with pytest.raises(InvalidFilterError):
-        converter().create_manifest_asset(completed(), asset_name=name)
+    for change, message in INCOMPLETE:
+        with pytest.raises(InvalidContentError, match=message):
+            converter().create_manifest_asset([good, {**good, **change}])
+    others: tuple[Any, ...] = ([], [5], {"a": 1}, "text", 5)
+    for records in others:
+        with pytest.raises(ValueError, match=r"[Rr]ecord"):
+            converter().create_manifest_asset(records)
+    for name in ("", "a/b", "..", "a\nb"):
+        with pytest.raises(InvalidFilterError):
+            converter().create_manifest_asset([good], asset_name=name)
 
 
 def test_manifest_from_tables(sandbox: Sandbox) -> None:

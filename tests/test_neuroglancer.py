@@ -62,6 +62,11 @@ def test_states_of_the_documented_subject() -> None:
         assert state.annotation_names == NAMES
         assert state.session == aind_session.Session(SESSION)
         assert [asset.name for asset in state.image_data_assets] == [STITCHED_NAME]
+    # What is changed is a copy of the cached content.
+    of.states[0].content["layers"].clear()
+    assert of.states[0].annotation_names == NAMES
+    of = neuroglancer(676909)
+    assert of.states == of.state_json_paths == of.state_json_data_assets == ()
 
 
 def test_states_send_two_requests_in_a_row(cold: Sandbox) -> None:
@@ -74,44 +79,21 @@ def test_states_send_two_requests_in_a_row(cold: Sandbox) -> None:
     assert cold.count() == 7
 
 
-@pytest.mark.usefixtures("bundled")
-def test_subject_without_states_has_empty_tuples() -> None:
-    of = neuroglancer(676909)
-    assert of.states == of.state_json_paths == of.state_json_data_assets == ()
-
-
-def test_changed_content_does_not_change_the_cache(bundled: Sandbox) -> None:
-    neuroglancer().states[0].content["layers"].clear()
-    assert neuroglancer().states[0].annotation_names == NAMES
-
-
-def kept_as_asset(sandbox: Sandbox) -> dict[str, Any]:
-    """Make a data asset of the latest state, and clear the bucket."""
+def test_deleted_file_is_read_from_its_asset(sandbox: Sandbox) -> None:
     made = neuroglancer().states[-1].create_data_asset()
     assert neuroglancer().state_json_paths[-1].stem == made.name
     sandbox.advance(made.id)
     objects = sandbox.catalogue.objects
     objects[:] = [o for o in objects if o["bucket"] != "aind-scratch-data"]
+    asset = next(a for a in sandbox.catalogue.data_assets if a["id"] == made.id)
+    for name in (made.name, f"{SESSION}_neuroglancer-state_renamed"):
+        asset["name"] = name
+        sandbox.reset()
+        assert neuroglancer().state_json_paths == ()
+        assert [state.name for state in neuroglancer().states] == [name]
     sandbox.reset()
-    return next(a for a in sandbox.catalogue.data_assets if a["id"] == made.id)
-
-
-def test_deleted_file_is_read_from_its_asset(sandbox: Sandbox) -> None:
-    asset = kept_as_asset(sandbox)
-    assert neuroglancer().state_json_paths == ()
-    assert [state.name for state in neuroglancer().states] == [asset["name"]]
-
-
-def test_file_of_a_renamed_asset_is_read(sandbox: Sandbox) -> None:
-    asset = kept_as_asset(sandbox)
-    asset["name"] = f"{SESSION}_neuroglancer-state_final"
-    assert [state.name for state in neuroglancer().states] == [asset["name"]]
-
-
-def test_closed_asset_is_left_out(sandbox: Sandbox) -> None:
-    asset = kept_as_asset(sandbox)
-    sandbox.fail("s3", path=asset["id"], status=403, times=None)
-    sandbox.fail("codeocean", path=f"{asset['id']}/files", status=403, times=None)
+    sandbox.fail("s3", path=made.id, status=403, times=None)
+    sandbox.fail("codeocean", path=f"{made.id}/files", status=403, times=None)
     assert neuroglancer().states == ()
 
 
@@ -230,31 +212,27 @@ def test_read_of_a_bad_response_raises(
 
 
 @pytest.mark.usefixtures("bundled")
-def test_read_over_plain_http_raises() -> None:
-    with pytest.raises(ConnectionError, match="https"):
-        NeuroglancerState("http://example.org/state.json")
-
-
-@pytest.mark.usefixtures("bundled")
-@pytest.mark.parametrize("where", ["/nowhere/x.json", f"{FOLDER}/x/x.json", "x.json"])
-def test_read_of_a_missing_file_raises(where: str) -> None:
-    with pytest.raises(FileNotFoundError) as raised:
-        NeuroglancerState(where)
-    assert isinstance(raised.value, MissingFileError)
-
-
 @pytest.mark.parametrize(
-    "source",
+    ("source", "error"),
     [
-        *("", " ", "[]", "{", "https://x/#!", "https://x/#!a#!b", "gs://bucket/x.json"),
-        *(5, None, Path.cwd(), str(Path.cwd()), 5000 * "x", "a\0b"),
-        *("https://", "https://[x/a.json", "s3://", "s3:///a.json", "s3://bucket", "file://"),
+        ("http://example.org/state.json", ConnectionError),
+        *((path, MissingFileError) for path in ("/nowhere/x.json", f"{FOLDER}/x/x.json", "x.json")),
+        *(
+            (source, InvalidContentError)
+            for source in (
+                *("", " ", "[]", "{", "https://x/#!", "https://x/#!a#!b", "gs://bucket/x.json"),
+                *(5, None, Path.cwd(), str(Path.cwd()), 5000 * "x", "a\0b"),
+                *("https://", "https://[x/a.json", "s3://", "s3:///a.json", "s3://bucket"),
+                "file://",
+            )
+        ),
     ],
 )
-def test_read_of_an_invalid_source_raises(source: Any) -> None:
-    with pytest.raises(InvalidContentError) as caught:
+def test_read_of_an_invalid_source_raises(source: Any, error: type[Exception]) -> None:
+    assert issubclass(MissingFileError, FileNotFoundError)
+    assert issubclass(InvalidContentError, ValueError)
+    with pytest.raises(error) as caught:
         NeuroglancerState(source)
-    assert isinstance(caught.value, ValueError)
     assert len(str(caught.value)) < 500
 
 
@@ -331,16 +309,13 @@ def test_image_assets_in_the_results_bucket(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("bundled")
-def test_session_of_an_empty_state_raises() -> None:
+def test_session_without_images_is_that_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / f"{STATE}.json").write_text("{}")
+    assert NeuroglancerState(tmp_path / f"{STATE}.json").session.id == SESSION
     with pytest.raises(MissingAttributeError, match="no session"):
         _ = NeuroglancerState({}).session
     assert getattr(NeuroglancerState({}), "session", None) is None
     assert NeuroglancerState({}).image_data_assets == ()
-
-
-def test_session_without_images_is_that_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / f"{STATE}.json").write_text("{}")
-    assert NeuroglancerState(tmp_path / f"{STATE}.json").session.id == SESSION
 
 
 ANYTHING = st.recursive(
