@@ -39,8 +39,14 @@ def test_ecephys_documented_session_is_sorted_by_one_sorter(bundled: Sandbox) ->
     assert session.ecephys.is_sorted is True
     assert [a.id for a in session.ecephys.sorted_data_assets] == [FIRST, LATEST]
     assert session.ecephys.sorter.names == ("kilosort2_5",)
-    latest = session.ecephys.sorter.kilosort2_5.sorted_data_assets[-1]
+    asset, latest = session.ecephys.sorter.kilosort2_5.sorted_data_assets
     assert latest.name == f"{DOCUMENTED}_sorted_2024-03-01_16-02-45"
+    assert str(asset.path) == f"s3://{RESULTS_BUCKET}/{FIRST}"
+    assert asset.output.endswith("FULL PIPELINE time:  161658.77s")
+    assert asset.sorted_probes == PROBES
+    assert asset.sorter_name == "kilosort2_5"
+    assert asset.is_sorting_error is False
+    assert asset.is_sorting_analyzer is False
 
 
 def test_is_sorted_after_modalities_costs_four_requests(cold: Sandbox) -> None:
@@ -79,25 +85,14 @@ def test_sorted_data_assets_equal_and_pickle_as_sdk_models(bundled: Sandbox) -> 
         assert other.sorted_probes == PROBES
 
 
-def test_sorted_data_asset_documented_returns_its_properties(bundled: Sandbox) -> None:
-    asset = ecephys().sorted_data_assets[0]
-    assert asset.path.as_posix() == f"s3://{RESULTS_BUCKET}/{FIRST}"
-    assert str(asset.path).startswith("s3://")
-    assert asset.output.endswith("FULL PIPELINE time:  161658.77s")
-    assert asset.sorted_probes == PROBES
-    assert asset.sorter_name == "kilosort2_5"
-    assert asset.is_sorting_error is False
-    assert asset.is_sorting_analyzer is False
-
-
-def test_sorted_data_asset_single_property_reads_only_that_asset(sandbox: Sandbox) -> None:
+def test_sorted_data_asset_single_property_reads_only_that_asset(cold: Sandbox) -> None:
     asset = ecephys().sorted_data_assets[-1]
-    sandbox.requests.clear()
+    cold.requests.clear()
     assert asset.sorted_probes == PROBES
-    assert sandbox.count() == 1
+    assert cold.count() == 1
     assert asset.sorter_name == "kilosort2_5"
-    assert sandbox.count() == 2
-    assert all(FIRST not in place for _, place in sent(sandbox))
+    assert cold.count() == 2
+    assert all(FIRST not in place for _, place in sent(cold))
 
 
 def test_ecephys_functions_on_class_and_instance_accept_id_or_model(bundled: Sandbox) -> None:
@@ -113,20 +108,14 @@ def test_ecephys_functions_on_class_and_instance_accept_id_or_model(bundled: San
             assert isinstance(model, SortedDataAsset)
             assert model.id == FIRST
         assert place.is_sorted_data_asset(RAW) is False
-
-
-def test_is_sorting_analyzer_raw_data_is_false(bundled: Sandbox) -> None:
-    (stream, *_) = ecephys().compressed_dir.iterdir()
+    (stream, *_) = extension.compressed_dir.iterdir()
     assert stream.name.endswith(".zarr")
     assert EcephysExtension.is_sorting_analyzer_asset(RAW) is False
 
 
-def test_get_sorter_name_by_id_costs_two_requests(sandbox: Sandbox) -> None:
+def test_get_sorter_name_by_id_costs_two_requests(cold: Sandbox) -> None:
     assert aind_session.ecephys.get_sorter_name(FIRST) == "kilosort2_5"
-    assert [service for service, _ in sent(sandbox)] == ["codeocean", "s3"]
-
-
-def test_get_sorted_data_asset_model_other_asset_raises_value_error(bundled: Sandbox) -> None:
+    assert [service for service, _ in sent(cold)] == ["codeocean", "s3"]
     with pytest.raises(ValueError, match="not a spike sorting"):
         aind_session.ecephys.get_sorted_data_asset_model(RAW)
     with pytest.raises(ValueError, match="404"):
