@@ -17,6 +17,7 @@ from loopback import FakeClock, Serve, serving
 
 if TYPE_CHECKING:
     from aind_session.sandbox import Sandbox
+    from loopback import FakeClock
 
 settings.register_profile(
     "suite",
@@ -166,6 +167,44 @@ def sandbox() -> Iterator[Sandbox]:
 
     with aind_session.sandbox() as box:
         yield box
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Iterator[Sandbox]:
+    """Serve the bundled catalogue to all tests of a module that only read it.
+
+    What they request stays cached: tests that count requests, add data or simulate failures use
+    `sandbox`.
+    """
+    import aind_session
+
+    with aind_session.sandbox() as box:
+        yield box
+        assert box.launched == []
+        assert len(box.catalogue.data_assets) == len(aind_session.Catalogue.bundled().data_assets)
+
+
+@pytest.fixture
+def cold(bundled: Sandbox) -> Iterator[Sandbox]:
+    """Serve the bundled catalogue with an empty cache, no faults and no counts.
+
+    For tests that count requests or simulate failures, but add no data.
+    """
+    bundled.reset()
+    yield bundled
+    bundled.heal()
+    bundled.reset()
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    """Replace the clock: waiting takes no time."""
+    from aind_session.clock import use_clock
+    from loopback import FakeClock
+
+    fake = FakeClock()
+    with use_clock(fake):
+        yield fake
 
 
 @pytest.fixture

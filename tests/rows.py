@@ -1,4 +1,4 @@
-"""How many requests of a look stand in a row."""
+"""How many requests of a lookup wait for each other."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from aind_session import Sandbox
 
-#: A busy machine can only make requests that were put at the same time look as if they stood in a
-#: row: one starts late, when another has ended. The longer each takes, the less that happens.
+#: On a busy machine, requests that are sent at the same time can look sequential: one starts late,
+#: when another has ended. The longer each takes, the less that happens.
 LATENCIES = (0.05, 0.2, 0.6, 1.2)
 
 
@@ -17,18 +17,10 @@ def shortest_row(
     at_most: int,
     prepare: Callable[[], object] | None = None,
 ) -> int:
-    """Give how many requests of a look stood in a row, in the first look that kept to a number.
+    """Return the longest chain of sequential requests, of the first lookup within a limit.
 
-    Parameters
-    ----------
-    box
-        Counts the requests; what remains of them is those of the last look.
-    look
-        What is looked up, anew each time.
-    at_most
-        No further look is taken once this was kept.
-    prepare
-        Forgets what the look before has learned; by default everything is forgotten.
+    `prepare` drops what the lookup before has cached; by default everything. The requests of the
+    last lookup stay in `box`.
     """
     row = 0
     for latency in LATENCIES:

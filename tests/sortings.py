@@ -1,4 +1,4 @@
-"""Sortings to test with, and what was asked about them."""
+"""Sortings to test with, and the requests that were sent."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def add_sorting(
     return asset_id
 
 
-def asked(box: Sandbox) -> list[tuple[str, str]]:
+def sent(box: Sandbox) -> list[tuple[str, str]]:
     return [(r.service, f"{r.path}?{r.query}") for r in box.requests]

@@ -76,7 +76,7 @@ def places(found: dict[str, dict[str, Any]]) -> dict[str, float]:
 # -- the known session -----------------------------------------------------------------------------
 
 
-def test_annotations_of_the_documented_session(sandbox: Sandbox) -> None:
+def test_annotations_of_the_documented_session(bundled: Sandbox) -> None:
     for place in (aind_session.ecephys, aind_session.Session(KNOWN).ecephys):
         for session in (KNOWN, aind_session.Session(KNOWN), f"/data/{KNOWN}/ecephys"):
             found = place.get_latest_ibl_annotations(session)
@@ -89,7 +89,7 @@ def test_annotations_of_the_documented_session(sandbox: Sandbox) -> None:
     assert ccf["z"] == -5.8538970947265625
 
 
-def test_ccf_rows_of_the_documented_session(sandbox: Sandbox) -> None:
+def test_ccf_rows_of_the_documented_session(bundled: Sandbox) -> None:
     rows = get(KNOWN, as_ccf_records=True)
     (first,) = (r for r in rows if (r["probe"], r["channel"]) == ("ProbeA_0", "channel_0"))
     assert first == rows[0]
@@ -99,24 +99,17 @@ def test_ccf_rows_of_the_documented_session(sandbox: Sandbox) -> None:
     assert (first["axial"], first["lateral"], first["brain_region"]) == (0.0, 16.0, "ACB")
     assert len({(row["probe"], row["channel_index"]) for row in rows}) == len(rows) == 48
     assert len({tuple(row) for row in rows}) == 1
+    table = pytest.importorskip("pandas").DataFrame(rows)
+    assert table.groupby("probe").size().to_dict() == {f"Probe{x}_0": 8 for x in "ABCDEF"}
+    assert str(table["ccf_ap"].dtype) == "float64"
 
 
-def test_annotations_send_two_requests_and_one_per_record(sandbox: Sandbox) -> None:
-    row = shortest_row(sandbox, lambda: get(KNOWN), 2)
-    assert sandbox.count() == 4
+def test_annotations_send_two_requests_and_one_per_record(cold: Sandbox) -> None:
+    row = shortest_row(cold, lambda: get(KNOWN), 2)
+    assert cold.count() == 4
     assert row <= 2
     get(KNOWN, as_ccf_records=True)
-    assert sandbox.count() == 4
-
-
-def test_patched_class_takes_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        aind_session.ecephys, "get_latest_ibl_annotations", lambda *_args, **_named: {"mine": {}}
-    )
-    from aind_session.extensions.ecephys import EcephysExtension
-
-    assert EcephysExtension.get_latest_ibl_annotations(KNOWN) == {"mine": {}}
-    assert aind_session.Session(KNOWN).ecephys.get_latest_ibl_annotations(KNOWN) == {"mine": {}}
+    assert cold.count() == 4
 
 
 # -- which one counts ------------------------------------------------------------------------------
@@ -265,13 +258,6 @@ def test_ccf_rows_are_sorted_by_channel() -> None:
     assert [row["channel_index"] for row in rows] == [1, 2, 3, 10, None]
     assert rows[2]["ccf_ml"] is None
     assert rows[2]["brain_region"] is None
-
-
-def test_ccf_rows_make_a_table(sandbox: Sandbox) -> None:
-    pandas = pytest.importorskip("pandas")
-    table = pandas.DataFrame(get(KNOWN, as_ccf_records=True))
-    assert table.groupby("probe").size().to_dict() == {f"Probe{x}_0": 8 for x in "ABCDEF"}
-    assert str(table["ccf_ap"].dtype) == "float64"
 
 
 def test_alignment_with_nan_is_read(box: Sandbox) -> None:

@@ -16,7 +16,7 @@ from upath import UPath
 import aind_session
 from aind_session.attached_data import Attached
 from aind_session.errors import MissingFileError, PartialAnswerWarning, ServiceError
-from aind_session.sandbox import Catalogue, Sandbox
+from aind_session.sandbox import Sandbox
 
 RAW = "ecephys_676909_2023-12-13_13-43-40"
 SORTED = "ecephys_676909_2023-12-13_13-43-40_sorted_2024-03-01_16-02-45"
@@ -92,75 +92,74 @@ def test_attached_raw_and_derived_by_name(tmp_path: Path, monkeypatch: pytest.Mo
     assert aind_session.Session("fib_676909_2023-12-13_13-43-40").attached_dirs == ()
 
 
+DESCRIBED = [
+    ("data_description.json", {"name": SORTED}, SORTED),
+    ("metadata.nd.json", {"name": RAW, "location": "s3://b/x"}, RAW),
+    ("metadata.nd.json", {"data_description": {"name": RAW}}, RAW),
+    ("processing.json", {"data_processes": [{"input_location": f"/data/{RAW}"}]}, "renamed"),
+    ("data_description.json", {"name": TRUNCATED, "input_data_name": RAW}, TRUNCATED),
+    ("data_description.json", {"name": TRUNCATED, "source_data": ["x", RAW]}, TRUNCATED),
+    ("data_description.json", {"input_data_name": RAW}, "renamed"),
+    (
+        "metadata.nd.json",
+        {"name": TRUNCATED, "data_description": {"source_data": [RAW]}},
+        TRUNCATED,
+    ),
+]
+BROKEN = ["", "{", "[]", '{"name": 3}', '{"name": " "}', "\x00" * 50]
+
+
 @pytest.mark.parametrize(
-    ("file", "content", "name"),
+    ("files", "expected"),
     [
-        ("data_description.json", {"name": SORTED}, SORTED),
-        ("metadata.nd.json", {"name": RAW, "location": "s3://b/x"}, RAW),
-        ("metadata.nd.json", {"data_description": {"name": RAW}}, RAW),
-        ("processing.json", {"data_processes": [{"input_location": f"/data/{RAW}"}]}, "renamed"),
-        ("data_description.json", {"name": TRUNCATED, "input_data_name": RAW}, TRUNCATED),
-        ("data_description.json", {"name": TRUNCATED, "source_data": ["x", RAW]}, TRUNCATED),
-        ("data_description.json", {"input_data_name": RAW}, "renamed"),
+        *(({f"renamed/{file}": text}, {"renamed": (RAW, name)}) for file, text, name in DESCRIBED),
+        *(
+            (
+                {f"renamed/{file}": text for file, _, _ in DESCRIBED},
+                {"renamed": (None, "renamed")},
+            )
+            for text in BROKEN
+        ),
+        ({"model/data_description.json": {"name": "A model"}}, {"model": (None, "A model")}),
+        # A combined asset.
         (
-            "metadata.nd.json",
-            {"name": TRUNCATED, "data_description": {"source_data": [RAW]}},
-            TRUNCATED,
+            {f"cohort/{RAW}/x": "", f"cohort/{OTHER}/x": "", f"cohort/notes/{SORTED}/x": ""},
+            {
+                "cohort": (None, "cohort"),
+                f"cohort/{RAW}": (RAW, RAW),
+                f"cohort/{OTHER}": (OTHER, OTHER),
+            },
+        ),
+        # An asset as the root.
+        (
+            {"data_description.json": {"name": RAW}, "ecephys/ecephys_compressed/x": "", "b/x": ""},
+            {".": (RAW, RAW)},
+        ),
+        # As pipelines map them: the session's own files in the root, its results beside.
+        (
+            {
+                "data_description.json": {"name": RAW},
+                "spikes/data_description.json": {"name": SORTED},
+                "ecephys/x": "",
+            },
+            {".": (RAW, RAW), "spikes": (RAW, SORTED)},
         ),
     ],
 )
-def test_attached_renamed_mount_by_its_metadata(
-    tmp_path: Path, file: str, content: dict[str, Any], name: str
+def test_attached_by_names_and_metadata_files(
+    tmp_path: Path, files: dict[str, Any], expected: dict[str, tuple[str | None, str]]
 ) -> None:
-    write(tmp_path, f"renamed/{file}", content)
-    assert sessions_and_names(tmp_path) == {"renamed": (RAW, name)}
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": 3}', '{"name": " "}', "\x00" * 50])
-def test_attached_broken_metadata_is_ignored(tmp_path: Path, content: str) -> None:
-    for file in ("data_description.json", "metadata.nd.json", "processing.json"):
-        write(tmp_path, f"renamed/{file}", content)
-    assert sessions_and_names(tmp_path) == {"renamed": (None, "renamed")}
+    for path, content in files.items():
+        write(tmp_path, path, content)
+    assert sessions_and_names(tmp_path) == expected
+    mounts = {one.mount for one in aind_session.attached(tmp_path)}
+    assert mounts == {path.partition("/")[0].strip(".") for path in expected}
 
 
 def test_attached_irregular_metadata_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "renamed" / "data_description.json").mkdir(parents=True)
     os.mkfifo(tmp_path / "renamed" / "metadata.nd.json")
     assert sessions_and_names(tmp_path) == {"renamed": (None, "renamed")}
-
-
-def test_attached_description_without_session_has_none(tmp_path: Path) -> None:
-    write(tmp_path, "model/data_description.json", {"name": "A model"})
-    assert sessions_and_names(tmp_path) == {"model": (None, "A model")}
-
-
-def test_attached_combined_asset_has_an_entry_per_session(tmp_path: Path) -> None:
-    for name in (RAW, OTHER, "notes"):
-        (tmp_path / "cohort" / name).mkdir(parents=True)
-    (tmp_path / "cohort" / "notes" / SORTED).mkdir()
-    assert sessions_and_names(tmp_path) == {
-        "cohort": (None, "cohort"),
-        f"cohort/{RAW}": (RAW, RAW),
-        f"cohort/{OTHER}": (OTHER, OTHER),
-    }
-    assert {one.mount for one in aind_session.attached(tmp_path)} == {"cohort"}
-
-
-def test_attached_asset_as_the_root_is_found(tmp_path: Path) -> None:
-    write(tmp_path, "data_description.json", {"name": RAW})
-    for folder in ("ecephys/ecephys_compressed", "behavior", "behavior-videos"):
-        (tmp_path / folder).mkdir(parents=True)
-    assert sessions_and_names(tmp_path) == {".": (RAW, RAW)}
-    (one,) = aind_session.attached(tmp_path)
-    assert (one.mount, one.path) == ("", tmp_path)
-
-
-def test_attached_description_beside_mounts_keeps_them(tmp_path: Path) -> None:
-    # As pipelines map them: the session's own files in the root, its results beside.
-    write(tmp_path, "data_description.json", {"name": RAW})
-    write(tmp_path, "spikes/data_description.json", {"name": SORTED})
-    (tmp_path / "ecephys").mkdir()
-    assert sessions_and_names(tmp_path) == {".": (RAW, RAW), "spikes": (RAW, SORTED)}
 
 
 def test_attached_broken_links_are_left_out(tmp_path: Path) -> None:
@@ -414,15 +413,12 @@ def test_get_asset_dir_prefers_the_attached_copy(sandbox: Sandbox, capsule: Path
         assert str(found) == str(capsule / "renamed")
 
 
-@pytest.mark.parametrize("known", ["model", "id", "name"])
-def test_get_asset_dir_without_id_compares_names(
-    sandbox: Sandbox, capsule: Path, known: str
-) -> None:
+def test_get_asset_dir_without_id_compares_names(sandbox: Sandbox, capsule: Path) -> None:
     asset = aind_session.Session(RAW).raw_data_asset
     write(capsule, f"{RAW}/x")
     sandbox.catalogue.add_computation({"id": COMPUTATION, "_capsule": "capsule"})
-    given = asset if known == "model" else getattr(asset, known)
-    assert str(aind_session.get_asset_dir(given)) == str(capsule / RAW)
+    for given in (asset, asset.id, asset.name):
+        assert str(aind_session.get_asset_dir(given)) == str(capsule / RAW)
 
 
 def test_get_asset_dir_folder_that_mentions_a_session_is_not_raw(
@@ -434,35 +430,28 @@ def test_get_asset_dir_folder_that_mentions_a_session_is_not_raw(
     assert aind_session.get_asset_dir(RAW).as_posix() == f"s3://aind-ephys-data/{RAW}"
 
 
-def test_get_asset_dir_not_attached_is_in_s3(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_get_asset_dir_not_attached_is_in_s3(cold: Sandbox, tmp_path: Path) -> None:
     asset = aind_session.Session(RAW).raw_data_asset
     for given in (asset, asset.id, RAW):
         found = aind_session.get_asset_dir(given, root=tmp_path)
         assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
-
-
-def test_get_asset_dir_without_a_token_uses_docdb(sandbox: Sandbox, tmp_path: Path) -> None:
-    asset = aind_session.Session(RAW).raw_data_asset
-    with sandbox.without_token():
+    # DocDB has it, too.
+    with cold.without_token():
         found = aind_session.get_asset_dir(asset.id, root=tmp_path)
-    assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
-    with sandbox.without_token(), pytest.raises(KeyError):
-        aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
+        assert found.as_posix() == f"s3://aind-ephys-data/{RAW}"
+        with pytest.raises(KeyError):
+            aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
 
 
-def test_get_asset_dir_of_an_unknown_asset_raises(sandbox: Sandbox, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("clock")
+def test_get_asset_dir_of_an_unknown_asset_raises(cold: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not found"):
         aind_session.get_asset_dir(COMPUTATION, root=tmp_path)
     with pytest.raises(FileNotFoundError, match="Data asset no such asset is not attached"):
         aind_session.get_asset_dir("no such asset", root=tmp_path)
-    sandbox.reset()
-    with sandbox.down("docdb"), pytest.raises(ServiceError):
+    cold.reset()
+    with cold.down("docdb"), pytest.raises(ServiceError):
         aind_session.get_asset_dir("no such asset", root=tmp_path)
-
-
-def test_bundled_names_used_here_exist(sandbox: Sandbox) -> None:
-    names = {a["name"] for a in Catalogue.bundled().data_assets}
-    assert {RAW, OTHER} <= names
 
 
 def test_get_asset_dir_other_asset_of_the_same_name_is_no_copy(

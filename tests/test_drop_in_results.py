@@ -32,7 +32,7 @@ RUN, TRIGGER_RUN = "551ef68d-016d-55ca-902e-ce067089bd7e", "5c7c5fa3-8555-5645-8
 RUNNING, FAILED = "dbe18f52-26df-57ef-b732-b56d8878c67e", "aa3a324e-6680-5b2b-a470-1e589f2d40f8"
 NOBODY = "ecephys_676909_2099-01-01_00-00-00"
 
-pytestmark = pytest.mark.usefixtures("sandbox")
+pytestmark = pytest.mark.usefixtures("bundled")
 
 
 def session() -> aind_session.Session:
@@ -68,15 +68,12 @@ def test_get_sessions_takes_values_of_any_type(
         assert found == (session(),)
 
 
-def test_get_sessions_ignores_empty_texts() -> None:
+def test_get_sessions_ignores_empty_texts_and_dates_are_records() -> None:
     every = aind_session.get_sessions(676909)
     assert len(every) == 4
     assert every == aind_session.get_sessions("676909", "", "", "", "")
     assert list(every) == sorted(every, key=lambda one: one.dt)
     assert every[-1] == next(reversed(every))
-
-
-def test_date_of_a_session_is_record_and_text() -> None:
     for value, record, text in (
         (session().date, npc_session.DateRecord, "2023-12-13"),
         (session().time, npc_session.TimeRecord, "13:43:40"),
@@ -163,25 +160,22 @@ def test_search_without_match_is_empty(search: Callable[[], Any], empty: object)
 # --- code ocean -----------------------------------------------------------------------------------
 
 
-def test_codeocean_client_is_the_sdk_client(sandbox: Sandbox) -> None:
+def test_codeocean_client_is_the_sdk_client(cold: Sandbox) -> None:
     client = aind_session.get_codeocean_client()
     assert isinstance(client, codeocean.CodeOcean)
-    assert client.domain == sandbox.urls["codeocean"]
+    assert client.domain == cold.urls["codeocean"]
     assert client is aind_session.get_codeocean_client(check_credentials=False)
     assert client.data_assets.get_data_asset(RAW) == aind_session.get_data_asset_model(RAW)
     assert isinstance(aind_session.get_codeocean_client(retries=1), codeocean.CodeOcean)
 
 
-@pytest.mark.parametrize("written", [RAW, RAW.upper(), RAW.replace("-", ""), uuid.UUID(RAW)])
-def test_normalized_uuid_of_all_spellings(written: object) -> None:
-    assert aind_session.get_normalized_uuid(written) == RAW
-    assert aind_session.get_codeocean_model(written).id == RAW
-
-
-def test_models_are_returned_unchanged() -> None:
+def test_models_of_all_spellings_and_models() -> None:
     asset, run = aind_session.get_codeocean_model(RAW), aind_session.get_codeocean_model(RUN)
     assert type(asset) is DataAsset
     assert type(run) is Computation
+    for written in (RAW, RAW.upper(), RAW.replace("-", ""), uuid.UUID(RAW)):
+        assert aind_session.get_normalized_uuid(written) == RAW
+        assert aind_session.get_codeocean_model(written).id == RAW
     assert aind_session.get_codeocean_model(RUN, is_computation=True) == run
     assert aind_session.get_codeocean_model(RAW, is_computation=False) == asset
     for model in (asset, run):
@@ -210,16 +204,21 @@ def test_sort_by_created_of_ids_and_models() -> None:
     assert aind_session.sort_by_created(iter([])) == ()
 
 
-def test_search_query_of_all_arguments() -> None:
+def test_search_query_of_all_arguments_and_requested_order() -> None:
     write = aind_session.get_data_asset_search_query
     assert write() == ""
     assert write(name=ID) == "name:ecephys_676909_2023-"
     assert write(tag="two words", subject_id=676909) == 'tag:"two words" 676909'
     assert write("a", "676909", "b", "c") == "name:a tag:b 676909 c"
     query = write(name="ecephys_676909", tag="raw")
-    assert {a.name[:14] for a in aind_session.search_data_assets({"query": query})} == {
-        "ecephys_676909"
-    }
+    found = aind_session.search_data_assets({"query": query})
+    assert {asset.name[:14] for asset in found} == {"ecephys_676909"}
+    params = DataAssetSearchParams(
+        query="name:676909", sort_field=DataAssetSortBy.Name, sort_order=SortOrder.Descending
+    )
+    names = [asset.name for asset in aind_session.search_data_assets(params)]
+    assert len(names) > 3
+    assert names == sorted(names, reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -249,31 +248,22 @@ def test_search_takes_dict_and_params(params: Any, size: int) -> None:
     assert {type(one) for one in plain} == {dict}
 
 
-def test_search_keeps_the_requested_order() -> None:
-    params = DataAssetSearchParams(
-        query="name:676909", sort_field=DataAssetSortBy.Name, sort_order=SortOrder.Descending
-    )
-    names = [asset.name for asset in aind_session.search_data_assets(params)]
-    assert len(names) > 3
-    assert names == sorted(names, reverse=True)
-
-
-def test_search_stops_at_max_pages(sandbox: Sandbox) -> None:
+def test_search_stops_at_max_pages(cold: Sandbox) -> None:
     query = {"query": "name:ecephys_676909"}
     limits: dict[str, Any] = {"page_size": 2, "max_pages": 2}
     with pytest.raises(aind_session.ServiceError, match="more than 2 pages of 2"):
         aind_session.search_data_assets(query, **limits)
-    sandbox.reset()
+    cold.reset()
     found = aind_session.search_data_assets(query, **limits, raise_on_page_limit=False)
     assert len(found) == 4
-    assert sandbox.count() == 2
-    with pytest.raises(ValueError, match="begin at 1"):
-        aind_session.search_data_assets(query, page_size=0)
-    with pytest.raises(ValueError, match="begin at 1"):
-        aind_session.search_data_assets(query, max_pages=0)
+    assert cold.count() == 2
+    for name in tuple(limits):
+        limits = {name: 0}
+        with pytest.raises(ValueError, match="begin at 1"):
+            aind_session.search_data_assets(query, **limits)
 
 
-def test_subject_assets_with_conditions(sandbox: Sandbox) -> None:
+def test_subject_assets_with_conditions(cold: Sandbox) -> None:
     every = aind_session.get_subject_data_assets(668759)
     assert every == aind_session.Subject(668759).data_assets
     assert (every[0].name, every[0].created) == ("Example T1 and T2 MRI Images", 1673996872)
@@ -281,22 +271,23 @@ def test_subject_assets_with_conditions(sandbox: Sandbox) -> None:
         "668759", filters=[{"key": "tags", "value": "T1"}]
     )
     assert tagged == every[:1]
-    sandbox.requests.clear()
+    cold.requests.clear()
     results = aind_session.get_subject_data_assets("668759", type="result")
-    bodies = [json.loads(request.body) for request in sandbox.requests]
+    bodies = [json.loads(request.body) for request in cold.requests]
     assert [{"key": "subject id", "value": "668759"}] in [b.get("filters") for b in bodies]
     assert "668759" in [body.get("query") for body in bodies]
     assert {str(asset.type) for asset in results} == {"result"}
     assert set(map(str, results)) < set(map(str, every))
 
 
-@pytest.mark.parametrize("limit", [0, 2, 5000])
-def test_limit_is_the_page_size(limit: int) -> None:
-    for search, wanted in (
+def test_limit_is_the_page_size() -> None:
+    searches: list[tuple[Any, str]] = [
         (aind_session.get_subject_data_assets, "676909"),
         (aind_session.get_data_assets, "ecephys_676909"),
-    ):
-        assert search(wanted, limit=limit) == search(wanted)
+    ]
+    for search, wanted in searches:
+        for limit in (0, 2, 5000):
+            assert search(wanted, limit=limit) == search(wanted)
 
 
 @pytest.mark.parametrize(
@@ -309,34 +300,32 @@ def test_data_assets_by_beginning_of_the_name(beginning: str, count: int) -> Non
     assert all(asset.name.startswith(beginning) for asset in found)
 
 
-def test_data_assets_of_a_long_platform_name(sandbox: Sandbox) -> None:
+def test_data_assets_of_a_long_platform_name(cold: Sandbox) -> None:
     name = "multiplane-ophys_721291_2024-05-08"
     found = aind_session.get_data_assets(name)
     assert found
     assert all(asset.name.startswith(name) for asset in found)
-    assert b"name:" not in b"".join(request.body for request in sandbox.requests)
+    assert b"name:" not in b"".join(request.body for request in cold.requests)
     narrowed = aind_session.get_data_assets(name, type="dataset")
     assert [asset.name for asset in narrowed] == ["multiplane-ophys_721291_2024-05-08_08-05-54"]
 
 
 def test_raw_and_failed_assets() -> None:
-    for form in (RAW, aind_session.get_data_asset_model(RAW)):
-        assert aind_session.is_raw_data_asset(form) is True
-        assert aind_session.is_data_asset_error(form) is False
-    for form in (SORTED, aind_session.get_data_asset_model(SORTED)):
-        assert aind_session.is_raw_data_asset(form) is False
-        assert aind_session.is_data_asset_error(form) is False
+    for asset, is_raw in ((RAW, True), (SORTED, False)):
+        for form in (asset, aind_session.get_data_asset_model(asset)):
+            assert aind_session.is_raw_data_asset(form) is is_raw
+            assert aind_session.is_data_asset_error(form) is False
 
 
-@pytest.mark.parametrize(("run", "failed"), [(RUN, False), (RUNNING, False), (FAILED, True)])
-def test_failed_computations(run: str, failed: bool) -> None:
-    assert aind_session.is_computation_error(run) is failed
-    model = aind_session.get_codeocean_model(run)
-    assert isinstance(model, Computation)
-    assert aind_session.is_computation_error(model) is failed
+def test_failed_computations() -> None:
+    for run, failed in ((RUN, False), (RUNNING, False), (FAILED, True)):
+        model = aind_session.get_codeocean_model(run)
+        assert isinstance(model, Computation)
+        for form in (run, model):
+            assert aind_session.is_computation_error(form) is failed
 
 
-def test_output_text_by_id_and_model(sandbox: Sandbox) -> None:
+def test_output_text_by_id_and_model(cold: Sandbox) -> None:
     for asset_or_run in (SORTED, RUN):
         text = aind_session.get_output_text(asset_or_run)
         assert text.startswith("N E X T F L O W")
@@ -344,7 +333,7 @@ def test_output_text_by_id_and_model(sandbox: Sandbox) -> None:
         assert aind_session.get_output_text(model) == text
         assert aind_session.is_output_file_from_sorting_pipeline(text) is True
         assert aind_session.is_output_error(text) is False
-    sent = [r for r in sandbox.requests if r.service == "files"]
+    sent = [r for r in cold.requests if r.service == "files"]
     assert sent
     assert all(request.status == 200 for request in sent)
 
@@ -452,14 +441,14 @@ CALLS_WITH_A_HASH: list[Callable[..., Any]] = [
 
 
 @pytest.mark.parametrize("ask", CALLS_WITH_A_HASH)
-def test_new_ttl_hash_requests_anew(ask: Callable[..., Any], sandbox: Sandbox) -> None:
+def test_new_ttl_hash_requests_anew(ask: Callable[..., Any], cold: Sandbox) -> None:
     first = ask(ttl_hash=1)
-    count = sandbox.count()
+    count = cold.count()
     assert count > 0
     assert ask(ttl_hash=1) == first
-    assert sandbox.count() == count
+    assert cold.count() == count
     assert ask(ttl_hash=2) == first
-    assert sandbox.count() == 2 * count
+    assert cold.count() == 2 * count
     assert ask(ttl_hash=None) == first
 
 
@@ -476,7 +465,7 @@ def test_patched_class_attribute_takes_effect(monkeypatch: pytest.MonkeyPatch) -
     assert aind_session.Session(NOBODY).ecephys.is_sorted is True
 
 
-def test_computation_state_as_text_or_enum(sandbox: Sandbox) -> None:
+def test_computation_state_as_text_or_enum(bundled: Sandbox) -> None:
     for state in ("completed", ComputationState.Completed):
         found = aind_session.search_computations(PIPELINE, computation_state=state)
         assert {type(one) for one in found} == {Computation}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -14,7 +13,6 @@ from codeocean.data_asset import DataAsset, DataAssetState
 from upath import UPath
 
 import aind_session
-from aind_session.clock import use_clock
 from aind_session.errors import NotReadyError
 from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.sandbox.factory import result_asset
@@ -31,14 +29,7 @@ RESULTS = "codeocean-s3datasetsbucket-1u41qdg42ur9"
 STITCHED = "SmartSPIM_717381_2024-07-03_10-49-01_stitched_2024-08-10_12-00-00"
 MANIFEST = "717381_data_converter_manifest"
 
-pytestmark = pytest.mark.usefixtures("sandbox")
-
-
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    fake = FakeClock()
-    with use_clock(fake):
-        yield fake
+pytestmark = pytest.mark.usefixtures("bundled")
 
 
 def converter() -> Any:
@@ -65,14 +56,12 @@ def test_bucket_and_prefix_of_a_path_leave_out_its_last_part(path: Any, expected
 
 
 def test_sorter_that_was_not_used_has_no_assets() -> None:
-    for session_id in (ID, UNSORTED):
-        sorter = aind_session.Session(session_id).ecephys.sorter
-        assert sorter.kilosort99.sorted_data_assets == ()
-        assert sorter.kilosort99.name == "kilosort99"
-    assert aind_session.Session(ID).ecephys.sorter.kilosort2_5.sorted_data_assets
+    sorter = aind_session.Session(UNSORTED).ecephys.sorter
+    assert sorter.kilosort99.sorted_data_assets == ()
+    assert sorter.kilosort99.name == "kilosort99"
 
 
-def test_subject_docdb_is_a_tuple_of_records_oldest_first(sandbox: Sandbox) -> None:
+def test_subject_docdb_is_a_tuple_of_records_oldest_first(bundled: Sandbox) -> None:
     docdb = aind_session.Subject(676909).docdb
     assert isinstance(docdb, tuple)
     assert docdb == aind_session.get_subject_docdb_records(676909)
@@ -87,22 +76,7 @@ def test_subject_docdb_is_a_tuple_of_records_oldest_first(sandbox: Sandbox) -> N
     assert aind_session.Subject("111111").docdb.genotype is None
 
 
-def test_surface_recordings_map_the_first_recording_of_a_day_to_the_second() -> None:
-    assert converter().surface_recording_names == {
-        "ecephys_717381_2024-04-09_11-14-13": "ecephys_717381_2024-04-09_11-44-16",
-        "ecephys_717381_2024-04-10_16-29-12": "ecephys_717381_2024-04-10_16-51-20",
-    }
-
-
-def test_manifest_path_is_in_the_folder_of_the_subject() -> None:
-    path = converter().csv_manifest_path
-    assert path.as_posix() == (
-        f"s3://aind-scratch-data/aind-session/manifests/717381/{MANIFEST}.csv"
-    )
-
-
-@pytest.mark.parametrize("what", ["state", "manifest"])
-@pytest.mark.parametrize("polls", [1, 4, 60])
+@pytest.mark.parametrize(("what", "polls"), [("state", 60), ("manifest", 4)])
 def test_created_asset_is_of_the_folder_of_its_file_and_ready(
     what: str, polls: int, sandbox: Sandbox, clock: FakeClock
 ) -> None:
@@ -141,9 +115,8 @@ def test_annotation_rows_have_the_keys_of_older_versions() -> None:
     keys = "x y z axial lateral brain_region_id brain_region channel_number ccf_ap ccf_ml ccf_dv"
     assert isinstance(rows, list)
     assert all(type(row) is dict and {*keys.split(), "device_name"} <= set(row) for row in rows)
-    first = rows[0]
-    assert (first["device_name"], first["channel_number"]) == ("ProbeA_0", 0)
-    assert (first["x"], first["ccf_ml"]) == (-4.235408306121826, 4235.408306121826)
+    assert (rows[0]["device_name"], rows[0]["channel_number"]) == ("ProbeA_0", 0)
+    assert rows[0]["x"] == -4.235408306121826
 
 
 CACHED: dict[str, Any] = {
@@ -163,27 +136,22 @@ CACHED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("path", CACHED)
-def test_cached_function_requests_anew_after_cache_clear(path: str, sandbox: Sandbox) -> None:
+def test_cached_function_requests_anew_after_cache_clear(path: str, cold: Sandbox) -> None:
     function: Any = aind_session
     for part in path.split("."):
         function = getattr(function, part)
     first = function(CACHED[path])
-    count = sandbox.count()
+    count = cold.count()
     assert function(CACHED[path]) == first
-    assert sandbox.count() == count > 0
+    assert cold.count() == count > 0
     function.cache_clear()
     assert function(CACHED[path]) == first
-    assert sandbox.count() > count
+    assert cold.count() > count
 
 
 def test_clients_and_computation_searches_have_cache_clear() -> None:
     for name in ("get_codeocean_client", "get_docdb_api_client", "search_computations"):
         getattr(aind_session, name).cache_clear()
-
-
-def test_lims_id_of_a_name_without_one_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="no LIMS2 ID"):
-        aind_session.lims.extract_id("747816_20240814.sync")
 
 
 @pytest.mark.parametrize("wrong", [867, 8.67, None, b"16d4", ["16d4"]])
@@ -207,7 +175,7 @@ def test_linked_ids_are_returned_whatever_they_look_like(links: Any, ids: Any) -
     assert extract({"external_links": links}) == ids
 
 
-def test_source_dir_by_asset_id_is_in_the_results_bucket(sandbox: Sandbox) -> None:
+def test_source_dir_by_asset_id_is_in_the_results_bucket(bundled: Sandbox) -> None:
     path = aind_session.get_source_dir_by_name(SORTED)
     assert path.as_posix() == f"s3://{RESULTS}/{SORTED}"
     assert aind_session.get_source_dir_by_name(SORTED.replace("-", "")) == path
@@ -251,12 +219,6 @@ def test_image_asset_is_found_by_its_name_anywhere_in_the_path(source: str) -> N
     layers = [{"type": "image", "source": source}]
     state = aind_session.Subject(717381).neuroglancer.from_json({"layers": layers})
     assert [asset.name for asset in state.image_data_assets] == [STITCHED]
-
-
-def test_new_file_name_has_the_session_and_the_time(clock: FakeClock) -> None:
-    state = aind_session.Subject(717381).neuroglancer.from_json("{}")
-    expected = "SmartSPIM_717381_2024-07-03_10-49-01_neuroglancer-state_2023-11-14_14-13-20.json"
-    assert state.get_new_file_name("SmartSPIM_717381_2024-07-03_10-49-01") == expected
 
 
 def test_probe_and_day_of_a_state_are_by_annotation() -> None:

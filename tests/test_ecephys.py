@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import aind_session
 from aind_session.errors import MissingAttributeError, MissingFileError
-from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset, probes, sorting
+from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset, probes, sorter_names
 from aind_session.lookup import results
 from aind_session.sandbox import Sandbox
 from aind_session.sandbox.shapes import RESULTS_BUCKET, sorting_files
@@ -26,26 +26,32 @@ from sortings import (
     PROBES,
     RAW,
     add_sorting,
-    asked,
     ecephys,
+    sent,
 )
 from worlds import invent_session
 
 # -- the documented session ------------------------------------------------------------------------
 
 
-def test_ecephys_documented_session_is_sorted_by_one_sorter(sandbox: Sandbox) -> None:
+def test_ecephys_documented_session_is_sorted_by_one_sorter(bundled: Sandbox) -> None:
     session = aind_session.Session(DOCUMENTED)
     assert session.ecephys.is_sorted is True
     assert [a.id for a in session.ecephys.sorted_data_assets] == [FIRST, LATEST]
     assert session.ecephys.sorter.names == ("kilosort2_5",)
-    latest = session.ecephys.sorter.kilosort2_5.sorted_data_assets[-1]
+    asset, latest = session.ecephys.sorter.kilosort2_5.sorted_data_assets
     assert latest.name == f"{DOCUMENTED}_sorted_2024-03-01_16-02-45"
+    assert str(asset.path) == f"s3://{RESULTS_BUCKET}/{FIRST}"
+    assert asset.output.endswith("FULL PIPELINE time:  161658.77s")
+    assert asset.sorted_probes == PROBES
+    assert asset.sorter_name == "kilosort2_5"
+    assert asset.is_sorting_error is False
+    assert asset.is_sorting_analyzer is False
 
 
-def test_is_sorted_after_modalities_costs_four_requests(sandbox: Sandbox) -> None:
+def test_is_sorted_after_modalities_costs_four_requests(cold: Sandbox) -> None:
     def known() -> None:
-        sandbox.reset()
+        cold.reset()
         assert aind_session.Session(DOCUMENTED).modalities
 
     def look() -> None:
@@ -53,12 +59,12 @@ def test_is_sorted_after_modalities_costs_four_requests(sandbox: Sandbox) -> Non
         assert session.ecephys.is_sorted
         assert session.ecephys.sorter.kilosort2_5.sorted_data_assets[-1].id == LATEST
 
-    row = shortest_row(sandbox, look, 2, known)
-    assert sandbox.count() == 4
+    row = shortest_row(cold, look, 2, known)
+    assert cold.count() == 4
     assert row <= 2
 
 
-def test_sorted_data_assets_equal_and_pickle_as_sdk_models(sandbox: Sandbox) -> None:
+def test_sorted_data_assets_equal_and_pickle_as_sdk_models(bundled: Sandbox) -> None:
     session = aind_session.Session(DOCUMENTED)
     asset = session.ecephys.sorted_data_assets[0]
     assert isinstance(asset, DataAsset)
@@ -79,28 +85,17 @@ def test_sorted_data_assets_equal_and_pickle_as_sdk_models(sandbox: Sandbox) -> 
         assert other.sorted_probes == PROBES
 
 
-def test_sorted_data_asset_documented_returns_its_properties(sandbox: Sandbox) -> None:
-    asset = ecephys().sorted_data_assets[0]
-    assert asset.path.as_posix() == f"s3://{RESULTS_BUCKET}/{FIRST}"
-    assert str(asset.path).startswith("s3://")
-    assert asset.output.endswith("FULL PIPELINE time:  161658.77s")
-    assert asset.sorted_probes == PROBES
-    assert asset.sorter_name == "kilosort2_5"
-    assert asset.is_sorting_error is False
-    assert asset.is_sorting_analyzer is False
-
-
-def test_sorted_data_asset_single_property_reads_only_that_asset(sandbox: Sandbox) -> None:
+def test_sorted_data_asset_single_property_reads_only_that_asset(cold: Sandbox) -> None:
     asset = ecephys().sorted_data_assets[-1]
-    sandbox.requests.clear()
+    cold.requests.clear()
     assert asset.sorted_probes == PROBES
-    assert sandbox.count() == 1
+    assert cold.count() == 1
     assert asset.sorter_name == "kilosort2_5"
-    assert sandbox.count() == 2
-    assert all(FIRST not in place for _, place in asked(sandbox))
+    assert cold.count() == 2
+    assert all(FIRST not in place for _, place in sent(cold))
 
 
-def test_ecephys_functions_on_class_and_instance_accept_id_or_model(sandbox: Sandbox) -> None:
+def test_ecephys_functions_on_class_and_instance_accept_id_or_model(bundled: Sandbox) -> None:
     extension = ecephys()
     plain = next(a for a in aind_session.Session(DOCUMENTED).data_assets if a.id == FIRST)
     for place in (aind_session.ecephys, EcephysExtension, extension):
@@ -113,20 +108,14 @@ def test_ecephys_functions_on_class_and_instance_accept_id_or_model(sandbox: San
             assert isinstance(model, SortedDataAsset)
             assert model.id == FIRST
         assert place.is_sorted_data_asset(RAW) is False
-
-
-def test_is_sorting_analyzer_raw_data_is_false(sandbox: Sandbox) -> None:
-    (stream, *_) = ecephys().compressed_dir.iterdir()
+    (stream, *_) = extension.compressed_dir.iterdir()
     assert stream.name.endswith(".zarr")
     assert EcephysExtension.is_sorting_analyzer_asset(RAW) is False
 
 
-def test_get_sorter_name_by_id_costs_two_requests(sandbox: Sandbox) -> None:
+def test_get_sorter_name_by_id_costs_two_requests(cold: Sandbox) -> None:
     assert aind_session.ecephys.get_sorter_name(FIRST) == "kilosort2_5"
-    assert [service for service, _ in asked(sandbox)] == ["codeocean", "s3"]
-
-
-def test_get_sorted_data_asset_model_other_asset_raises_value_error(sandbox: Sandbox) -> None:
+    assert [service for service, _ in sent(cold)] == ["codeocean", "s3"]
     with pytest.raises(ValueError, match="not a spike sorting"):
         aind_session.ecephys.get_sorted_data_asset_model(RAW)
     with pytest.raises(ValueError, match="404"):
@@ -148,10 +137,10 @@ def test_ecephys_newest_failed_uses_older_sorting(box: Sandbox) -> None:
     assert failed.sorted_probes == ()
     assert extension.sorter.names == ("kilosort2_5",)
     assert "Out of memory." in failed.output
-    with pytest.raises(FileNotFoundError, match="did not finish for any probe") as told:
+    with pytest.raises(FileNotFoundError, match="did not finish for any probe") as caught:
         _ = failed.sorter_name
-    assert isinstance(told.value, MissingFileError)
-    assert any("S3" in line for line in told.value.trail)
+    assert isinstance(caught.value, MissingFileError)
+    assert any("S3" in line for line in caught.value.trail)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +285,7 @@ WRAPPED = '{"processing": {"data_processes": [{"parameters": {"sorter_name": "sp
         {"spikesorted/a/si_folder.json": UNNAMED, "postprocessed/a/sorting.json": NAMED},
         {"postprocessed/a/sorting.json": NAMED, "params.json": "{}"},
         {"params.json": '{"spikesorting": {"sorter_name": "spykingcircus2"}}'},
-        # As Python writes what is no number, and as Windows begins its files.
+        # As Python writes NaN, and as Windows begins its files.
         {"spikesorted/a/si_folder.json": f'{NAMED[:-1]}, "threshold": NaN, "most": Infinity}}'},
         {"processing.json": "[" * 100_000, "spikesorted/a/si_folder.json": f"\ufeff{NAMED}"},
     ],
@@ -330,14 +319,14 @@ def test_sorter_names_spellings_are_joined(box: Sandbox) -> None:
     assert sorter.kilosort3.sorted_data_assets == ()
 
 
-def test_sorter_repr_and_dir_send_no_request(sandbox: Sandbox) -> None:
+def test_sorter_repr_and_dir_send_no_request(cold: Sandbox) -> None:
     extension = ecephys()
     sorter = extension.sorter
     assert DOCUMENTED in repr(sorter)
     assert DOCUMENTED in repr(extension)
     assert not hasattr(sorter, "_repr_html_")
     assert "is_sorted" in dir(extension)
-    assert sandbox.count() == 0
+    assert cold.count() == 0
 
 
 def test_get_sorted_probes_groups_serials_older_folders_read(box: Sandbox) -> None:
@@ -397,4 +386,4 @@ def test_parse_unusual_streams_returns_name_or_none(stream: str, name: str | Non
 def test_parse_any_text_does_not_raise(text: str) -> None:
     found = probes.parse(text)
     assert found is None or found.stream == text
-    assert sorting.as_attribute(text).isidentifier() or not text.strip()
+    assert sorter_names.as_attribute(text).isidentifier() or not text.strip()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -13,7 +12,6 @@ from codeocean.computation import Computation, NamedRunParam, RunParams
 from codeocean.data_asset import DataAsset
 
 import aind_session
-from aind_session.clock import use_clock
 from aind_session.errors import (
     InvalidIdentifierError,
     MissingAttributeError,
@@ -26,50 +24,31 @@ from aind_session.extensions.ecephys import SortedDataAsset
 from aind_session.extensions.ibl import inputs
 from aind_session.extensions.ibl.converter import IBLDataConverterExtension
 from aind_session.sandbox import Sandbox
-from ibl_world import world
+from ibl_world import (
+    IMAGED,
+    LATEST_STATE,
+    MANIFEST,
+    RECORDED,
+    SORTED,
+    STATE,
+    STITCHED,
+    SUBJECT,
+    SURFACES,
+    completed,
+    converter,
+    world,
+)
 from loopback import FakeClock
 from rows import shortest_row
 from worlds import invent_session
 
-SUBJECT = "717381"
-DAYS = (
-    ("ecephys_717381_2024-04-09_11-14-13", "ecephys_717381_2024-04-09_11-44-16"),
-    ("ecephys_717381_2024-04-10_16-29-12", "ecephys_717381_2024-04-10_16-51-20"),
-)
-RECORDED = tuple(name for day in DAYS for name in day)
-SURFACES = dict(DAYS)
-SORTED = "ecephys_717381_2024-04-09_11-14-13_sorted_2024-04-10_22-15-25"
-IMAGED = ("SmartSPIM_717381_2024-05-20_15-19-15", "SmartSPIM_717381_2024-07-03_10-49-01")
-STITCHED = (
-    f"{IMAGED[0]}_stitched_2024-06-23_02-34-02",
-    f"{IMAGED[1]}_stitched_2024-08-10_12-00-00",
-)
-STATE = f"{IMAGED[1]}_neuroglancer-state_2024-08-16_11-06-59"
-LATEST_STATE = f"{IMAGED[1]}_neuroglancer-state_2024-08-20_09-30-00"
-MANIFEST = "717381_data_converter_manifest"
 CONVERTER = "9fe42995-ffff-40ff-9c4c-c8206b8aacb5"
 MONITOR = "567b5b98-8d41-413b-9375-9ca610ca2fd3"
 PACKAGE = "aind_codeocean_pipeline_monitor"
 
 
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    fake = FakeClock()
-    with use_clock(fake):
-        yield fake
-
-
-def converter(subject: object = SUBJECT) -> IBLDataConverterExtension:
-    return aind_session.Subject(subject).ibl_data_converter
-
-
 def names(assets: tuple[DataAsset, ...]) -> tuple[str, ...]:
     return tuple(asset.name for asset in assets)
-
-
-def completed(state: str | None = STATE) -> list[dict[str, str]]:
-    records = converter().get_partial_manifest_records(state)
-    return [{**record, "probe_name": "ProbeA"} for record in records[:2]]
 
 
 # -- what the subject has --------------------------------------------------------------------------
@@ -90,10 +69,6 @@ def test_inputs_of_the_documented_subject() -> None:
     with pytest.raises(MissingAttributeError, match="create_manifest_asset"):
         _ = of.manifest_data_asset
     assert getattr(of, "manifest_data_asset", None) is None
-
-
-@pytest.mark.usefixtures("sandbox")
-def test_subject_without_data_has_empty_collections() -> None:
     of = converter(717121)
     assert of.ecephys_sessions == of.smartspim_sessions == ()
     assert of.ecephys_data_assets == of.sorted_data_assets == of.smartspim_data_assets == ()
@@ -101,16 +76,16 @@ def test_subject_without_data_has_empty_collections() -> None:
     assert getattr(of, "neuroglancer_state_json_asset", None) is None
 
 
-def test_all_inputs_send_the_subjects_searches_once(sandbox: Sandbox) -> None:
+def test_all_inputs_send_the_subjects_searches_once(cold: Sandbox) -> None:
     of = converter()
     assert names(of.ecephys_data_assets) == RECORDED
-    assert sandbox.count() == 4
+    assert cold.count() == 4
     assert (of.surface_recording_names, len(of.smartspim_data_assets)) == (SURFACES, 2)
     assert names(of.get_stitched_data_assets(IMAGED[0])) == STITCHED[:1]
-    assert sandbox.count() == 4
+    assert cold.count() == 4
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_stitched_assets_by_session_asset_and_id() -> None:
     asset = converter().smartspim_data_assets[0]
     session = aind_session.Session(IMAGED[0])
@@ -169,19 +144,19 @@ def test_use_flags_select_sorted_assets() -> None:
         assert len(converter(999994).sorted_data_assets) == 3
 
 
-def test_sorting_that_cannot_be_checked_raises(sandbox: Sandbox, clock: FakeClock) -> None:
-    sandbox.fail("s3", times=None)
-    sandbox.fail("codeocean", path="/files", times=None)
+def test_sorting_that_cannot_be_checked_raises(cold: Sandbox, clock: FakeClock) -> None:
+    cold.fail("s3", times=None)
+    cold.fail("codeocean", path="/files", times=None)
     with pytest.raises(ServiceError):
         _ = converter().sorted_data_assets
 
 
 @pytest.mark.filterwarnings("error")
-def test_inputs_with_one_service_down(sandbox: Sandbox, clock: FakeClock) -> None:
-    with sandbox.down("docdb"), pytest.warns(PartialAnswerWarning) as caught:
+def test_inputs_with_one_service_down(cold: Sandbox, clock: FakeClock) -> None:
+    with cold.down("docdb"), pytest.warns(PartialAnswerWarning) as caught:
         assert names(converter().ecephys_data_assets) == RECORDED
     assert len(caught) == 1
-    with sandbox.down("codeocean"):
+    with cold.down("codeocean"):
         with pytest.raises(ServiceError):
             _ = converter().ecephys_data_assets
         with pytest.warns(PartialAnswerWarning):
@@ -380,10 +355,3 @@ def test_run_with_a_monitor_passes_its_settings(
     assert "derived" in capture["tags"]
     assert "alert_url" not in sent
     assert "description" not in capture
-
-
-def test_namespace_is_on_subjects() -> None:
-    from aind_session.extensions import smartspim_neuropixels
-
-    assert aind_session.Subject.ibl_data_converter is IBLDataConverterExtension  # type: ignore[comparison-overlap]
-    assert smartspim_neuropixels.IBLDataConverterExtension is IBLDataConverterExtension

@@ -15,63 +15,43 @@ from aind_session.errors import (
     MissingFileError,
 )
 from aind_session.extensions.ibl import manifests
-from aind_session.extensions.ibl.converter import IBLDataConverterExtension
 from aind_session.sandbox import Sandbox
-from ibl_world import add_state, world
+from ibl_world import (
+    LATEST_STATE,
+    MANIFEST,
+    RECORDED,
+    SORTED,
+    STATE,
+    SUBJECT,
+    SURFACES,
+    add_state,
+    completed,
+    converter,
+    world,
+)
 from rows import shortest_row
 
-SUBJECT = "717381"
-DAYS = (
-    ("ecephys_717381_2024-04-09_11-14-13", "ecephys_717381_2024-04-09_11-44-16"),
-    ("ecephys_717381_2024-04-10_16-29-12", "ecephys_717381_2024-04-10_16-51-20"),
-)
-RECORDED = tuple(name for day in DAYS for name in day)
-SURFACES = tuple(day[1] for day in DAYS)
-SORTED = "ecephys_717381_2024-04-09_11-14-13_sorted_2024-04-10_22-15-25"
-IMAGED = ("SmartSPIM_717381_2024-05-20_15-19-15", "SmartSPIM_717381_2024-07-03_10-49-01")
-STATE = f"{IMAGED[1]}_neuroglancer-state_2024-08-16_11-06-59"
-LATEST_STATE = f"{IMAGED[1]}_neuroglancer-state_2024-08-20_09-30-00"
-MANIFEST = "717381_data_converter_manifest"
 COLUMNS = (
     *("mouseid", "sorted_recording", "probe_file", "probe_name", "probe_shank", "probe_id"),
     *("surface_finding", "annotation_format"),
 )
 
 
-def converter(subject: object = SUBJECT) -> IBLDataConverterExtension:
-    return aind_session.Subject(subject).ibl_data_converter
-
-
-def completed(state: str | None = STATE) -> list[dict[str, str]]:
-    records = converter().get_partial_manifest_records(state)
-    return [{**record, "probe_name": "ProbeA"} for record in records[:2]]
-
-
 # -- annotations -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "probe", "day"),
+    ("name", "expected"),
     [
-        ("A1", "ProbeA", 1),
-        ("probe B_3", "ProbeB", 3),
-        ("ProbeC-2", "ProbeC", 2),
-        ("probe_d4", "ProbeD", 4),
-        (" F 9 ", "ProbeF", 9),
-        ("E_day2", "ProbeE", 2),
+        *(("A1", ("ProbeA", 1)), ("probe B_3", ("ProbeB", 3)), ("ProbeC-2", ("ProbeC", 2))),
+        *(("probe_d4", ("ProbeD", 4)), (" F 9 ", ("ProbeF", 9)), ("E_day2", ("ProbeE", 2))),
+        *((name, None) for name in ("268", "targets", "G1", "A0", "A10", "A", "1", "AB1", "CCF_2")),
+        ("", None),
     ],
 )
-def test_annotation_name_with_probe_and_day(name: str, probe: str, day: int) -> None:
+def test_annotation_name_with_probe_and_day(name: str, expected: tuple[str, int] | None) -> None:
     found = manifests.parse_annotation(name)
-    assert found is not None
-    assert (found.probe, found.day) == (probe, day)
-
-
-@pytest.mark.parametrize(
-    "name", ["268", "targets", "G1", "A0", "A10", "A", "1", "AB1", "CCF_2", ""]
-)
-def test_annotation_name_without_probe_and_day(name: str) -> None:
-    assert manifests.parse_annotation(name) is None
+    assert (None if found is None else (found.probe, found.day)) == expected
 
 
 @given(letter=st.sampled_from("ABCDEFabcdef"), day=st.integers(1, 9), text=st.text(max_size=6))
@@ -84,7 +64,7 @@ def test_annotation_names_of_all_probes_and_days(letter: str, day: int, text: st
 # -- partial manifests -----------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_partial_records_of_plain_names() -> None:
     records = converter().get_partial_manifest_records()
     assert [record["probe_id"] for record in records] == [
@@ -98,15 +78,11 @@ def test_partial_records_of_plain_names() -> None:
         "probe_name": "",
         "probe_shank": "",
         "probe_id": "268",
-        "surface_finding": SURFACES[0],
+        "surface_finding": SURFACES[RECORDED[0]],
         "annotation_format": "json",
     }
-
-
-@pytest.mark.usefixtures("sandbox")
-@pytest.mark.parametrize("name", [STATE, f"{STATE}.json"])
-def test_partial_records_of_a_named_state(name: str) -> None:
-    assert {r["probe_file"] for r in converter().get_partial_manifest_records(name)} == {STATE}
+    for name in (STATE, f"{STATE}.json"):
+        assert {r["probe_file"] for r in converter().get_partial_manifest_records(name)} == {STATE}
 
 
 def test_partial_records_of_names_with_probe_and_day() -> None:
@@ -138,6 +114,13 @@ def test_partial_records_of_names_with_probe_and_day() -> None:
             assert [r["sorted_recording"] for r in records] == [first, "", "", "", first]
 
 
+def test_partial_records_of_a_state_without_annotations_are_empty() -> None:
+    catalogue = world()
+    add_state(catalogue)
+    with aind_session.sandbox(catalogue):
+        assert converter(999994).get_partial_manifest_records() == []
+
+
 def test_partial_records_leave_out_surface_recordings() -> None:
     catalogue = world()
     add_state(catalogue, "268")
@@ -156,14 +139,14 @@ def test_partial_records_leave_out_surface_recordings() -> None:
         assert of.get_partial_manifest_records() == before
 
 
-def test_partial_records_send_three_requests_in_a_row(sandbox: Sandbox) -> None:
+def test_partial_records_send_three_requests_in_a_row(cold: Sandbox) -> None:
     _ = converter().get_partial_manifest_records()
-    row = shortest_row(sandbox, lambda: converter().get_partial_manifest_records(), 3)
-    assert sandbox.count() <= 8
+    row = shortest_row(cold, lambda: converter().get_partial_manifest_records(), 3)
+    assert cold.count() <= 8
     assert row <= 3
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_partial_records_with_bad_names_raise() -> None:
     with pytest.raises(FileNotFoundError) as raised:
         converter().get_partial_manifest_records("x")
@@ -173,13 +156,6 @@ def test_partial_records_with_bad_names_raise() -> None:
     for name in ("x", RECORDED[0], "ecephys_676909_2023-12-13_13-43-40_sorted_2024-03-01_16-02-45"):
         with pytest.raises(InvalidFilterError, match="sorted"):
             converter().get_partial_manifest_records(sorted_data_asset_names=[name])
-
-
-def test_partial_records_of_a_state_without_annotations() -> None:
-    catalogue = world()
-    add_state(catalogue)
-    with aind_session.sandbox(catalogue):
-        assert converter(999994).get_partial_manifest_records() == []
 
 
 # -- manifests -------------------------------------------------------------------------------------
@@ -238,36 +214,26 @@ def test_manifest_without_custom_fields_is_found(sandbox: Sandbox) -> None:
     assert converter().manifest_data_asset.id == made.id
 
 
-@pytest.mark.usefixtures("sandbox")
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"probe_name": ""}, "probe_name"),
-        ({"probe_name": None}, "probe_name"),
-        ({"probe_name": float("nan")}, "probe_name"),
-        ({"sorted_recording": " "}, "sorted_recording"),
-        ({"mouseid": "1"}, "subject 1"),
-        ({"probe": "A"}, "probe"),
-    ],
-)
-def test_incomplete_record_raises(change: dict[str, Any], said: str) -> None:
+INCOMPLETE: list[tuple[dict[str, Any], str]] = [
+    *(({"probe_name": name}, "probe_name") for name in ("", None, float("nan"))),
+    *(({"sorted_recording": " "}, "sorted_recording"), ({"mouseid": "1"}, "subject 1")),
+    ({"probe": "A"}, "probe"),
+]
+
+
+@pytest.mark.usefixtures("bundled")
+def test_invalid_records_and_names_raise() -> None:
     good = completed()[0]
-    with pytest.raises(InvalidContentError, match=said):
-        converter().create_manifest_asset([good, {**good, **change}])
-
-
-@pytest.mark.usefixtures("sandbox")
-@pytest.mark.parametrize("records", [[], [5], {"a": 1}, "text", 5])
-def test_invalid_record_raises(records: Any) -> None:
-    with pytest.raises(ValueError, match=r"[Rr]ecord"):
-        converter().create_manifest_asset(records)
-
-
-@pytest.mark.usefixtures("sandbox")
-@pytest.mark.parametrize("name", ["", "a/b", "..", "a\nb"])
-def test_invalid_manifest_name_raises(name: str) -> None:
-    with pytest.raises(InvalidFilterError):
-        converter().create_manifest_asset(completed(), asset_name=name)
+    for change, message in INCOMPLETE:
+        with pytest.raises(InvalidContentError, match=message):
+            converter().create_manifest_asset([good, {**good, **change}])
+    others: tuple[Any, ...] = ([], [5], {"a": 1}, "text", 5)
+    for records in others:
+        with pytest.raises(ValueError, match=r"[Rr]ecord"):
+            converter().create_manifest_asset(records)
+    for name in ("", "a/b", "..", "a\nb"):
+        with pytest.raises(InvalidFilterError):
+            converter().create_manifest_asset([good], asset_name=name)
 
 
 def test_manifest_from_tables(sandbox: Sandbox) -> None:

@@ -78,32 +78,32 @@ def test_extract_id_of_a_date_time_raises(others: list[str], moment: datetime, l
         aind_session.lims.extract_id(name)
 
 
-def test_id_of_the_documented_session(sandbox: Sandbox) -> None:
+def test_id_of_the_documented_session(bundled: Sandbox) -> None:
     session = aind_session.Session(KNOWN)
     assert session.lims.id == KNOWN_ID
     assert aind_session.lims.get_id(KNOWN) == KNOWN_ID
     assert session.lims.get_id(session) == KNOWN_ID
 
 
-def test_id_sends_one_listing_per_modality(sandbox: Sandbox) -> None:
+def test_id_sends_one_listing_per_modality(cold: Sandbox) -> None:
     session = aind_session.Session(KNOWN)
     modalities = session.modalities
 
     def known() -> None:
-        sandbox.reset()
+        cold.reset()
         assert aind_session.Session(KNOWN).modalities == modalities
 
-    row = shortest_row(sandbox, lambda: aind_session.Session(KNOWN).lims.id, 1, known)
+    row = shortest_row(cold, lambda: aind_session.Session(KNOWN).lims.id, 1, known)
     assert session.lims.id == KNOWN_ID
-    assert sandbox.count() == len(modalities)
+    assert cold.count() == len(modalities)
     assert row == 1
     assert session.lims.id == KNOWN_ID
-    assert sandbox.count() == len(modalities)
+    assert cold.count() == len(modalities)
 
 
 def test_id_in_a_large_folder_sends_one_listing(box: Sandbox) -> None:
     invent_session(box.catalogue, INVENTED, modalities=["behavior"])
-    for number in range(2500):
+    for number in range(1100):
         box.catalogue.add_object("aind-open-data", f"{INVENTED}/behavior/frame_{number}.tif", "")
     session = aind_session.Session(INVENTED)
     assert session.modalities == ("behavior",)
@@ -113,7 +113,7 @@ def test_id_in_a_large_folder_sends_one_listing(box: Sandbox) -> None:
     assert box.count("s3") == 1
 
 
-def test_get_session_by_lims_id(sandbox: Sandbox) -> None:
+def test_get_session_by_lims_id(bundled: Sandbox) -> None:
     for subject, lims_id in ((747816, KNOWN_ID), ("747816", str(KNOWN_ID))):
         assert aind_session.lims.get_session(subject, lims_id) == aind_session.Session(KNOWN)
     found = aind_session.lims.get_session(labtracks_mouse_id=747816, lims_session_id=KNOWN_ID)
@@ -124,7 +124,7 @@ def test_get_session_by_lims_id(sandbox: Sandbox) -> None:
         aind_session.lims.get_session(123456, KNOWN_ID)
 
 
-def test_session_without_lims_id_raises(sandbox: Sandbox) -> None:
+def test_session_without_lims_id_raises(bundled: Sandbox) -> None:
     session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
     assert getattr(session.lims, "id", None) is None
     with pytest.raises(ValueError, match="no LIMS2 ID") as caught:

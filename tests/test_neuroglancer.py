@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,110 +22,78 @@ from aind_session.errors import (
     InvalidContentError,
     MissingAttributeError,
     MissingFileError,
-    MissingTokenError,
     PartialAnswerWarning,
     ServiceError,
 )
 from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension, NeuroglancerState
 from aind_session.sandbox import Sandbox
+from ibl_world import (
+    CONTENT,
+    LATEST_STATE,
+    SHOWN,
+    SOURCE,
+    STATE,
+    STATES,
+    STITCHED,
+    neuroglancer,
+)
 from loopback import Answer, FakeClock, Loopback
 from rows import shortest_row
 
-SESSION = "SmartSPIM_717381_2024-07-03_10-49-01"
-STITCHED = f"{SESSION}_stitched_2024-08-10_12-00-00"
-FIRST = f"{SESSION}_neuroglancer-state_2024-08-16_11-06-59"
-LATEST = f"{SESSION}_neuroglancer-state_2024-08-20_09-30-00"
-FOLDER = "s3://aind-scratch-data/aind-session/neuroglancer_states"
+SESSION, STITCHED_NAME, FOLDER = SHOWN, STITCHED[1], STATES
 NAMES = ("268", "269", "270", "265", "263", "262", "targets")
-SOURCE = f"zarr://s3://aind-open-data/{STITCHED}/image_tile_fusing/OMEZarr/Ex_488_Em_525.zarr"
-STATE: dict[str, Any] = {
-    "layers": [
-        {"type": "image", "name": "488", "source": SOURCE},
-        {"type": "annotation", "name": "A1"},
-        {"type": "annotation", "name": "probe B_2"},
-    ]
-}
 RESULTS = "codeocean-s3datasetsbucket-1u41qdg42ur9"
-
-
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    fake = FakeClock()
-    with use_clock(fake):
-        yield fake
-
-
-def neuroglancer(subject: object = 717381) -> NeuroglancerExtension:
-    return aind_session.Subject(subject).neuroglancer
 
 
 # -- those of a subject ----------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_states_of_the_documented_subject() -> None:
     of = neuroglancer()
     assert [path.as_posix() for path in of.state_json_paths] == [
-        f"{FOLDER}/{name}/{name}.json" for name in (FIRST, LATEST)
+        f"{FOLDER}/{name}/{name}.json" for name in (STATE, LATEST_STATE)
     ]
     assert of.state_json_dir.as_posix() == FOLDER
-    assert [state.name for state in of.states] == [FIRST, LATEST]
-    assert [asset.name for asset in of.state_json_data_assets] == [FIRST]
+    assert [state.name for state in of.states] == [STATE, LATEST_STATE]
+    assert [asset.name for asset in of.state_json_data_assets] == [STATE]
     assert all(isinstance(asset, DataAsset) for asset in of.state_json_data_assets)
     for state in of.states:
         assert state.annotation_names == NAMES
         assert state.session == aind_session.Session(SESSION)
-        assert [asset.name for asset in state.image_data_assets] == [STITCHED]
-
-
-def test_states_send_two_requests_in_a_row(sandbox: Sandbox) -> None:
-    _ = neuroglancer().states
-    row = shortest_row(sandbox, lambda: neuroglancer().states, 2)
-    assert len(neuroglancer().states) == 2
-    assert (sandbox.count(), row) == (7, 2)
-    assert neuroglancer().states[-1].image_data_assets
-    assert len(neuroglancer().state_json_paths) == 2
-    assert sandbox.count() == 7
-
-
-@pytest.mark.usefixtures("sandbox")
-def test_subject_without_states_has_empty_tuples() -> None:
+        assert [asset.name for asset in state.image_data_assets] == [STITCHED_NAME]
+    # What is changed is a copy of the cached content.
+    of.states[0].content["layers"].clear()
+    assert of.states[0].annotation_names == NAMES
     of = neuroglancer(676909)
     assert of.states == of.state_json_paths == of.state_json_data_assets == ()
 
 
-def test_changed_content_does_not_change_the_cache(sandbox: Sandbox) -> None:
-    neuroglancer().states[0].content["layers"].clear()
-    assert neuroglancer().states[0].annotation_names == NAMES
+def test_states_send_two_requests_in_a_row(cold: Sandbox) -> None:
+    _ = neuroglancer().states
+    row = shortest_row(cold, lambda: neuroglancer().states, 2)
+    assert len(neuroglancer().states) == 2
+    assert (cold.count(), row) == (7, 2)
+    assert neuroglancer().states[-1].image_data_assets
+    assert len(neuroglancer().state_json_paths) == 2
+    assert cold.count() == 7
 
 
-def kept_as_asset(sandbox: Sandbox) -> dict[str, Any]:
-    """Make a data asset of the latest state, and clear the bucket."""
+def test_deleted_file_is_read_from_its_asset(sandbox: Sandbox) -> None:
     made = neuroglancer().states[-1].create_data_asset()
     assert neuroglancer().state_json_paths[-1].stem == made.name
     sandbox.advance(made.id)
     objects = sandbox.catalogue.objects
     objects[:] = [o for o in objects if o["bucket"] != "aind-scratch-data"]
+    asset = next(a for a in sandbox.catalogue.data_assets if a["id"] == made.id)
+    for name in (made.name, f"{SESSION}_neuroglancer-state_renamed"):
+        asset["name"] = name
+        sandbox.reset()
+        assert neuroglancer().state_json_paths == ()
+        assert [state.name for state in neuroglancer().states] == [name]
     sandbox.reset()
-    return next(a for a in sandbox.catalogue.data_assets if a["id"] == made.id)
-
-
-def test_deleted_file_is_read_from_its_asset(sandbox: Sandbox) -> None:
-    asset = kept_as_asset(sandbox)
-    assert neuroglancer().state_json_paths == ()
-    assert [state.name for state in neuroglancer().states] == [asset["name"]]
-
-
-def test_file_of_a_renamed_asset_is_read(sandbox: Sandbox) -> None:
-    asset = kept_as_asset(sandbox)
-    asset["name"] = f"{SESSION}_neuroglancer-state_final"
-    assert [state.name for state in neuroglancer().states] == [asset["name"]]
-
-
-def test_closed_asset_is_left_out(sandbox: Sandbox) -> None:
-    asset = kept_as_asset(sandbox)
-    sandbox.fail("s3", path=asset["id"], status=403, times=None)
-    sandbox.fail("codeocean", path=f"{asset['id']}/files", status=403, times=None)
+    sandbox.fail("s3", path=made.id, status=403, times=None)
+    sandbox.fail("codeocean", path=f"{made.id}/files", status=403, times=None)
     assert neuroglancer().states == ()
 
 
@@ -141,23 +108,24 @@ def test_bad_file_is_left_out(sandbox: Sandbox) -> None:
         "aind-scratch-data", f"{FOLDER.partition('data/')[2]}/{empty}/notes.txt", ""
     )
     assert len(neuroglancer().state_json_paths) == 5
-    assert [state.name for state in neuroglancer().states] == [FIRST, LATEST]
+    assert [state.name for state in neuroglancer().states] == [STATE, LATEST_STATE]
 
 
 def test_file_beside_the_folders_is_found(sandbox: Sandbox) -> None:
     stem = "SmartSPIM_999996_2024-01-01_00-00-00_neuroglancer-state_2024-02-01_00-00-00"
     key = f"aind-session/neuroglancer_states/{stem}.json"
-    sandbox.catalogue.add_object("aind-scratch-data", key, json.dumps(STATE))
+    sandbox.catalogue.add_object("aind-scratch-data", key, json.dumps(CONTENT))
     of = neuroglancer(999996)
     assert [path.as_posix() for path in of.state_json_paths] == [f"s3://aind-scratch-data/{key}"]
-    assert of.states[0].content == STATE
+    assert of.states[0].content == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("service", "names"), [("s3", []), ("codeocean", [FIRST, LATEST]), ("docdb", [FIRST, LATEST])]
+    ("service", "names"),
+    [("s3", []), ("codeocean", [STATE, LATEST_STATE]), ("docdb", [STATE, LATEST_STATE])],
 )
-def test_states_with_one_service_down(sandbox: Sandbox, service: str, names: list[str]) -> None:
-    with use_clock(FakeClock()), sandbox.down(service):
+def test_states_with_one_service_down(cold: Sandbox, service: str, names: list[str]) -> None:
+    with use_clock(FakeClock()), cold.down(service):
         if service == "s3":
             with pytest.warns(PartialAnswerWarning), pytest.raises(ServiceError):
                 _ = neuroglancer().states
@@ -167,26 +135,21 @@ def test_states_with_one_service_down(sandbox: Sandbox, service: str, names: lis
             assert [state.name for state in neuroglancer().states] == names
 
 
-def test_states_without_a_token_warn(sandbox: Sandbox) -> None:
-    with sandbox.without_token():
-        with pytest.warns(PartialAnswerWarning):
-            (state, _) = neuroglancer().states
-        before = len(sandbox.catalogue.objects)
-        with pytest.raises(MissingTokenError):
-            state.create_data_asset()
-        assert len(sandbox.catalogue.objects) == before
+def test_states_without_a_token_warn(cold: Sandbox) -> None:
+    with cold.without_token(), pytest.warns(PartialAnswerWarning):
+        assert len(neuroglancer().states) == 2
 
 
 # -- read from anything ----------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_read_from_dictionary_text_and_path(tmp_path: Path) -> None:
-    text = json.dumps(STATE)
-    file = tmp_path / f"{FIRST}.json"
+    text = json.dumps(CONTENT)
+    file = tmp_path / f"{STATE}.json"
     file.write_text(text)
     sources: list[Any] = [
-        STATE,
+        CONTENT,
         text,
         f"\n {text}",
         f"\ufeff{text}",
@@ -199,30 +162,30 @@ def test_read_from_dictionary_text_and_path(tmp_path: Path) -> None:
     ]
     for source in sources:
         state = neuroglancer().from_json(source)
-        assert state.content == STATE
+        assert state.content == CONTENT
         assert state == NeuroglancerState(source)
         assert state.annotation_names == ("A1", "probe B_2")
         assert state.image_sources == (SOURCE,)
-    assert NeuroglancerState(file).name == FIRST
-    assert NeuroglancerState(STATE).name is None
+    assert NeuroglancerState(file).name == STATE
+    assert NeuroglancerState(CONTENT).name is None
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_read_from_s3() -> None:
-    path = f"{FOLDER}/{FIRST}/{FIRST}.json"
+    path = f"{FOLDER}/{STATE}/{STATE}.json"
     link = f"https://neuroglancer-demo.appspot.com/#!{path}"
     for source in (path, UPath(path), UPath(path, anon=True), link):
         assert NeuroglancerState(source).annotation_names == NAMES
-        assert NeuroglancerState(source).name == FIRST
+        assert NeuroglancerState(source).name == STATE
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_read_from_the_web_sends_no_credentials() -> None:
-    with Loopback([Answer(body=STATE)]) as server:
-        url = f"{server.url}/a/{FIRST}.json?version=1"
+    with Loopback([Answer(body=CONTENT)]) as server:
+        url = f"{server.url}/a/{STATE}.json?version=1"
         state = NeuroglancerState(url)
-        assert state.content == STATE
-        assert state.name == FIRST
+        assert state.content == CONTENT
+        assert state.name == STATE
         assert not {"Authorization", "Cookie"} & set(server.requests[0].headers)
 
 
@@ -248,36 +211,32 @@ def test_read_of_a_bad_response_raises(
         NeuroglancerState(f"{server.url}/state.json")
 
 
-@pytest.mark.usefixtures("sandbox")
-def test_read_over_plain_http_raises() -> None:
-    with pytest.raises(ConnectionError, match="https"):
-        NeuroglancerState("http://example.org/state.json")
-
-
-@pytest.mark.usefixtures("sandbox")
-@pytest.mark.parametrize("where", ["/nowhere/x.json", f"{FOLDER}/x/x.json", "x.json"])
-def test_read_of_a_missing_file_raises(where: str) -> None:
-    with pytest.raises(FileNotFoundError) as raised:
-        NeuroglancerState(where)
-    assert isinstance(raised.value, MissingFileError)
-
-
+@pytest.mark.usefixtures("bundled")
 @pytest.mark.parametrize(
-    "source",
+    ("source", "error"),
     [
-        *("", " ", "[]", "{", "https://x/#!", "https://x/#!a#!b", "gs://bucket/x.json"),
-        *(5, None, Path.cwd(), str(Path.cwd()), 5000 * "x", "a\0b"),
-        *("https://", "https://[x/a.json", "s3://", "s3:///a.json", "s3://bucket", "file://"),
+        ("http://example.org/state.json", ConnectionError),
+        *((path, MissingFileError) for path in ("/nowhere/x.json", f"{FOLDER}/x/x.json", "x.json")),
+        *(
+            (source, InvalidContentError)
+            for source in (
+                *("", " ", "[]", "{", "https://x/#!", "https://x/#!a#!b", "gs://bucket/x.json"),
+                *(5, None, Path.cwd(), str(Path.cwd()), 5000 * "x", "a\0b"),
+                *("https://", "https://[x/a.json", "s3://", "s3:///a.json", "s3://bucket"),
+                "file://",
+            )
+        ),
     ],
 )
-def test_read_of_an_invalid_source_raises(source: Any) -> None:
-    with pytest.raises(InvalidContentError) as caught:
+def test_read_of_an_invalid_source_raises(source: Any, error: type[Exception]) -> None:
+    assert issubclass(MissingFileError, FileNotFoundError)
+    assert issubclass(InvalidContentError, ValueError)
+    with pytest.raises(error) as caught:
         NeuroglancerState(source)
-    assert isinstance(caught.value, ValueError)
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 def test_name_is_that_of_the_file(tmp_path: Path, sandbox: Sandbox) -> None:
     file = tmp_path / "probe #1.json"
     file.write_text("{}")
@@ -289,10 +248,11 @@ def test_name_is_that_of_the_file(tmp_path: Path, sandbox: Sandbox) -> None:
 # -- what is in one --------------------------------------------------------------------------------
 
 
-def test_image_sources_of_all_shapes() -> None:
-    state = NeuroglancerState(
-        {
-            "layers": [
+@pytest.mark.parametrize(
+    ("layers", "sources", "annotations"),
+    [
+        (
+            [
                 {"type": "image", "source": "a"},
                 {"type": "image", "source": {"url": "b", "transform": {}}},
                 {"type": "image", "source": ["c", {"url": "d"}, {"x": 1}, 5, None]},
@@ -301,41 +261,46 @@ def test_image_sources_of_all_shapes() -> None:
                 {"type": "annotation", "name": 268},
                 {"type": "annotation", "name": ""},
                 {"type": "annotation"},
-            ]
-        }
-    )
-    assert state.image_sources == ("a", "b", "c", "d")
-    assert state.annotation_names == ("268",)
-
-
-def test_layers_of_older_viewers() -> None:
-    layers = {"A1": {"type": "annotation"}, "i": {"type": "image", "source": SOURCE}, "x": 1}
+            ],
+            ("a", "b", "c", "d"),
+            ("268",),
+        ),
+        # As older viewers wrote them.
+        (
+            {"A1": {"type": "annotation"}, "i": {"type": "image", "source": SOURCE}, "x": 1},
+            (SOURCE,),
+            ("A1",),
+        ),
+    ],
+)
+def test_layers_of_all_shapes(
+    layers: Any, sources: tuple[str, ...], annotations: tuple[str, ...]
+) -> None:
     state = NeuroglancerState({"layers": layers})
-    assert state.annotation_names == ("A1",)
-    assert state.session.id == SESSION
+    assert (state.image_sources, state.annotation_names) == (sources, annotations)
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("bundled")
 @pytest.mark.parametrize(
     "source",
     [
         SOURCE,
-        f"precomputed://https://aind-open-data.s3.amazonaws.com/{STITCHED}/x.zarr",
-        f"zarr://https://aind-open-data.s3.us-west-2.amazonaws.com/{STITCHED}/x.zarr",
-        f"https://s3.us-west-2.amazonaws.com/aind-open-data/{STITCHED}/x.zarr/|zarr2:",
-        f"s3://aind-open-data/{STITCHED}/|zarr2:",
+        f"precomputed://https://aind-open-data.s3.amazonaws.com/{STITCHED_NAME}/x.zarr",
+        f"zarr://https://aind-open-data.s3.us-west-2.amazonaws.com/{STITCHED_NAME}/x.zarr",
+        f"https://s3.us-west-2.amazonaws.com/aind-open-data/{STITCHED_NAME}/x.zarr/|zarr2:",
+        f"s3://aind-open-data/{STITCHED_NAME}/|zarr2:",
         # Copied since, under its name.
-        f"zarr://s3://another-bucket/{STITCHED}/x.zarr",
+        f"zarr://s3://another-bucket/{STITCHED_NAME}/x.zarr",
     ],
 )
 def test_image_assets_by_url(source: str) -> None:
     state = NeuroglancerState({"layers": [{"type": "image", "source": source}]})
     assert state.session.id == SESSION
-    assert [asset.name for asset in state.image_data_assets] == [STITCHED]
+    assert [asset.name for asset in state.image_data_assets] == [STITCHED_NAME]
 
 
 def test_image_assets_in_the_results_bucket(sandbox: Sandbox) -> None:
-    asset = next(a for a in sandbox.catalogue.data_assets if a["name"] == STITCHED)
+    asset = next(a for a in sandbox.catalogue.data_assets if a["name"] == STITCHED_NAME)
     state = NeuroglancerState(
         {"layers": [{"type": "image", "source": f"zarr://s3://{RESULTS}/{asset['id']}/x.zarr"}]}
     )
@@ -343,17 +308,14 @@ def test_image_assets_in_the_results_bucket(sandbox: Sandbox) -> None:
     assert [found.id for found in state.image_data_assets] == [asset["id"]]
 
 
-@pytest.mark.usefixtures("sandbox")
-def test_session_of_an_empty_state_raises() -> None:
+@pytest.mark.usefixtures("bundled")
+def test_session_without_images_is_that_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / f"{STATE}.json").write_text("{}")
+    assert NeuroglancerState(tmp_path / f"{STATE}.json").session.id == SESSION
     with pytest.raises(MissingAttributeError, match="no session"):
         _ = NeuroglancerState({}).session
     assert getattr(NeuroglancerState({}), "session", None) is None
     assert NeuroglancerState({}).image_data_assets == ()
-
-
-def test_session_without_images_is_that_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / f"{FIRST}.json").write_text("{}")
-    assert NeuroglancerState(tmp_path / f"{FIRST}.json").session.id == SESSION
 
 
 ANYTHING = st.recursive(
@@ -389,7 +351,7 @@ def test_any_content_can_be_read(content: dict[str, Any]) -> None:
 @given(odd=LAYER, place=st.integers(0, 3))
 def test_odd_layer_does_not_affect_others(odd: dict[str, Any], place: int) -> None:
     odd = {**odd, "type": odd.get("type") if odd.get("type") != "annotation" else "other"}
-    layers = [*STATE["layers"][:place], odd, *STATE["layers"][place:]]
+    layers = [*CONTENT["layers"][:place], odd, *CONTENT["layers"][place:]]
     assert NeuroglancerState({"layers": layers}).annotation_names == ("A1", "probe B_2")
 
 
@@ -397,20 +359,11 @@ def test_odd_layer_does_not_affect_others(odd: dict[str, Any], place: int) -> No
 
 
 def test_states_compare_by_content() -> None:
-    state = NeuroglancerState(STATE)
+    state = NeuroglancerState(CONTENT)
     assert pickle.loads(pickle.dumps(state)) == state
     assert state != NeuroglancerState({})
-    assert state != STATE
+    assert state != CONTENT
     assert repr(state) == "<NeuroglancerState 2 annotations>"
     with pytest.raises(TypeError):
         hash(state)
-
-
-def test_namespace_is_on_subjects() -> None:
-    from aind_session.extensions import smartspim_neuropixels
-
-    assert aind_session.Subject.neuroglancer is NeuroglancerExtension  # type: ignore[comparison-overlap]
-    assert smartspim_neuropixels.NeuroglancerExtension is NeuroglancerExtension
-    assert smartspim_neuropixels.NeuroglancerState is NeuroglancerState
-    assert NeuroglancerExtension.NeuroglancerState is NeuroglancerState
-    assert NeuroglancerExtension.from_json(STATE).content == STATE
+    assert NeuroglancerExtension.from_json(CONTENT) == state

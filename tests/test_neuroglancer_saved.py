@@ -4,116 +4,79 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from upath import UPath
 
 import aind_session
-from aind_session.clock import use_clock
 from aind_session.errors import (
     InvalidContentError,
     MissingAttributeError,
     ServiceError,
     ServiceTimeoutError,
 )
-from aind_session.extensions.ibl.neuroglancer import NeuroglancerExtension, NeuroglancerState
+from aind_session.extensions.ibl.neuroglancer import NeuroglancerState
 from aind_session.sandbox import Catalogue, Sandbox
+from ibl_world import CONTENT, SHOWN, STATES, neuroglancer
 from loopback import FakeClock
 from worlds import invent_session
 
-SESSION = "SmartSPIM_717381_2024-07-03_10-49-01"
-STITCHED = f"{SESSION}_stitched_2024-08-10_12-00-00"
-FOLDER = "s3://aind-scratch-data/aind-session/neuroglancer_states"
 # 2023-11-14 22:13:20 in Greenwich.
 PACIFIC = "2023-11-14_14-13-20"
-SOURCE = f"zarr://s3://aind-open-data/{STITCHED}/image_tile_fusing/OMEZarr/Ex_488_Em_525.zarr"
-STATE: dict[str, Any] = {
-    "layers": [
-        {"type": "image", "name": "488", "source": SOURCE},
-        {"type": "annotation", "name": "A1"},
-        {"type": "annotation", "name": "probe B_2"},
-    ]
-}
-
-
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    fake = FakeClock()
-    with use_clock(fake):
-        yield fake
-
-
-def neuroglancer(subject: object = 717381) -> NeuroglancerExtension:
-    return aind_session.Subject(subject).neuroglancer
-
-
 # -- saved -----------------------------------------------------------------------------------------
 
 
 def test_create_without_token_writes_nothing(sandbox: Sandbox) -> None:
     before = len(sandbox.catalogue.objects)
     with sandbox.without_token(), pytest.raises(KeyError, match="CODE_OCEAN_API_TOKEN"):
-        NeuroglancerState(STATE).create_data_asset()
+        NeuroglancerState(CONTENT).create_data_asset()
     assert len(sandbox.catalogue.objects) == before
 
 
 def test_write_uses_a_folder_of_its_own(sandbox: Sandbox, clock: FakeClock) -> None:
     assert len(neuroglancer().states) == 2
-    path = NeuroglancerState(STATE).write()
-    name = f"{SESSION}_neuroglancer-state_{PACIFIC}"
-    assert path.as_posix() == f"{FOLDER}/{name}/{name}.json"
-    assert json.loads(path.read_text()) == STATE
+    path = NeuroglancerState(CONTENT).write()
+    name = f"{SHOWN}_neuroglancer-state_{PACIFIC}"
+    assert path.as_posix() == f"{STATES}/{name}/{name}.json"
+    assert json.loads(path.read_text()) == CONTENT
     assert clock.slept == []
     # The cached listing is dropped.
     assert path in neuroglancer().state_json_paths
-    assert NeuroglancerState(path).content == STATE
-
-
-@pytest.mark.usefixtures("sandbox")
-def test_two_states_of_one_second_get_two_files(clock: FakeClock) -> None:
-    first, second = NeuroglancerState(STATE).write(), NeuroglancerState(STATE).write()
-    assert first != second
-    assert second.stem.endswith("_14-13-21")
+    assert NeuroglancerState(path).content == CONTENT
+    # Two states of one second are two files.
+    assert NeuroglancerState(CONTENT).write().stem.endswith("_14-13-21")
 
 
 def test_write_to_a_given_path(sandbox: Sandbox, tmp_path: Path) -> None:
-    local = NeuroglancerState(STATE).write(tmp_path / "a" / "b.json")
-    assert NeuroglancerState(local).content == STATE
-    assert NeuroglancerState(str(tmp_path / "a" / "b.json")).content == STATE
+    local = NeuroglancerState(CONTENT).write(tmp_path / "a" / "b.json")
+    assert NeuroglancerState(local).content == CONTENT
+    assert NeuroglancerState(str(tmp_path / "a" / "b.json")).content == CONTENT
     there = "s3://aind-scratch-data/a folder/b#1.json"
-    assert NeuroglancerState(STATE).write(there).as_posix() == there
-    assert NeuroglancerState(there).content == STATE
-
-
-def test_write_replaces_the_file(sandbox: Sandbox) -> None:
-    where = f"{FOLDER}/x/x.json"
-    state = NeuroglancerState(STATE)
-    state.write(where)
-    assert len(NeuroglancerState(where).annotation_names) == 2
+    assert NeuroglancerState(CONTENT).write(there).as_posix() == there
+    state = NeuroglancerState(there)
+    assert state.content == CONTENT
     state.content["layers"].pop()
-    state.write(UPath(where))
-    assert NeuroglancerState(where).annotation_names == ("A1",)
-    assert len(STATE["layers"]) == 3
+    state.write(UPath(there))
+    assert NeuroglancerState(there).annotation_names == ("A1",)
+    assert len(CONTENT["layers"]) == 3
 
 
 def test_write_waits_until_the_file_is_listed(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.index.hide("aind-scratch-data", "late/", 3)
-    NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json")
+    NeuroglancerState(CONTENT).write("s3://aind-scratch-data/late/x.json")
     assert clock.slept == [0.1, 0.2, 0.4]
 
 
 def test_write_raises_when_the_timeout_is_over(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.launches.index.hide("aind-scratch-data", "late/", 1000)
     with pytest.raises(TimeoutError, match="timeout_sec") as raised:
-        NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json", timeout_sec=7)
+        NeuroglancerState(CONTENT).write("s3://aind-scratch-data/late/x.json", timeout_sec=7)
     assert isinstance(raised.value, ServiceTimeoutError)
     assert sum(clock.slept) == pytest.approx(7)
     clock.slept.clear()
     with pytest.raises(TimeoutError):
-        NeuroglancerState(STATE).write("s3://aind-scratch-data/late/x.json", timeout_sec=0)
+        NeuroglancerState(CONTENT).write("s3://aind-scratch-data/late/x.json", timeout_sec=0)
     assert clock.slept == []
 
 
@@ -121,28 +84,24 @@ def test_write_to_a_hanging_server_raises_in_time(sandbox: Sandbox) -> None:
     sandbox.fail("s3", method="GET", kind="hang", times=None)
     started = time.monotonic()
     with pytest.raises(TimeoutError):
-        NeuroglancerState(STATE).write("s3://aind-scratch-data/a/b.json", timeout_sec=0.2)
+        NeuroglancerState(CONTENT).write("s3://aind-scratch-data/a/b.json", timeout_sec=0.2)
     assert time.monotonic() - started < 10
     sandbox.heal()
 
 
-@pytest.mark.usefixtures("sandbox")
-def test_write_of_an_invalid_state_raises() -> None:
+def test_write_of_an_invalid_state_or_without_rights_raises(sandbox: Sandbox) -> None:
     with pytest.raises(MissingAttributeError):
         NeuroglancerState({}).write()
     with pytest.raises(InvalidContentError, match="JSON"):
-        NeuroglancerState({**STATE, "x": {1, 2}}).write()
-
-
-def test_write_to_a_closed_bucket_is_a_permission_error(sandbox: Sandbox) -> None:
+        NeuroglancerState({**CONTENT, "x": {1, 2}}).write()
     with sandbox.without_aws(), pytest.raises(PermissionError):
-        NeuroglancerState(STATE).write("s3://aind-scratch-data/x/x.json")
+        NeuroglancerState(CONTENT).write("s3://aind-scratch-data/x/x.json")
 
 
 def test_create_data_asset_of_a_state(sandbox: Sandbox, clock: FakeClock) -> None:
     assert len(neuroglancer().state_json_data_assets) == 1
-    made = NeuroglancerState(STATE).create_data_asset()
-    name = f"{SESSION}_neuroglancer-state_{PACIFIC}"
+    made = NeuroglancerState(CONTENT).create_data_asset()
+    name = f"{SHOWN}_neuroglancer-state_{PACIFIC}"
     (launched,) = sandbox.launched
     assert launched in sandbox.catalogue.data_assets
     assert (made.id, made.name, made.mount) == (launched["id"], name, name)
@@ -156,7 +115,7 @@ def test_create_data_asset_of_a_state(sandbox: Sandbox, clock: FakeClock) -> Non
 
 
 def test_create_in_a_shared_folder_raises(sandbox: Sandbox, tmp_path: Path) -> None:
-    state = NeuroglancerState(STATE)
+    state = NeuroglancerState(CONTENT)
     sandbox.catalogue.add_object("aind-scratch-data", "shared/other.json", "{}")
     for path in ("s3://aind-scratch-data/shared/x.json", "s3://aind-scratch-data/x.json"):
         with pytest.raises(InvalidContentError, match="folder of its own"):
@@ -170,7 +129,7 @@ def test_create_in_a_shared_folder_raises(sandbox: Sandbox, tmp_path: Path) -> N
 def test_create_request_is_sent_once(sandbox: Sandbox, clock: FakeClock) -> None:
     sandbox.fail("codeocean", path="/data_assets$", method="POST", times=None)
     with pytest.raises(ServiceError):
-        NeuroglancerState(STATE).create_data_asset()
+        NeuroglancerState(CONTENT).create_data_asset()
     sent = [r for r in sandbox.requests if r.service == "codeocean" and r.method == "POST"]
     assert len(sent) == 1
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import aind_session
 from aind_session.errors import MissingFileError
-from aind_session.extensions.ecephys import EcephysExtension, pipeline
+from aind_session.extensions.ecephys import EcephysExtension
 from aind_session.lookup import computations, results
 from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.services.assets import current_asset
@@ -181,9 +181,9 @@ def test_pipeline_ids_older_names_warn() -> None:
     for place in (EcephysExtension, instance):
         with pytest.warns(DeprecationWarning, match="use DEFAULT_TRIGGER_CAPSULE_ID"):
             assert place.TRIGGER_CAPSULE_ID == TRIGGER
-        with pytest.warns(DeprecationWarning, match="use DEFAULT_SORTING_PIPELINE_ID") as told:
+        with pytest.warns(DeprecationWarning, match="use DEFAULT_SORTING_PIPELINE_ID") as caught:
             assert place.SORTING_PIPELINE_ID == PIPELINE
-        assert told[0].filename == __file__
+        assert caught[0].filename == __file__
 
 
 def test_current_sorting_computations_are_those_of_the_session(sandbox: Sandbox) -> None:
@@ -240,7 +240,7 @@ def test_run_sorting_starts_the_trigger_capsule(box: Sandbox) -> None:
     assert values == ["ecephys_ks25", session.raw_data_asset.id]
 
 
-@pytest.mark.parametrize("pipeline_type", pipeline.PIPELINE_TYPES)
+@pytest.mark.parametrize("pipeline_type", ["ecephys_opto_ks25", "ecephys_ks4"])
 def test_run_sorting_pipeline_type_is_passed(box: Sandbox, pipeline_type: str) -> None:
     aind_session.Session(INVENTED).ecephys.run_sorting(pipeline_type=pipeline_type)
     assert launched(box)[0]["parameters"][0]["value"] == pipeline_type

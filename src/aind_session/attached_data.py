@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,12 +23,7 @@ from aind_session.errors import (
     MissingFileError,
     ServiceError,
 )
-from aind_session.identifiers import (
-    find_session_id,
-    is_uuid,
-    session_in_name,
-    split_asset_name,
-)
+from aind_session.identifiers import find_session_id, is_uuid, session_in_name, split_asset_name
 from aind_session.lookup import folders, metadata
 from aind_session.lookup.failures import Failures
 from aind_session.lookup.folders import Folder
@@ -188,8 +183,6 @@ def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) 
         It is not attached, and no service has its location (a `FileNotFoundError`).
     CodeOceanNotFoundError
         No asset has this ID (a `ValueError`).
-    ServiceError, CredentialsError
-        It is not attached, and its location could not be requested from any service.
 
     Examples
     --------
@@ -204,7 +197,7 @@ def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) 
     asset_id = text if is_uuid(text) else ""
     name = str(getattr(asset, "name", "") or ("" if asset_id else text))
     found = attached(root)
-    copy = _copy_of(found, asset_id, name)
+    copy, folder = _copy_of(found, asset_id, name), None
     if copy is None:
         name, folder = _location(asset_id, name)
         copy = _copy_of(found, asset_id, name)
@@ -220,13 +213,10 @@ def get_asset_dir(asset: object, *, root: str | os.PathLike[str] | None = None) 
 
 def _copy_of(found: Iterable[Attached], asset_id: str, name: str) -> Attached | None:
     """Choose the attached copy of an asset: by its ID, else by name among those without ID."""
-    by_name = None
-    for one in found:
-        if asset_id and one.asset_id == asset_id:
-            return one
-        if name and one.name == name and not (asset_id and one.asset_id):
-            by_name = by_name or one
-    return by_name
+    by_id = [one for one in found if asset_id and one.asset_id == asset_id]
+    by_name = [one for one in found if name and one.name == name]
+    without_id = [one for one in by_name if not (asset_id and one.asset_id)]
+    return next(iter((*by_id, *without_id)), None)
 
 
 # -- folders ---------------------------------------------------------------------------------------
@@ -243,28 +233,23 @@ def _root(given: str | os.PathLike[str] | None) -> str | None:
 
 
 def _find(root: str) -> Iterator[Attached]:
-    mounts = _subfolders(root, MAX_ROOT_ENTRIES)
+    entries = _entries(root, MAX_ROOT_ENTRIES)
     listed = _listed_by_code_ocean()
-    is_asset = any(_is_file(os.path.join(root, file)) for file in ASSET_FILES)
-    placed: set[str] = set()
-    missing: list[_Listed] = []
-    for one in listed:
-        path = os.path.join(root, one.mount)
-        if one.mount and os.path.isdir(path):
-            placed.add(one.mount.partition("/")[0])
-            yield from _listed_at(one, path, one.mount)
-        else:
-            missing.append(one)
-    if len(listed) == len(missing) == 1 and not _is_empty(root):
+    present = [one for one in listed if one.mount and os.path.isdir(os.path.join(root, one.mount))]
+    missing = [one for one in listed if one not in present]
+    if len(listed) == len(missing) == 1 and entries:
         # Pipelines can map one asset to the root itself.
         yield from _listed_at(missing[0], root, "")
         return
     for one in missing:
         note("Data asset %s is attached to this computation, but has no folder", one.id)
-    whole = _by_metadata(root, "") if is_asset else None
-    if whole is not None:
+    for one in present:
+        yield from _listed_at(one, os.path.join(root, one.mount), one.mount)
+    is_asset = any(entry.name in ASSET_FILES for entry in entries)
+    if is_asset and (whole := _by_metadata(root, "")) is not None:
         yield whole
-    for mount in mounts:
+    placed = {one.mount.partition("/")[0] for one in present}
+    for mount in _folders(entries):
         if mount not in placed:
             yield from _unlisted(os.path.join(root, mount), mount, is_asset)
 
@@ -285,16 +270,12 @@ def _unlisted(path: str, mount: str, in_asset: bool) -> Iterator[Attached]:
 
 def _listed_at(one: _Listed, path: str, mount: str) -> Iterator[Attached]:
     """Yield a listed asset at its folder, and those that it combines."""
-    if one.asset is not None:
-        found = _by_name(path, one.asset.name, mount, one.id)
-        if found.session is None:
-            described = _by_metadata(path, mount)
-            session = described.session if described is not None else None
-            found = Attached(found.path, found.name, mount, session, one.id)
-    else:
-        found = _by_name(path, os.path.basename(path), mount, one.id)
-        if found.session is None:
-            found = _by_metadata(path, mount, one.id) or found
+    name = os.path.basename(path) if one.asset is None else one.asset.name
+    found = _by_name(path, name, mount, one.id)
+    described = _by_metadata(path, mount, one.id) if found.session is None else None
+    if described is not None:
+        # Code Ocean's own name is that of the asset.
+        found = replace(described, name=described.name if one.asset is None else name)
     yield found
     if found.session is None:
         yield from _sessions_within(path, mount, one.contained)
@@ -308,10 +289,8 @@ def _by_name(path: str, name: str, mount: str, asset_id: str | None = None) -> A
 
 def _sessions_within(path: str, mount: str, ids: Mapping[str, str] = {}) -> list[Attached]:
     """Return the folders named after sessions in one mount: those of a combined asset."""
-    inside = (
-        _by_name(os.path.join(path, name), name, mount, ids.get(name))
-        for name in _subfolders(path, MAX_MOUNT_ENTRIES)
-    )
+    names = _folders(_entries(path, MAX_MOUNT_ENTRIES))
+    inside = (_by_name(os.path.join(path, name), name, mount, ids.get(name)) for name in names)
     return [one for one in inside if one.session is not None]
 
 
@@ -345,28 +324,22 @@ def _descriptions(content: bytes | None) -> list[Mapping[str, Any]]:
     return [part for part in (core, inner) if isinstance(part, dict)]
 
 
-def _subfolders(path: str, limit: int) -> list[str]:
-    """Return the names of the folders in a folder, links included; none if it is not readable."""
-    found: list[str] = []
+def _entries(path: str, limit: int) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder, a limited number; none if it is not readable."""
     try:
         with os.scandir(path) as entries:
-            for number, entry in enumerate(entries):
-                if number >= limit:
-                    note("%s has more than %d entries: the rest is left out", path, limit)
-                    break
-                if not entry.name.startswith(".") and _is_folder(entry):
-                    found.append(entry.name)
+            found = list(islice(entries, limit + 1))
     except OSError as error:
         note("%s is not readable: %s", path, error.strerror or error)
-    return sorted(found)
+        return []
+    if len(found) > limit:
+        note("%s has more than %d entries: the rest is left out", path, limit)
+    return found[:limit]
 
 
-def _is_empty(path: str) -> bool:
-    try:
-        with os.scandir(path) as entries:
-            return next(iter(entries), None) is None
-    except OSError:
-        return True
+def _folders(entries: Iterable[os.DirEntry[str]]) -> list[str]:
+    """Return the names of the folders, links included."""
+    return sorted(e.name for e in entries if not e.name.startswith(".") and _is_folder(e))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -377,16 +350,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_file(path: str) -> bool:
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False
-
-
 def _content(path: str) -> bytes | None:
     """Return the content of a regular file that is not too large; opening a pipe would block."""
-    if not _is_file(path):
+    if not os.path.isfile(path):
         return None
     try:
         with open(path, "rb") as file:
@@ -410,17 +376,15 @@ class _Listed(NamedTuple):
     @property
     def contained(self) -> dict[str, str]:
         """IDs of the assets that it combines, by their folders in it."""
-        raw: Any = json.loads(self.asset.raw) if self.asset is not None else {}
-        return {
-            str(part.get("mount")): part["id"] for part in _with_ids(raw, "contained_data_assets")
-        }
+        raw = self.asset.raw if self.asset is not None else b"{}"
+        return {mount: asset_id for asset_id, mount in _mounts(raw, "contained_data_assets")}
 
 
-def _with_ids(answer: Any, key: str) -> list[Mapping[str, Any]]:
-    """Return the usable entries of a list in an answer."""
-    return [
-        one for one in mappings(at(answer, key)) if isinstance(one.get("id"), str) and one["id"]
-    ]
+def _mounts(answer: bytes, key: str) -> Iterator[tuple[str, str]]:
+    """Yield ID and mount of the usable entries of a list in an answer."""
+    for one in mappings(at(json.loads(answer), key)):
+        if isinstance(asset_id := one.get("id"), str) and asset_id:
+            yield asset_id, str(one.get("mount") or "")
 
 
 def _listed_by_code_ocean() -> list[_Listed]:
@@ -449,9 +413,7 @@ def _listed_by_code_ocean() -> list[_Listed]:
 @query(CODE_OCEAN, "data assets attached to computation {0}", count("data asset"))
 def _mounts_of(computation: str) -> tuple[tuple[str, str], ...]:
     """Request the IDs and mounts of the data assets attached to a computation."""
-    answer = json.loads(codeocean.get_computation(computation))
-    assets = _with_ids(answer, "data_assets")
-    return tuple((one["id"], str(one.get("mount") or "")) for one in assets)
+    return tuple(_mounts(codeocean.get_computation(computation), "data_assets"))
 
 
 def _location(asset_id: str, name: str) -> tuple[str, Folder | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,7 +40,7 @@ class State(NamedTuple):
     sign: str
 
 
-# Okabe and Ito's colours for all kinds of colour vision.
+# Okabe and Ito's colors for all kinds of color vision.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6b6b6b"
 PALE = "#ececec"
 
@@ -61,7 +62,7 @@ def subject_timeline(
     *,
     label: str | None = None,
 ) -> Axes:
-    """Draw sessions along time, a row a platform, each marked with its processing state.
+    """Draw sessions along time, one row per platform, each marked with its processing state.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def subject_timeline(
     label
         Mark whether there is a good result of this label ("sorted", "dlc-eye"): `good`, `failed` or
         `never`. By default each session is marked `with results`, `raw only` or `not uploaded`,
-        which costs no request a session.
+        which sends no request per session.
 
     Returns
     -------
@@ -85,8 +86,6 @@ def subject_timeline(
         matplotlib is not installed (an `ImportError`).
     InvalidIdentifierError
         It is not a valid subject ID (a `ValueError`).
-    ServiceError, CredentialsError
-        A service failed, and the sessions could not be found.
 
     Examples
     --------
@@ -94,14 +93,15 @@ def subject_timeline(
     >>> from aind_session import plots
     >>> ax = plots.subject_timeline(aind_session.Subject(676909))  # doctest: +SKIP
     """
-    plt = _require("subject_timeline()")
-    sessions = _sessions(subject_or_sessions)
+    plt = _pyplot("subject_timeline()")
+    given = subject_or_sessions
+    of = Subject(given) if isinstance(given, str | int) else given
+    sessions = of.sessions if isinstance(of, Subject) else Sessions(of)
     wanted = f"result:{label}" if label else "n_assets"
     columns = _columns(sessions, ["platform", "dt", "uploaded", "raw_asset_id", wanted])
     lanes = sorted({name or UNKNOWN for name in columns["platform"]})
-    offsets = _offsets(columns["platform"], columns["dt"])
     places: dict[str, list[tuple[Any, float]]] = {}
-    rows = zip(*columns.values(), offsets, strict=True)
+    rows = zip(*columns.values(), _offsets(columns["platform"], columns["dt"]), strict=True)
     for platform, dt, uploaded, raw, result, offset in rows:
         if not uploaded:
             state = "not uploaded"
@@ -115,26 +115,23 @@ def subject_timeline(
     for state in (name for name in STATES if name in places):
         look = STATES[state]
         x, y = zip(*places[state], strict=True)
-        ax.scatter(
-            x,
-            y,
-            s=70,
-            marker=look.marker,
-            facecolor=look.face,
-            edgecolor=look.edge,
-            linewidth=1.3,
-            label=f"{state} ({len(x)})",
-            zorder=3,
-        )
+        style: dict[str, Any] = {
+            "marker": look.marker,
+            "facecolor": look.face,
+            "edgecolor": look.edge,
+        }
+        ax.scatter(x, y, s=70, linewidth=1.3, label=f"{state} ({len(x)})", zorder=3, **style)
     ax.set_yticks(range(len(lanes)), lanes)
     ax.set_ylim(len(lanes) - 0.4, -0.6)
     ax.grid(axis="y", color=PALE, zorder=0)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     _date_ticks(ax)
-    _title(ax, _whose(sessions) + (f": {label}" if label else ""))
-    if places:
-        _legend(ax, *ax.get_legend_handles_labels())
+    subjects = sorted({session.subject_id for session in sessions})
+    of_many = f"{len(sessions)} sessions of {len(subjects)} subjects"
+    title = f"Subject {subjects[0]}" if len(subjects) == 1 else of_many
+    ax.set_title(f"{title}: {label}" if label else title, loc="left", fontsize="medium")
+    _legend(ax, *ax.get_legend_handles_labels())
     return ax
 
 
@@ -143,7 +140,7 @@ def coverage(
     labels: Iterable[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw which sessions have which results: a row a session, a column a label.
+    """Draw which sessions have which results: one row per session, one column per label.
 
     Parameters
     ----------
@@ -164,8 +161,6 @@ def coverage(
     ------
     MissingExtraError
         matplotlib is not installed (an `ImportError`).
-    ServiceError, CredentialsError
-        The data assets could not be found out.
 
     Examples
     --------
@@ -176,48 +171,44 @@ def coverage(
     """
     if isinstance(labels, str):
         labels = [labels]
-    plt = _require("coverage()")
+    plt = _pyplot("coverage()")
     rows = Sessions(sessions)
-    wanted = ["results"] if labels is None else [f"result:{label}" for label in labels]
-    columns = _columns(rows, wanted)
-    names = [column.removeprefix("result:") for column in columns]
+    columns = _columns(rows, ["results"] if labels is None else [f"result:{n}" for n in labels])
     if ax is None:
         height = 1.1 + 0.26 * min(max(len(rows), 4), NAMED)
-        ax = _new_axes(plt, (4.6 + 0.62 * max(len(names), 2), height))
-    found = dict.fromkeys(_CELLS, 0)
-    for x, statuses in enumerate(columns.values()):
-        for y, status in enumerate(statuses):
-            state = status or "unknown"
-            found[state] += 1
+        ax = _new_axes(plt, (4.6 + 0.62 * max(len(columns), 2), height))
+    states = [[status or "unknown" for status in column] for column in columns.values()]
+    for x, column in enumerate(states):
+        for y, state in enumerate(column):
             _cell(ax, x, y, state)
-    ax.set_xlim(-0.5, max(len(names), 1) - 0.5)
+    ax.set_xlim(-0.5, max(len(columns), 1) - 0.5)
     ax.set_ylim(max(len(rows), 1) - 0.5, -0.5)
-    counts = [list(statuses).count("good") for statuses in columns.values()]
     ax.xaxis.tick_top()
-    labels_shown = [f"{n}  {count}/{len(rows)}" for n, count in zip(names, counts, strict=True)]
-    ax.set_xticks(range(len(names)), labels_shown, rotation=40, ha="left", rotation_mode="anchor")
-    _name_rows(ax, rows)
+    names = [
+        f"{name.removeprefix('result:')}  {column.count('good')}/{len(rows)}"
+        for name, column in zip(columns, states, strict=True)
+    ]
+    ax.set_xticks(range(len(names)), names, rotation=40, ha="left", rotation_mode="anchor")
+    step = -(-len(rows) // NAMED) or 1
+    shown = range(0, len(rows), step)
+    ids = [rows[i].id if step == 1 else rows[i].date for i in shown]
+    ax.set_yticks(shown, ids, fontsize="small" if step == 1 else "x-small")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    _legend(ax, *_keys({state: n for state, n in found.items() if n}))
+    found = Counter(state for column in states for state in column)
+    drawn = [state for state in _CELLS if state in found]
+    handles = [_patch(state) for state in drawn]
+    _legend(ax, handles, [f"{state} ({found[state]})" for state in drawn])
     return ax
 
 
 # -- what is drawn ---------------------------------------------------------------------------------
 
 
-def _sessions(value: Subject | Iterable[Session] | str | int) -> Sessions:
-    if isinstance(value, str | int):
-        value = Subject(value)
-    return value.sessions if isinstance(value, Subject) else Sessions(value)
-
-
 def _offsets(platforms: list[str | None], times: list[datetime.datetime]) -> list[float]:
     """Set sessions that would cover each other one below the other."""
     found = [0.0] * len(times)
-    if not times:
-        return found
-    near = (max(times) - min(times)) * 0.03
+    near = (max(times) - min(times)) * 0.03 if times else datetime.timedelta()
     last: dict[str | None, tuple[datetime.datetime, int]] = {}
     for i in sorted(range(len(times)), key=times.__getitem__):
         at, level = last.get(platforms[i], (None, -1))
@@ -231,17 +222,10 @@ def _columns(sessions: Sessions, names: list[str]) -> dict[str, list[Any]]:
     return table([session._id for session in sessions], names)
 
 
-def _whose(sessions: Sessions) -> str:
-    subjects = sorted({session.subject_id for session in sessions})
-    if len(subjects) == 1:
-        return f"Subject {subjects[0]}"
-    return f"{len(sessions)} sessions of {len(subjects)} subjects"
-
-
 # -- how it is drawn -------------------------------------------------------------------------------
 
 
-def _require(what: str) -> Any:
+def _pyplot(what: str) -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -254,10 +238,6 @@ def _new_axes(plt: Any, size: tuple[float, float]) -> Axes:
     return axes
 
 
-def _title(ax: Axes, text: str) -> None:
-    ax.set_title(text, loc="left", fontsize="medium")
-
-
 def _date_ticks(ax: Axes) -> None:
     # By its path: matplotlib's own types leave these two out.
     dates: Any = importlib.import_module("matplotlib.dates")
@@ -267,6 +247,13 @@ def _date_ticks(ax: Axes) -> None:
     ax.margins(x=0.06)
 
 
+def _patch(state: str) -> Any:
+    from matplotlib.patches import Patch
+
+    edge = GREY if state == "unknown" else "none"
+    return Patch(facecolor=_CELLS[state], edgecolor=edge)
+
+
 def _cell(ax: Axes, x: int, y: int, state: str) -> None:
     from matplotlib.patches import Rectangle
 
@@ -274,36 +261,11 @@ def _cell(ax: Axes, x: int, y: int, state: str) -> None:
     place = x - 0.46, y - 0.42
     ax.add_patch(Rectangle(place, 0.92, 0.84, facecolor=_CELLS[state], edgecolor=edge, lw=0.5))
     if sign := STATES[state].sign:
-        colour = "white" if state == "failed" else GREY
-        ax.text(x, y, sign, ha="center", va="center_baseline", color=colour, fontweight="bold")
-
-
-def _name_rows(ax: Axes, rows: Sessions) -> None:
-    if len(rows) <= NAMED:
-        ax.set_yticks(range(len(rows)), [session.id for session in rows], fontsize="small")
-        return
-    some = range(0, len(rows), -(-len(rows) // NAMED))
-    ax.set_yticks(some, [rows[i].date for i in some], fontsize="x-small")
-
-
-def _keys(found: Mapping[str, int]) -> tuple[list[Any], list[str]]:
-    from matplotlib.patches import Patch
-
-    handles = [
-        Patch(facecolor=_CELLS[state], edgecolor=GREY if state == "unknown" else "none")
-        for state in found
-    ]
-    return handles, [f"{state} ({count})" for state, count in found.items()]
+        color = "white" if state == "failed" else GREY
+        ax.text(x, y, sign, ha="center", va="center_baseline", color=color, fontweight="bold")
 
 
 def _legend(ax: Axes, handles: list[Any], labels: list[str]) -> None:
     if handles:
-        ax.legend(
-            handles,
-            labels,
-            loc="upper left",
-            bbox_to_anchor=(1.01, 1.0),
-            frameon=False,
-            fontsize="small",
-            borderaxespad=0,
-        )
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
+        ax.legend(handles, labels, frameon=False, fontsize="small", borderaxespad=0, **place)

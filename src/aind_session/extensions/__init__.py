@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 # Modules that are there after `import aind_session` alone.
-_MODULES = frozenset(
-    {"docdb", "ecephys", "ibl", "ibl_data_converter", "lims", "neuroglancer"}
-    | {"smartspim_neuropixels"}
-)
+_MODULES = frozenset({"docdb", "ecephys", "ibl", "lims", "smartspim_neuropixels"})
 
 
 def __getattr__(name: str) -> Any:

@@ -88,10 +88,6 @@ class SessionDocDB(RecordDict):
 
         return metadata.of_derived(self._session)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The record is copied to other processes as it is; it is not looked up again there.
-        return _rebuild, (type(self), self._session, dict(self), dict(self.v1), dict(self.v2))
-
 
 class FoundRecord(SessionDocDB):
     """The record of any data asset, by name, ID or location; otherwise as `session.docdb`."""
@@ -100,20 +96,6 @@ class FoundRecord(SessionDocDB):
 
     def __init__(self, found: Mapping[str, bytes]) -> None:
         self._take(found)
-
-
-def _rebuild(
-    cls: type[SessionDocDB],
-    session: SessionID | None,
-    record: dict[str, Any],
-    v1: dict[str, Any],
-    v2: dict[str, Any],
-) -> SessionDocDB:
-    made = cls.__new__(cls)
-    made._session = session
-    made.update(record)
-    made.v1, made.v2 = RecordDict(v1), RecordDict(v2)
-    return made
 
 
 def get_record(name_id_or_location: AssetLike) -> FoundRecord:
@@ -129,11 +111,6 @@ def get_record(name_id_or_location: AssetLike) -> FoundRecord:
     -------
     FoundRecord
         Empty if no record was found.
-
-    Raises
-    ------
-    ServiceError
-        DocDB did not answer.
 
     Examples
     --------

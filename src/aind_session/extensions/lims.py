@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aind_session import search
 from aind_session.errors import InvalidIdentifierError, MissingLimsError, NotFoundError
 from aind_session.extension import ExtensionBaseClass
 from aind_session.identifiers import SessionID, parse_session_id
-from aind_session.lookup import folders
+from aind_session.lookup import folders, results
 from aind_session.lookup.failures import Failures
-from aind_session.query import S3, count, query
-from aind_session.services import s3
+from aind_session.query import S3
 from aind_session.services.files import listing
 from aind_session.threads import outcomes
 from aind_session.trace import lines as trace_lines
@@ -24,12 +22,13 @@ from aind_session.trace import note, tracing
 if TYPE_CHECKING:
     from aind_session.session import Session
 
-#: Keys listed in the folder of each modality.
-MAX_KEYS = 1000
-
 # LIMS2 counts up: IDs of sessions have 9 digits, later 10, without a leading zero.
 _ID = re.compile(r"[1-9][0-9]{8,30}")
-_TIMES = {12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f", 20: "%Y%m%d%H%M%S%f"}
+# A date and time without separators, to the minute, second, millisecond or microsecond.
+_TIME = re.compile(
+    r"20\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])[0-5]\d([0-5]\d(\d{3}|\d{6})?)?",
+    re.ASCII,
+)
 
 
 class LimsExtension(ExtensionBaseClass):
@@ -125,8 +124,6 @@ class LimsExtension(ExtensionBaseClass):
         ------
         MissingLimsError
             None of the subject's sessions has it (a `ValueError`).
-        ServiceError, CredentialsError
-            It was not found, and a service could not be reached.
 
         Examples
         --------
@@ -136,16 +133,13 @@ class LimsExtension(ExtensionBaseClass):
         """
         wanted = int(lims_session_id)
         sessions = search.get_sessions(labtracks_mouse_id)
-        errors = []
-        answers = outcomes(*(lambda s=s: LimsExtension.get_id(s) for s in sessions))
+        answers = outcomes(*(partial(LimsExtension.get_id, session) for session in sessions))
         for session, outcome in zip(sessions, answers, strict=True):
-            if outcome.error is None:
-                if outcome.value == wanted:
-                    return session
-            elif not isinstance(outcome.error, NotFoundError):
-                errors.append(outcome.error)
-        if errors:
-            raise errors[0]
+            if outcome.value == wanted:
+                return session
+        for outcome in answers:
+            if not isinstance(outcome.error, NotFoundError):
+                outcome.unwrap()
         raise MissingLimsError(
             f"None of the {len(sessions)} sessions of subject {labtracks_mouse_id} has the LIMS2 "
             f"ID {wanted} in the names of its files."
@@ -154,33 +148,12 @@ class LimsExtension(ExtensionBaseClass):
 
 def _extract(text: str) -> int | None:
     name = re.split(r"[/\\]+", text.strip(" /"))[-1]
-    for part in re.split(r"[_.\s]", name):
-        if _ID.fullmatch(part) and not _is_time(part):
-            return int(part)
-    return None
-
-
-def _is_time(digits: str) -> bool:
-    """Whether digits are a date and time, written without separators."""
-    layout = _TIMES.get(len(digits))
-    if layout is None or not digits.startswith("20"):
-        return False
-    try:
-        datetime.strptime(digits, layout)
-    except ValueError:
-        return False
-    return True
-
-
-def _most_common(names: Iterable[str]) -> int | None:
-    counted = Counter(found for name in names if (found := _extract(name)) is not None)
-    if len(counted) > 1:
-        note("Several LIMS IDs in file names: %s", ", ".join(map(str, counted)))
-    return counted.most_common(1)[0][0] if counted else None
+    parts = re.split(r"[_.\s]", name)
+    return next((int(p) for p in parts if _ID.fullmatch(p) and not _TIME.fullmatch(p)), None)
 
 
 def _of_session(session: SessionID) -> int | None:
-    """Search the file names of each modality, with one request each."""
+    """Search the file names of each modality, with one request each; the most common ID counts."""
     raw = folders.raw(session)
     inside = [
         name
@@ -188,17 +161,18 @@ def _of_session(session: SessionID) -> int | None:
         if "metadata" not in name and name not in folders.NOT_MODALITIES
     ]
     failures = Failures("a LIMS ID")
-    answers = outcomes(*(lambda n=n: _keys(raw.bucket, f"{raw.prefix}/{n}/") for n in inside))
-    found = _most_common(key for outcome in answers for key in failures.value_or((), outcome, S3))
-    if found is None:
+    answers = outcomes(
+        *(partial(results.keys_below, raw.bucket, f"{raw.prefix}/{name}/") for name in inside)
+    )
+    keys = [key for outcome in answers for key in failures.value_or((), outcome, S3)]
+    counted = Counter(filter(None, map(_extract, keys)))
+    if not counted:
         failures.raise_error()
         note("No file of %s has a LIMS ID in its name", raw)
-    return found
-
-
-@query(S3, "list all keys below s3://{0}/{1}", count("key"))
-def _keys(bucket: str, prefix: str) -> tuple[str, ...]:
-    return s3.list_keys(bucket, prefix, MAX_KEYS)
+        return None
+    if len(counted) > 1:
+        note("Several LIMS IDs in file names: %s", ", ".join(map(str, counted)))
+    return counted.most_common(1)[0][0]
 
 
 def _required(session: SessionID) -> int:

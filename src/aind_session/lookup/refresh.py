@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from aind_session import context, trace
 from aind_session.cache import newer_than
@@ -17,6 +17,10 @@ from aind_session.services.assets import (
     assets_of_subject,
 )
 from aind_session.services.metadata import SCHEMAS, records_named, records_of_subject
+
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 def session(session_id: SessionID) -> None:
@@ -61,6 +65,22 @@ def everything() -> None:
     http.close_circuits()
     context.current().cache.clear()
     s3.forget_listings()
+
+
+class CachedFunction(Protocol[P, T_co]):
+    """A function whose cached answers can be forgotten."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
+        """Call the function."""
+
+    def cache_clear(self) -> None:
+        """Forget every cached answer: the functions share one cache."""
+
+
+def with_cache_clear(function: Callable[P, T]) -> CachedFunction[P, T]:
+    """Add the method `cache_clear` of the functions that version 0.3 cached."""
+    function.cache_clear = everything  # type: ignore[attr-defined]
+    return cast(CachedFunction[P, T], function)
 
 
 def _texts(key: tuple[Any, ...]) -> Iterator[str]:

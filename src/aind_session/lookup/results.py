@@ -182,13 +182,14 @@ def _is_remembered(fact: tuple[str, str]) -> bool:
 
 
 def _keys(folder: Folder, path: str) -> tuple[str, ...]:
-    keys = _keys_below(folder.bucket, _key(folder, path) + "/")
+    keys = keys_below(folder.bucket, _key(folder, path) + "/")
     within = f"{folder.prefix}/" if folder.prefix else ""
     return tuple(key.removeprefix(within) for key in keys)
 
 
 @query(S3, "list all keys below s3://{0}/{1}", count("key"))
-def _keys_below(bucket: str, prefix: str) -> tuple[str, ...]:
+def keys_below(bucket: str, prefix: str) -> tuple[str, ...]:
+    """List the first keys below a folder, at any depth."""
     return s3.list_keys(bucket, prefix, MAX_KEYS_PER_SEARCH)
 
 

@@ -24,39 +24,23 @@ if TYPE_CHECKING:
 
 # The names in each module.
 _MODULES = {
-    "codeocean_utils": (
-        "get_codeocean_client",
-        "get_codeocean_model",
-        "get_data_asset_model",
-        "get_data_asset_search_query",
-        "get_data_asset_source_dir",
-        "get_data_assets",
-        "get_normalized_uuid",
-        "get_output_text",
-        "get_subject_data_assets",
-        "is_computation_error",
-        "is_data_asset_error",
-        "is_output_error",
-        "is_output_file_from_sorting_pipeline",
-        "is_raw_data_asset",
-        "search_computations",
-        "search_data_assets",
-        "sort_by_created",
-        "wait_until_ready",
-    ),
-    "docdb_utils": (
-        "extract_codeocean_data_asset_ids_from_docdb_record",
-        "get_codeocean_data_asset_ids_from_docdb",
-        "get_docdb_api_client",
-        "get_docdb_record",
-        "get_subject_docdb_records",
-    ),
-    "misc_utils": ("get_ttl_hash", "testmod"),
-    "s3_utils": ("S3_DATA_BUCKET_NAMES", "get_bucket_and_prefix", "get_source_dir_by_name"),
+    "codeocean_utils": """
+        get_codeocean_client get_codeocean_model get_data_asset_model get_data_asset_search_query
+        get_data_asset_source_dir get_data_assets get_normalized_uuid get_output_text
+        get_subject_data_assets is_computation_error is_data_asset_error is_output_error
+        is_output_file_from_sorting_pipeline is_raw_data_asset search_computations
+        search_data_assets sort_by_created wait_until_ready
+    """,
+    "docdb_utils": """
+        extract_codeocean_data_asset_ids_from_docdb_record get_codeocean_data_asset_ids_from_docdb
+        get_docdb_api_client get_docdb_record get_subject_docdb_records
+    """,
+    "misc_utils": "get_ttl_hash testmod",
+    "s3_utils": "S3_DATA_BUCKET_NAMES get_bucket_and_prefix get_source_dir_by_name",
 }
 
 #: Module of each name: here, and at the top of the package.
-HOME = {name: module for module, names in _MODULES.items() for name in names}
+HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = sorted(HOME, key=lambda name: (not name.isupper(), name))
 

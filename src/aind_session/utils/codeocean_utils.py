@@ -22,7 +22,6 @@ from aind_session.services.models import AssetSummary, decode_asset
 from aind_session.services.sdk import Computation, DataAsset
 from aind_session.threads import gather_all
 from aind_session.utils import s3_utils
-from aind_session.utils.caching import with_cache_clear
 from aind_session.utils.searches import (
     get_data_asset_search_query,
     get_data_assets,
@@ -66,7 +65,7 @@ __all__ = [
 # -- client and models -----------------------------------------------------------------------------
 
 
-@with_cache_clear
+@refresh.with_cache_clear
 def get_codeocean_client(
     check_credentials: bool = True, retries: int | Retry | None = None
 ) -> CodeOcean:
@@ -254,7 +253,7 @@ def summary_of(asset_id_or_model: Asset) -> AssetSummary:
 # -- one data asset --------------------------------------------------------------------------------
 
 
-@with_cache_clear
+@refresh.with_cache_clear
 def get_data_asset_source_dir(asset_id: Asset, ttl_hash: int | None = None) -> UPath:
     """Return the folder of a data asset's files, in S3.
 

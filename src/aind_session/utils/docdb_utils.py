@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,7 @@ from aind_session.lookup import by_id, metadata, refresh
 from aind_session.lookup.failures import Failures
 from aind_session.query import DOCDB
 from aind_session.records import Record
+from aind_session.records.shape import at, items
 from aind_session.services import docdb
 from aind_session.services.metadata import (
     SCHEMAS,
@@ -23,7 +25,6 @@ from aind_session.services.metadata import (
 )
 from aind_session.threads import outcomes
 from aind_session.trace import tracing
-from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 
-@with_cache_clear
+@refresh.with_cache_clear
 def get_docdb_api_client(retries: int | None = None, **kwargs: Any) -> MetadataDbClient:
     """Return the client of the metadata database.
 
@@ -67,7 +68,7 @@ def get_docdb_api_client(retries: int | None = None, **kwargs: Any) -> MetadataD
     return docdb.get_client(retries=retries, **kwargs)
 
 
-@with_cache_clear
+@refresh.with_cache_clear
 def get_docdb_record(
     data_asset_name_or_id: DataAsset | str | UUID, ttl_hash: int | None = None
 ) -> dict[str, Any]:
@@ -86,11 +87,6 @@ def get_docdb_record(
         The record of schema 1.x if there is one, else that of 2.x; the newest of its name. Empty
         if there is none.
 
-    Raises
-    ------
-    DocDBError, ServiceError
-        One schema's database failed, and the other has no record.
-
     Examples
     --------
     >>> get_docdb_record("16d46411-540a-4122-b47f-8cb2a15d593a")["name"]
@@ -99,18 +95,12 @@ def get_docdb_record(
     {}
     """
     with refresh.at_hash(ttl_hash, "record", by_id.asset_key(data_asset_name_or_id)):
-        return _decoded(by_id.record_of(data_asset_name_or_id))
+        found = by_id.record_of(data_asset_name_or_id)
+        record: dict[str, Any] = msgspec.json.decode(found.get("v1") or found.get("v2") or b"{}")
+        return record
 
 
-def _decoded(found: Mapping[str, bytes]) -> dict[str, Any]:
-    for generation in SCHEMAS:
-        if generation in found:
-            record: dict[str, Any] = msgspec.json.decode(found[generation])
-            return record
-    return {}
-
-
-@with_cache_clear
+@refresh.with_cache_clear
 def get_subject_docdb_records(
     subject_id: object, ttl_hash: int | None = None
 ) -> tuple[dict[str, Any], ...]:
@@ -141,7 +131,7 @@ def get_subject_docdb_records(
     return metadata.one_per_asset({g: map(msgspec.json.decode, raw) for g, raw in found.items()})
 
 
-@with_cache_clear
+@refresh.with_cache_clear
 def get_codeocean_data_asset_ids_from_docdb(
     partial_name: str | None = None,
     subject_id: object | None = None,
@@ -179,25 +169,21 @@ def get_codeocean_data_asset_ids_from_docdb(
         raise InvalidFilterError("give a part of the records' name, or a subject, or both")
     about = subject or str(partial_name)
 
-    def rows_of(generation: str) -> tuple[RecordSummary, ...]:
+    def rows_of(schema: str) -> tuple[RecordSummary, ...]:
         if subject is not None:
-            return records_of_subjects(generation, [subject])
+            return records_of_subjects(schema, [subject])
         match = {"name": {"$regex": re.escape(str(partial_name))}}
         text = msgspec.json.encode(match).decode()
-        return records_matching(generation, f"{partial_name!r} in their name", text)
+        return records_matching(schema, f"{partial_name!r} in their name", text)
 
-    with (
-        refresh.at_hash(ttl_hash, "linked assets", about),
-        tracing(about, "linked data assets"),
-    ):
+    with refresh.at_hash(ttl_hash, "linked assets", about), tracing(about, "linked data assets"):
         failures = Failures("data assets that the other generation links")
-        answers = outcomes(*(lambda g=g: rows_of(g) for g in SCHEMAS))
+        answers = outcomes(*(partial(rows_of, schema) for schema in SCHEMAS))
         rows = [row for outcome in answers for row in failures.value_or((), outcome, DOCDB)]
         kept = [
             row
             for row in rows
-            if (not partial_name or partial_name in row.name)
-            and (subject is None or row.subject_id == subject)
+            if (partial_name or "") in row.name and subject in (None, row.subject_id)
         ]
         if not kept:
             failures.raise_error()
@@ -229,17 +215,11 @@ def extract_codeocean_data_asset_ids_from_docdb_record(
     >>> extract_codeocean_data_asset_ids_from_docdb_record({})
     ()
     """
-    links = record.get("external_links")
-    found = [
-        str(linked)
-        for link in (links if isinstance(links, list | tuple) else (links,))
-        if isinstance(link, Mapping)
-        for linked in _texts(link.get("Code Ocean"))
-    ]
     # Links as version 0.3 knew them; else whatever shape the record has.
+    found = [
+        linked.strip()
+        for link in items(record.get("external_links"))
+        for linked in items(at(link, "Code Ocean"))
+        if isinstance(linked, str) and linked.strip()
+    ]
     return tuple(dict.fromkeys(found)) or tuple(Record(dict(record)).codeocean_ids)
-
-
-def _texts(value: Any) -> list[str]:
-    values = value if isinstance(value, list | tuple) else [value]
-    return [text.strip() for text in values if isinstance(text, str) and text.strip()]

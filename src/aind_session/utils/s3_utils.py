@@ -13,7 +13,6 @@ from aind_session.services import s3
 from aind_session.services.files import listing
 from aind_session.trace import lines as trace_lines
 from aind_session.trace import tracing
-from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -25,7 +24,7 @@ __all__ = ["S3_DATA_BUCKET_NAMES", "get_bucket_and_prefix", "get_source_dir_by_n
 S3_DATA_BUCKET_NAMES: tuple[str, ...] = (settings.RESULTS_BUCKET, *settings.DEFAULT_BUCKETS)
 
 
-@with_cache_clear
+@refresh.with_cache_clear
 def get_source_dir_by_name(name: str, ttl_hash: int | None = None) -> UPath:
     """Search the data buckets for a folder.
 

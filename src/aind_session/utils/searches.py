@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import msgspec
 
+from aind_session import context
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import find_session_id, parse_subject_id, subject_in
 from aind_session.lookup import by_id, computations, evidence, refresh
@@ -24,7 +26,6 @@ from aind_session.services.models import AssetSummary, decode_assets
 from aind_session.services.sdk import Computation, DataAsset
 from aind_session.threads import gather
 from aind_session.trace import tracing
-from aind_session.utils.caching import with_cache_clear
 
 if TYPE_CHECKING:
     import datetime
@@ -164,7 +165,7 @@ def _ascending(found: Iterable[AssetSummary]) -> tuple[DataAsset, ...]:
     )
 
 
-@with_cache_clear
+@refresh.with_cache_clear
 def get_subject_data_assets(
     subject_id: object, ttl_hash: int | None = None, **search_params: Any
 ) -> tuple[DataAsset, ...]:
@@ -200,7 +201,7 @@ def get_subject_data_assets(
         return _ascending(_of_subject(subject, body, ttl_hash))
 
 
-@with_cache_clear
+@refresh.with_cache_clear
 def get_data_assets(
     name_startswith: str, ttl_hash: int | None = None, **search_params: Any
 ) -> tuple[DataAsset, ...]:
@@ -234,7 +235,7 @@ def get_data_assets(
         return _ascending(asset for asset in found if asset.name.startswith(beginning))
 
 
-@with_cache_clear
+@refresh.with_cache_clear
 def search_computations(
     capsule_or_pipeline_id: str | UUID,
     name: str | None = None,
@@ -336,16 +337,14 @@ def _plain(value: Any) -> Any:
 def _matching(body: dict[str, Any], ttl_hash: int | None) -> Assets:
     """Search with the caller's conditions: a new request each time, or one for each hash."""
     words = msgspec.json.encode(body, order="sorted").decode()
-    return _search_now(words) if ttl_hash is None else _search(words)
-
-
-@query(CODE_OCEAN, "data assets with {0}", count_assets)
-def _search(words: str) -> Assets:
-    return codeocean.search_assets(**msgspec.json.decode(words))
+    if ttl_hash is None:
+        return _search(words)
+    key = ("data assets with", words, str(ttl_hash))
+    return context.current().cache.get(key, partial(_search, words))
 
 
 @query(CODE_OCEAN, "data assets with {0}", count_assets, seconds=0.0)
-def _search_now(words: str) -> Assets:
+def _search(words: str) -> Assets:
     return codeocean.search_assets(**msgspec.json.decode(words))
 
 

@@ -6,17 +6,23 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
-from aind_session.errors import MissingAttributeError, MissingFileError
+from aind_session.errors import MissingAttributeError
 from aind_session.extension import ExtensionBaseClass
-from aind_session.extensions.ecephys import alignments, pipeline, probes, recordings, sorting
+from aind_session.extensions.ecephys import (
+    alignments,
+    pipeline,
+    probes,
+    recordings,
+    sorter_names,
+    sorting,
+)
 from aind_session.extensions.ecephys.probes import SortedProbe
 from aind_session.extensions.ecephys.sorting import SortedDataAsset, Sorter, Sorters
 from aind_session.identifiers import parse_session_id
-from aind_session.lookup import by_id, folders, results, rules
-from aind_session.services import codeocean, s3
+from aind_session.lookup import by_id, folders, refresh, results, rules
+from aind_session.services import codeocean
 from aind_session.services.sdk import Computation
 from aind_session.utils import codeocean_utils
-from aind_session.utils.caching import with_cache_clear
 
 __all__ = ["EcephysExtension", "SortedDataAsset", "SortedProbe"]
 
@@ -24,7 +30,6 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from aind_session.lookup.by_id import AssetLike
-    from aind_session.lookup.folders import Folder
     from aind_session.services.assets import Assets
     from aind_session.session import Session
 
@@ -32,21 +37,22 @@ T = TypeVar("T")
 
 
 class Alias(property, Generic[T]):
-    """An attribute under an older name: on the class or on the instance, with a warning.
+    """An older name of an attribute, with a warning; a constant's also on the class.
 
     A property, so that completion offers it without reading it.
     """
 
-    def __init__(
-        self, name: str, instead: str, give: Callable[[Any], T], *, on_class: bool = False
-    ) -> None:
-        self.name, self.instead, self.give, self.on_class = name, instead, give, on_class
+    def __init__(self, instead: str, read: Callable[[Any], T]) -> None:
+        self.instead, self.read = instead, read
         self.__doc__ = f"Older spelling of `{instead}`."
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self.name = name
 
     def __get__(  # type: ignore[override]
         self, obj: object | None, owner: type[Any] | None = None
     ) -> T:
-        if obj is None and not self.on_class:
+        if obj is None and not self.name.isupper():
             # Documentation tools read every attribute of a class: they get the alias itself.
             return self  # type: ignore[return-value]
         warnings.warn(
@@ -54,11 +60,7 @@ class Alias(property, Generic[T]):
             DeprecationWarning,
             stacklevel=2,
         )
-        return self.give(owner if obj is None else obj)
-
-
-def _path(folder: Folder) -> UPath:
-    return s3.path(folder.bucket, folder.prefix)
+        return self.read(owner if obj is None else obj)
 
 
 class _Classes:
@@ -103,7 +105,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         MissingAttributeError
             It does not exist (an `AttributeError`).
         """
-        return _path(recordings.of_session(self._base._id, recordings.CLIPPED, "clipped_dir"))
+        return recordings.dir_of_session(self._base._id, recordings.CLIPPED, "clipped_dir")
 
     @property
     def compressed_dir(self) -> UPath:
@@ -114,7 +116,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         MissingAttributeError
             It does not exist (an `AttributeError`).
         """
-        return _path(recordings.of_session(self._base._id, recordings.COMPRESSED, "compressed_dir"))
+        return recordings.dir_of_session(self._base._id, recordings.COMPRESSED, "compressed_dir")
 
     @staticmethod
     def get_clipped_and_compressed_dirs(
@@ -147,12 +149,10 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         ecephys_clipped
         ecephys_compressed
         """
-        asset = raw_data_asset_id_or_model
+        model = codeocean_utils.get_data_asset_model(raw_data_asset_id_or_model)
         if codeocean_utils.replacement("get_data_asset_source_dir") is not None:
-            model = codeocean_utils.get_data_asset_model(asset)
-            return _dirs_in(codeocean_utils.get_data_asset_source_dir(model.id))
-        clipped, compressed = recordings.of_asset(codeocean_utils.summary_of(asset))
-        return _path(clipped), _path(compressed)
+            return recordings.dirs_in(codeocean_utils.get_data_asset_source_dir(model.id))
+        return recordings.dirs_of_asset(codeocean_utils.summary_of(model))
 
     # -- sortings ----------------------------------------------------------------------------------
 
@@ -167,13 +167,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     @property
     def sorted_data_assets(self) -> tuple[SortedDataAsset, ...]:
-        """All sorted data assets, ascending by creation, failed ones included.
-
-        Raises
-        ------
-        CredentialsError, ServiceError
-            Code Ocean did not answer.
-        """
+        """All sorted data assets, ascending by creation, failed ones included."""
         replaced = codeocean_utils.replacement("get_subject_data_assets")
         if replaced is not None:
             return tuple(
@@ -196,7 +190,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return Sorters(self._base.id, look_up)
 
     @staticmethod
-    @with_cache_clear
+    @refresh.with_cache_clear
     def get_sorted_data_asset_model(asset_id: AssetLike) -> SortedDataAsset:
         """Get a sorted data asset.
 
@@ -224,7 +218,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return SortedDataAsset.of(model)
 
     @staticmethod
-    @with_cache_clear
+    @refresh.with_cache_clear
     def is_sorted_data_asset(asset_id: AssetLike) -> bool:
         """Return True if a data asset (or that of an ID) is the result of a spike sorting.
 
@@ -233,13 +227,13 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         return rules.is_sorted(codeocean_utils.summary_of(asset_id).name)
 
     @staticmethod
-    @with_cache_clear
+    @refresh.with_cache_clear
     def is_sorting_analyzer_asset(asset_id: AssetLike) -> bool:
         """Return True if a sorted data asset (or that of an ID) holds a SortingAnalyzer."""
         return sorting.is_analyzer(codeocean_utils.summary_of(asset_id))
 
     @staticmethod
-    @with_cache_clear
+    @refresh.with_cache_clear
     def get_sorter_name(sorted_data_asset_id: AssetLike) -> str:
         """Get the name of the spike sorter, as the files of a sorted data asset write it.
 
@@ -254,10 +248,10 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
         >>> aind_session.ecephys.get_sorter_name("1e11bdf5-b452-4fd9-bbb1-48383a9b0842")
         'kilosort2_5'
         """
-        return sorting.required_sorter_name(sorting.sorted_summary(sorted_data_asset_id))
+        return sorter_names.require_sorter_name(sorting.sorted_summary(sorted_data_asset_id))
 
     @staticmethod
-    @with_cache_clear
+    @refresh.with_cache_clear
     def get_sorted_probe_names(sorted_data_asset_id_or_model: AssetLike) -> tuple[str, ...]:
         """Get the names of the probes whose sorting was finished, each once, sorted."""
         return probes.names(probes.of_asset(sorting.sorted_summary(sorted_data_asset_id_or_model)))
@@ -279,7 +273,7 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
 
     def run_sorting(
         self,
-        pipeline_type: str = pipeline.PIPELINE_TYPES[0],
+        pipeline_type: str = pipeline.PIPELINE_TYPE,
         trigger_capsule_id: str | None = pipeline.TRIGGER_CAPSULE_ID,
         override_parameters: Sequence[str] | None = None,
         skip_already_sorting: bool = True,
@@ -435,57 +429,28 @@ class EcephysExtension(_Classes, ExtensionBaseClass):
     # -- older spellings ---------------------------------------------------------------------------
 
     sorted_data_asset: Alias[SortedDataAsset] = Alias(
-        "sorted_data_asset",
-        "sorted_data_assets[-1]",
-        lambda self: self._latest("sorted_data_asset"),
+        "sorted_data_assets[-1]", lambda self: self._latest()
     )
     sorted_data_dir: Alias[UPath] = Alias(
-        "sorted_data_dir",
-        "sorted_data_assets[-1].path",
-        lambda self: self._latest("sorted_data_dir").path,
+        "sorted_data_assets[-1].path", lambda self: self._latest().path
     )
     is_sorting_fail: Alias[bool] = Alias(
-        "is_sorting_fail",
-        "sorted_data_assets[-1].is_sorting_error",
-        lambda self: self._latest("is_sorting_fail").is_sorting_error,
+        "sorted_data_assets[-1].is_sorting_error", lambda self: self._latest().is_sorting_error
     )
     sorted_probes: Alias[tuple[str, ...]] = Alias(
-        "sorted_probes",
-        "sorted_data_assets[-1].sorted_probes",
-        lambda self: self._latest("sorted_probes").sorted_probes,
+        "sorted_data_assets[-1].sorted_probes", lambda self: self._latest().sorted_probes
     )
-
     SORTING_PIPELINE_ID: Alias[str] = Alias(
-        "SORTING_PIPELINE_ID",
-        "DEFAULT_SORTING_PIPELINE_ID",
-        lambda place: place.DEFAULT_SORTING_PIPELINE_ID,
-        on_class=True,
+        "DEFAULT_SORTING_PIPELINE_ID", lambda place: place.DEFAULT_SORTING_PIPELINE_ID
     )
     TRIGGER_CAPSULE_ID: Alias[str] = Alias(
-        "TRIGGER_CAPSULE_ID",
-        "DEFAULT_TRIGGER_CAPSULE_ID",
-        lambda place: place.DEFAULT_TRIGGER_CAPSULE_ID,
-        on_class=True,
+        "DEFAULT_TRIGGER_CAPSULE_ID", lambda place: place.DEFAULT_TRIGGER_CAPSULE_ID
     )
 
-    def _latest(self, attribute: str) -> SortedDataAsset:
+    def _latest(self) -> SortedDataAsset:
         found = self.sorted_data_assets
         if not found:
             raise MissingAttributeError(
-                f"{self._base.id} has no sorted data asset.", name=attribute
+                f"{self._base.id} has no sorted data asset.", name="sorted_data_assets"
             )
         return found[-1]
-
-
-def _dirs_in(raw: UPath) -> tuple[UPath, UPath]:
-    """Return both folders in a raw folder that a program chose, in S3 or local."""
-
-    def listing(path: str) -> s3.Listing:
-        inside = raw / path if path else raw
-        return s3.Listing(folders=tuple(p.name for p in inside.iterdir() if p.is_dir()))
-
-    found = recordings.paths(listing)
-    missing = [n for n in (recordings.CLIPPED, recordings.COMPRESSED) if n not in found]
-    if missing:
-        raise MissingFileError(f"{raw} has no folder {' and no folder '.join(missing)}.")
-    return raw / found[recordings.CLIPPED], raw / found[recordings.COMPRESSED]

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -56,6 +57,11 @@ class _Found(NamedTuple):
     record_id: str
     record: str
 
+    def fetch(self, session: SessionID) -> tuple[bytes, ...]:
+        """Request the record's whole quality control."""
+        # The session is an argument, so that refreshing it drops this record.
+        return _quality_control(self.schema, self.record_id, self.record, session.id)
+
 
 # The fields of a record that show whether it has alignments, and when they were made.
 _NAMES = (
@@ -70,25 +76,18 @@ _NAMES = (
 
 
 def latest(session: SessionID) -> Alignments:
-    """Return the newest alignment of each probe, as saved, across all of a session's assets.
-
-    Raises
-    ------
-    MissingAlignmentError
-        No probe has been aligned (a `KeyError`).
-    ServiceError
-        None was found, and one schema of DocDB failed.
-    """
+    """Return the newest alignment of each probe, as saved, across all of a session's assets."""
     with tracing(session.id, "probe alignments"):
         failures = Failures("newer probe alignments")
         candidates = _candidates(session, failures)
+        # The newest of each probe at the same time, into the cache.
+        outcomes(*(partial(some[0].fetch, session) for some in candidates.values()))
         found: Alignments = {}
-        for probe, ordered in candidates.items():
-            for candidate in ordered:
-                payload = _payload(session, candidate, failures, candidates)
-                if payload is not None:
-                    found[probe] = payload
-                    break
+        for probe in sorted(candidates):
+            curations = (_curation(session, one, failures) for one in candidates[probe])
+            newest = next((one for one in curations if one is not None), None)
+            if newest is not None:
+                found[probe] = newest
         if not found:
             failures.raise_error()
             raise MissingAlignmentError(
@@ -98,17 +97,21 @@ def latest(session: SessionID) -> Alignments:
                 trail=trace_lines(),
             )
         failures.warn()
-        return {probe: found[probe] for probe in sorted(found)}
+        return found
 
 
 def _candidates(session: SessionID, failures: Failures) -> dict[str, list[_Found]]:
     """Return the alignments of each probe, the newest first."""
-    answers = outcomes(*(lambda g=g: _named(g, session.id) for g in SCHEMAS))
+    answers = outcomes(*(partial(_named, schema, session.id) for schema in SCHEMAS))
     found: dict[str, list[_Found]] = {}
     for schema, outcome in zip(SCHEMAS, answers, strict=True):
         for raw in failures.value_or((), outcome, DOCDB):
-            for candidate in _in_record(session, schema, msgspec.json.decode(raw)):
-                found.setdefault(candidate.probe, []).append(candidate)
+            record = msgspec.json.decode(raw)
+            written = in_utc(record.get("created")) or in_utc(record.get("_created")) or _BEGIN
+            place = schema, str(record.get("_id")), str(record.get("name") or "")
+            for evaluation, probe in _aligned(session, record):
+                one = _Found(probe, _created(evaluation) or written, *place)
+                found.setdefault(probe, []).append(one)
     for some in found.values():
         # If both schemas have the same one, schema 1.x comes first: it is kept up to date, the
         # upgrade copies it once.
@@ -134,23 +137,13 @@ def _fetch(schema: str, match: Mapping[str, Any], fields: Sequence[str]) -> tupl
     return tuple(map(msgspec.json.encode, docdb.aggregate(schema, pipeline)))
 
 
-def _in_record(session: SessionID, schema: str, record: Mapping[str, Any]) -> Iterator[_Found]:
-    name = str(record.get("name") or "")
-    written = in_utc(record.get("created")) or in_utc(record.get("_created")) or _BEGIN
+def _aligned(session: SessionID, record: Mapping[str, Any]) -> Iterator[tuple[Evaluation, str]]:
+    """Yield the evaluations of a record that align a probe, and the probe."""
     for evaluation in QualityControl(record.get("quality_control")).evaluations:
-        probe = _probe(session, evaluation)
-        if probe is not None:
-            created = _created(evaluation) or written
-            yield _Found(probe, created, schema, str(record.get("_id")), name)
-
-
-def _probe(session: SessionID, evaluation: Evaluation) -> str | None:
-    """Return the probe that an evaluation aligns; None for other evaluations."""
-    for name in (evaluation.name, *(metric.name for metric in evaluation.metrics)):
-        probe = probe_of(name or "", session)
-        if probe is not None:
-            return probe
-    return None
+        names = (evaluation.name, *(metric.name for metric in evaluation.metrics))
+        probes = (probe_of(name or "", session) for name in names)
+        if (probe := next(filter(None, probes), None)) is not None:
+            yield evaluation, probe
 
 
 def probe_of(name: str, session: SessionID) -> str | None:
@@ -171,62 +164,30 @@ def probe_of(name: str, session: SessionID) -> str | None:
 
 
 def _created(evaluation: Evaluation) -> datetime | None:
-    if evaluation.created is not None:
-        return _aware(evaluation.created)
     # Schema 2.x has no such key: the last change of its status. The record's own time may be that
     # of the upgrade.
-    times = [
-        _aware(change.timestamp)
-        for metric in evaluation.metrics
-        for change in metric.history
-        if change.timestamp is not None
-    ]
-    return max(times, default=None)
+    changes = (change.timestamp for m in evaluation.metrics for change in m.history)
+    times = [evaluation.created] if evaluation.created is not None else [*filter(None, changes)]
+    aware = (t if t.tzinfo is not None else t.replace(tzinfo=timezone.utc) for t in times)
+    return max(aware, default=None)
 
 
-def _aware(time: datetime) -> datetime:
-    return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)
-
-
-def _payload(
-    session: SessionID, wanted: _Found, failures: Failures, candidates: dict[str, list[_Found]]
-) -> dict[str, Any] | None:
-    _fetch_first(session, candidates)
-    (outcome,) = outcomes(lambda: _quality_control(session, wanted))
-    raw = failures.value_or(b"", outcome, DOCDB)
-    if not raw:
-        return None
-    record = msgspec.json.decode(raw)
-    for evaluation in QualityControl(record.get("quality_control")).evaluations:
-        created = _created(evaluation)
-        if _probe(session, evaluation) != wanted.probe or created not in (None, wanted.created):
-            continue
-        payload = curation_of(evaluation)
-        if payload is not None:
-            return payload
-    note(
-        "The alignment of %s in %s (%s) cannot be read: the next older one is used",
-        wanted.probe,
-        wanted.record,
-        wanted.schema,
-    )
+def _curation(session: SessionID, wanted: _Found, failures: Failures) -> dict[str, Any] | None:
+    (outcome,) = outcomes(partial(wanted.fetch, session))
+    for raw in failures.value_or((), outcome, DOCDB):
+        for evaluation, probe in _aligned(session, msgspec.json.decode(raw)):
+            same = probe == wanted.probe and _created(evaluation) in (None, wanted.created)
+            if same and (found := curation_of(evaluation)) is not None:
+                return found
+        note(
+            "The alignment of %s in %s (%s) cannot be read: the next older one is used",
+            *(wanted.probe, wanted.record, wanted.schema),
+        )
     return None
 
 
-def _fetch_first(session: SessionID, candidates: dict[str, list[_Found]]) -> None:
-    """Fetch the newest of every probe at the same time, into the cache."""
-    first = {some[0].record_id: some[0] for some in candidates.values()}
-    outcomes(*(lambda c=c: _quality_control(session, c) for c in first.values()))
-
-
-def _quality_control(session: SessionID, wanted: _Found) -> bytes:
-    found = _full_quality_control(wanted.schema, wanted.record_id, wanted.record, session.id)
-    return found[0] if found else b""
-
-
-# The session is an argument, so that refreshing it drops this record.
 @query(DOCDB, "the quality control of {2} ({0})", count("record"))
-def _full_quality_control(
+def _quality_control(
     schema: str, record_id: str, record: str, session_id: str
 ) -> tuple[bytes, ...]:
     return _fetch(schema, {"_id": record_id}, ("quality_control",))

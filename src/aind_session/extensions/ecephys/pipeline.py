@@ -16,14 +16,8 @@ from aind_session.trace import note, tracing
 #: Launches the pipeline, by positional parameters: pipeline type, ID of the raw data asset.
 TRIGGER_CAPSULE_ID = "eb5a26e4-a391-4d79-9da5-1ab65b71253f"
 PIPELINE_ID = "1f8f159a-7670-47a9-baf1-078905fc9c2e"
-#: What the capsule can launch, the default first.
-PIPELINE_TYPES = (
-    "ecephys_ks25",
-    "ecephys_ks25_v0.1.0",
-    "ecephys_opto_ks25",
-    "ecephys_ks4",
-    "ecephys_sc2",
-)
+#: What the capsule launches by default.
+PIPELINE_TYPE = "ecephys_ks25"
 
 
 def current(pipeline_id: str, asset_id: str | None = None) -> tuple[Computation, ...]:

@@ -55,16 +55,6 @@ class SortedProbe(NamedTuple):
 def parse(stream: str) -> SortedProbe | None:
     """Read the name of a sorted stream.
 
-    Parameters
-    ----------
-    stream
-        Name of a folder, with or without recording, group and `-AP`.
-
-    Returns
-    -------
-    SortedProbe or None
-        None for a stream that is not a probe's.
-
     Examples
     --------
     >>> parse("experiment1_Record Node 104#Neuropix-PXI-100.ProbeF-AP_recording1").name
@@ -97,13 +87,7 @@ def of_streams(streams: Iterable[str]) -> tuple[SortedProbe, ...]:
 
 
 def of_asset(asset: AssetSummary) -> tuple[SortedProbe, ...]:
-    """Return the streams whose sorting was finished; none if no such folder exists.
-
-    Raises
-    ------
-    ServiceError, CredentialsError
-        The folders could not be listed.
-    """
+    """Return the streams whose sorting was finished; none if no such folder exists."""
     if results.cached_listing(asset) is None:
         # Most likely there: one request less than with a listing of the root.
         likely = CURATED if asset.created >= _NEWER else PRECURATED

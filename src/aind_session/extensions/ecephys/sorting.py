@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aind_session import context
 from aind_session.derived import ExtendedDataAsset
-from aind_session.errors import (
-    InvalidIdentifierError,
-    MissingAttributeError,
-    MissingSorterNameError,
-)
+from aind_session.errors import InvalidIdentifierError, MissingAttributeError
 from aind_session.extensions.ecephys import probes
+from aind_session.extensions.ecephys.sorter_names import (
+    as_attribute,
+    normalised_sorter,
+    read_sorter_name,
+    require_sorter_name,
+)
 from aind_session.identifiers import SessionID
-from aind_session.lookup import by_id, evidence, folders, results, rules
+from aind_session.lookup import by_id, evidence, results, rules
 from aind_session.lookup.failures import Failures
-from aind_session.records.processing import Processing
-from aind_session.records.shape import at, text
-from aind_session.services import s3
 from aind_session.services.assets import Assets, get_asset
 from aind_session.services.models import AssetSummary, decode_asset
 from aind_session.threads import gather_all, outcomes
-from aind_session.trace import lines as trace_lines
 from aind_session.trace import note, tracing
 from aind_session.utils import codeocean_utils
 
@@ -35,28 +31,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PROCESSING, PARAMS = "processing.json", "params.json"
-#: Folders with one folder per probe, and the file in it that SpikeInterface wrote of the sorting.
-SPIKEINTERFACE = (("spikesorted", "si_folder.json"), ("postprocessed", "sorting.json"))
-_IN_SPIKEINTERFACE = ("annotations", "__sorting_info__", "params", "sorter_name")
-_IN_PARAMS = ("spikesorting", "sorter_name")
-#: Probes whose file is read: the sorter is the same for all.
-_MAX_PROBES_READ = 4
-_SHORT = {"ks": "kilosort", "sc": "spykingcircus", "ms": "mountainsort"}
-
 #: Folder in which the results of SpikeInterface 0.101 and later keep their `*.zarr`.
 _POSTPROCESSED = "postprocessed"
 _NO_ANALYZER = frozenset({"nwb", "nextflow", "visualization", "curated", "spikesorted"})
 
 
 def of_session(session: SessionID) -> Assets:
-    """Return the sorted assets of a session, ascending by creation.
-
-    Raises
-    ------
-    CredentialsError, ServiceError
-        Code Ocean did not answer: no other service has data assets.
-    """
+    """Return the sorted assets of a session, ascending by creation."""
     with tracing(session.id, "sorted data assets"):
         moment = context.current().cache.moment()
         found = results.sorted_assets(session, evidence.all_assets(session))
@@ -73,15 +54,14 @@ def of_session(session: SessionID) -> Assets:
 class _Siblings:
     """Sorted assets that were returned together: a loop over them reads all files at once.
 
-    The first asset is read on its own; when a second one is read for the same, so are the rest.
+    The first asset is read on its own, unless the sorters of many were compared before; when a
+    second one is read for the same, so are the rest.
     """
 
     MANY = 8
 
-    def __init__(self, members: Assets, in_comparison: bool = False) -> None:
-        self.members = members
-        # A program that compared some of many assets will probably compare the rest.
-        self.is_loop = in_comparison and len(members) > self.MANY
+    def __init__(self, members: Assets, is_loop: bool = False) -> None:
+        self.members, self.is_loop = members, is_loop and len(members) > self.MANY
         self.read: dict[str, set[str]] = {}
 
     def read_ahead(self, asset_id: str, what: str, ask: Callable[[AssetSummary], object]) -> None:
@@ -113,9 +93,9 @@ class SortedDataAsset(ExtendedDataAsset):
     _siblings: _Siblings | None = None
 
     @classmethod
-    def of_summaries(cls, some: Assets, in_comparison: bool = False) -> tuple[Self, ...]:
+    def of_summaries(cls, some: Assets, is_loop: bool = False) -> tuple[Self, ...]:
         """Make the models of a session's sorted assets."""
-        siblings = _Siblings(some, in_comparison)
+        siblings = _Siblings(some, is_loop)
         made = tuple(cls.of(decode_asset(summary.raw)) for summary in some)
         for asset in made:
             # The model is frozen; this is not one of its fields, and not compared.
@@ -142,16 +122,15 @@ class SortedDataAsset(ExtendedDataAsset):
         MissingAttributeError
             The asset does not name it (an `AttributeError`).
         """
-        if _is_replaced():
-            return codeocean_utils.get_data_asset_source_dir(self.id)
-        folder = folders.of_asset(by_id.summary_of(self))
-        if folder is None:
+        chosen = codeocean_utils.get_data_asset_source_dir(self.id) if _is_replaced() else None
+        found = chosen or super().path
+        if found is None:
             raise MissingAttributeError(
                 f"Data asset {self.id} ({self.name}) does not name the folder of its files: it is "
                 "outside of Code Ocean, and has no source bucket.",
                 name="path",
             )
-        return s3.path(folder.bucket, folder.prefix)
+        return found
 
     @property
     def output(self) -> str:
@@ -178,7 +157,7 @@ class SortedDataAsset(ExtendedDataAsset):
         MissingFileError
             No file names it: the sorting finished for no probe (a `FileNotFoundError`).
         """
-        return self._each("sorter name", required_sorter_name)
+        return self._each("sorter name", require_sorter_name)
 
     @property
     def is_sorting_error(self) -> bool:
@@ -197,13 +176,7 @@ def _is_replaced() -> bool:
 
 
 def sorted_summary(asset: by_id.AssetLike) -> AssetSummary:
-    """Return what lookups need of a sorted data asset.
-
-    Raises
-    ------
-    InvalidIdentifierError
-        It is not the result of a sorting (a `ValueError`).
-    """
+    """Return what lookups need of a sorted data asset."""
     summary = codeocean_utils.summary_of(asset)
     if not rules.is_sorted(summary.name):
         raise InvalidIdentifierError(
@@ -233,105 +206,6 @@ def _has_zarr(names: Iterable[str]) -> bool:
     return any(name.endswith(".zarr") for name in names)
 
 
-# -- names of sorters ------------------------------------------------------------------------------
-
-
-def sorter_name(asset: AssetSummary) -> str | None:
-    """Return the sorter's name as the files write it, None if the sorting finished for no probe."""
-    root = results.cached_listing(asset)
-    if root is None or PROCESSING in root.files:
-        name = sorter_of_processing(_json(results.read(asset, PROCESSING)))
-        if name is not None:
-            return name
-    return next(_other_names(asset), None)
-
-
-def _other_names(asset: AssetSummary) -> Iterator[str]:
-    root = results.cached_listing(asset) and results.listing(asset)
-    for folder, file in SPIKEINTERFACE:
-        if root is not None and folder not in root.folders:
-            continue
-        for path in islice(results.find(asset, folder, file), _MAX_PROBES_READ):
-            name = text(at(_json(results.read(asset, path)), *_IN_SPIKEINTERFACE))
-            if name is not None:
-                note("%s of %s names the sorter: %s", path, asset.id, name)
-                yield name
-        # Only now: most results have the first folder, and do not need this request.
-        root = results.listing(asset)
-    if root is not None and PARAMS in root.files:
-        name = text(at(_json(results.read(asset, PARAMS)), *_IN_PARAMS))
-        if name is not None:
-            yield name
-
-
-def required_sorter_name(asset: AssetSummary) -> str:
-    """Return the name of the sorter.
-
-    Raises
-    ------
-    MissingSorterNameError
-        No file names it (a `FileNotFoundError`, a `ValueError`): no probe was finished.
-    """
-    with tracing(asset.id, "sorter name"):
-        name = sorter_name(asset)
-        if name is None:
-            raise MissingSorterNameError(
-                f"No file of data asset {asset.id} ({asset.name}) names the sorter: the sorting "
-                "did not finish for any probe.",
-                trail=trace_lines(),
-            )
-        return name
-
-
-def sorter_of_processing(core: Any) -> str | None:
-    """Return the first sorter that the core file `processing` names, in any of its nestings.
-
-    Examples
-    --------
-    >>> step = {"name": "Spike sorting", "parameters": {"sorter_name": "kilosort4"}}
-    >>> sorter_of_processing({"processing_pipeline": {"data_processes": [[step]]}})
-    'kilosort4'
-    """
-    names = (*Processing(core).sorter_names, *Processing(at(core, "processing")).sorter_names)
-    return names[0] if names else None
-
-
-def _json(content: bytes | None) -> Any:
-    """Read a file's JSON; a broken one counts as empty."""
-    try:
-        # Python's own reader accepts NaN and Infinity, which Python writes into parameters.
-        return None if not content else json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-
-
-def normalised_sorter(name: str) -> str:
-    """Write a sorter's name in one way, so that its spellings compare equal.
-
-    Examples
-    --------
-    >>> {normalised_sorter(n) for n in ("kilosort2_5", "Kilosort2.5", "kilosort_2_5", "ks25")}
-    {'kilosort25'}
-    """
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    short = re.fullmatch(r"([a-z]{2})(\d+)", plain)
-    if short is not None and short[1] in _SHORT:
-        return _SHORT[short[1]] + short[2]
-    return plain
-
-
-def as_attribute(name: str) -> str:
-    """Write a sorter's name so that it can be an attribute.
-
-    Examples
-    --------
-    >>> as_attribute("kilosort2.5"), as_attribute("kilosort2_5")
-    ('kilosort2_5', 'kilosort2_5')
-    """
-    plain = re.sub(r"\W", "_", name.strip(), flags=re.ASCII)
-    return plain if plain.isidentifier() else f"_{plain}"
-
-
 # -- by sorter -------------------------------------------------------------------------------------
 
 
@@ -340,7 +214,7 @@ def by_sorter(session: SessionID) -> dict[str, Assets]:
     with tracing(session.id, "sorters"):
         failures = Failures("sorters of some sorted data assets")
         found = of_session(session)
-        answers = outcomes(*(lambda a=a: sorter_name(a) for a in found))
+        answers = outcomes(*(partial(read_sorter_name, a) for a in found))
         names: dict[str, list[AssetSummary]] = {}
         spelling: dict[str, str] = {}
         for asset, outcome in zip(found, answers, strict=True):

@@ -9,13 +9,8 @@ from aind_session import derived
 from aind_session.errors import MissingAttributeError
 from aind_session.extension import ExtensionBaseClass
 from aind_session.extensions.ecephys.sorting import SortedDataAsset
-from aind_session.extensions.ibl import inputs, manifests, saved_states, scratch
-from aind_session.extensions.ibl.inputs import (
-    ECEPHYS,
-    SMARTSPIM,
-    STITCHED,
-    NamedParameters,
-)
+from aind_session.extensions.ibl import inputs, manifests, neuroglancer, scratch
+from aind_session.extensions.ibl.inputs import ECEPHYS, SMARTSPIM, STITCHED, NamedParameters
 from aind_session.identifiers import is_uuid, parse_session_id
 from aind_session.lookup import by_id
 from aind_session.services import codeocean, pipeline_monitor, s3
@@ -30,7 +25,6 @@ __all__ = ["IBLDataConverterExtension"]
 if TYPE_CHECKING:
     from upath import UPath
 
-    from aind_session.extensions.ibl.neuroglancer import NeuroglancerState
     from aind_session.subject import Subject
 
 
@@ -82,13 +76,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
 
     @property
     def ecephys_data_assets(self) -> tuple[DataAsset, ...]:
-        """Raw data assets of the ecephys sessions, one each, ascending by creation.
-
-        Raises
-        ------
-        CredentialsError, ServiceError
-            Code Ocean could not be reached.
-        """
+        """Raw data assets of the ecephys sessions, one each, ascending by creation."""
         with inputs.looking(self._base.id, f"raw {ECEPHYS} data assets") as stock:
             return _decoded(stock.raw(ECEPHYS))
 
@@ -97,13 +85,6 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         """Surface recordings: from a day's first raw ecephys data asset to its second, by name.
 
         Ascending; days with one recording are left out.
-
-        Examples
-        --------
-        >>> import aind_session
-        >>> surfaces = aind_session.Subject(717381).ibl_data_converter.surface_recording_names
-        >>> surfaces["ecephys_717381_2024-04-10_16-29-12"]
-        'ecephys_717381_2024-04-10_16-51-20'
         """
         with inputs.looking(self._base.id, "surface recordings") as stock:
             days = stock.days()
@@ -116,7 +97,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         `use_data_assets_with_errors` and `use_data_assets_with_sorting_analyzer` select them.
         """
         with inputs.looking(self._base.id, "sorted data assets") as stock:
-            return SortedDataAsset.of_summaries(stock.sorted(**self._options()))
+            return SortedDataAsset.of_summaries(stock.sorted(self._options))
 
     @property
     def smartspim_sessions(self) -> Sessions:
@@ -210,19 +191,14 @@ class IBLDataConverterExtension(ExtensionBaseClass):
             self._base.id,
             neuroglancer_state_json_name,
             manifests.checked_recordings(self._base.id, sorted_data_asset_names),
-            **self._options(),
+            self._options,
         )
 
     @staticmethod
     def get_mindscope_probe_day_from_ng_state(
-        neuroglancer_state: NeuroglancerState,
+        neuroglancer_state: neuroglancer.NeuroglancerState,
     ) -> dict[str, dict[Literal["probe", "day"], str]]:
         """Return the probe and the recording day in each annotation name that contains them.
-
-        Parameters
-        ----------
-        neuroglancer_state
-            A state with annotations such as `A1` or `probe B_3`; others are left out.
 
         Examples
         --------
@@ -241,14 +217,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
 
     @property
     def csv_manifest_path(self) -> UPath:
-        """Path in S3 of the CSV file that `create_manifest_asset` writes.
-
-        Examples
-        --------
-        >>> import aind_session
-        >>> aind_session.Subject(717381).ibl_data_converter.csv_manifest_path.as_posix()
-        's3://aind-scratch-data/aind-session/manifests/717381/717381_data_converter_manifest.csv'
-        """
+        """Path in S3 of the CSV file that `create_manifest_asset` writes."""
         name = manifests.name_of(self._base.id)
         return s3.path(scratch.BUCKET, manifests.key_of(self._base.id, name))
 
@@ -284,8 +253,6 @@ class IBLDataConverterExtension(ExtensionBaseClass):
             A record is not complete, or there is none (a `ValueError`).
         NotReadyError
             The asset was created, and is not ready after ten minutes (a `TimeoutError`).
-        CredentialsError, ServiceError
-            The file or the data asset could not be created.
 
         Examples
         --------
@@ -324,14 +291,9 @@ class IBLDataConverterExtension(ExtensionBaseClass):
             There is none (an `AttributeError`).
         """
         with inputs.looking(self._base.id, "manifests") as stock:
-            found = inputs.newest_good(stock.manifests())
-        if found is None:
-            raise MissingAttributeError(
-                f"Subject {self._base.id} has no manifest. Make one: "
-                "create_manifest_asset(completed_records).",
-                name="manifest_data_asset",
-            )
-        return decode_asset(found.raw)
+            found = stock.manifests()
+        hint = f"Subject {self._base.id} has no manifest. Make one: create_manifest_asset(records)."
+        return _newest(found, "manifest_data_asset", hint)
 
     @property
     def neuroglancer_state_json_asset(self) -> DataAsset:
@@ -341,22 +303,13 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         ------
         MissingAttributeError
             There is none (an `AttributeError`).
-
-        Examples
-        --------
-        >>> import aind_session
-        >>> asset = aind_session.Subject(717381).ibl_data_converter.neuroglancer_state_json_asset
-        >>> asset.tags
-        ['neuroglancer', 'ecephys', 'annotation', '717381']
         """
-        found = inputs.newest_good(saved_states.state_assets(self._base.id))
-        if found is None:
-            raise MissingAttributeError(
-                f"No Neuroglancer state of subject {self._base.id} is a data asset. Make one: "
-                "subject.neuroglancer.states[-1].create_data_asset().",
-                name="neuroglancer_state_json_asset",
-            )
-        return decode_asset(found.raw)
+        hint = (
+            f"No Neuroglancer state of subject {self._base.id} is a data asset. Make one: "
+            "subject.neuroglancer.states[-1].create_data_asset()."
+        )
+        found = neuroglancer.state_assets(self._base.id)
+        return _newest(found, "neuroglancer_state_json_asset", hint)
 
     # -- the run -----------------------------------------------------------------------------------
 
@@ -372,12 +325,7 @@ class IBLDataConverterExtension(ExtensionBaseClass):
     ) -> RunParams:
         """Gather the inputs of the converter, without starting a run.
 
-        Parameters
-        ----------
-        capsule_id, manifest_asset, neuroglancer_state_json_asset
-            As for `run_data_converter_capsule`.
-        additional_assets, named_parameters, override_parameters
-            As for `run_data_converter_capsule`.
+        The parameters are those of `run_data_converter_capsule`.
 
         Returns
         -------
@@ -389,11 +337,15 @@ class IBLDataConverterExtension(ExtensionBaseClass):
         MissingFileError
             Inputs are missing; the message names all of them (a `FileNotFoundError`).
         """
-        found = inputs.gather(
-            self._base.id, manifest_asset, neuroglancer_state_json_asset, **self._options()
-        )
-        return found.run_params(
-            capsule_id, additional_assets, named_parameters or (), override_parameters
+        return inputs.run_params(
+            self._base.id,
+            capsule_id,
+            manifest_asset,
+            neuroglancer_state_json_asset,
+            additional_assets,
+            named_parameters or (),
+            override_parameters,
+            self._options,
         )
 
     def run_data_converter_capsule(
@@ -443,8 +395,6 @@ class IBLDataConverterExtension(ExtensionBaseClass):
             The monitor needs the extra `monitor` (an `ImportError`); no request was sent.
         MissingFileError
             Inputs are missing; the message names all of them (a `FileNotFoundError`).
-        CredentialsError, ServiceError
-            The inputs could not be looked up, or the run did not start.
 
         Examples
         --------
@@ -484,12 +434,19 @@ class IBLDataConverterExtension(ExtensionBaseClass):
             params = RunParams(capsule_id=monitor_id, parameters=[settings])
         return codeocean.run_capsule(params)
 
-    def _options(self) -> dict[str, bool]:
-        return {
-            "with_errors": self.use_data_assets_with_errors,
-            "with_analyzer": self.use_data_assets_with_sorting_analyzer,
-        }
+    @property
+    def _options(self) -> inputs.Options:
+        return inputs.Options(
+            self.use_data_assets_with_errors, self.use_data_assets_with_sorting_analyzer
+        )
 
 
 def _decoded(some: Assets) -> tuple[DataAsset, ...]:
-    return tuple(decode_assets(asset.raw for asset in some))
+    return decode_assets(asset.raw for asset in some)
+
+
+def _newest(some: Assets, attribute: str, missing: str) -> DataAsset:
+    found = inputs.newest_good(some)
+    if found is None:
+        raise MissingAttributeError(missing, name=attribute)
+    return decode_asset(found.raw)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from aind_session import derived, threads
 from aind_session.errors import AccessDeniedError, MissingFileError
 from aind_session.extensions.ecephys import sorting
-from aind_session.extensions.ibl import manifests, saved_states, scratch, states
+from aind_session.extensions.ibl import manifests, neuroglancer, scratch, states
 from aind_session.extensions.ibl.manifests import Day
 from aind_session.identifiers import SessionID, session_in_name
 from aind_session.lookup import by_id, evidence, results, rules, search, waiting
 from aind_session.lookup.evidence import Evidence
-from aind_session.lookup.rules import ascending
 from aind_session.lookup.search import Found
 from aind_session.query import CODE_OCEAN
 from aind_session.services.assets import Assets, assets_mentioning
@@ -32,6 +31,13 @@ STITCHED = "stitched"
 #: Date and time of a session.
 Time = tuple[str, str]
 NamedParameters: TypeAlias = Mapping[str, str] | Sequence[NamedRunParam]
+
+
+class Options(NamedTuple):
+    """Which sorted data assets are used."""
+
+    with_errors: bool
+    with_analyzer: bool
 
 
 def sessions(subject_id: str, kind: str) -> tuple[SessionID, ...]:
@@ -108,7 +114,7 @@ class Stock:
 
     def states(self) -> Assets:
         """Return the Neuroglancer states, ascending by creation."""
-        return tuple(asset for asset in self.assets if saved_states.is_state(asset))
+        return tuple(asset for asset in self.assets if neuroglancer.is_state(asset))
 
     def manifests(self) -> Assets:
         """Return the manifests, ascending by creation."""
@@ -120,20 +126,19 @@ class Stock:
         ]
         return rules.ascending(a for a in (*self.assets, *named) if _is_manifest(a))
 
-    def sorted(self, *, with_errors: bool, with_analyzer: bool) -> Assets:
+    def sorted(self, options: Options) -> Assets:
         """Return the sorted data assets, ascending, checked at the same time."""
-        found = ascending(a for a in self.assets if rules.is_sorted(a.name))
+        found = rules.ascending(a for a in self.assets if rules.is_sorted(a.name))
 
         def is_wanted(asset: AssetSummary) -> bool:
-            return (with_errors or results.failure(asset) is None) and (
-                with_analyzer or not sorting.is_analyzer(asset)
-            )
+            if not options.with_errors and results.failure(asset) is not None:
+                return False
+            return options.with_analyzer or not sorting.is_analyzer(asset)
 
         wanted = gather_all(is_wanted, found)
         chosen = tuple(asset for asset, is_one in zip(found, wanted, strict=True) if is_one)
         if len(chosen) < len(found):
-            out = len(found) - len(chosen)
-            note("%d of %d sorted data assets are left out", out, len(found))
+            note("%d of %d sorted data assets are used", len(chosen), len(found))
         return chosen
 
 
@@ -182,12 +187,7 @@ def ready(asset: AssetSummary) -> AssetSummary:
 
 
 def partial_records(
-    subject_id: str,
-    state_name: str | None,
-    recordings: Sequence[str],
-    *,
-    with_errors: bool,
-    with_analyzer: bool,
+    subject_id: str, state_name: str | None, recordings: Sequence[str], options: Options
 ) -> list[manifests.Record]:
     """Return the records of a manifest, for a person to complete.
 
@@ -196,22 +196,18 @@ def partial_records(
     """
     with tracing(subject_id, "partial manifest"):
         # The list of states does not wait for that of data assets.
-        files, looked = outcomes(lambda: saved_states.stored(subject_id), lambda: _look(subject_id))
+        files, looked = outcomes(lambda: neuroglancer.stored(subject_id), lambda: _look(subject_id))
         stock: Stock = looked.unwrap()
-        of_days = stock.days()
+        days = stock.days()
         state, sortings = threads.gather(
-            lambda: saved_states.state_by_name(subject_id, state_name, files, stock.states()),
-            lambda: (
-                ()
-                if recordings
-                else stock.sorted(with_errors=with_errors, with_analyzer=with_analyzer)
-            ),
+            lambda: neuroglancer.state_by_name(subject_id, state_name, files, stock.states()),
+            lambda: () if recordings else stock.sorted(options),
         )
-        names = recordings or _latest_of_sessions(sortings, of_days)
+        names = recordings or _latest_of_sessions(sortings, days)
         annotations = states.annotation_names(state.content)
         if not annotations:
             note("Neuroglancer state %s has no annotation with a name", state.name)
-        return manifests.partial(subject_id, state.name, annotations, names, of_days)
+        return manifests.partial(subject_id, state.name, annotations, names, days)
 
 
 def _latest_of_sessions(sortings: Assets, of_days: Sequence[Day]) -> tuple[str, ...]:
@@ -227,94 +223,78 @@ def _latest_of_sessions(sortings: Assets, of_days: Sequence[Day]) -> tuple[str, 
 # -- for a run -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Inputs of a run: the manifest, the Neuroglancer state, and all assets to attach."""
-
-    manifest: AssetSummary
-    state: AssetSummary
-    attached: Assets
-
-    def run_params(
-        self,
-        capsule_id: str,
-        additional: Iterable[DataAsset | str],
-        named_parameters: NamedParameters,
-        by_position: Sequence[str] | None,
-    ) -> RunParams:
-        """Return the run of a capsule with these inputs; parameters by position replace others."""
-        # Mounted under their names, which the columns of the manifest contain.
-        attached = {asset.id: asset.name for asset in self.attached}
-        for extra in map(by_id.summary_of, additional):
-            attached.setdefault(extra.id, extra.name)
-        manifest, state = self.manifest.name, self.state.name
-        named = {"manifest": f"{manifest}/{manifest}.csv", "neuroglancer": f"{state}/{state}.json"}
-        given = named_parameters
-        pairs = given.items() if isinstance(given, Mapping) else map(_pair, given)
-        named |= dict(pairs)
-        return RunParams(
-            capsule_id=capsule_id,
-            data_assets=[DataAssetsRunParam(id=i, mount=name) for i, name in attached.items()],
-            parameters=None if by_position is None else [str(p) for p in by_position],
-            named_parameters=None
-            if by_position is not None
-            else [NamedRunParam(param_name=name, value=value) for name, value in named.items()],
-        )
-
-
-def _pair(parameter: NamedRunParam) -> tuple[str, str]:
-    return parameter.param_name, parameter.value
-
-
-def gather(
+def run_params(
     subject_id: str,
+    capsule_id: str,
     manifest_asset: DataAsset | str | None,
     state_asset: DataAsset | str | None,
-    *,
-    with_errors: bool,
-    with_analyzer: bool,
-) -> Inputs:
-    """Gather the inputs of a run at the same time, and wait for those that are not ready yet.
-
-    Raises
-    ------
-    MissingFileError
-        Inputs are missing; the message names all of them (a `FileNotFoundError`).
-    """
+    additional: Iterable[DataAsset | str],
+    named_parameters: NamedParameters,
+    by_position: Sequence[str] | None,
+    options: Options,
+) -> RunParams:
+    """Return a run with a subject's inputs; parameters by position replace those by name."""
     with looking(subject_id, "inputs of the IBL data converter") as stock:
-        given_manifest, given_state = (
-            None if given is None else by_id.summary_of(given)
-            for given in (manifest_asset, state_asset)
+        manifest, state, inputs = _gather(stock, manifest_asset, state_asset, options)
+        # Mounted under their names, which the columns of the manifest contain.
+        attached = {asset.id: asset.name for asset in (*inputs, manifest, state)}
+        for extra in map(by_id.summary_of, additional):
+            attached.setdefault(extra.id, extra.name)
+    given = named_parameters
+    named = {
+        "manifest": f"{manifest.name}/{manifest.name}.csv",
+        "neuroglancer": f"{state.name}/{state.name}.json",
+        **(given if isinstance(given, Mapping) else {p.param_name: p.value for p in given}),
+    }
+    return RunParams(
+        capsule_id=capsule_id,
+        data_assets=[DataAssetsRunParam(id=i, mount=name) for i, name in attached.items()],
+        parameters=None if by_position is None else [str(p) for p in by_position],
+        named_parameters=None
+        if by_position is not None
+        else [NamedRunParam(param_name=name, value=value) for name, value in named.items()],
+    )
+
+
+def _gather(
+    stock: Stock,
+    manifest_asset: DataAsset | str | None,
+    state_asset: DataAsset | str | None,
+    options: Options,
+) -> tuple[AssetSummary, AssetSummary, Assets]:
+    """Return the manifest, the state and the other inputs; wait for those that are not ready."""
+    given_manifest, given_state = (
+        None if given is None else by_id.summary_of(given)
+        for given in (manifest_asset, state_asset)
+    )
+    of_manifests = (given_manifest,) if given_manifest else stock.manifests()
+    of_states = (given_state,) if given_state else stock.states()
+    manifest, state = newest_good(of_manifests), newest_good(of_states)
+    sortings, named = threads.gather(
+        lambda: stock.sorted(options),
+        lambda: None if given_state or not manifest else _state_of(manifest, of_states),
+    )
+    found = {
+        "raw ecephys data asset": stock.raw(ECEPHYS),
+        "sorted data asset": sortings,
+        "SmartSPIM data asset": stock.raw(SMARTSPIM),
+        "stitched data asset": stock.latest_stitched(),
+    }
+    checked = {
+        **found,
+        "manifest data asset": of_manifests,
+        "Neuroglancer state's data asset": of_states,
+    }
+    missing = [f"no {what}" for what, some in checked.items() if not some]
+    if missing or manifest is None or state is None:
+        raise MissingFileError(
+            f"The IBL data converter cannot be run for subject {stock.subject_id}, which has "
+            f"{', '.join(missing) or 'a manifest or Neuroglancer state that failed'}. "
+            "Manifests are made by create_manifest_asset(), states' data assets by "
+            "subject.neuroglancer.states[-1].create_data_asset().",
+            trail=trace_lines(),
         )
-        of_manifests = (given_manifest,) if given_manifest else stock.manifests()
-        of_states = (given_state,) if given_state else stock.states()
-        manifest, state = newest_good(of_manifests), newest_good(of_states)
-        sortings, named = threads.gather(
-            lambda: stock.sorted(with_errors=with_errors, with_analyzer=with_analyzer),
-            lambda: None if given_state or not manifest else _state_of(manifest, of_states),
-        )
-        recorded, imaged = stock.raw(ECEPHYS), stock.raw(SMARTSPIM)
-        stitched = stock.latest_stitched()
-        found = {
-            "raw ecephys data asset": recorded,
-            "sorted data asset": sortings,
-            "SmartSPIM data asset": imaged,
-            "stitched data asset": stitched,
-            "manifest data asset": of_manifests,
-            "Neuroglancer state's data asset": of_states,
-        }
-        missing = [f"no {what}" for what, some in found.items() if not some]
-        if missing or manifest is None or state is None:
-            raise MissingFileError(
-                f"The IBL data converter cannot be run for subject {subject_id}, which has "
-                f"{', '.join(missing) or 'a manifest or Neuroglancer state that failed'}. "
-                "Manifests are made by create_manifest_asset(), states' data assets by "
-                "subject.neuroglancer.states[-1].create_data_asset().",
-                trail=trace_lines(),
-            )
-        manifest, state = ready(manifest), ready(named or state)
-        every = (*recorded, *sortings, *imaged, *stitched, manifest, state)
-        return Inputs(manifest, state, tuple({asset.id: asset for asset in every}.values()))
+    return ready(manifest), ready(named or state), tuple(a for some in found.values() for a in some)
 
 
 def _state_of(manifest: AssetSummary, of_states: Assets) -> AssetSummary | None:

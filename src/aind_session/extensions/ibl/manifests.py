@@ -113,11 +113,8 @@ def partial(
     records = []
     for annotation in annotations:
         insertion = parse_annotation(annotation)
-        if insertion is None:
-            chosen = list(recordings) or [""]
-        else:
-            chosen = [_of_day(insertion.day, recordings, days)]
-        for recording in chosen:
+        of_day = [_of_day(insertion.day, recordings, days)] if insertion is not None else ()
+        for recording in of_day or recordings or ("",):
             of = session_in_name(recording)
             records.append(
                 {
@@ -232,17 +229,11 @@ def decode(data: bytes) -> list[Record]:
     >>> decode(b"mouseid,probe_id\n717381,A1\n")[0]["probe_id"]
     'A1'
     """
-    text = data.decode("utf-8-sig", errors="replace")
-    rows = _read_rows(text, "\n")
-    if rows is None:
-        # Some spreadsheets end lines with a carriage return alone.
-        rows = _read_rows(text, None)
-    return [{column: row.get(column) or "" for column in COLUMNS} for row in rows or ()]
-
-
-def _read_rows(text: str, newline: str | None) -> list[dict[str, Any]] | None:
+    # Some spreadsheets end lines with a carriage return alone.
+    text = io.StringIO(data.decode("utf-8-sig", errors="replace"), newline=None)
     try:
-        return list(csv.DictReader(io.StringIO(text, newline)))
+        rows = list(csv.DictReader(text))
     except csv.Error as error:
         note("A manifest is not CSV: %s", error)
-        return None
+        return []
+    return [{column: row.get(column) or "" for column in COLUMNS} for row in rows]

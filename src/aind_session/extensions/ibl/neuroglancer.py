@@ -1,20 +1,35 @@
-"""Neuroglancer states of a subject's brain images: `subject.neuroglancer`."""
+"""Neuroglancer states of a subject's brain images: `subject.neuroglancer`.
+
+Each saved state is a JSON file in a folder of its own in the scratch bucket, and may have been made
+a data asset: the bucket is cleared without notice, and the asset stays.
+"""
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aind_session.errors import InvalidContentError, MissingAttributeError
+from aind_session.errors import InvalidContentError, MissingAttributeError, MissingFileError
 from aind_session.extension import ExtensionBaseClass
-from aind_session.extensions.ibl import saved_states, scratch, states
+from aind_session.extensions.ibl import scratch, states
 from aind_session.extensions.ibl.states import Content
-from aind_session.services import s3
-from aind_session.services.models import decode_assets
+from aind_session.identifiers import session_in_name, split_asset_name
+from aind_session.lookup import evidence
+from aind_session.lookup.failures import Failures
+from aind_session.query import CODE_OCEAN, S3
+from aind_session.services import codeocean, s3
+from aind_session.services.assets import Assets
+from aind_session.services.files import listing, read_text
+from aind_session.services.models import AssetSummary, decode_assets
 from aind_session.session import Session
+from aind_session.threads import Outcome, outcomes
+from aind_session.trace import lines as trace_lines
+from aind_session.trace import note, tracing
 
 __all__ = ["NeuroglancerExtension", "NeuroglancerState"]
 
@@ -26,6 +41,9 @@ if TYPE_CHECKING:
 
     Source = Mapping[str, Any] | str | bytes | os.PathLike[str] | UPath
 
+FOLDER = f"{scratch.ROOT}/neuroglancer_states"
+LABEL = "neuroglancer-state"
+
 # -- one state -------------------------------------------------------------------------------------
 
 
@@ -35,8 +53,8 @@ class NeuroglancerState:
     Parameters
     ----------
     path_or_dict
-        The state as a dictionary or JSON text; or a local path, a path in S3, the URL of its file,
-        or a link to the viewer (with the state, or its URL, after `#!`).
+        The state as a dictionary or JSON text; or a path, the URL of its file, or a link to the
+        viewer (with the state, or its URL, after `#!`).
 
     Attributes
     ----------
@@ -51,11 +69,6 @@ class NeuroglancerState:
         The file does not exist (a `FileNotFoundError`).
     InvalidContentError
         It is not a JSON object (a `ValueError`).
-
-    Notes
-    -----
-    Viewers write many shapes: each attribute reads what it needs, and ignores anything else that
-    is missing or odd in the state.
 
     Examples
     --------
@@ -88,15 +101,7 @@ class NeuroglancerState:
 
     @property
     def image_sources(self) -> tuple[str, ...]:
-        """Sources of the image layers, as written, in the order of the layers.
-
-        Examples
-        --------
-        >>> import aind_session
-        >>> state = aind_session.Subject(717381).neuroglancer.states[-1]
-        >>> state.image_sources[0].rpartition("/")[2]
-        'Ex_488_Em_525.zarr'
-        """
+        """Sources of the image layers, as written, in the order of the layers."""
         return states.image_sources(self.content)
 
     @property
@@ -106,11 +111,6 @@ class NeuroglancerState:
         Found by the folder of the images, or by an asset's name anywhere in their path. Assets
         that were deleted, or that this token may not see, are left out.
 
-        Raises
-        ------
-        CredentialsError, ServiceError
-            Code Ocean could not be reached.
-
         Examples
         --------
         >>> import aind_session
@@ -118,7 +118,7 @@ class NeuroglancerState:
         >>> [asset.name for asset in state.image_data_assets]
         ['SmartSPIM_717381_2024-07-03_10-49-01_stitched_2024-08-10_12-00-00']
         """
-        return tuple(decode_assets(asset.raw for asset in states.image_assets(self.content)))
+        return decode_assets(asset.raw for asset in states.image_assets(self.content))
 
     @property
     def session(self) -> Session:
@@ -140,24 +140,12 @@ class NeuroglancerState:
 
     @property
     def annotation_names(self) -> tuple[str, ...]:
-        """Names of the annotation layers, in order.
-
-        Examples
-        --------
-        >>> import aind_session
-        >>> aind_session.Subject(717381).neuroglancer.states[-1].annotation_names
-        ('268', '269', '270', '265', '263', '262', 'targets')
-        """
+        """Names of the annotation layers, in order."""
         return states.annotation_names(self.content)
 
     @staticmethod
     def get_new_file_name(session_id: str) -> str:
         """Return the name of a new state's file: the session, and the Pacific time now.
-
-        Parameters
-        ----------
-        session_id
-            ID of the session whose images the state shows.
 
         Examples
         --------
@@ -165,7 +153,7 @@ class NeuroglancerState:
         >>> name.partition("_neuroglancer-state_")[0]
         'SmartSPIM_717381_2024-07-03_10-49-01'
         """
-        return saved_states.file_name(session_id, scratch.pacific())
+        return _file_name(session_id, scratch.pacific())
 
     def write(
         self, path: str | os.PathLike[str] | UPath | None = None, timeout_sec: float = 10
@@ -175,15 +163,10 @@ class NeuroglancerState:
         Parameters
         ----------
         path
-            Path of the file, in S3 or local. By default in the scratch bucket, in a folder of its
-            own: `<session ID>_neuroglancer-state_<Pacific time>`.
+            The file, in S3 or local; by default in a folder of its own in the scratch bucket:
+            `<session ID>_neuroglancer-state_<Pacific time>`.
         timeout_sec
             How long S3 may take to list the file, in seconds.
-
-        Returns
-        -------
-        UPath
-            Path of the file.
 
         Raises
         ------
@@ -218,11 +201,6 @@ class NeuroglancerState:
         path
             As for `write`; in S3, in a folder without other files.
 
-        Returns
-        -------
-        DataAsset
-            Named after the file, copied into Code Ocean, ready to be attached.
-
         Raises
         ------
         MissingAttributeError
@@ -231,8 +209,6 @@ class NeuroglancerState:
             The path is not in S3, or its folder has other files (a `ValueError`).
         NotReadyError
             The asset was created, and is not ready after ten minutes (a `TimeoutError`).
-        CredentialsError, ServiceError
-            The file or the data asset could not be created.
 
         Examples
         --------
@@ -266,7 +242,7 @@ class NeuroglancerState:
     def _place(self, path: object) -> tuple[str, str] | None:
         """Return bucket and key of a path, None if it is not in S3; by default a new key."""
         if path is None:
-            return scratch.BUCKET, saved_states.new_key(self.session.id)
+            return scratch.BUCKET, _new_key(self.session.id)
         as_posix = getattr(path, "as_posix", None)
         text = str(as_posix() if callable(as_posix) else path)
         return s3.split(text) if text.lower().startswith(("s3://", "s3a://")) else None
@@ -303,26 +279,12 @@ class NeuroglancerExtension(_Classes, ExtensionBaseClass):
 
     @staticmethod
     def from_json(content: Source) -> NeuroglancerState:
-        """Read a state from a dictionary, JSON text, a path or a URL.
-
-        Parameters
-        ----------
-        content
-            Any source that `NeuroglancerState` accepts.
-
-        Raises
-        ------
-        MissingFileError
-            The file does not exist (a `FileNotFoundError`).
-        InvalidContentError
-            It is not a JSON object (a `ValueError`).
+        """Read a state from any source that `NeuroglancerState` accepts.
 
         Examples
         --------
         >>> import aind_session
         >>> neuroglancer = aind_session.Subject(717381).neuroglancer
-        >>> neuroglancer.from_json('{"layers": []}').annotation_names
-        ()
         >>> neuroglancer.from_json(neuroglancer.state_json_paths[0]) == neuroglancer.states[0]
         True
         """
@@ -335,22 +297,33 @@ class NeuroglancerExtension(_Classes, ExtensionBaseClass):
         From S3, and from data assets if the file was deleted. A state that cannot be read is left
         out and logged.
 
-        Raises
-        ------
-        ServiceError, CredentialsError
-            Neither S3 nor Code Ocean could be reached.
-
         Warns
         -----
         PartialAnswerWarning
             One of them could not be reached.
         """
-        return tuple(_made(content) for content in saved_states.all_states(self._base.id))
+        subject_id = self._base.id
+        with tracing(subject_id, "Neuroglancer states"):
+            saved = _saved(
+                *outcomes(partial(stored, subject_id), partial(state_assets, subject_id))
+            )
+            found = []
+            answers = outcomes(*(partial(saved.read, name) for name in saved.names))
+            for name, outcome in zip(saved.names, answers, strict=True):
+                if isinstance(outcome.error, InvalidContentError | codeocean.ClosedAssetError):
+                    note("Neuroglancer state %s is left out: %s", name, outcome.error)
+                elif (content := outcome.unwrap()) is None:
+                    note("Neuroglancer state %s is left out: its file is gone", name)
+                else:
+                    state = NeuroglancerState.__new__(NeuroglancerState)
+                    state.content, state.name = content
+                    found.append(state)
+            return tuple(found)
 
     @property
     def state_json_dir(self) -> UPath:
         """Folder in S3 that has one folder for each state, of all subjects."""
-        return s3.path(scratch.BUCKET, saved_states.FOLDER)
+        return s3.path(scratch.BUCKET, FOLDER)
 
     @property
     def state_json_paths(self) -> tuple[UPath, ...]:
@@ -358,28 +331,118 @@ class NeuroglancerExtension(_Classes, ExtensionBaseClass):
 
         The bucket is cleared without notice: `state_json_data_assets` are permanent.
         """
-        return tuple(s3.path(scratch.BUCKET, one.key) for one in saved_states.stored(self._base.id))
+        return tuple(s3.path(scratch.BUCKET, key) for key in stored(self._base.id).values())
 
     @property
     def state_json_data_assets(self) -> tuple[DataAsset, ...]:
-        """Data assets that were made of the subject's states, ascending by creation.
-
-        Raises
-        ------
-        CredentialsError, ServiceError
-            Code Ocean could not be reached.
-
-        Examples
-        --------
-        >>> import aind_session
-        >>> [a.state for a in aind_session.Subject(717381).neuroglancer.state_json_data_assets]
-        [<DataAssetState.Ready: 'ready'>]
-        """
-        found = saved_states.state_assets(self._base.id)
-        return tuple(decode_assets(asset.raw for asset in found))
+        """Data assets that were made of the subject's states, ascending by creation."""
+        return decode_assets(asset.raw for asset in state_assets(self._base.id))
 
 
-def _made(found: Content) -> NeuroglancerState:
-    state = NeuroglancerState.__new__(NeuroglancerState)
-    state.content, state.name = found
-    return state
+# -- saved states ----------------------------------------------------------------------------------
+
+
+def _file_name(session_id: str, moment: datetime.datetime) -> str:
+    return f"{session_id}_{LABEL}_{scratch.stamp(moment)}.json"
+
+
+def _key_of(name: str) -> str:
+    return f"{FOLDER}/{name}/{name}.json"
+
+
+def _new_key(session_id: str) -> str:
+    """Return the key of a new state's file, in a folder that does not exist yet."""
+    moment = scratch.pacific()
+    while True:
+        key = _key_of(states.stem(_file_name(session_id, moment)))
+        # Not cached: two states of one second must not become one file.
+        if not s3.list_folder(scratch.BUCKET, key.rpartition("/")[0]).exists:
+            return key
+        moment += datetime.timedelta(seconds=1)
+
+
+def stored(subject_id: str) -> dict[str, str]:
+    """List the keys of a subject's states by name, ascending by the time in the names."""
+    with tracing(subject_id, "Neuroglancer states"):
+        listed = listing(scratch.BUCKET, FOLDER)
+        # Files directly in the folder are older than the rule of one folder for each.
+        flat = [name for name in listed.files if name.lower().endswith(".json")]
+        found = {states.stem(name): f"{FOLDER}/{name}" for name in flat}
+        found |= {name: _key_of(name) for name in listed.folders}
+        mine = [
+            name
+            for name in found
+            if (of := session_in_name(name)) is not None and of.subject_id == subject_id
+        ]
+        if not mine:
+            note("No Neuroglancer state of %s is in s3://%s/%s", subject_id, scratch.BUCKET, FOLDER)
+        return {name: found[name] for name in sorted(mine, key=_order)}
+
+
+def _order(name: str, created: int = 0) -> tuple[datetime.datetime, str]:
+    """Sort key: the time in the name, else that of the asset; then the name."""
+    moment = split_asset_name(name).dt or scratch.pacific(created).replace(tzinfo=None)
+    return moment, name
+
+
+def is_state(asset: AssetSummary) -> bool:
+    """Whether a data asset is a Neuroglancer state: by its name, else by its tags."""
+    if LABEL in asset.name.lower().replace("_", "-"):
+        return True
+    return {"neuroglancer", "annotation"} <= {str(tag).lower() for tag in asset.tags}
+
+
+def state_assets(subject_id: str) -> Assets:
+    """Return the data assets that are states of a subject, ascending by creation."""
+    with tracing(subject_id, "Neuroglancer states"):
+        return tuple(filter(is_state, evidence.all_assets_of_subject(subject_id)))
+
+
+class _Saved(NamedTuple):
+    """The states of a subject by name: keys of files, assets, and all names in order."""
+
+    keys: dict[str, str]
+    assets: dict[str, AssetSummary]
+    names: list[str]
+
+    def read(self, name: str) -> Content | None:
+        """Read a state's file, or the file of its asset if the bucket was cleared."""
+        key, asset = self.keys.get(name), self.assets.get(name)
+        data = read_text(scratch.BUCKET, key) if key is not None else None
+        if data is None and asset is not None:
+            data = scratch.read_back(asset, ".json")
+        return None if data is None else Content(states.decoded(data, name), name)
+
+
+def _saved(files: Outcome[dict[str, str]], found: Outcome[Assets]) -> _Saved:
+    """Combine files and assets; one of the two services may have failed."""
+    failures = Failures("Neuroglancer states that only it knows")
+    keys = failures.value_or({}, files, S3)
+    assets = {asset.name: asset for asset in failures.value_or((), found, CODE_OCEAN)}
+    if not keys and not assets:
+        failures.raise_error()
+    failures.warn()
+    created = {name: asset.created for name, asset in assets.items()}
+    names = sorted({*keys, *assets}, key=lambda name: _order(name, created.get(name, 0)))
+    return _Saved(keys, assets, names)
+
+
+def state_by_name(
+    subject_id: str, name: str | None, files: Outcome[dict[str, str]], some: Assets
+) -> Content:
+    """Read one state of a subject by its name, with or without `.json`; by default the latest."""
+    with tracing(subject_id, "Neuroglancer state"):
+        saved = _saved(files, Outcome(some))
+        wanted = states.stem(name) if name else saved.names[-1] if saved.names else ""
+        state = saved.read(wanted)
+        if state is None:
+            hint = "Save one: subject.neuroglancer.from_json(...).write()."
+            if saved.names:
+                hint = f"There is {', '.join(saved.names[-3:])}."
+            raise MissingFileError(
+                f"There is no Neuroglancer state{f' {wanted}' if wanted else ''} of subject "
+                f"{subject_id}: neither in s3://{scratch.BUCKET}/{FOLDER} nor among its data "
+                f"assets. {hint}",
+                trail=trace_lines(),
+            )
+        return state

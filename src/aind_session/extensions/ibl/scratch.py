@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import msgspec
 
 from aind_session import context
-from aind_session.cache import Key
 from aind_session.clock import CLOCK, at_most
 from aind_session.errors import InvalidContentError, ServiceTimeoutError
 from aind_session.lookup import refresh, results, waiting
@@ -43,18 +42,19 @@ def stamp(moment: datetime.datetime) -> str:
 def write(bucket: str, key: str, data: bytes, timeout_sec: float) -> s3.Listing:
     """Write a file, wait until S3 lists it, and return the listing of its folder."""
     s3.write(bucket, key, data)
-    _forget(bucket, key)
+    # The file, and the listings that it is now part of.
+    context.current().cache.forget(lambda cached: cached[0] == S3 and cached[2:3] == (bucket,))
     note("s3://%s/%s was written", bucket, key)
     folder, _, name = key.rpartition("/")
     started, pause = CLOCK.monotonic(), FIRST_PAUSE_SECONDS
-    deadline = started + timeout_sec
+    left = timeout_sec
     while True:
         # Not cached: each listing must show the current content.
-        with at_most(max(1.0, deadline - CLOCK.monotonic())):
+        with at_most(max(1.0, left)):
             listed = s3.list_folder(bucket, folder)
         if name in listed.files:
             return listed
-        left = deadline - CLOCK.monotonic()
+        left = started + timeout_sec - CLOCK.monotonic()
         if left <= 0:
             break
         CLOCK.sleep(min(pause, left))
@@ -67,17 +67,6 @@ def write(bucket: str, key: str, data: bytes, timeout_sec: float) -> s3.Listing:
     )
 
 
-def _forget(bucket: str, key: str) -> None:
-    """Forget the file, and the cached listings that it is now part of."""
-    parts = key.split("/")
-    places = {key, *("/".join(parts[:n]) + "/" for n in range(1, len(parts))), ""}
-
-    def concerns(cached: Key) -> bool:
-        return cached[0] == S3 and cached[2:3] == (bucket,) and cached[-1] in places
-
-    context.current().cache.forget(concerns)
-
-
 def publish(
     bucket: str,
     key: str,
@@ -88,26 +77,7 @@ def publish(
     custom_metadata: dict[str, str],
     timeout_sec: float = 10,
 ) -> DataAsset:
-    """Write a file, make a data asset of its folder, and return the asset when it is ready.
-
-    Parameters
-    ----------
-    bucket, key, data
-        The file; the asset is named after it and copied into Code Ocean.
-    subject_id
-        The subject whose cached searches are forgotten.
-    tags, custom_metadata
-        Those of the asset.
-    timeout_sec
-        Seconds that S3 may take to list the file.
-
-    Raises
-    ------
-    InvalidContentError
-        The folder holds other files, which would become part of the asset (a `ValueError`).
-    NotReadyError
-        The asset was created, and was not ready after `READY_SECONDS` (a `TimeoutError`).
-    """
+    """Write a file, make a data asset of its folder, and return the asset when it is ready."""
     # Raises without a token: before anything is written that would be left over.
     codeocean.get_client()
     listed = write(bucket, key, data, timeout_sec)

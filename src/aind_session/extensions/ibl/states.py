@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import errno
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -27,10 +27,11 @@ from aind_session.threads import gather_all
 from aind_session.trace import lines as trace_lines
 from aind_session.trace import note, tracing
 
-_S3_URL = re.compile(r"s3://([^/|?#\s]+)/([^|?#\s]+)")
-_WEB_URL = re.compile(
-    r"https?://(?:([a-z0-9.-]+)\.s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com"
-    r"|s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com/([a-z0-9.-]+))/([^|?#\s]+)"
+# `s3://BUCKET/KEY`, `https://BUCKET.s3.REGION.amazonaws.com/KEY`, `https://s3.../BUCKET/KEY`.
+_IN_S3 = re.compile(
+    r"(?:s3://([^/|?#\s]+)"
+    r"|https?://([a-z0-9.-]+)\.s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com"
+    r"|https?://s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com/([a-z0-9.-]+))/([^|?#\s]+)"
 )
 
 
@@ -75,24 +76,23 @@ def _read_place(source: object, text: str) -> bytes:
     except ValueError as error:
         raise InvalidContentError(f"{text[:120]} is not a URL: {error}") from error
     scheme = place.scheme.lower() if place is not None else ""
-    if scheme in ("s3", "s3a", "http", "https") and not (place and place.netloc and place.path):
-        raise InvalidContentError(f"{text[:120]} names no file")
-    if scheme in ("s3", "s3a"):
-        found = read_text(*s3.split(text))
+    if scheme in ("s3", "s3a", "http", "https"):
+        if not (place and place.netloc and place.path):
+            raise InvalidContentError(f"{text[:120]} names no file")
+        found = read_text(*s3.split(text)) if scheme in ("s3", "s3a") else read_document(text)
         if found is None:
             raise MissingFileError(f"There is no {text}.", trail=trace_lines())
         return found
-    if scheme in ("https", "http"):
-        return read_document(text)
-    if scheme not in ("", "file") and isinstance(source, str):
-        raise InvalidContentError(f"{text[:120]}: files on {scheme}:// cannot be read here")
     path: Any = source
     if isinstance(source, str):
+        if scheme not in ("", "file"):
+            raise InvalidContentError(f"{text[:120]}: files on {scheme}:// cannot be read here")
         path = Path(url2pathname(place.path) if place else text).expanduser()
     try:
         if not scheme and Path(path).is_dir():
-            raise IsADirectoryError(errno.EISDIR, "a folder")
-        return bytes(Path(path).read_bytes() if not scheme else path.read_bytes())
+            # Reading it is a PermissionError on Windows.
+            raise IsADirectoryError("it is a folder")
+        return bytes(path.read_bytes() if hasattr(path, "read_bytes") else Path(path).read_bytes())
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file {text[:300]}.") from error
     except PermissionError:
@@ -153,15 +153,13 @@ def annotation_names(content: Mapping[str, Any]) -> tuple[str, ...]:
 
 def image_sources(content: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the sources of the image layers, in order."""
-    found = []
+    found: list[Any] = []
     for layer in _layers(content, "image"):
-        source = layer.get("source")
         # One source or several, each a text or an object with a `url`.
-        for one in source if isinstance(source, list | tuple) else (source,):
-            url = one.get("url") if isinstance(one, Mapping) else one
-            if isinstance(url, str) and url:
-                found.append(url)
-    return tuple(found)
+        source = layer.get("source")
+        some = source if isinstance(source, list | tuple) else (source,)
+        found += (one.get("url") if isinstance(one, Mapping) else one for one in some)
+    return tuple(url for url in found if isinstance(url, str) and url)
 
 
 class _Place(NamedTuple):
@@ -176,30 +174,20 @@ class _Place(NamedTuple):
 
 
 def _places(content: Mapping[str, Any]) -> list[_Place]:
-    found = []
-    for source in image_sources(content):
-        if (in_s3 := _S3_URL.search(source)) is not None:
-            bucket, path = in_s3.groups()
-        elif (on_web := _WEB_URL.search(source)) is not None:
-            bucket, path = on_web[1] or on_web[2], on_web[3]
-        else:
-            continue
-        found.append(_Place(unquote(bucket), tuple(unquote(path).strip("/").split("/"))))
-    return list(dict.fromkeys(found))
+    found = filter(None, map(_IN_S3.search, image_sources(content)))
+    places = [(unquote(m[1] or m[2] or m[3]), unquote(m[4]).strip("/")) for m in found]
+    return [_Place(bucket, tuple(path.split("/"))) for bucket, path in dict.fromkeys(places)]
 
 
 def session(content: Mapping[str, Any], name: str | None) -> SessionID | None:
     """Return the session whose images a state shows: by the images, else by the file's name."""
-    for text in image_sources(content):
-        found = find_session_id(text)
-        if found is not None:
-            return found
-    for asset_id in sorted({place.asset_id for place in _places(content)} - {None}, key=str):
-        asset = linked_asset(str(asset_id))
-        found = session_in_name(asset.name) if asset is not None else None
-        if found is not None:
-            return found
-    return session_in_name(name) if name else None
+    ids = sorted({place.asset_id for place in _places(content)} - {None}, key=str)
+    named = chain(
+        map(find_session_id, image_sources(content)),
+        (session_in_name(asset.name) for i in ids if (asset := linked_asset(str(i))) is not None),
+        map(session_in_name, [name] if name else []),
+    )
+    return next(filter(None, named), None)
 
 
 def image_assets(content: Mapping[str, Any]) -> Assets:

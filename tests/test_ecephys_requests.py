@@ -1,4 +1,4 @@
-"""What sortings cost to ask about, and what is told when a service does not answer."""
+"""Requests that sortings send, and results when a service does not answer."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from sortings import (
     PROBES,
     RAW,
     add_sorting,
-    asked,
     ecephys,
+    sent,
 )
 from worlds import invent_session, invent_world
 
-# -- what is asked ---------------------------------------------------------------------------------
+# -- requests -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("era", "per_asset", "precurated", "failed"),
     [("v1", 4, False, 0), ("old", 4, True, 1), ("none", 6, False, 0), ("none", 6, True, 3)],
 )
-def test_ecephys_twenty_sortings_within_request_budget(
+def test_ecephys_many_sortings_within_request_budget(
     box: Sandbox, era: str, per_asset: int, precurated: bool, failed: int
 ) -> None:
+    count = 12
     start = 1690000000 if precurated else 1714600000
     good = sorting_files(INVENTED, "kilosort4", era=era, precurated=precurated)
     bad = sorting_files(INVENTED, "kilosort4", failure="memory")
-    for number in range(20):
-        add_sorting(box.catalogue, INVENTED, start + number, bad if number >= 20 - failed else good)
+    for n in range(count):
+        add_sorting(box.catalogue, INVENTED, start + n, bad if n >= count - failed else good)
     extension = ecephys(INVENTED)
 
     def look() -> None:
         assert extension.is_sorted
         assert extension.sorter.names == ("kilosort4",)
         found = [asset.sorted_probes for asset in extension.sorted_data_assets]
-        assert found == [("ProbeA",)] * (20 - failed) + [()] * failed
-        assert box.count() <= 4 + 20 * per_asset
+        assert found == [("ProbeA",)] * (count - failed) + [()] * failed
+        assert box.count() <= 4 + count * per_asset
 
-    row = shortest_row(box, look, 7)
-    assert row <= 7
+    assert shortest_row(box, look, 7) <= 7
     errors = [asset.is_sorting_error for asset in extension.sorted_data_assets]
-    assert errors == [False] * (20 - failed) + [True] * failed
-    assert box.count() <= 4 + 20 * per_asset
+    assert errors == [False] * (count - failed) + [True] * failed
+    assert box.count() <= 4 + count * per_asset
 
 
 def test_sorted_data_assets_loop_reads_all_at_once(box: Sandbox) -> None:
@@ -80,20 +80,20 @@ def test_is_sorted_newest_good_reads_only_the_newest(box: Sandbox) -> None:
         files = sorting_files(INVENTED, "kilosort4")
         newest = add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
     assert ecephys(INVENTED).is_sorted
-    places = [place for service, place in asked(box) if service == "s3"]
+    places = [place for service, place in sent(box) if service == "s3"]
     assert len(places) == 2
     assert all(newest in place for place in places)
 
 
-def test_ecephys_second_look_sends_no_request(sandbox: Sandbox) -> None:
+def test_ecephys_second_look_sends_no_request(cold: Sandbox) -> None:
     def look() -> tuple[Any, ...]:
         extension = ecephys()
         return extension.is_sorted, extension.sorter.names, extension.sorted_data_assets
 
     first = look()
-    sandbox.requests.clear()
+    cold.requests.clear()
     assert look() == first
-    assert sandbox.count() == 0
+    assert cold.count() == 0
 
 
 def test_refresh_after_changed_files_reads_them_again(box: Sandbox) -> None:
@@ -123,7 +123,7 @@ def test_ecephys_without_aws_reads_through_code_ocean(sandbox: Sandbox) -> None:
         asset = extension.sorted_data_assets[0]
         assert asset.sorted_probes == PROBES
         assert asset.output.endswith("161658.77s")
-        assert not any(service == "s3" for service, _ in asked(sandbox))
+        assert not any(service == "s3" for service, _ in sent(sandbox))
 
 
 def test_ecephys_closed_bucket_is_requested_once(sandbox: Sandbox) -> None:
@@ -131,9 +131,9 @@ def test_ecephys_closed_bucket_is_requested_once(sandbox: Sandbox) -> None:
     extension = ecephys()
     assert extension.is_sorted
     assert extension.sorter.names == ("kilosort2_5",)
-    closed = sum(service == "s3" for service, _ in asked(sandbox))
+    closed = sum(service == "s3" for service, _ in sent(sandbox))
     assert [asset.sorted_probes for asset in extension.sorted_data_assets] == [PROBES, PROBES]
-    assert sum(service == "s3" for service, _ in asked(sandbox)) == closed
+    assert sum(service == "s3" for service, _ in sent(sandbox)) == closed
 
 
 def test_ecephys_files_hidden_from_s3_read_through_code_ocean(sandbox: Sandbox) -> None:
@@ -164,9 +164,9 @@ def test_is_sorted_s3_down_raises_service_error(
     assert ecephys(INVENTED).is_sorted is True
     box.reset()
     box.fail("s3", status=500, times=None, body="broken")
-    with pytest.raises(aind_session.ServiceError) as told:
+    with pytest.raises(aind_session.ServiceError) as caught:
         _ = ecephys(INVENTED).is_sorted
-    assert not isinstance(told.value, NotFoundError)
+    assert not isinstance(caught.value, NotFoundError)
 
 
 def test_ecephys_one_unreadable_sorting_warns(box: Sandbox) -> None:
@@ -209,7 +209,7 @@ def test_is_sorted_without_token_answers_from_docdb_and_s3(box: Sandbox) -> None
 # -- the recording ---------------------------------------------------------------------------------
 
 
-def test_compressed_dir_older_recording_is_in_root(sandbox: Sandbox) -> None:
+def test_compressed_dir_older_recording_is_in_root(bundled: Sandbox) -> None:
     root = f"s3://aind-ephys-data/{DOCUMENTED}"
     assert ecephys().clipped_dir.as_posix() == f"{root}/ecephys_clipped"
     assert ecephys().compressed_dir.as_posix() == f"{root}/ecephys_compressed"
@@ -252,7 +252,7 @@ def test_compressed_dir_missing_raises_attribute_error(box: Sandbox) -> None:
 # -- older spellings -------------------------------------------------------------------------------
 
 
-def test_ecephys_older_spellings_work_and_warn(sandbox: Sandbox) -> None:
+def test_ecephys_older_spellings_work_and_warn(bundled: Sandbox) -> None:
     extension = ecephys()
     latest = extension.sorted_data_assets[-1]
     for name, value in (
