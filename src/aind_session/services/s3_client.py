@@ -287,6 +287,8 @@ class Request:
     prefix: str = ""
     #: First and last byte to read.
     range: tuple[int, int] | None = None
+    #: Read only this version of the object; S3 answers 412 if it changed.
+    etag: str = ""
 
     @property
     def place(self) -> str:
@@ -382,6 +384,8 @@ class Client:
             prepared.headers["Content-Length"] = str(len(request.body))
         if request.range is not None:
             prepared.headers["Range"] = f"bytes={request.range[0]}-{request.range[1]}"
+        if request.etag:
+            prepared.headers["If-Match"] = request.etag
         if keys is not None:
             prepared.headers.update(
                 sign(keys, region, request.method, url, request.body, CLOCK.time())
