@@ -127,6 +127,7 @@ def test_list_unknown_platform_suggests_one(box: Sandbox, here: Here) -> None:
     done = here("list", "--platform", "ecefys")
     assert done.returncode == 2
     assert "did you mean ecephys" in error_of(done)[0]
+    assert "list_" not in error_of(done)[0]
 
 
 def test_not_found_and_unknown_have_different_exit_codes(

@@ -60,13 +60,15 @@ def words(made: str) -> str:
     return " ".join(read(made).texts)
 
 
-def test_html_of_a_new_session_requests_and_loads_nothing() -> None:
+def test_html_of_a_new_session_loads_nothing_and_a_table_no_sdk() -> None:
     code = (
         "import sys, aind_session\n"
         f"made = aind_session.Session('{SESSION}')._repr_html_()\n"
         "assert '676909' in made and 'Not looked up yet' in made\n"
         "loaded = {'codeocean', 'requests', 'botocore', 'msgspec', 'rich', 'typer'}\n"
-        "sys.exit(', '.join(loaded & set(sys.modules)) or 0)\n"
+        "assert not loaded & set(sys.modules), loaded & set(sys.modules)\n"
+        "import aind_session.table\n"
+        "assert 'codeocean' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

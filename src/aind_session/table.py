@@ -50,7 +50,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aind_session import derived
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import SessionID
 from aind_session.lookup import batch, folders, metadata, results, rules
@@ -152,14 +151,14 @@ class Row:
     @cached_property
     def by_label(self) -> dict[str, Assets]:
         """The derived assets of each label, ascending by creation."""
-        return derived.by_label(self.evidence.assets)
+        return rules.by_label(self.evidence.assets)
 
     def newest(self, label: str | None = None) -> str | None:
         """Return the name of the newest derived asset of a label, or of any."""
         if label is None:
             found = rules.ascending(a for some in self.by_label.values() for a in some)
         else:
-            found = derived.labelled(self.by_label, label)
+            found = rules.labelled(self.by_label, label)
             if len(found) > 1:
                 note(
                     "%s has %d derived data assets with the label %s: the newest, %s, is used",
@@ -339,7 +338,7 @@ def _statuses(rows: list[Row], label: str, progress: bool) -> list[str | None]:
     """Return for each row whether a label's run is good; None if it could not be checked."""
     answers = _of_each(
         rows,
-        lambda row: derived.status(derived.labelled(row.by_label, label)),
+        lambda row: results.status(rules.labelled(row.by_label, label)),
         f"result:{label}",
         progress,
     )

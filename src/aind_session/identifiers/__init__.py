@@ -28,6 +28,7 @@ from aind_session.identifiers.ids import (
     short_id,
     subject_in,
     subject_of,
+    why_not_found,
 )
 
 __all__ = [
@@ -49,4 +50,5 @@ __all__ = [
     "split_asset_name",
     "subject_in",
     "subject_of",
+    "why_not_found",
 ]

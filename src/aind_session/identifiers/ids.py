@@ -142,7 +142,7 @@ def parse_session_id(value: object) -> SessionID:
     """
     found = find_session_id(value)
     if found is None:
-        raise InvalidIdentifierError(_why_not_found(value))
+        raise InvalidIdentifierError(why_not_found(value))
     return found
 
 
@@ -248,9 +248,9 @@ def _is_path(value: object) -> bool:
     return hasattr(type(value), "as_posix") or hasattr(type(value), "__fspath__")
 
 
-def _why_not_found(value: object) -> str:
-    """Return why a value contains no session ID, and what to call instead."""
-    shown = shown_briefly(value)
+def why_not_found(value: object, where: str = "") -> str:
+    """Return why a value, at a place in a list or file, has no session ID, and what to call."""
+    shown = f"{where} ({shown_briefly(value)})" if where else shown_briefly(value)
     text = str(value).strip() if isinstance(value, str | int) or _is_path(value) else ""
     if re.fullmatch(_UUID, text) or type(value).__name__ == "UUID":
         return (
@@ -261,11 +261,9 @@ def _why_not_found(value: object) -> str:
     if short is not None:
         return f"{shown} {_what_is_missing(short)}\n{_FORMS}"
     if re.fullmatch(_SUBJECT_ALONE, text) and len(text) <= 12:
-        return (
-            f"{shown} can be a subject ID, but contains no session ID. "
-            f"Try get_sessions({text!r})\n{_FORMS}"
-        )
-    return f"No session ID in {shown}. {_FORMS}"
+        advice = f"Try get_sessions({text!r})\n{_FORMS}"
+        return f"{shown} has no session ID, but can be a subject ID. {advice}"
+    return f"{f'{shown} has no session ID' if where else f'No session ID in {shown}'}. {_FORMS}"
 
 
 def _what_is_missing(short: re.Match[str]) -> str:
@@ -273,7 +271,7 @@ def _what_is_missing(short: re.Match[str]) -> str:
     subject, year, _, month, day, rest = short.groups()
     date = f"{year}-{month}-{day}"
     if not _is_session_date(year, month, day):
-        return f"contains no session ID: {date} is not a valid date (of the years 2000 to 2099)."
+        return f"has no session ID: {date} is not a valid date (of the years 2000 to 2099)."
     time = (rest or "").rstrip("-_:.")
     which = ""
     if time.isdigit() and len(time) in (1, 3):
@@ -282,9 +280,9 @@ def _what_is_missing(short: re.Match[str]) -> str:
     if not time or which:
         problem = "names a subject and a day, not one session: the time is missing"
     elif sum(map(str.isdigit, time)) < 6:
-        problem = f"contains no session ID: the time {time} is cut short"
+        problem = f"has no session ID: the time {time} is cut short"
     else:
-        problem = f"contains no session ID: {time} is not a valid time"
+        problem = f"has no session ID: {time} is not a valid time"
     return f"{problem}. Try get_sessions({subject!r}, date={date!r}){which}"
 
 
@@ -325,7 +323,7 @@ def is_uuid(text: str) -> bool:
 
 def shown_briefly(value: object) -> str:
     """Describe a value for a message: objects by type and names, as a `repr` may hold secrets."""
-    if value is None or isinstance(value, str | bytes | int | float):
+    if value is None or isinstance(value, str | bytes | int | float | datetime.date):
         shown = repr(value)
     elif _is_path(value) or type(value).__name__ == "UUID":
         shown = repr(str(value))
