@@ -103,12 +103,12 @@ def written_modalities(value: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def current_modalities(written: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the current abbreviations, sorted, without duplicates.
+def current_modalities(value: Any) -> tuple[str, ...]:
+    """Return the current abbreviations of what is written, sorted, without duplicates.
 
     Examples
     --------
-    >>> current_modalities(("slap", "behavior", "SLAP2"))
+    >>> current_modalities(["slap", "behavior", "SLAP2"])
     ('behavior', 'slap2')
     """
-    return tuple(sorted({modality_abbreviation(name) for name in written}))
+    return tuple(sorted(set(map(modality_abbreviation, written_modalities(value)))))
