@@ -19,10 +19,9 @@ from aind_session.lookup.failures import Failures, callers_depth
 from aind_session.lookup.folders import Folder
 from aind_session.lookup.rules import ascending
 from aind_session.query import CODE_OCEAN, count, query
-from aind_session.records import Record
+from aind_session.records import Record, input_names
 from aind_session.records.modalities import modality_abbreviation
 from aind_session.records.shape import at, mappings, text
-from aind_session.records.sources import input_names
 from aind_session.services import codeocean, s3
 from aind_session.services.assets import Assets, asset_url, linked_asset
 from aind_session.services.models import (

@@ -77,25 +77,13 @@ def parse_time(value: Any) -> datetime | None:
     if found is None:
         return None
     year, month, day, hour, _, minute, second, decimals, utc, sign, hours, minutes = found.groups()
-    if int(year) not in _YEARS:
-        return None
-    zone: tzinfo | None = None
+    offset = f"{sign}{hours}:{minutes or '00'}" if sign else ""
+    iso = (
+        f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{minute}:{second or '00'}"
+        f".{(decimals or '')[:6]:0<6}{'+00:00' if utc else offset}"
+    )
     try:
-        if utc:
-            zone = timezone.utc
-        elif sign:
-            offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
-            zone = timezone(-offset if sign == "-" else offset)
-        return datetime(
-            int(year),
-            int(month),
-            int(day),
-            int(hour),
-            int(minute),
-            int(second or 0),
-            int((decimals or "")[:6].ljust(6, "0")),
-            zone,
-        )
+        return datetime.fromisoformat(iso) if int(year) in _YEARS else None
     except ValueError:
         return None
 
@@ -128,19 +116,9 @@ def parse_date(value: Any) -> date | None:
 
 
 def in_utc(value: Any) -> datetime | None:
-    """Read the time at which a record was written; without an offset it is in UTC.
-
-    Examples
-    --------
-    >>> in_utc("2024-06-20T21:01:10").isoformat()
-    '2024-06-20T21:01:10+00:00'
-    """
-    time = parse_time(value)
-    if time is None:
-        return None
-    if time.tzinfo is None:
-        return time.replace(tzinfo=timezone.utc)
-    return time.astimezone(timezone.utc)
+    """Read the time at which a record was written, in UTC; so is one without an offset."""
+    time = in_zone(parse_time(value), timezone.utc)
+    return time.astimezone(timezone.utc) if time else None
 
 
 def parse_zone(value: Any) -> tzinfo | None:
