@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -115,11 +116,9 @@ class Sessions(tuple[Session, ...]):
         """Return one session, or with a slice or a mask (one bool per session) some of them."""
         if isinstance(index, slice):
             return Sessions(super().__getitem__(index))
-        if isinstance(index, Iterable):
-            return self._masked(list(index))
-        return super().__getitem__(index)
-
-    def _masked(self, mask: list[Any]) -> Sessions:
+        if not isinstance(index, Iterable):
+            return super().__getitem__(index)
+        mask = list(index)
         # `numpy.bool_` is not a bool, and pandas and polars iterate over either.
         if not all(type(keep).__name__ in ("bool", "bool_") for keep in mask):
             raise TypeError("a mask of sessions has only True and False")
@@ -148,13 +147,11 @@ class Sessions(tuple[Session, ...]):
 
     def __and__(self, other: Iterable[Session]) -> Sessions:
         """Return the sessions that are also in the other."""
-        others = set(Sessions(other))
-        return Sessions(session for session in self if session in others)
+        return Sessions(filter(set(Sessions(other)).__contains__, self))
 
     def __sub__(self, other: Iterable[Session]) -> Sessions:
         """Return the sessions that are not in the other."""
-        others = set(Sessions(other))
-        return Sessions(session for session in self if session not in others)
+        return Sessions(itertools.filterfalse(set(Sessions(other)).__contains__, self))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Sessions, (tuple(self),)
@@ -431,8 +428,11 @@ class Sessions(tuple[Session, ...]):
             import pandas as pd
         except ImportError as error:
             raise MissingExtraError.of("pandas", "to_pandas()") from error
+        from aind_session.table import table
+
+        values = table([session._id for session in self], columns, progress)
         # Without a row pandas takes each column for numbers, and refuses to filter it by a text.
-        return pd.DataFrame(self._columns(columns, progress), dtype=None if self else object)
+        return pd.DataFrame(values, dtype=None if self else object)
 
     def to_polars(
         self, columns: Iterable[str] | None = None, progress: bool = True
@@ -449,18 +449,13 @@ class Sessions(tuple[Session, ...]):
             import polars as pl
         except ImportError as error:
             raise MissingExtraError.of("polars", "to_polars()") from error
-        from aind_session.table import kinds_of_empty
+        from aind_session.table import kinds_of_empty, table
 
-        values = self._columns(columns, progress)
+        values = table([session._id for session in self], columns, progress)
         # The type of a column is that of all its values, not of the first hundred.
         return pl.DataFrame(
             values, schema_overrides=kinds_of_empty(values), infer_schema_length=None
         )
-
-    def _columns(self, columns: Iterable[str] | None, progress: bool) -> dict[str, list[Any]]:
-        from aind_session.table import table
-
-        return table([session._id for session in self], columns, progress)
 
 
 # -- sessions from values that users have ----------------------------------------------------------
