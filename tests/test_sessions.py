@@ -94,7 +94,7 @@ def _expected(sessions: Sessions) -> list[tuple[str, str, int]]:
 def test_map_in_spawned_processes(sessions: Sessions) -> None:
     expected = _expected(sessions)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context) as executor:
+    with ProcessPoolExecutor(1, mp_context=context) as executor:
         results = sessions.map(describe, executor=executor)
     assert [r[:3] for r in results] == expected
     assert os.getpid() not in {r[3] for r in results}
@@ -122,7 +122,7 @@ def test_map_on_a_dask_cluster(sessions: Sessions) -> None:
         # In Python 3.11.7 the profiler of a worker can stop it for ever (docs/dask.md).
         dask.config.set({"distributed.worker.profile.enabled": False}),
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
