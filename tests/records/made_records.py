@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aind_session.records import QUESTIONS, Record, input_names, session_of_description
 from aind_session.records.shape import View
@@ -60,7 +60,7 @@ def second_generation() -> dict[str, Any]:
 
 
 @cache
-def _properties(kind: type[View]) -> tuple[str, ...]:
+def _properties(kind: Any) -> tuple[str, ...]:
     found = (name for name in dir(kind) if not name.startswith("_") and name != "raw")
     return tuple(name for name in found if isinstance(getattr(kind, name), property))
 
@@ -68,7 +68,9 @@ def _properties(kind: type[View]) -> tuple[str, ...]:
 def plain(answer: Any) -> Any:
     """Read everything that an answer offers, down to values that compare."""
     if isinstance(answer, View):
-        found = {name: plain(getattr(answer, name)) for name in _properties(type(answer))}
+        found = {
+            name: plain(getattr(answer, name)) for name in _properties(cast("Any", type(answer)))
+        }
         return found | {"repr": repr(answer)}
     if isinstance(answer, tuple):
         return [plain(part) for part in answer]
