@@ -45,8 +45,7 @@ def _keys(values: list[str]) -> Any:
 
 
 @pytest.mark.parametrize(
-    "collect",
-    [list, tuple, _generator, pd.Series, pd.Index, np.array, _polars, _keys],
+    "collect", [list, tuple, _generator, pd.Series, pd.Index, np.array, _polars, _keys]
 )
 def test_sessions_of_any_iterable_of_ids(
     collect: Callable[[list[str]], Any], cohort: Sessions

@@ -15,11 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aind_session.errors import InvalidFilterError
-from aind_session.identifiers import (
-    DateRange,
-    npc_record,
-    parse_dates,
-)
+from aind_session.identifiers import DateRange, npc_record, parse_dates
 
 DAY = datetime.date(2023, 12, 13)
 MOMENT = datetime.datetime(2023, 12, 13, 13, 43, 40)
@@ -116,8 +112,7 @@ def test_parse_dates_of_data_frame_libraries(value: object, expected: datetime.d
 
 
 @pytest.mark.parametrize(
-    ("start", "end"),
-    [("2023-12-14", "2023-12-13"), ("2024", "2023-12"), (DAY, MOMENT - one_day)],
+    ("start", "end"), [("2023-12-14", "2023-12-13"), ("2024", "2023-12"), (DAY, MOMENT - one_day)]
 )
 def test_parse_dates_start_after_end_is_refused(start: object, end: object) -> None:
     with pytest.raises(InvalidFilterError, match=r"start_date .* is after end_date"):

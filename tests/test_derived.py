@@ -202,11 +202,7 @@ def _with_code_input(*inputs: dict[str, str]) -> dict[str, Any]:
     ],
 )
 def test_provenance_chain_inputs_in_record_only_are_found_in_every_place(
-    world: Catalogue,
-    generation: str,
-    cores: dict[str, Any],
-    found: list[int],
-    missing: str,
+    world: Catalogue, generation: str, cores: dict[str, Any], found: list[int], missing: str
 ) -> None:
     name = f"{SESSION}_processed_2024-02-01_10-00-00"
     place = {"bucket": "aind-open-data", "prefix": name, "origin": "aws", "external": True}

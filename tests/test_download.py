@@ -133,11 +133,7 @@ def _change(sandbox: Sandbox, key: str, text: str) -> None:
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
 def test_download_interrupted_resumes_where_it_stopped(
-    sandbox: Sandbox,
-    session: Session,
-    tmp_path: Path,
-    interrupt: Stop,
-    stop: type[BaseException],
+    sandbox: Sandbox, session: Session, tmp_path: Path, interrupt: Stop, stop: type[BaseException]
 ) -> None:
     interrupt(stop)
     before = sandbox.count("s3")

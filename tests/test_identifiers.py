@@ -263,9 +263,7 @@ def test_parse_session_id_reports_which_part_is_wrong(text: object, reason: str)
     assert ("Try" in message) is ("valid date" not in message)
 
 
-@given(
-    st.from_regex(r"(ecephys_)?[0-9]{6}_20[0-9]{2}-?[0-9]{2}-?[0-9]{2}(_[0-9:-]{0,9})?"),
-)
+@given(st.from_regex(r"(ecephys_)?[0-9]{6}_20[0-9]{2}-?[0-9]{2}-?[0-9]{2}(_[0-9:-]{0,9})?"))
 def test_parse_session_id_advice_is_a_call_that_works(text: str) -> None:
     try:
         parse_session_id(text)

@@ -12,12 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from aind_session.errors import (
-    AindSessionError,
-    DownloadError,
-    InvalidFilterError,
-    first_line,
-)
+from aind_session.errors import AindSessionError, DownloadError, InvalidFilterError, first_line
 from aind_session.lookup.folders import MODALITY_OF_FOLDER, Folder
 from aind_session.progress import is_watched, progress
 from aind_session.services import s3

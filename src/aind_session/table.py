@@ -186,10 +186,7 @@ def _list(values: tuple[str, ...] | None) -> list[str]:
 COLUMNS: dict[str, Column] = {
     "id": Column(lambda row: row.session.id),
     "subject": Column(lambda row: row.session.subject_id),
-    "platform": Column(
-        lambda row: row.platform,
-        "records",
-    ),
+    "platform": Column(lambda row: row.platform, "records"),
     "date": Column(lambda row: row.session.date),
     "time": Column(lambda row: row.session.time),
     "dt": Column(lambda row: row.session.dt, kind=datetime.datetime),
