@@ -166,9 +166,9 @@ def sandbox() -> Iterator[Sandbox]:
         yield box
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Give the folder of real records and names, or skip the test where it is absent."""
+    """Return the folder of real records and names, or skip the test where it is absent."""
     if not SHARED_DATA.is_dir():
         pytest.skip("real records are not at hand")
     return SHARED_DATA

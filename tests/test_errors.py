@@ -7,7 +7,6 @@ import pickle
 
 import pytest
 
-import aind_session
 from aind_session import AindSessionError, errors
 from aind_session.errors import PartialAnswerWarning
 
@@ -61,14 +60,3 @@ def test_a_warning_crosses_processes() -> None:
     again = pickle.loads(pickle.dumps(warning))
     assert str(again) == str(warning)
     assert (again.service, again.missing) == ("DocDB", "the record")
-
-
-@pytest.mark.parametrize(
-    "value",
-    [aind_session.Session("ecephys_676909_2023-12-13_13-43-40"), aind_session.Subject("018559")],
-    ids=repr,
-)
-def test_values_pickle_as_their_id(value: object) -> None:
-    assert pickle.loads(pickle.dumps(value)) == value
-    assert copy.deepcopy(value) == copy.copy(value) == value
-    assert len(pickle.dumps(value)) < 150
