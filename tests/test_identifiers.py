@@ -21,10 +21,12 @@ from aind_session.errors import InvalidIdentifierError
 from aind_session.identifiers import (
     SessionID,
     find_session_id,
+    is_uuid,
     nearest_sessions,
     parse_dates,
     parse_session_id,
     parse_subject_id,
+    short_id,
     split_asset_name,
     subject_in,
 )
@@ -447,3 +449,14 @@ def test_parse_subject_id_of_other_values_is_refused(value: object) -> None:
 )
 def test_subject_in_a_text(text: str, expected: str | None) -> None:
     assert subject_in(text) == expected
+
+
+def test_short_id_is_the_subject_and_a_valid_date() -> None:
+    assert short_id("ecephys_676909_20231213") == ("676909", "2023-12-13")
+    assert short_id("676909_2023-02-30") is None
+
+
+def test_is_uuid_of_a_bare_one_only() -> None:
+    assert is_uuid("16d46411-540a-4122-b47f-8cb2a15d593a")
+    assert not is_uuid("676909")
+    assert not is_uuid("x 16d46411-540a-4122-b47f-8cb2a15d593a")

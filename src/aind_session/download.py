@@ -50,12 +50,6 @@ def from_folder(
     A file is written under a temporary name and renamed once its size is right. A file that exists
     with the same size is kept unless `overwrite`; an interrupted one resumes where it stopped, or
     begins again if the object in S3 has changed. Several processes may download the same files.
-
-    Raises
-    ------
-    DownloadError
-        Some files could not be downloaded; its `paths` are those that were, its `failed` the
-        others with the reason.
     """
     target = Path(dest)
     files = _select(folder, pattern, modality)
@@ -115,13 +109,7 @@ def _is_of(path: str, modality: str) -> bool:
 
 
 def glob_pattern(pattern: str) -> re.Pattern[str]:
-    """Return the expression of a glob: `*` and `?` within a folder, `**/` for any folders.
-
-    Examples
-    --------
-    >>> [bool(glob_pattern("**/*.json").fullmatch(p)) for p in ("a.json", "b/c/a.json", "a.txt")]
-    [True, True, False]
-    """
+    """Return the expression of a glob: `*` and `?` within a folder, `**/` for any folders."""
     if not pattern:
         raise InvalidFilterError('A pattern is a glob such as "**/*.json", not an empty text.')
     parts = {"**/": r"(?:[^/]+/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}

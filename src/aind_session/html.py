@@ -62,15 +62,7 @@ font-size:.95em;overflow-wrap:anywhere}
 
 
 def of_session(session: Session) -> str:
-    """Return the HTML of a session: what is cached of it.
-
-    Examples
-    --------
-    >>> import aind_session
-    >>> html = of_session(aind_session.Session("ecephys_676909_2023-12-13_13-43-40"))
-    >>> "676909" in html
-    True
-    """
+    """Return the HTML of a session: what is cached of it."""
     facts: dict[str, object] = {
         "platform": session._id.platform,
         "subject": session._id.subject_id,
@@ -172,15 +164,7 @@ def _cells(session: Session) -> list[object]:
 
 
 def of_assets(assets: Iterable[Any]) -> str:
-    """Return the HTML of data assets: a table with the label, name, ID and creation of each.
-
-    Examples
-    --------
-    >>> import aind_session
-    >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
-    >>> "16d46411-540a-4122-b47f-8cb2a15d593a" in of_assets(session.data_assets)
-    True
-    """
+    """Return the HTML of data assets: a table with the label, name, ID and creation of each."""
     every = list(assets)
     body = _assets_table(every) if every else ""
     return card("Data assets", _count(len(every), "data asset"), body)

@@ -184,11 +184,6 @@ class Sessions(tuple[Session, ...]):
         Sessions
             These sessions, so that a loop can follow.
 
-        Raises
-        ------
-        InvalidFilterError
-            One of the names is unknown (a `ValueError`).
-
         Warns
         -----
         PartialAnswerWarning
@@ -354,7 +349,7 @@ class Sessions(tuple[Session, ...]):
         version, nextflow_profile
             Of the capsule or pipeline.
         progress
-            False: show no progress bar in a terminal or a notebook.
+            False: show no progress bar.
 
         Returns
         -------
@@ -437,14 +432,7 @@ class Sessions(tuple[Session, ...]):
     def to_polars(
         self, columns: Iterable[str] | None = None, progress: bool = True
     ) -> pl.DataFrame:
-        """Make a table with one row per session; as `to_pandas`, with polars.
-
-        Examples
-        --------
-        >>> import aind_session
-        >>> aind_session.get_sessions(676909).to_polars().height
-        4
-        """
+        """Make a table with one row per session; as `to_pandas`, with polars."""
         try:
             import polars as pl
         except ImportError as error:

@@ -220,27 +220,7 @@ CHEAP = (
 def table(
     sessions: Sequence[SessionID], columns: Iterable[str] | None, progress: bool = True
 ) -> dict[str, list[Any]]:
-    """Read columns of some sessions, with few requests for all of them.
-
-    Parameters
-    ----------
-    sessions
-        One row per session, in this order.
-    columns
-        Names of columns; None for the default ones.
-    progress
-        Show a bar for requests per session.
-
-    Returns
-    -------
-    dict of str to list
-        Values by column, in the given order.
-
-    Raises
-    ------
-    InvalidFilterError
-        A column does not exist (a `ValueError`).
-    """
+    """Read columns of some sessions, with few requests for all of them."""
     names = [columns] if isinstance(columns, str) else list(CHEAP if columns is None else columns)
     costs = {_cost(name) for name in names}
     rows = _rows(sessions, costs, progress)

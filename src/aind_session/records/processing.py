@@ -257,25 +257,8 @@ _MOUNT = re.compile(r"(?:\.\.|/root/capsule|/tmp/nxf[^/]*/capsule)?/data/+([^/]+
 def input_names(record: View | Mapping[str, Any]) -> tuple[str, ...]:
     """Return the inputs of a data asset, from all fields of its record that can contain them.
 
-    Parameters
-    ----------
-    record
-        The metadata record of a data asset, of either schema version.
-
-    Returns
-    -------
-    tuple of str
-        Names of data assets, locations (`s3://bucket/prefix`) or Code Ocean IDs: one for each
-        input, without duplicates. First those of `input_data_name`, then those of `source_data`
-        and of each processing step. Paths on a file share and of temporary files are left out,
-        because they are not data assets.
-
-    Examples
-    --------
-    >>> raw = "SmartSPIM_700101_2024-01-11_12-00-00"
-    >>> code = {"input_data": [{"url": f"s3://aind-open-data/{raw}/SPIM", "name": raw}]}
-    >>> input_names({"processing": {"data_processes": [{"code": code}]}})
-    ('SmartSPIM_700101_2024-01-11_12-00-00',)
+    They are names of data assets, locations (`s3://bucket/prefix`) or Code Ocean IDs. Paths on a
+    file share and of temporary files are left out, because they are not data assets.
     """
     raw = record.raw if isinstance(record, View) else record
     description = at(raw, "data_description")

@@ -404,23 +404,9 @@ class Record(View, Answers):
 
 
 def session_of_description(description: object) -> SessionID | None:
-    """Return the session in the content of a `data_description.json`.
+    """Return the session in the content of a `data_description.json`: in its name, else its inputs.
 
-    Parameters
-    ----------
-    description
-        The decoded JSON, of either schema version.
-
-    Returns
-    -------
-    SessionID or None
-        The session in `name`, else in `input_data_name` (1.x), else in `source_data` (2.x). None
-        if none of them contains one, or the inputs belong to several sessions.
-
-    Examples
-    --------
-    >>> session_of_description({"name": "sorted", "source_data": ["366122_2023-12-13_13-43-40"]}).id
-    '366122_2023-12-13_13-43-40'
+    None if none of them contains one, or the inputs belong to several sessions.
     """
     for key in ("name", "input_data_name", "source_data"):
         named = map(find_session_id, all_named(at(description, key)))
