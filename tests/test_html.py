@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session import html as pages
 from aind_session.cli import main
 from aind_session.sandbox import Sandbox
 
@@ -81,13 +80,12 @@ def test_html_sends_no_request(box: Sandbox) -> None:
         assert "676909" in thing._repr_html_()
     assert box.count() == 0
     sessions = aind_session.get_sessions([676909, 668759, 999999])
-    assets = session.data_assets
+    session.data_assets  # noqa: B018
     for known in (*sessions, *(s.subject for s in sessions)):
         assert known.id in known._repr_html_()
     before = box.count()
     for thing in (*things, *sessions, *(s.subject for s in sessions), sessions):
         thing._repr_html_()
-    pages.of_assets(assets)
     assert box.count() == before
 
 
@@ -197,10 +195,10 @@ def test_html_any_text_is_escaped(box: Sandbox) -> None:
     assets = session.data_assets
     assert evil in assets[-1].name
     session.docdb  # noqa: B018
-    for made in (session._repr_html_(), pages.of_assets(assets)):
-        assert evil in words(made)
-        assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in read(made).tags}
-        assert "<script" not in made
+    made = session._repr_html_()
+    assert words(made).count(evil) > 1
+    assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in read(made).tags}
+    assert "<script" not in made
 
 
 @pytest.mark.parametrize("created", [10**15, -(10**15), 10**300], ids=["late", "early", "never"])
@@ -210,8 +208,8 @@ def test_html_invalid_time_hides_nothing(
     asset = next(a for a in box.catalogue.data_assets if a["id"] == RAW_ID)
     asset["created"] = created
     session = aind_session.Session(SESSION)
-    for made in (pages.of_assets(session.data_assets), session._repr_html_()):
-        assert RAW_ID in words(made)
+    assert session.data_assets
+    assert RAW_ID in words(session._repr_html_())
     assert main(["show", SESSION]) == 0
     assert RAW_ID in capsys.readouterr().out
 
@@ -240,10 +238,6 @@ def test_html_style_has_light_and_dark_colors() -> None:
     selectors = re.findall(r"(?:^|\})\s*([^{}@]+)\{", body)
     assert selectors
     assert all(".aind-session" in part for s in selectors for part in s.split(","))
-
-
-def test_html_of_no_assets_counts_zero() -> None:
-    assert "0 data assets" in words(pages.of_assets(()))
 
 
 def test_html_of_a_pickled_session_is_the_same(box: Sandbox) -> None:

@@ -347,7 +347,7 @@ def subject_in(text: str) -> str | None:
     return number[0] if number else None
 
 
-# -- names of data assets: a session ID, then `_<label>_<date>_<time>`, once or more -----------------
+# -- names of data assets --------------------------------------------------------------------------
 
 # The date of one step of processing, with or without time, after its label.
 _STEP_STAMP = re.compile(rf"_{DATE}(?:[_T]{TIME})?(?![0-9])")
