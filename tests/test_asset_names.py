@@ -82,17 +82,10 @@ def test_names_in_paths_and_names_without_session() -> None:
 @pytest.mark.parametrize(
     ("label", "family"),
     [
-        ("sorted", "sorted"),
-        ("sorted-ks2.5", "sorted"),
-        ("sorted-ks25", "sorted"),
-        ("sortedKS4", "sorted"),
-        ("sorted-opto", "sorted"),
-        ("sorted_curated", "sorted"),
-        ("sorted_2025", "sorted"),
-        ("curated-alakunina", "curated"),
-        ("dlc_eye", "dlc"),
+        *((f"sorted{rest}", "sorted") for rest in ("", "-ks2.5", "-ks25", "KS4", "-opto")),
+        *(("sorted_curated", "sorted"), ("sorted_2025", "sorted"), ("processed", "processed")),
+        *(("curated-alakunina", "curated"), ("dlc_eye", "dlc")),
         ("videoprocessed", "videoprocessed"),
-        ("processed", "processed"),
     ],
 )
 def test_label_families(label: str, family: str) -> None:

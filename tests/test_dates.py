@@ -21,17 +21,9 @@ DAY = datetime.date(2023, 12, 13)
 MOMENT = datetime.datetime(2023, 12, 13, 13, 43, 40)
 
 WRITTEN = [
-    "%Y-%m-%d_%H-%M-%S",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y_%m_%d_%H_%M_%S",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y%m%d_%H%M%S",
-    "%Y%m%d %H%M%S",
-    "%Y%m%dT%H%M%S",
-    "%Y%m%d%H%M%S",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S.123456",
-    "  %Y-%m-%dt%H:%M:%S ",
+    *("%Y-%m-%d_%H-%M-%S", "%Y-%m-%d %H:%M:%S", "%Y_%m_%d_%H_%M_%S", "%Y/%m/%d %H:%M:%S"),
+    *("%Y%m%d_%H%M%S", "%Y%m%d %H%M%S", "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S", "%Y-%m-%dT%H:%M:%S"),
+    *("%Y-%m-%dT%H:%M:%S.123456", "  %Y-%m-%dt%H:%M:%S "),
 ]
 PACIFIC = zoneinfo.ZoneInfo("America/Los_Angeles")
 OFFSETS = {"Z": 0, "z": 0, " UTC": 0, "-08:00": -8, "+0000": 0, "+09": 9, " +05:30": 5.5}
@@ -126,14 +118,8 @@ def test_every_form_of_a_day(moment: datetime.datetime) -> None:
     first = datetime.datetime(day.year, day.month, day.day)
     whole = (first, first + one_day - tick)
     unpadded = f"{day.year}-{day.month}-{day.day}"
-    values = [
-        day,
-        day.isoformat(),
-        f"{day:%Y%m%d}",
-        int(f"{day:%Y%m%d}"),
-        f"{day:%Y_%m_%d}",
-        unpadded,
-    ]
+    values: list[object] = [day, day.isoformat(), int(f"{day:%Y%m%d}"), unpadded]
+    values += [f"{day:%Y%m%d}", f"{day:%Y_%m_%d}"]
     for value in values:
         assert parse_date(value) == whole
         assert parse_start(value) == (whole[0], None)
@@ -183,25 +169,9 @@ def test_nothing_is_no_filter(value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "yesterday",
-        "2023-13-01",
-        "2023-02-30",
-        "20230230",
-        "2023-12-13 25:00:00",
-        "13/12/2023",
-        "676909",
-        676909,
-        5,
-        True,
-        2023.0,
-        float("nan"),
-        "2023-12-13_13-43-40_1",
-        "2023121",
-        object(),
-        (),
-        pandas.NaT,
-        numpy.datetime64("NaT"),
-        "0001-01-01T00:00:00Z",
+        *("yesterday", "2023-13-01", "2023-02-30", "20230230", "2023-12-13 25:00:00", "13/12/2023"),
+        *("676909", 676909, 5, True, 2023.0, float("nan"), "2023-12-13_13-43-40_1", "2023121"),
+        *(object(), (), pandas.NaT, numpy.datetime64("NaT"), "0001-01-01T00:00:00Z"),
         "2023-12-13T10:00:00+99:00",
     ],
 )
