@@ -20,6 +20,7 @@ Owner = TypeVar("Owner", bound="Value")
 Answer = TypeVar("Answer")
 
 
+@functools.total_ordering
 class Value:
     """A hashable, ordered value identified by its ID; users may add attributes of their own.
 
@@ -59,15 +60,6 @@ class Value:
 
     def __lt__(self, other: Self) -> bool:
         return self.id < other.id if isinstance(other, self._kind) else NotImplemented
-
-    def __le__(self, other: Self) -> bool:
-        return self.id <= other.id if isinstance(other, self._kind) else NotImplemented
-
-    def __gt__(self, other: Self) -> bool:
-        return self.id > other.id if isinstance(other, self._kind) else NotImplemented
-
-    def __ge__(self, other: Self) -> bool:
-        return self.id >= other.id if isinstance(other, self._kind) else NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without the namespaces: they are created again where the pickle is loaded.
