@@ -205,7 +205,7 @@ def test_download_error_lists_what_failed_and_keeps_the_rest(
     sandbox: Sandbox, session: Session, tmp_path: Path
 ) -> None:
     sandbox.fail("s3", path="events.csv", status=403, times=None)
-    # A file stands where a folder is needed.
+    # A file is in the place of a folder.
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(DownloadError) as caught:
         session.download(tmp_path)

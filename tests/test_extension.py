@@ -85,7 +85,7 @@ def test_namespace_instances_do_not_cross_pickles_nor_keep_sessions_alive() -> N
     assert gone() is None
 
 
-def test_a_namespace_costs_nothing_until_used(target: type[Any]) -> None:
+def test_namespace_until_used_is_not_created(target: type[Any]) -> None:
     made: list[Any] = []
 
     @register_namespace("lazy", target)
@@ -102,7 +102,7 @@ def test_a_namespace_costs_nothing_until_used(target: type[Any]) -> None:
     assert made == [one]
 
 
-def test_objects_with_a_dict_and_objects_that_can_keep_nothing() -> None:
+def test_namespace_of_an_object_without_a_dict_is_created_each_time() -> None:
     class Plain:
         pass
 
@@ -117,7 +117,7 @@ def test_objects_with_a_dict_and_objects_that_can_keep_nothing() -> None:
         assert "Mine" not in cls.__dict__
 
 
-def test_builtin_ones_are_imported_on_first_use_only(
+def test_attach_builtin_imports_on_first_use_only(
     target: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "invented_late.py").write_text("class Late:\n    def __init__(self, base): ...\n")
@@ -145,7 +145,7 @@ def test_importing_the_classes_imports_no_namespace_and_looks_up_no_entry_point(
     assert done.stdout.strip() == "[]"
 
 
-def test_a_module_registers_the_class_that_is_held_as_its_path(target: type[Any]) -> None:
+def test_register_namespace_of_a_class_attached_by_its_path_is_accepted(target: type[Any]) -> None:
     path = f"{ExtensionBaseClass.__module__}:{ExtensionBaseClass.__qualname__}"
     extension.attach_builtin(target, {"mine": path})
     register_namespace("mine", target)(ExtensionBaseClass)
@@ -165,7 +165,7 @@ def test_register_namespace_without_a_public_identifier_raises(name: Any, messag
         register_namespace(name)
 
 
-def test_only_classes_are_registered(target: type[Any]) -> None:
+def test_register_namespace_of_a_function_raises(target: type[Any]) -> None:
     function: Any = lambda base: base  # noqa: E731
     with pytest.raises(NamespaceError, match="must be a class"):
         register_namespace("thing", target)(function)
@@ -233,7 +233,7 @@ def test_register_namespace_of_the_package_replaces_it_with_a_logged_warning(
         register_namespace(name, cls)(type("Other", (ExtensionBaseClass,), {}))
 
 
-def test_the_same_class_again_replaces_it_for_objects_that_have_it(target: type[Any]) -> None:
+def test_register_namespace_again_replaces_it_for_existing_objects(target: type[Any]) -> None:
     first, one = attach("cell", target), target()
     assert type(one.cell) is first
     second = attach("cell", target)
@@ -256,7 +256,7 @@ def test_namespace_attribute_error_in_init_is_a_runtime_error() -> None:
     assert "Buggy" in str(caught.value)
 
 
-def test_other_errors_in_init_pass(target: type[Any]) -> None:
+def test_namespace_other_error_in_init_is_raised_as_it_is(target: type[Any]) -> None:
     @register_namespace("odd", target)
     class Odd:
         def __init__(self, base: Any) -> None:
@@ -266,7 +266,7 @@ def test_other_errors_in_init_pass(target: type[Any]) -> None:
         _ = target().odd
 
 
-def test_threads_get_one_instance(target: type[Any]) -> None:
+def test_namespace_in_two_threads_is_one_instance(target: type[Any]) -> None:
     both_inside = threading.Barrier(2, timeout=10)
 
     @register_namespace("shared", target)
@@ -322,7 +322,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         sys.modules.pop(module, None)
 
 
-def test_a_package_brings_a_namespace(install: Install) -> None:
+def test_plugin_of_a_package_is_an_attribute_of_sessions(install: Install) -> None:
     install("invented-good", "good")
     session: Any = Session(ID)
     assert "good" in dir(session)
@@ -336,14 +336,14 @@ def test_a_package_brings_a_namespace(install: Install) -> None:
     assert not hasattr(Subject("676909"), "good")
 
 
-def test_a_package_brings_a_namespace_for_subjects(install: Install) -> None:
+def test_plugin_for_subjects_is_an_attribute_of_subjects(install: Install) -> None:
     install("invented-subjects", "litter", group="aind_session.subject")
     subject: Any = Subject("676909")
     assert subject.litter.answer == 42
     assert not hasattr(Session(ID), "litter")
 
 
-def test_a_plugin_module_may_register_itself(install: Install) -> None:
+def test_plugin_that_registers_itself_is_found(install: Install) -> None:
     code = GOOD.replace(
         "class Mine",
         "from aind_session.extension import register_namespace\n"
@@ -384,7 +384,7 @@ def test_a_broken_plugin_is_one_warning_and_breaks_nothing_else(
     assert reason in info.state
 
 
-def test_two_packages_of_one_name_are_both_named(install: Install) -> None:
+def test_plugin_announced_by_two_packages_raises_and_names_both(install: Install) -> None:
     install("invented-one", "twice")
     install("invented-two", "twice")
     with pytest.raises(NamespaceError, match=r"invented-(one|two).*invented-(one|two)"):
@@ -393,7 +393,7 @@ def test_two_packages_of_one_name_are_both_named(install: Install) -> None:
     assert info.state.startswith("broken")
 
 
-def test_no_plugin_takes_what_the_class_has(install: Install) -> None:
+def test_plugin_named_as_a_core_attribute_is_not_loaded(install: Install) -> None:
     install("invented-thief", "subject_id")
     assert Session(ID).subject_id == "676909"
     assert "invented_thief" not in sys.modules
@@ -408,7 +408,7 @@ def test_session_unknown_attribute_is_the_usual_attribute_error() -> None:
             assert not hasattr(Session(ID), name)
 
 
-def test_private_names_are_no_plugins(install: Install) -> None:
+def test_plugin_with_a_private_name_is_not_loaded(install: Install) -> None:
     install("invented-private", "_private")
     assert not hasattr(Session(ID), "_private")
     with pytest.raises(AttributeError, match="has no attribute '_private'"):
@@ -416,7 +416,7 @@ def test_private_names_are_no_plugins(install: Install) -> None:
     assert "invented_private" not in sys.modules
 
 
-def test_an_error_raised_in_a_property_is_not_replaced() -> None:
+def test_find_plugin_after_an_error_in_a_property_raises_that_error() -> None:
     class Raising:
         @property
         def folder(self) -> str:
@@ -429,13 +429,13 @@ def test_an_error_raised_in_a_property_is_not_replaced() -> None:
         _ = Raising().folder
 
 
-def test_listing_imports_nothing(install: Install) -> None:
+def test_namespaces_lists_all_and_imports_none(install: Install) -> None:
     install("invented-listed", "listed")
-    attach(owner="somebody")
+    attach(owner="a-package")
     found = {(info.target, info.name): info for info in extension.namespaces()}
     assert found["Session", "ecephys"].owner == "aind_session.extensions.ecephys:EcephysExtension"
     assert found["Session", INVENTED].state == "ready"
-    assert "somebody" in found["Session", INVENTED].owner
+    assert "a-package" in found["Session", INVENTED].owner
     assert found["Session", "listed"].state == "not loaded"
     assert found["Session", "listed"].owner == "invented-listed (invented_listed:Mine)"
     assert ("Subject", "docdb") in found
@@ -447,7 +447,7 @@ def test_listing_imports_nothing(install: Install) -> None:
     assert "invented-listed" in found["Session", "listed"].owner
 
 
-def test_a_failed_namespace_crosses_processes() -> None:
+def test_broken_namespace_error_pickles() -> None:
     error = pickle.loads(pickle.dumps(BrokenNamespaceError("could not be made")))
     assert isinstance(error, RuntimeError)
     assert str(error) == "could not be made"

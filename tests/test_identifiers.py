@@ -56,7 +56,7 @@ def session_ids(draw: st.DrawFn) -> SessionID:
 
 
 @given(session_ids())
-def test_an_id_comes_back_whole(expected: SessionID) -> None:
+def test_parse_session_id_of_an_id_returns_its_parts(expected: SessionID) -> None:
     assert parse_session_id(expected.id) == expected
     assert parse_session_id(str(parse_session_id(expected.id))) == expected
     assert expected.dt.strftime("%Y-%m-%d %H:%M:%S") == f"{expected.date} {expected.time}"
@@ -72,7 +72,7 @@ def test_an_id_comes_back_whole(expected: SessionID) -> None:
     ),
     st.text(alphabet=string.ascii_letters + " /-.", max_size=30),
 )
-def test_an_id_is_found_in_any_text(
+def test_parse_session_id_of_any_text_with_an_id_finds_it(
     expected: SessionID, before: str, after: str, around: str
 ) -> None:
     text = f"{around} {before}{expected.id}{after}{around}"
@@ -104,7 +104,7 @@ def test_parse_session_id_normalizes_separators(
     st.sampled_from("-_/"),
     st.sampled_from("-:._"),
 )
-def test_whatever_npc_session_finds_is_found(
+def test_parse_session_id_finds_what_npc_session_finds(
     before: str,
     platform: str,
     subject: str,
@@ -183,7 +183,7 @@ def test_parse_session_id_of_other_text_lists_the_accepted_forms(text: str) -> N
         parse_session_id(text)
 
 
-def test_objects_that_have_a_session() -> None:
+def test_parse_session_id_of_objects_reads_their_texts() -> None:
     expected = parse_session_id(LEGACY)
     derived = f"{LEGACY}_sorted_2024-03-01_16-02-45"
     bucket = SimpleNamespace(bucket="a-bucket", prefix=LEGACY)
@@ -210,7 +210,7 @@ def test_objects_that_have_a_session() -> None:
 @pytest.mark.parametrize(
     "value", [None, 1.5, object(), [], {}, SimpleNamespace(name=None), b"\xff"]
 )
-def test_other_objects_are_refused(value: object) -> None:
+def test_parse_session_id_of_other_objects_raises(value: object) -> None:
     assert find_session_id(value) is None
     with pytest.raises(InvalidIdentifierError):
         parse_session_id(value)
@@ -288,7 +288,7 @@ def test_nearest_sessions_are_of_the_subject_and_closest_first(
     assert [session.id for session in found] == expected
 
 
-def test_an_object_is_not_shown_by_its_repr() -> None:
+def test_identifier_error_does_not_contain_a_repr() -> None:
     class Client:
         def __repr__(self) -> str:
             return "Client(token='secret')"
@@ -301,7 +301,7 @@ def test_an_object_is_not_shown_by_its_repr() -> None:
 
 
 @given(st.text(max_size=60) | st.text(alphabet="_20123-:a/ ", max_size=60))
-def test_arbitrary_text_raises_nothing_else(text: str) -> None:
+def test_identifiers_of_any_text_raise_nothing_else(text: str) -> None:
     found = find_session_id(text)
     try:
         assert parse_session_id(text) == found
@@ -318,7 +318,7 @@ def test_arbitrary_text_raises_nothing_else(text: str) -> None:
         *(" ", "2023-", "1.", "A1.2_20", "x1_20230101_999999_"),
     ],
 )
-def test_long_junk_takes_no_time(junk: str) -> None:
+def test_identifiers_of_a_long_text_are_linear_in_time(junk: str) -> None:
     text = junk * (100_000 // len(junk))
     start = time.process_time()
     found = find_session_id(text)
@@ -341,7 +341,7 @@ def test_long_junk_takes_no_time(junk: str) -> None:
         (SimpleNamespace(id="676909"), "676909"),
     ],
 )
-def test_subjects(value: object, expected: str) -> None:
+def test_parse_subject_id_returns_the_id_as_written(value: object, expected: str) -> None:
     found = parse_subject_id(value)
     assert found == expected
     assert type(found) is str
@@ -371,7 +371,7 @@ def test_parse_subject_id_of_other_values_is_refused(value: object) -> None:
         ("no subject here 12345", None),
     ],
 )
-def test_subject_in_a_text(text: str, expected: str | None) -> None:
+def test_subject_in_text_is_the_first(text: str, expected: str | None) -> None:
     assert subject_in(text) == expected
 
 

@@ -1,4 +1,4 @@
-"""Progress: shown where somebody looks and once it takes a second, silent elsewhere."""
+"""Progress bars: shown in a terminal or notebook after a second, silent elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worlds import invent_cohort
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that passes for a terminal."""
 
     def isatty(self) -> bool:
         return True
