@@ -17,7 +17,6 @@ from loopback import FakeClock, Serve, serving
 
 if TYPE_CHECKING:
     from aind_session.sandbox import Sandbox
-    from loopback import FakeClock
 
 settings.register_profile(
     "suite",
@@ -198,17 +197,6 @@ def cold(bundled: Sandbox) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def clock() -> Iterator[FakeClock]:
-    """Replace the clock: waiting takes no time."""
-    from aind_session.clock import use_clock
-    from loopback import FakeClock
-
-    fake = FakeClock()
-    with use_clock(fake):
-        yield fake
-
-
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
     """Let time pass by waiting only, and at once."""
     from aind_session.clock import use_clock
 
@@ -224,9 +212,9 @@ def serve(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> Iterator[Serve]:
         yield start
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Give the folder of real records and names, or skip the test where it is absent."""
+    """Return the folder of real records and names, or skip the test where it is absent."""
     if not SHARED_DATA.is_dir():
         pytest.skip("real records are not at hand")
     return SHARED_DATA

@@ -25,7 +25,7 @@ NO_SESSION = {
 }
 
 
-def test_every_real_name_is_read(shared_data: pathlib.Path) -> None:
+def test_split_asset_name_of_every_real_name_finds_its_session(shared_data: pathlib.Path) -> None:
     names = (shared_data / "asset_names.txt").read_text().split("\n")
     for name in filter(None, names):
         found = split_asset_name(name)
@@ -61,7 +61,9 @@ def test_every_real_name_is_read(shared_data: pathlib.Path) -> None:
         ("_", []),
     ],
 )
-def test_derived_names(rest: str, steps: list[tuple[str | None, str | None]]) -> None:
+def test_split_asset_name_of_a_derived_name_returns_its_steps(
+    rest: str, steps: list[tuple[str | None, str | None]]
+) -> None:
     found = split_asset_name(LEGACY + rest)
     assert found.session == parse_session_id(LEGACY)
     assert [(s.label, s.dt and s.dt.isoformat()) for s in found.steps] == steps
@@ -70,7 +72,7 @@ def test_derived_names(rest: str, steps: list[tuple[str | None, str | None]]) ->
     assert (found.dt and found.dt.isoformat()) == (steps[-1][1] if steps else None)
 
 
-def test_names_in_paths_and_names_without_session() -> None:
+def test_split_asset_name_of_a_path_or_other_text() -> None:
     assert split_asset_name(f"s3://a-bucket/{LEGACY}").is_session_name
     assert split_asset_name(f"s3://a-bucket/{LEGACY}/ecephys").is_session_name
     assert split_asset_name(f"s3://a-bucket/{LEGACY}_sorted/nwb").label == "sorted"
@@ -82,24 +84,17 @@ def test_names_in_paths_and_names_without_session() -> None:
 @pytest.mark.parametrize(
     ("label", "family"),
     [
-        ("sorted", "sorted"),
-        ("sorted-ks2.5", "sorted"),
-        ("sorted-ks25", "sorted"),
-        ("sortedKS4", "sorted"),
-        ("sorted-opto", "sorted"),
-        ("sorted_curated", "sorted"),
-        ("sorted_2025", "sorted"),
-        ("curated-alakunina", "curated"),
-        ("dlc_eye", "dlc"),
+        *((f"sorted{rest}", "sorted") for rest in ("", "-ks2.5", "-ks25", "KS4", "-opto")),
+        *(("sorted_curated", "sorted"), ("sorted_2025", "sorted"), ("processed", "processed")),
+        *(("curated-alakunina", "curated"), ("dlc_eye", "dlc")),
         ("videoprocessed", "videoprocessed"),
-        ("processed", "processed"),
     ],
 )
-def test_label_families(label: str, family: str) -> None:
+def test_label_family_is_the_first_word(label: str, family: str) -> None:
     assert label_family(label) == family
 
 
-def test_label_spellings() -> None:
+def test_normalise_label_joins_spellings() -> None:
     assert normalise_label("dlc-eye") == normalise_label("DLC_eye")
     assert normalise_label("sorted-ks2.5") == normalise_label("sorted-ks25")
     assert normalise_label("sortedKS4") == normalise_label("sorted_ks4")

@@ -123,10 +123,19 @@ def test_no_arguments_show_the_help(here: Here) -> None:
     assert "Usage: aind-session" in done.stdout
 
 
-def test_list_unknown_platform_suggests_one(box: Sandbox, here: Here) -> None:
-    done = here("list", "--platform", "ecefys")
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--platform", "ecefys", "did you mean ecephys"),
+        ("--project", "a project", "Unknown project 'a project': did you mean Invented project"),
+    ],
+)
+def test_list_unknown_value_suggests_one_without_naming_python(
+    box: Sandbox, here: Here, option: str, value: str, expected: str
+) -> None:
+    done = here("list", option, value)
     assert done.returncode == 2
-    assert "did you mean ecephys" in error_of(done)[0]
+    assert expected in error_of(done)[0]
 
 
 def test_not_found_and_unknown_have_different_exit_codes(

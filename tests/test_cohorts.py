@@ -45,8 +45,7 @@ def _keys(values: list[str]) -> Any:
 
 
 @pytest.mark.parametrize(
-    "collect",
-    [list, tuple, _generator, pd.Series, pd.Index, np.array, _polars, _keys],
+    "collect", [list, tuple, _generator, pd.Series, pd.Index, np.array, _polars, _keys]
 )
 def test_sessions_of_any_iterable_of_ids(
     collect: Callable[[list[str]], Any], cohort: Sessions
@@ -74,17 +73,24 @@ def test_sessions_of_sessions_names_paths_assets_and_records(sandbox: Sandbox) -
     assert Sessions() == ()
 
 
-@pytest.mark.parametrize("missing", [float("nan"), None, "676909", 676909, pd.NaT, ""])
-def test_sessions_value_without_an_id_raises_with_its_position(missing: Any) -> None:
-    with pytest.raises(InvalidIdentifierError) as caught:
-        Sessions([*IDS, missing])
-    assert str(caught.value).startswith(f"item 3 ({missing!r}) has no session ID")
-    assert isinstance(caught.value, ValueError)
+@pytest.mark.parametrize(
+    "missing",
+    [float("nan"), None, "676909", 676909, pd.NaT, "", "n/a", Path("a/676909_2023-02-30")],
+)
+def test_sessions_value_without_an_id_raises_once_with_its_position(missing: Any) -> None:
+    for values in ([*IDS, missing], pd.Series([*IDS, missing], dtype=object)):
+        with pytest.raises(InvalidIdentifierError) as caught:
+            Sessions(values)
+        shown = f"'{missing}'" if isinstance(missing, Path) else repr(missing)
+        assert str(caught.value).startswith(f"item 3 ({shown}) has no session ID")
+        assert str(caught.value).count("session ID") == 1
+        assert isinstance(caught.value, ValueError)
 
 
-def test_sessions_missing_value_in_a_column_raises_with_its_position() -> None:
-    with pytest.raises(InvalidIdentifierError, match=r"^item 1 \(nan\) has no session ID"):
-        Sessions(pd.Series([FIRST, np.nan]))
+@pytest.mark.parametrize("value", ["676909_2023-12-13", "16d46411-540a-4122-b47f-8cb2a15d593a"])
+def test_sessions_value_of_another_kind_raises_with_its_position(value: str) -> None:
+    with pytest.raises(InvalidIdentifierError, match=rf"^the value \('{value}'\) (names|is)"):
+        Sessions(value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A PyTorch DataLoader whose dataset holds sessions: its workers look them up themselves."""
+"""A PyTorch DataLoader whose dataset has sessions: its workers look them up themselves."""
 
 from __future__ import annotations
 

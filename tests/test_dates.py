@@ -15,27 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aind_session.errors import InvalidFilterError
-from aind_session.identifiers import (
-    DateRange,
-    npc_record,
-    parse_dates,
-)
+from aind_session.identifiers import DateRange, npc_record, parse_dates
 
 DAY = datetime.date(2023, 12, 13)
 MOMENT = datetime.datetime(2023, 12, 13, 13, 43, 40)
 
 WRITTEN = [
-    "%Y-%m-%d_%H-%M-%S",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y_%m_%d_%H_%M_%S",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y%m%d_%H%M%S",
-    "%Y%m%d %H%M%S",
-    "%Y%m%dT%H%M%S",
-    "%Y%m%d%H%M%S",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S.123456",
-    "  %Y-%m-%dt%H:%M:%S ",
+    *("%Y-%m-%d_%H-%M-%S", "%Y-%m-%d %H:%M:%S", "%Y_%m_%d_%H_%M_%S", "%Y/%m/%d %H:%M:%S"),
+    *("%Y%m%d_%H%M%S", "%Y%m%d %H%M%S", "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S", "%Y-%m-%dT%H:%M:%S"),
+    *("%Y-%m-%dT%H:%M:%S.123456", "  %Y-%m-%dt%H:%M:%S "),
 ]
 PACIFIC = zoneinfo.ZoneInfo("America/Los_Angeles")
 OFFSETS = {"Z": 0, "z": 0, " UTC": 0, "-08:00": -8, "+0000": 0, "+09": 9, " +05:30": 5.5}
@@ -59,7 +47,9 @@ def parse_end(value: object) -> DateRange:
 
 
 @given(moments, st.sampled_from(WRITTEN))
-def test_every_form_of_a_moment(moment: datetime.datetime, form: str) -> None:
+def test_parse_dates_of_a_moment_in_any_form_is_that_second(
+    moment: datetime.datetime, form: str
+) -> None:
     text = moment.strftime(form)
     midnight = moment.replace(hour=0, minute=0, second=0)
     assert parse_date(text) == (midnight, midnight + one_day - tick)
@@ -116,8 +106,7 @@ def test_parse_dates_of_data_frame_libraries(value: object, expected: datetime.d
 
 
 @pytest.mark.parametrize(
-    ("start", "end"),
-    [("2023-12-14", "2023-12-13"), ("2024", "2023-12"), (DAY, MOMENT - one_day)],
+    ("start", "end"), [("2023-12-14", "2023-12-13"), ("2024", "2023-12"), (DAY, MOMENT - one_day)]
 )
 def test_parse_dates_start_after_end_is_refused(start: object, end: object) -> None:
     with pytest.raises(InvalidFilterError, match=r"start_date .* is after end_date"):
@@ -126,19 +115,13 @@ def test_parse_dates_start_after_end_is_refused(start: object, end: object) -> N
 
 
 @given(moments)
-def test_every_form_of_a_day(moment: datetime.datetime) -> None:
+def test_parse_dates_of_a_day_in_any_form_is_the_whole_day(moment: datetime.datetime) -> None:
     day = moment.date()
     first = datetime.datetime(day.year, day.month, day.day)
     whole = (first, first + one_day - tick)
     unpadded = f"{day.year}-{day.month}-{day.day}"
-    values = [
-        day,
-        day.isoformat(),
-        f"{day:%Y%m%d}",
-        int(f"{day:%Y%m%d}"),
-        f"{day:%Y_%m_%d}",
-        unpadded,
-    ]
+    values: list[object] = [day, day.isoformat(), int(f"{day:%Y%m%d}"), unpadded]
+    values += [f"{day:%Y%m%d}", f"{day:%Y_%m_%d}"]
     for value in values:
         assert parse_date(value) == whole
         assert parse_start(value) == (whole[0], None)
@@ -167,7 +150,7 @@ def test_every_form_of_a_day(moment: datetime.datetime) -> None:
         ),
     ],
 )
-def test_what_is_partial_is_whole_and_ends_are_included(
+def test_parse_dates_of_a_part_of_a_date_is_its_whole_period(
     value: object, first: str, last: str
 ) -> None:
     start, end = parse_start(value).start, parse_end(value).end
@@ -178,7 +161,7 @@ def test_what_is_partial_is_whole_and_ends_are_included(
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])
-def test_nothing_is_no_filter(value: object) -> None:
+def test_parse_dates_of_nothing_is_open(value: object) -> None:
     for parse in (parse_date, parse_start, parse_end):
         assert parse(value) == DateRange()
         assert parse(value).is_open
@@ -188,25 +171,9 @@ def test_nothing_is_no_filter(value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "yesterday",
-        "2023-13-01",
-        "2023-02-30",
-        "20230230",
-        "2023-12-13 25:00:00",
-        "13/12/2023",
-        "676909",
-        676909,
-        5,
-        True,
-        2023.0,
-        float("nan"),
-        "2023-12-13_13-43-40_1",
-        "2023121",
-        object(),
-        (),
-        pandas.NaT,
-        numpy.datetime64("NaT"),
-        "0001-01-01T00:00:00Z",
+        *("yesterday", "2023-13-01", "2023-02-30", "20230230", "2023-12-13 25:00:00", "13/12/2023"),
+        *("676909", 676909, 5, True, 2023.0, float("nan"), "2023-12-13_13-43-40_1", "2023121"),
+        *(object(), (), pandas.NaT, numpy.datetime64("NaT"), "0001-01-01T00:00:00Z"),
         "2023-12-13T10:00:00+99:00",
     ],
 )
@@ -217,7 +184,7 @@ def test_parse_dates_of_other_values_is_refused(value: object) -> None:
 
 
 @given(st.text(max_size=20) | st.text(alphabet="0123456789-_:T Z+.", max_size=30))
-def test_arbitrary_text_raises_nothing_else(text: str) -> None:
+def test_parse_dates_of_any_text_raises_nothing_else(text: str) -> None:
     try:
         period = parse_date(text)
     except InvalidFilterError:
@@ -225,7 +192,7 @@ def test_arbitrary_text_raises_nothing_else(text: str) -> None:
     assert period.is_open == (not text.strip())
 
 
-def test_a_bad_value_is_shown_briefly() -> None:
+def test_parse_dates_error_shows_the_value_briefly() -> None:
     class Client:
         def __repr__(self) -> str:
             return "Client(token='secret')"
@@ -237,7 +204,7 @@ def test_a_bad_value_is_shown_briefly() -> None:
         assert len(str(caught.value)) < 500
 
 
-def test_three_filters_make_one_range() -> None:
+def test_parse_dates_of_three_filters_is_one_range() -> None:
     period = parse_dates("2023-12", "2023-12-13", "2023-12-14_10-00-00")
     assert period.contains(MOMENT)
     assert period.contains(datetime.datetime(2023, 12, 14, 10, 0, 0))
@@ -246,7 +213,7 @@ def test_three_filters_make_one_range() -> None:
     assert parse_dates().is_open
 
 
-def test_rich_dates_where_npc_session_knows_the_year() -> None:
+def test_npc_record_of_a_valid_year_is_a_record() -> None:
     date, clock = npc_record("DateRecord", "2023-12-13"), npc_record("TimeRecord", "13:43:40")
     both = npc_record("DatetimeRecord", "2023-12-13 13:43:40")
     assert isinstance(date, npc_session.DateRecord)
@@ -256,7 +223,7 @@ def test_rich_dates_where_npc_session_knows_the_year() -> None:
 
 
 @given(moments)
-def test_rich_dates_are_always_text_of_the_same_spelling(moment: datetime.datetime) -> None:
+def test_npc_record_is_equal_to_its_text(moment: datetime.datetime) -> None:
     for kind, text in (
         ("DateRecord", f"{moment:%Y-%m-%d}"),
         ("TimeRecord", f"{moment:%H:%M:%S}"),

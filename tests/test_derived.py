@@ -202,11 +202,7 @@ def _with_code_input(*inputs: dict[str, str]) -> dict[str, Any]:
     ],
 )
 def test_provenance_chain_inputs_in_record_only_are_found_in_every_place(
-    world: Catalogue,
-    generation: str,
-    cores: dict[str, Any],
-    found: list[int],
-    missing: str,
+    world: Catalogue, generation: str, cores: dict[str, Any], found: list[int], missing: str
 ) -> None:
     name = f"{SESSION}_processed_2024-02-01_10-00-00"
     place = {"bucket": "aind-open-data", "prefix": name, "origin": "aws", "external": True}
@@ -325,8 +321,8 @@ def test_made_by_every_source_is_read(world: Catalogue) -> None:
             "parameters": [{"name": "mode", "value": "fast"}],
         }
     }
-    told = {**_made_of(1, computation=_id(50)), "app_parameters": [{"value": "whole"}]}
-    world.add_asset(_asset(11, f"{SESSION}_unit-metrics_2024-02-01_10-00-00", **told))
+    own = {**_made_of(1, computation=_id(50)), "app_parameters": [{"value": "whole"}]}
+    world.add_asset(_asset(11, f"{SESSION}_unit-metrics_2024-02-01_10-00-00", **own))
     world.add_asset(_asset(10, f"{SESSION}_nwb_2024-02-01_10-00-00", **results))
     with aind_session.sandbox(world):
         session = Session(SESSION)
@@ -342,7 +338,7 @@ def test_made_by_every_source_is_read(world: Catalogue) -> None:
         )
         assert [a.id for a in _one(session, "nwb").provenance_chain] == [_id(1)]
         assert _one(session, "unit-metrics").made_by.parameters == (("0", "whole"),)
-        # Nothing is told of it anywhere.
+        # No source has anything about it.
         assert _one(session, "dlc_face").made_by == Maker()
 
 

@@ -1,4 +1,4 @@
-"""The documentation: what a reader would miss. That its examples run is held by building it."""
+"""The documentation is complete and its links work; building it checks its examples."""
 
 from __future__ import annotations
 

@@ -96,48 +96,107 @@ def test_download_existing_file_of_the_same_size_is_kept_unless_overwrite(
     assert below(tmp_path) == FILES
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_download_interrupted_resumes_where_it_stopped(
-    sandbox: Sandbox,
-    session: Session,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stop: type[BaseException],
-) -> None:
+VIDEO = "behavior_videos/eye.mp4"
+Stop = Callable[[type[BaseException]], None]
+
+
+@pytest.fixture
+def interrupt(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stop:
+    """Interrupt the download of the video after 60 of its 100 bytes."""
     monkeypatch.setattr(download, "PART_BYTES", 30)
     read = s3.read_part
 
-    def read_until(bucket: str, key: str, start: int, size: int) -> bytes:
-        if start >= 60:
-            raise stop
-        return read(bucket, key, start, size)
+    def download_until(stop: type[BaseException]) -> None:
+        def read_until(bucket: str, key: str, start: int, size: int, etag: str) -> bytes:
+            if start >= 60:
+                raise stop
+            return read(bucket, key, start, size, etag)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(s3, "read_part", read_until)
-        with pytest.raises(stop):
-            session.download(tmp_path, pattern="**/*.mp4")
-    # No file that looks complete is left.
-    assert set(below(tmp_path)) == {"behavior_videos/.eye.mp4.part"}
+        with monkeypatch.context() as patch:
+            patch.setattr(s3, "read_part", read_until)
+            with pytest.raises(stop):
+                session.download(tmp_path, pattern="**/*.mp4")
+        # No file that looks complete is left.
+        (left,) = below(tmp_path)
+        assert left.startswith("behavior_videos/.eye.mp4.")
+        assert left.endswith(".part")
+
+    return download_until
+
+
+def _change(sandbox: Sandbox, key: str, text: str) -> None:
+    """Replace the content of an object."""
+    (stored,) = (one for one in sandbox.catalogue.objects if one["key"] == f"{NAME}/{key}")
+    stored["text"] = text
+    sandbox.reset()
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_download_interrupted_resumes_where_it_stopped(
+    sandbox: Sandbox, session: Session, tmp_path: Path, interrupt: Stop, stop: type[BaseException]
+) -> None:
+    interrupt(stop)
     before = sandbox.count("s3")
     session.download(tmp_path, pattern="**/*.mp4")
     # A listing, and the last 40 of 100 bytes.
     assert sandbox.count("s3") == before + 3
-    assert below(tmp_path) == {"behavior_videos/eye.mp4": FILES["behavior_videos/eye.mp4"]}
+    assert below(tmp_path) == {VIDEO: FILES[VIDEO]}
 
 
-def test_download_part_that_is_too_long_begins_again(session: Session, tmp_path: Path) -> None:
-    part = tmp_path / "behavior_videos/.eye.mp4.part"
-    part.parent.mkdir()
-    part.write_text("x" * 101)
-    session.download(tmp_path, modality="behavior-videos")
-    assert below(tmp_path) == {"behavior_videos/eye.mp4": FILES["behavior_videos/eye.mp4"]}
+def test_download_interrupted_of_an_object_that_changed_begins_again(
+    sandbox: Sandbox, session: Session, tmp_path: Path, interrupt: Stop
+) -> None:
+    interrupt(KeyboardInterrupt)
+    other = "abcdefghij" * 10
+    _change(sandbox, VIDEO, other)
+    session.download(tmp_path, pattern="**/*.mp4")
+    assert below(tmp_path) == {VIDEO: other}
+
+
+def test_download_object_that_changes_meanwhile_is_reported_and_not_left(
+    sandbox: Sandbox, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "PART_BYTES", 30)
+    read = s3.read_part
+
+    def read_and_change(bucket: str, key: str, start: int, size: int, etag: str) -> bytes:
+        if start == 30:
+            _change(sandbox, VIDEO, "abcdefghij" * 10)
+        return read(bucket, key, start, size, etag)
+
+    monkeypatch.setattr(s3, "read_part", read_and_change)
+    with pytest.raises(DownloadError, match=f"{VIDEO}: it changed while it was downloaded"):
+        session.download(tmp_path, pattern="**/*.mp4")
+    assert below(tmp_path) == {}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_download_twice_at_once_to_one_folder_mixes_nothing(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    monkeypatch.setattr(download, "PART_BYTES", 30)
+    read = s3.read_part
+    reads: list[int] = []
+
+    def read_with_another(bucket: str, key: str, start: int, size: int, etag: str) -> bytes:
+        reads.append(start)
+        if len(reads) == 2:
+            # Another process, in the middle of the first one's file.
+            session.download(tmp_path, pattern="**/*.mp4", overwrite=overwrite)
+        return read(bucket, key, start, size, etag)
+
+    monkeypatch.setattr(s3, "read_part", read_with_another)
+    (path,) = session.download(tmp_path, pattern="**/*.mp4")
+    assert below(tmp_path) == {VIDEO: FILES[VIDEO]}
+    assert path == tmp_path / VIDEO
+    assert sorted(reads) == [0, 0, 30, 30, 60, 60, 90, 90]
 
 
 def test_download_file_that_became_shorter_is_reported_and_not_left(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "read_part", lambda bucket, key, start, size: b"" if start else b"0")
-    with pytest.raises(DownloadError, match="has 1 bytes, 100 were listed"):
+    monkeypatch.setattr(s3, "read_part", lambda *part: b"" if part[2] else b"0")
+    with pytest.raises(DownloadError, match="changed while it was downloaded"):
         session.download(tmp_path, modality="behavior-videos")
     assert below(tmp_path) == {}
 
@@ -146,7 +205,7 @@ def test_download_error_lists_what_failed_and_keeps_the_rest(
     sandbox: Sandbox, session: Session, tmp_path: Path
 ) -> None:
     sandbox.fail("s3", path="events.csv", status=403, times=None)
-    # A file stands where a folder is needed.
+    # A file is in the place of a folder.
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(DownloadError) as caught:
         session.download(tmp_path)

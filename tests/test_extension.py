@@ -47,40 +47,33 @@ def target() -> type[Any]:
     return type("Target", (), {})
 
 
-def test_registering_gives_the_class_back_and_each_object_its_instance() -> None:
-    @register_namespace(INVENTED)
-    class Mine(ExtensionBaseClass):
-        @property
-        def subject(self) -> str:
-            found: str = self._base.subject_id
-            return found
+def attach(name: str = INVENTED, cls: type[Any] | None = None, **options: Any) -> type[Any]:
+    """Register a new namespace class `Mine`."""
+    return register_namespace(name, cls, **options)(type("Mine", (ExtensionBaseClass,), {}))
 
+
+def test_register_namespace_returns_the_class_and_each_object_has_its_instance() -> None:
+    made = attach()
     session, other = Session(ID), Session(ID)
-    mine: Mine = getattr(session, INVENTED)
-    assert type(mine) is Mine
-    assert mine.subject == "676909"
+    mine = getattr(session, INVENTED)
+    assert type(mine) is made
+    assert mine._base is session
     assert getattr(session, INVENTED) is mine
     assert getattr(other, INVENTED) is not mine
-    assert getattr(Session, INVENTED) is Mine
+    assert getattr(Session, INVENTED) is made
     assert repr(mine) == f"Mine({session!r})"
     assert INVENTED in dir(session)
     assert not hasattr(Subject, INVENTED)
 
 
-def test_registering_on_subject_as_older_code_writes_it() -> None:
-    @register_namespace(INVENTED, Subject)
-    class Mine(ExtensionBaseClass):
-        pass
-
+def test_register_namespace_on_subject_is_not_on_session() -> None:
+    attach(INVENTED, Subject)
     assert getattr(Subject("676909"), INVENTED)._base.id == "676909"
     assert not hasattr(Session, INVENTED)
 
 
-def test_instances_do_not_cross_pickles_nor_keep_sessions_alive(target: type[Any]) -> None:
-    @register_namespace(INVENTED)
-    class Mine(ExtensionBaseClass):
-        pass
-
+def test_namespace_instances_do_not_cross_pickles_nor_keep_sessions_alive() -> None:
+    attach()
     session = Session(ID)
     getattr(session, INVENTED)
     assert pickle.loads(pickle.dumps(session)) == session
@@ -92,7 +85,7 @@ def test_instances_do_not_cross_pickles_nor_keep_sessions_alive(target: type[Any
     assert gone() is None
 
 
-def test_a_namespace_costs_nothing_until_used(target: type[Any]) -> None:
+def test_namespace_until_used_is_not_created(target: type[Any]) -> None:
     made: list[Any] = []
 
     @register_namespace("lazy", target)
@@ -109,7 +102,7 @@ def test_a_namespace_costs_nothing_until_used(target: type[Any]) -> None:
     assert made == [one]
 
 
-def test_objects_with_a_dict_and_objects_that_can_keep_nothing() -> None:
+def test_namespace_of_an_object_without_a_dict_is_created_each_time() -> None:
     class Plain:
         pass
 
@@ -117,18 +110,14 @@ def test_objects_with_a_dict_and_objects_that_can_keep_nothing() -> None:
         __slots__ = ()
 
     for cls in (Plain, Bare):
-
-        @register_namespace("extra", cls)
-        class Extra(ExtensionBaseClass):
-            pass
-
+        attach("extra", cls)
         one: Any = cls()
         assert one.extra._base is one
         assert (one.extra is one.extra) == (cls is Plain)
-        assert "Extra" not in cls.__dict__
+        assert "Mine" not in cls.__dict__
 
 
-def test_builtin_ones_are_imported_on_first_use_only(
+def test_attach_builtin_imports_on_first_use_only(
     target: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "invented_late.py").write_text("class Late:\n    def __init__(self, base): ...\n")
@@ -156,60 +145,57 @@ def test_importing_the_classes_imports_no_namespace_and_looks_up_no_entry_point(
     assert done.stdout.strip() == "[]"
 
 
-def test_a_module_registers_the_class_that_is_held_as_its_path(target: type[Any]) -> None:
-    class Mine(ExtensionBaseClass):
-        pass
-
-    path = f"{Mine.__module__}:{Mine.__qualname__}"
+def test_register_namespace_of_a_class_attached_by_its_path_is_accepted(target: type[Any]) -> None:
+    path = f"{ExtensionBaseClass.__module__}:{ExtensionBaseClass.__qualname__}"
     extension.attach_builtin(target, {"mine": path})
-    register_namespace("mine", target)(Mine)
-    assert type(target().mine) is Mine
+    register_namespace("mine", target)(ExtensionBaseClass)
+    assert type(target().mine) is ExtensionBaseClass
 
 
-def test_a_decorator_without_its_name_says_how_it_is_written() -> None:
-    with pytest.raises(NamespaceError, match=r"@register_namespace\(\"a_name\"\)"):
-        register_namespace(ExtensionBaseClass)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("name", ["", "_hidden", "__eq__", "not one", "1st", "class", None])
-def test_a_name_must_be_a_public_identifier(name: Any) -> None:
-    with pytest.raises(NamespaceError, match="cannot be the name"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (ExtensionBaseClass, r"@register_namespace\(\"a_name\"\)"),
+        *((name, "cannot be the name") for name in ("", "_hidden", "__eq__", "not one", "1st")),
+        *((name, "cannot be the name") for name in ("class", None)),
+    ],
+)
+def test_register_namespace_without_a_public_identifier_raises(name: Any, message: str) -> None:
+    with pytest.raises(NamespaceError, match=message):
         register_namespace(name)
 
 
-def test_only_classes_are_registered(target: type[Any]) -> None:
+def test_register_namespace_of_a_function_raises(target: type[Any]) -> None:
     function: Any = lambda base: base  # noqa: E731
     with pytest.raises(NamespaceError, match="must be a class"):
         register_namespace("thing", target)(function)
 
 
-@pytest.mark.parametrize("name", ["id", "raw_data_asset", "data_assets", "subject_id"])
-def test_a_clash_with_a_core_name_is_refused(name: str) -> None:
-    before = Session.__dict__[name]
-    with pytest.raises(NamespaceError, match=f"Session.{name} is a core attribute of Session"):
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        *((Session, name) for name in ("id", "raw_data_asset", "data_assets", "subject_id")),
+        *((Session, "docdb"), (Subject, "docdb")),
+    ],
+)
+def test_register_namespace_of_a_core_name_is_refused(cls: type[Any], name: str) -> None:
+    before = cls.__dict__[name]
+    message = f"{cls.__name__}.{name} is a core attribute of {cls.__name__}"
+    with pytest.raises(NamespaceError, match=message):
+        attach(name, cls)
+    assert cls.__dict__[name] is before
 
-        @register_namespace(name)
-        class Mine(ExtensionBaseClass):
-            pass
 
-    assert Session.__dict__[name] is before
-
-
-def test_a_second_owner_is_refused_and_both_are_named(target: type[Any]) -> None:
-    @register_namespace("taken", target, owner="one-package")
-    class First(ExtensionBaseClass):
-        pass
-
+def test_register_namespace_of_a_second_owner_is_refused_and_both_are_named(
+    target: type[Any],
+) -> None:
+    first = attach("taken", target, owner="one-package")
     with pytest.raises(NamespaceError) as caught:
-
-        @register_namespace("taken", target)
-        class Second(ExtensionBaseClass):
-            pass
-
-    for owner in ("First of one-package", "Second", "taken"):
+        register_namespace("taken", target)(ExtensionBaseClass)
+    for owner in ("Mine of one-package", "ExtensionBaseClass", "taken"):
         assert owner in str(caught.value)
     assert isinstance(caught.value, AindSessionError)
-    assert type(target().taken) is First
+    assert type(target().taken) is first
 
 
 @pytest.fixture
@@ -226,10 +212,8 @@ def package_namespaces() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("cls", "name"),
     [
-        (Session, "ecephys"),
-        (Session, "lims"),
-        (Subject, "neuroglancer"),
-        (Subject, "ibl_data_converter"),
+        *((Session, "ecephys"), (Session, "lims")),
+        *((Subject, "neuroglancer"), (Subject, "ibl_data_converter")),
     ],
 )
 def test_register_namespace_of_the_package_replaces_it_with_a_logged_warning(
@@ -238,38 +222,21 @@ def test_register_namespace_of_the_package_replaces_it_with_a_logged_warning(
     existing = cls(ID)
     own = type(getattr(existing, name))
     with caplog.at_level(logging.WARNING, "aind_session"):
-
-        @register_namespace(name=name, cls=cls)
-        class Mine(ExtensionBaseClass):
-            pass
-
+        mine = attach(name=name, cls=cls)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert f"{cls.__name__}.{name}" in record.getMessage()
     assert "Mine" in record.getMessage()
-    assert own is not Mine
-    assert type(getattr(existing, name)) is type(getattr(cls(ID), name)) is Mine
+    assert own is not mine
+    assert type(getattr(existing, name)) is type(getattr(cls(ID), name)) is mine
     with pytest.raises(NamespaceError, match=r"belongs to .*Mine"):
         register_namespace(name, cls)(type("Other", (ExtensionBaseClass,), {}))
 
 
-@pytest.mark.parametrize("cls", [Session, Subject])
-def test_register_namespace_docdb_is_refused(cls: type[Any]) -> None:
-    with pytest.raises(NamespaceError, match=f"{cls.__name__}.docdb is a core attribute"):
-        register_namespace("docdb", cls)(ExtensionBaseClass)
-
-
-def test_the_same_class_again_replaces_it_for_objects_that_have_it(target: type[Any]) -> None:
-    def cell() -> type[Any]:
-        @register_namespace("cell", target)
-        class Cell(ExtensionBaseClass):
-            pass
-
-        return Cell
-
-    first, one = cell(), target()
+def test_register_namespace_again_replaces_it_for_existing_objects(target: type[Any]) -> None:
+    first, one = attach("cell", target), target()
     assert type(one.cell) is first
-    second = cell()
+    second = attach("cell", target)
     assert second is not first
     assert type(one.cell) is second
 
@@ -289,7 +256,7 @@ def test_namespace_attribute_error_in_init_is_a_runtime_error() -> None:
     assert "Buggy" in str(caught.value)
 
 
-def test_other_errors_in_init_pass(target: type[Any]) -> None:
+def test_namespace_other_error_in_init_is_raised_as_it_is(target: type[Any]) -> None:
     @register_namespace("odd", target)
     class Odd:
         def __init__(self, base: Any) -> None:
@@ -299,7 +266,7 @@ def test_other_errors_in_init_pass(target: type[Any]) -> None:
         _ = target().odd
 
 
-def test_threads_get_one_instance(target: type[Any]) -> None:
+def test_namespace_in_two_threads_is_one_instance(target: type[Any]) -> None:
     both_inside = threading.Barrier(2, timeout=10)
 
     @register_namespace("shared", target)
@@ -318,6 +285,12 @@ def test_threads_get_one_instance(target: type[Any]) -> None:
 
 
 Install = Callable[..., None]
+GOOD = """
+from aind_session.extension import ExtensionBaseClass
+
+class Mine(ExtensionBaseClass):
+    answer = 42
+"""
 
 
 @pytest.fixture
@@ -328,7 +301,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     def put(
         distribution: str,
         name: str,
-        code: str,
+        code: str = GOOD,
         *,
         group: str = "aind_session.session",
         attribute: str = "Mine",
@@ -349,16 +322,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         sys.modules.pop(module, None)
 
 
-GOOD = """
-from aind_session.extension import ExtensionBaseClass
-
-class Mine(ExtensionBaseClass):
-    answer = 42
-"""
-
-
-def test_a_package_brings_a_namespace(install: Install) -> None:
-    install("invented-good", "good", GOOD)
+def test_plugin_of_a_package_is_an_attribute_of_sessions(install: Install) -> None:
+    install("invented-good", "good")
     session: Any = Session(ID)
     assert "good" in dir(session)
     assert "good" not in dir(Subject("676909"))
@@ -371,14 +336,14 @@ def test_a_package_brings_a_namespace(install: Install) -> None:
     assert not hasattr(Subject("676909"), "good")
 
 
-def test_a_package_brings_a_namespace_for_subjects(install: Install) -> None:
-    install("invented-subjects", "litter", GOOD, group="aind_session.subject")
+def test_plugin_for_subjects_is_an_attribute_of_subjects(install: Install) -> None:
+    install("invented-subjects", "litter", group="aind_session.subject")
     subject: Any = Subject("676909")
     assert subject.litter.answer == 42
     assert not hasattr(Session(ID), "litter")
 
 
-def test_a_plugin_module_may_register_itself(install: Install) -> None:
+def test_plugin_that_registers_itself_is_found(install: Install) -> None:
     code = GOOD.replace(
         "class Mine",
         "from aind_session.extension import register_namespace\n"
@@ -419,17 +384,17 @@ def test_a_broken_plugin_is_one_warning_and_breaks_nothing_else(
     assert reason in info.state
 
 
-def test_two_packages_of_one_name_are_both_named(install: Install) -> None:
-    install("invented-one", "twice", GOOD)
-    install("invented-two", "twice", GOOD)
+def test_plugin_announced_by_two_packages_raises_and_names_both(install: Install) -> None:
+    install("invented-one", "twice")
+    install("invented-two", "twice")
     with pytest.raises(NamespaceError, match=r"invented-(one|two).*invented-(one|two)"):
         _ = getattr(Session(ID), "twice", None)
     (info,) = [info for info in extension.namespaces() if info.name == "twice"]
     assert info.state.startswith("broken")
 
 
-def test_no_plugin_takes_what_the_class_has(install: Install) -> None:
-    install("invented-thief", "subject_id", GOOD)
+def test_plugin_named_as_a_core_attribute_is_not_loaded(install: Install) -> None:
+    install("invented-thief", "subject_id")
     assert Session(ID).subject_id == "676909"
     assert "invented_thief" not in sys.modules
 
@@ -443,15 +408,15 @@ def test_session_unknown_attribute_is_the_usual_attribute_error() -> None:
             assert not hasattr(Session(ID), name)
 
 
-def test_private_names_are_no_plugins(install: Install) -> None:
-    install("invented-private", "_private", GOOD)
+def test_plugin_with_a_private_name_is_not_loaded(install: Install) -> None:
+    install("invented-private", "_private")
     assert not hasattr(Session(ID), "_private")
     with pytest.raises(AttributeError, match="has no attribute '_private'"):
         extension.find_plugin(Session(ID), "_private")
     assert "invented_private" not in sys.modules
 
 
-def test_an_error_raised_in_a_property_is_not_replaced() -> None:
+def test_find_plugin_after_an_error_in_a_property_raises_that_error() -> None:
     class Raising:
         @property
         def folder(self) -> str:
@@ -464,17 +429,13 @@ def test_an_error_raised_in_a_property_is_not_replaced() -> None:
         _ = Raising().folder
 
 
-def test_listing_imports_nothing(install: Install) -> None:
-    install("invented-listed", "listed", GOOD)
-
-    @register_namespace(INVENTED, owner="somebody")
-    class Mine(ExtensionBaseClass):
-        pass
-
+def test_namespaces_lists_all_and_imports_none(install: Install) -> None:
+    install("invented-listed", "listed")
+    attach(owner="a-package")
     found = {(info.target, info.name): info for info in extension.namespaces()}
     assert found["Session", "ecephys"].owner == "aind_session.extensions.ecephys:EcephysExtension"
     assert found["Session", INVENTED].state == "ready"
-    assert "somebody" in found["Session", INVENTED].owner
+    assert "a-package" in found["Session", INVENTED].owner
     assert found["Session", "listed"].state == "not loaded"
     assert found["Session", "listed"].owner == "invented-listed (invented_listed:Mine)"
     assert ("Subject", "docdb") in found
@@ -486,7 +447,7 @@ def test_listing_imports_nothing(install: Install) -> None:
     assert "invented-listed" in found["Session", "listed"].owner
 
 
-def test_a_failed_namespace_crosses_processes() -> None:
+def test_broken_namespace_error_pickles() -> None:
     error = pickle.loads(pickle.dumps(BrokenNamespaceError("could not be made")))
     assert isinstance(error, RuntimeError)
     assert str(error) == "could not be made"

@@ -12,7 +12,7 @@ import urllib3
 
 from aind_session.sandbox import Sandbox
 
-# An address that is set apart for documentation: nobody's.
+# An address that is reserved for documentation.
 ELSEWHERE = "192.0.2.1"
 
 

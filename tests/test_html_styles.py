@@ -6,9 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from html import unescape
-from pathlib import Path
+from html import escape, unescape
 from typing import Any
 
 import pytest
@@ -61,60 +59,42 @@ THEMES = {
 }
 
 READ = """
-const found = [];
-for (const cell of document.querySelectorAll('.aind-session td, .aind-session th')) {
-  const style = getComputedStyle(cell);
-  const link = cell.querySelector('a');
-  found.push({
-    text: cell.textContent, align: style.textAlign, number: cell.classList.contains('aind-number'),
-    color: style.color, background: getComputedStyle(cell.parentElement).backgroundColor,
-    link: link && getComputedStyle(link).color,
-  });
-}
-const boxes = [...document.querySelectorAll('.aind-session')].map(box => ({
-  background: getComputedStyle(box).backgroundColor, color: getComputedStyle(box).color,
-  sticksOut: box.getBoundingClientRect().right > document.documentElement.clientWidth,
-  scrolls: box.scrollWidth > box.clientWidth,
-}));
-document.getElementById('result').textContent = JSON.stringify({cells: found, boxes: boxes});
+const read = page => {
+  const style = element => page.defaultView.getComputedStyle(element);
+  const cells = [...page.querySelectorAll('.aind-session td, .aind-session th')].map(cell => ({
+    text: cell.textContent, align: style(cell).textAlign, color: style(cell).color,
+    number: cell.classList.contains('aind-number'),
+    background: style(cell.parentElement).backgroundColor,
+    link: cell.querySelector('a') && style(cell.querySelector('a')).color,
+  }));
+  const boxes = [...page.querySelectorAll('.aind-session')].map(box => ({
+    background: style(box).backgroundColor, color: style(box).color,
+    sticksOut: box.getBoundingClientRect().right > page.documentElement.clientWidth,
+    scrolls: box.scrollWidth > box.clientWidth,
+  }));
+  return {cells, boxes};
+};
+window.onload = () => {
+  const found = [...document.querySelectorAll('iframe')].map(frame => read(frame.contentDocument));
+  document.getElementById('result').textContent = JSON.stringify(found);
+};
 """
+PLAIN = "<div class='aind-session'><table><tr><td>x</td></tr></table></div>"
+CASES = [(notebook, theme) for notebook in NOTEBOOKS for theme in THEMES]
 
 
-def computed(tmp_path: Path, body: str, classes: str, rules: str, theme: str) -> dict[str, Any]:
-    """Return the styles that the browser computes for a notebook's page with some views."""
-    assert CHROMIUM is not None
+def page_of(body: str, notebook: str, theme: str) -> str:
+    """Return a notebook's page with some views."""
+    classes, rules = NOTEBOOKS[notebook]
     colors = "".join(f"{name}: {value};" for name, value in THEMES[theme].items())
-    page = tmp_path / "page.html"
-    page.write_text(
+    return (
         f"<!DOCTYPE html><meta charset='utf-8'><style>:root {{{colors}}} {rules}</style>"
         f"<div id='container'><div class='{classes}'>{body}</div></div>"
-        f"<pre id='result'></pre><script>{READ}</script>",
-        encoding="utf-8",
     )
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    options += ["--no-first-run", "--disable-background-networking", "--window-size=1300,900"]
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            *options,
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-    )
-    result = re.search(r'<pre id="result">(.+?)</pre>', done.stdout, re.DOTALL)
-    assert result is not None, done.stderr
-    styles: dict[str, Any] = json.loads(unescape(result[1]))
-    return styles
 
 
-@pytest.fixture(scope="module")
-def views() -> Iterator[str]:
-    """Serve the bundled catalogue, and return the HTML of everything that has any."""
+def views() -> str:
+    """Return the HTML of everything that has any."""
     with aind_session.sandbox() as box:
         session = Session(SESSION)
         sessions = aind_session.get_sessions(676909, platform="ecephys")
@@ -126,20 +106,48 @@ def views() -> Iterator[str]:
         before = box.count()
         made = "".join(one._repr_html_() for one in shown)
         assert box.count() == before
-        yield made
+        return made
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
+@pytest.fixture(scope="module")
+def styles(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Return what the browser, started once, computes for the views in each notebook and theme.
+
+    After these, a plain table in each of them.
+    """
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    folder = tmp_path_factory.mktemp("pages")
+    pages = [page_of(body, *case) for body in (views(), PLAIN) for case in CASES]
+    frames = "".join(
+        f'<iframe width="1300" height="900" srcdoc="{escape(page)}"></iframe>' for page in pages
+    )
+    whole = folder / "page.html"
+    whole.write_text(
+        f"<!DOCTYPE html><meta charset='utf-8'>{frames}<pre id='result'></pre>"
+        f"<script>{READ}</script>",
+        encoding="utf-8",
+    )
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    options += ["--no-first-run", "--disable-background-networking", "--dump-dom"]
+    command = [CHROMIUM, *options, f"--user-data-dir={folder / 'profile'}", whole.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    result = re.search(r'<pre id="result">(.+?)</pre>', done.stdout, re.DOTALL)
+    assert result is not None, done.stderr
+    found: list[dict[str, Any]] = json.loads(unescape(result[1]))
+    assert len(found) == len(pages)
+    return found
+
+
+@pytest.mark.parametrize(("notebook", "theme"), CASES)
 def test_html_in_a_notebook_is_left_aligned_in_its_colors(
-    views: str, tmp_path: Path, notebook: str, theme: str
+    styles: list[dict[str, Any]], notebook: str, theme: str
 ) -> None:
-    styles = computed(tmp_path, views, *NOTEBOOKS[notebook], theme)
-    assert len(styles["boxes"]) == 6
-    texts = {cell["text"] for cell in styles["cells"]}
+    found = styles[CASES.index((notebook, theme))]
+    assert len(found["boxes"]) == 6
+    texts = {cell["text"] for cell in found["cells"]}
     assert {SESSION, "sorted", "raw asset", "yes"} <= texts
-    for cell in styles["cells"]:
+    for cell in found["cells"]:
         expected = "right" if cell["number"] else "left"
         assert cell["align"] == expected, cell
         # The notebook's stripes and link color are not mixed with our own.
@@ -147,17 +155,14 @@ def test_html_in_a_notebook_is_left_aligned_in_its_colors(
         assert cell["link"] in (None, cell["color"]), cell
     background = THEMES[theme]["--jp-layout-color1"]
     color = {"light": "rgb(0, 0, 0)", "dark": "rgb(255, 255, 255)"}[theme]
-    for box in styles["boxes"]:
+    for box in found["boxes"]:
         assert box == {"background": background, "color": color, **FITS}
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_notebook_rules_alone_align_to_the_right(tmp_path: Path) -> None:
+def test_notebook_rules_alone_align_to_the_right(styles: list[dict[str, Any]]) -> None:
     # Shows that the rules above reach a table that does not defend itself.
-    plain = "<div class='aind-session'><table><tr><td>x</td></tr></table></div>"
-    for classes, rules in NOTEBOOKS.values():
-        styles = computed(tmp_path, plain, classes, rules, "light")
-        assert [cell["align"] for cell in styles["cells"]] == ["right"]
+    for found in styles[len(CASES) :]:
+        assert [cell["align"] for cell in found["cells"]] == ["right"]
 
 
 def test_repr_of_assets_is_one_short_line(sandbox: Sandbox) -> None:

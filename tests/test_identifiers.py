@@ -21,10 +21,12 @@ from aind_session.errors import InvalidIdentifierError
 from aind_session.identifiers import (
     SessionID,
     find_session_id,
+    is_uuid,
     nearest_sessions,
     parse_dates,
     parse_session_id,
     parse_subject_id,
+    short_id,
     split_asset_name,
     subject_in,
 )
@@ -32,17 +34,10 @@ from aind_session.identifiers import (
 LEGACY = "ecephys_676909_2023-12-13_13-43-40"
 CURRENT = "828418_2026-02-13_18-31-13"
 
-platforms = st.sampled_from(
-    [
-        "ecephys",
-        "behavior",
-        "multiplane-ophys",
-        "motor-observatory",
-        "SmartSPIM",
-        "SLAP2",
-        "exaspim",
-    ]
-) | st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,10}(-[A-Za-z0-9]{1,8})?", fullmatch=True)
+PLATFORMS = ("ecephys", "behavior", "multiplane-ophys", "motor-observatory", "SLAP2", "exaspim")
+platforms = st.sampled_from(PLATFORMS) | st.from_regex(
+    r"[A-Za-z][A-Za-z0-9]{0,10}(-[A-Za-z0-9]{1,8})?", fullmatch=True
+)
 subjects = st.sampled_from(
     ["676909", "018559", "M2501", "ZS061", "125L", "AK028", "3", "H24.26.001"]
 ) | st.from_regex(r"[0-9]{6,7}|[A-Z]{1,3}[0-9]{2,4}[A-Z]?(\.[0-9]{2,3}){0,2}", fullmatch=True)
@@ -61,7 +56,7 @@ def session_ids(draw: st.DrawFn) -> SessionID:
 
 
 @given(session_ids())
-def test_an_id_comes_back_whole(expected: SessionID) -> None:
+def test_parse_session_id_of_an_id_returns_its_parts(expected: SessionID) -> None:
     assert parse_session_id(expected.id) == expected
     assert parse_session_id(str(parse_session_id(expected.id))) == expected
     assert expected.dt.strftime("%Y-%m-%d %H:%M:%S") == f"{expected.date} {expected.time}"
@@ -77,7 +72,7 @@ def test_an_id_comes_back_whole(expected: SessionID) -> None:
     ),
     st.text(alphabet=string.ascii_letters + " /-.", max_size=30),
 )
-def test_an_id_is_found_in_any_text(
+def test_parse_session_id_of_any_text_with_an_id_finds_it(
     expected: SessionID, before: str, after: str, around: str
 ) -> None:
     text = f"{around} {before}{expected.id}{after}{around}"
@@ -109,7 +104,7 @@ def test_parse_session_id_normalizes_separators(
     st.sampled_from("-_/"),
     st.sampled_from("-:._"),
 )
-def test_whatever_npc_session_finds_is_found(
+def test_parse_session_id_finds_what_npc_session_finds(
     before: str,
     platform: str,
     subject: str,
@@ -147,37 +142,48 @@ def test_whatever_npc_session_finds_is_found(
         (f"x1_2023-02-30_10-10-10 {LEGACY}", LEGACY),
         (f"--session={LEGACY}", LEGACY),
         (f"ecephys_676909_2024-02-29_13-43-40/{LEGACY}", "ecephys_676909_2024-02-29_13-43-40"),
+        ("params.ecephys_713655_2024_08_08_11_52_03_url", "ecephys_713655_2024-08-08_11-52-03"),
+        ("params.713655_2024_08_08_11_52_03_url", "713655_2024-08-08_11-52-03"),
+        ("H24.26.001_2024-08-08_11-52-03", "H24.26.001_2024-08-08_11-52-03"),
+        ("/data/exaSPIM_H24.26.001_20240808_115203", "exaSPIM_H24.26.001_2024-08-08_11-52-03"),
+        (
+            "params.exaSPIM_H24.26.001_2024-08-08T11:52:03Z",
+            "exaSPIM_H24.26.001_2024-08-08_11-52-03",
+        ),
+        ("676909_20231213_134340", "676909_2023-12-13_13-43-40"),
+        ("ecephys_676909_20231213T134340", LEGACY),
+        ("ecephys_676909_2023-12-13T13:43:40.5-08:00", LEGACY),
+        ("ecephys_676909_20231213_13-43-40", LEGACY),
+        ("sub.01.nii.ecephys_676909_2023-12-13_134340.json", LEGACY),
     ],
 )
-def test_the_leftmost_true_id_counts(text: str, expected: str) -> None:
-    assert parse_session_id(text).id == expected
+def test_parse_session_id_returns_the_leftmost_valid_id(text: str, expected: str) -> None:
+    found = parse_session_id(text)
+    assert found.id == expected
+    assert parse_session_id(found.id) == found
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "Example T1 and T2 MRI Images",
-        "ecephys_raw_2026-01-01_00-00-00",
-        "sorted-ks2.5_2023-09-14_17-40-27",
-        "sorted-ks25_2023-09-14_17-40-27",
-        "sortedKS4_2024-03-08_15-04-14",
+        *("", "Example T1 and T2 MRI Images", "ecephys_raw_2026-01-01_00-00-00"),
+        *(f"{label}_2023-09-14_17-40-27" for label in ("sorted-ks2.5", "sorted-ks25", "sortedKS4")),
         "ecephys_674562_2023-10-02_sortedKS4_2024-03-08_15-04-14",
         "SmartSPIM-template_2024-05-16_11-26-14",
-        "ecephys_676909_2023-02-29_13-43-40",
-        "ecephys_676909_2023-13-01_13-43-40",
-        "ecephys_676909_2023-12-13_24-00-00",
-        "ecephys_676909_1999-12-31_10-00-00",
-        "ecephys_676909_2100-01-01_10-00-00",
+        *(f"ecephys_676909_{day}_13-43-40" for day in ("2023-02-29", "2023-13-01", "1999-12-31")),
+        *("ecephys_676909_2023-12-13_24-00-00", "ecephys_676909_2100-01-01_10-00-00"),
         "ecephys_٣٤٥٦٧٨_2023-12-13_13-43-40",
+        *("676909_2023-1213_134340", "676909_20231213_1343-40", "676909_20231213_1343401"),
+        *("sorted-ks2.5_20230914_174027", "a-H24.26.001_2024-08-08_11-52-03"),
     ],
 )
 def test_parse_session_id_of_other_text_lists_the_accepted_forms(text: str) -> None:
+    assert find_session_id(text) is None
     with pytest.raises(InvalidIdentifierError, match="<platform>_<subject>_<date>_<time>"):
         parse_session_id(text)
 
 
-def test_objects_that_have_a_session() -> None:
+def test_parse_session_id_of_objects_reads_their_texts() -> None:
     expected = parse_session_id(LEGACY)
     derived = f"{LEGACY}_sorted_2024-03-01_16-02-45"
     bucket = SimpleNamespace(bucket="a-bucket", prefix=LEGACY)
@@ -204,68 +210,48 @@ def test_objects_that_have_a_session() -> None:
 @pytest.mark.parametrize(
     "value", [None, 1.5, object(), [], {}, SimpleNamespace(name=None), b"\xff"]
 )
-def test_other_objects_are_refused(value: object) -> None:
+def test_parse_session_id_of_other_objects_raises(value: object) -> None:
     assert find_session_id(value) is None
     with pytest.raises(InvalidIdentifierError):
         parse_session_id(value)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "16d46411-540a-4122-b47f-8cb2a15d593a",
-        " 16D46411540A4122B47F8CB2A15D593A ",
-        uuid.UUID("16d46411-540a-4122-b47f-8cb2a15d593a"),
-    ],
-)
-def test_parse_session_id_of_a_uuid_names_the_function_to_call(value: object) -> None:
-    with pytest.raises(ValueError, match="get_data_asset_model"):
-        parse_session_id(value)
+DAY = "Try get_sessions('676909', date='2023-12-13')"
 
 
 @pytest.mark.parametrize(
-    ("text", "call"),
+    ("value", "reason"),
     [
-        ("676909_2023-12-13", "get_sessions('676909', date='2023-12-13')\n"),
-        ("676909_2023-12-13_1", "get_sessions('676909', date='2023-12-13')[1:2]"),
-        ("ecephys_676909_20231213", "get_sessions('676909', date='2023-12-13')"),
-        (npc_session.SessionRecord("676909_20231213"), "get_sessions('676909', date='2023-12-13')"),
-        ("676909", "get_sessions('676909')"),
-        (676909, "get_sessions('676909')"),
-    ],
-)
-def test_parse_session_id_of_a_short_id_advises_a_search(text: object, call: str) -> None:
-    with pytest.raises(InvalidIdentifierError) as caught:
-        parse_session_id(text)
-    assert call in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
+        ("16d46411-540a-4122-b47f-8cb2a15d593a", "get_data_asset_model"),
+        (" 16D46411540A4122B47F8CB2A15D593A ", "get_data_asset_model"),
+        (uuid.UUID("16d46411-540a-4122-b47f-8cb2a15d593a"), "get_data_asset_model"),
+        ("676909_2023-12-13", f"the time is missing. {DAY}\n"),
+        ("676909_2023-12-13_1", f"{DAY}[1:2]"),
+        ("ecephys_676909_20231213", DAY),
+        (npc_session.SessionRecord("676909_20231213"), DAY),
+        ("676909", "Try get_sessions('676909')"),
+        (676909, "Try get_sessions('676909')"),
         ("/data/ecephys_676909_2023-02-29_13-43-40/ecephys", "2023-02-29 is not a valid date"),
         ("676909_20231301_134340", "2023-13-01 is not a valid date"),
         ("ecephys_676909_1999-12-31_10-00-00", "1999-12-31 is not a valid date"),
-        ("ecephys_676909_2023-12-13_25-43-40", "25-43-40 is not a valid time"),
-        ("676909_2023-12-13T13:61:40", "13:61:40 is not a valid time"),
-        ("676909_20231213_256140", "256140 is not a valid time"),
-        ("ecephys_676909_2023-12-13_13-43", "the time 13-43 is cut short"),
-        ("676909_2023-12-13_13", "the time 13 is cut short"),
-        (pathlib.PurePosixPath("/data/H24.26.001_2023-12-13_13.json"), "time 13 is cut short"),
-        ("676909_2023-12-13", "the time is missing"),
+        ("ecephys_676909_2023-12-13_25-43-40", "25-43-40 is not a valid time. Try"),
+        ("676909_2023-12-13T13:61:40", "13:61:40 is not a valid time. Try"),
+        ("676909_20231213_256140", "256140 is not a valid time. Try"),
+        ("ecephys_676909_2023-12-13_13-43", "the time 13-43 is cut short. Try"),
+        ("676909_2023-12-13_13", "the time 13 is cut short. Try"),
+        (pathlib.PurePosixPath("/data/H24.26.001_2023-12-13_13.json"), "time 13 is cut short. Try"),
     ],
 )
-def test_parse_session_id_reports_which_part_is_wrong(text: object, reason: str) -> None:
+def test_parse_session_id_reports_what_is_wrong_and_what_to_call(
+    value: object, reason: str
+) -> None:
     with pytest.raises(InvalidIdentifierError) as caught:
-        parse_session_id(text)
-    message = str(caught.value)
-    assert reason in message
-    assert ("Try" in message) is ("valid date" not in message)
+        parse_session_id(value)
+    assert reason in str(caught.value)
+    assert ("Try" in str(caught.value)) is ("Try" in reason)
 
 
-@given(
-    st.from_regex(r"(ecephys_)?[0-9]{6}_20[0-9]{2}-?[0-9]{2}-?[0-9]{2}(_[0-9:-]{0,9})?"),
-)
+@given(st.from_regex(r"(ecephys_)?[0-9]{6}_20[0-9]{2}-?[0-9]{2}-?[0-9]{2}(_[0-9:-]{0,9})?"))
 def test_parse_session_id_advice_is_a_call_that_works(text: str) -> None:
     try:
         parse_session_id(text)
@@ -276,41 +262,6 @@ def test_parse_session_id_advice_is_a_call_that_works(text: str) -> None:
             assert parse_subject_id(ast.literal_eval(subject))
             assert not date or not parse_dates(ast.literal_eval(date)).is_open
             assert re.fullmatch(r"(\[[0-9]:[0-9]+\])?", advice[2])
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("params.ecephys_713655_2024_08_08_11_52_03_url", "ecephys_713655_2024-08-08_11-52-03"),
-        ("params.713655_2024_08_08_11_52_03_url", "713655_2024-08-08_11-52-03"),
-        ("H24.26.001_2024-08-08_11-52-03", "H24.26.001_2024-08-08_11-52-03"),
-        ("/data/exaSPIM_H24.26.001_20240808_115203", "exaSPIM_H24.26.001_2024-08-08_11-52-03"),
-        (
-            "params.exaSPIM_H24.26.001_2024-08-08T11:52:03Z",
-            "exaSPIM_H24.26.001_2024-08-08_11-52-03",
-        ),
-        ("676909_20231213_134340", "676909_2023-12-13_13-43-40"),
-        ("ecephys_676909_20231213T134340", LEGACY),
-        ("ecephys_676909_2023-12-13T13:43:40.5-08:00", LEGACY),
-        ("ecephys_676909_20231213_13-43-40", LEGACY),
-        ("sub.01.nii.ecephys_676909_2023-12-13_134340.json", LEGACY),
-    ],
-)
-def test_parse_session_id_spellings(text: str, expected: str) -> None:
-    found = parse_session_id(text)
-    assert found.id == expected
-    assert parse_session_id(found.id) == found
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("676909_2023-1213_134340", "676909_20231213_1343-40", "676909_20231213_1343401"),
-        *("sorted-ks2.5_20230914_174027", "a-H24.26.001_2024-08-08_11-52-03"),
-    ],
-)
-def test_find_session_id_of_mixed_or_longer_numbers_is_none(text: str) -> None:
-    assert find_session_id(text) is None
 
 
 @pytest.mark.parametrize(
@@ -337,7 +288,7 @@ def test_nearest_sessions_are_of_the_subject_and_closest_first(
     assert [session.id for session in found] == expected
 
 
-def test_an_object_is_not_shown_by_its_repr() -> None:
+def test_identifier_error_does_not_contain_a_repr() -> None:
     class Client:
         def __repr__(self) -> str:
             return "Client(token='secret')"
@@ -350,7 +301,7 @@ def test_an_object_is_not_shown_by_its_repr() -> None:
 
 
 @given(st.text(max_size=60) | st.text(alphabet="_20123-:a/ ", max_size=60))
-def test_arbitrary_text_raises_nothing_else(text: str) -> None:
+def test_identifiers_of_any_text_raise_nothing_else(text: str) -> None:
     found = find_session_id(text)
     try:
         assert parse_session_id(text) == found
@@ -363,22 +314,11 @@ def test_arbitrary_text_raises_nothing_else(text: str) -> None:
 @pytest.mark.parametrize(
     "junk",
     [
-        "_20",
-        "_2023-01-01_10-10-10",
-        "a",
-        "a-",
-        "_1",
-        "1",
-        "x1_2023-02-30_10-10-10",
-        "A1_",
-        " ",
-        "2023-",
-        "1.",
-        "A1.2_20",
-        "x1_20230101_999999_",
+        *("_20", "_2023-01-01_10-10-10", "a", "a-", "_1", "1", "x1_2023-02-30_10-10-10", "A1_"),
+        *(" ", "2023-", "1.", "A1.2_20", "x1_20230101_999999_"),
     ],
 )
-def test_long_junk_takes_no_time(junk: str) -> None:
+def test_identifiers_of_a_long_text_are_linear_in_time(junk: str) -> None:
     text = junk * (100_000 // len(junk))
     start = time.process_time()
     found = find_session_id(text)
@@ -394,19 +334,14 @@ def test_long_junk_takes_no_time(junk: str) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (676909, "676909"),
-        ("676909", "676909"),
-        (" 018559 ", "018559"),
-        ("M2501", "M2501"),
-        ("125L", "125L"),
-        ("H24.26.001", "H24.26.001"),
-        (676909.0, "676909"),
+        *((text, text) for text in ("676909", "M2501", "125L", "H24.26.001")),
+        *((676909, "676909"), (676909.0, "676909"), (" 018559 ", "018559")),
         (npc_session.SubjectRecord(676909), "676909"),
         (SimpleNamespace(subject_id="018559", id="x"), "018559"),
         (SimpleNamespace(id="676909"), "676909"),
     ],
 )
-def test_subjects(value: object, expected: str) -> None:
+def test_parse_subject_id_returns_the_id_as_written(value: object, expected: str) -> None:
     found = parse_subject_id(value)
     assert found == expected
     assert type(found) is str
@@ -415,19 +350,8 @@ def test_subjects(value: object, expected: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "",
-        "raw",
-        "676 909",
-        LEGACY,
-        None,
-        True,
-        -3,
-        1.5,
-        float("nan"),
-        "٣٤٥٦٧٨",
-        "67-69",
-        "A.B1.",
-        [676909],
+        *("", "raw", "676 909", LEGACY, "٣٤٥٦٧٨", "67-69", "A.B1."),
+        *(None, True, -3, 1.5, float("nan"), [676909]),
     ],
 )
 def test_parse_subject_id_of_other_values_is_refused(value: object) -> None:
@@ -447,5 +371,16 @@ def test_parse_subject_id_of_other_values_is_refused(value: object) -> None:
         ("no subject here 12345", None),
     ],
 )
-def test_subject_in_a_text(text: str, expected: str | None) -> None:
+def test_subject_in_text_is_the_first(text: str, expected: str | None) -> None:
     assert subject_in(text) == expected
+
+
+def test_short_id_is_the_subject_and_a_valid_date() -> None:
+    assert short_id("ecephys_676909_20231213") == ("676909", "2023-12-13")
+    assert short_id("676909_2023-02-30") is None
+
+
+def test_is_uuid_of_a_bare_one_only() -> None:
+    assert is_uuid("16d46411-540a-4122-b47f-8cb2a15d593a")
+    assert not is_uuid("676909")
+    assert not is_uuid("x 16d46411-540a-4122-b47f-8cb2a15d593a")

@@ -1,4 +1,4 @@
-"""The notebooks in `examples/`: each is run from top to bottom, and gives what stands in it."""
+"""The notebooks in `examples/`: each is run from top to bottom, and prints its saved output."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cells(path: Path) -> list[dict[str, Any]]:
 
 
 def run(source: str, names: dict[str, Any]) -> str:
-    """Run a cell; gives what it prints, and the value of its last line, as a notebook does."""
+    """Run a cell; return what it prints and the value of its last line, as a notebook does."""
     tree = ast.parse(source)
     last = tree.body[-1]
     shown: Any = None
@@ -47,8 +47,8 @@ def run(source: str, names: dict[str, Any]) -> str:
     return printed.getvalue() + ("" if shown is None else repr(shown))
 
 
-def stands(cell: dict[str, Any]) -> str:
-    """Give what stands below a cell, as text."""
+def saved(cell: dict[str, Any]) -> str:
+    """Return the saved output of a cell as text."""
     outputs = cell["outputs"]
     assert all(output["output_type"] != "error" for output in outputs)
     texts = [output.get("text") or output["data"]["text/plain"] for output in outputs]
@@ -70,14 +70,14 @@ def test_notebook_run_again_has_the_saved_output(path: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for number, cell in enumerate(cells(path)):
         source = "".join(cell["source"])
-        assert dense(run(source, names)) == dense(stands(cell)), f"cell {number}: {source}"
+        assert dense(run(source, names)) == dense(saved(cell)), f"cell {number}: {source}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_is_small_and_has_text_output_only(path: Path) -> None:
     assert path.stat().st_size < 20_000
     for cell in cells(path):
-        assert cell["outputs"] == [] or stands(cell)
+        assert cell["outputs"] == [] or saved(cell)
         assert {key for output in cell["outputs"] for key in output.get("data", {})} <= {
             "text/plain"
         }

@@ -188,7 +188,7 @@ def test_a_lock_that_its_owner_took_away_is_no_lock(
             # The last owner leaves between our opening and taking it.
             lock.unlink()
 
-    monkeypatch.setattr(states, "_take", take)
+    monkeypatch.setattr(states, "lock_file", take)
     with states.locked(path):
         assert lock.exists()
     assert len(taken) == 2
@@ -247,7 +247,7 @@ def test_locked_file_system_without_locks_is_reported_as_such(
     def refuse(handle: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(states, "_take", refuse)
+    monkeypatch.setattr(states, "lock_file", refuse)
     with pytest.raises(RunStateError, match=r"does not support file locks.*local disk"):
         aind_session.resume_run(state)
     assert os.listdir(state.parent) == [state.name]

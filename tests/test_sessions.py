@@ -1,4 +1,4 @@
-"""The verbs of a search's result, in threads, processes, forks and on a cluster."""
+"""Bulk methods of a search's result, in threads, processes, forks and on a cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import os
 import pickle
 import sys
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -63,11 +65,10 @@ def test_prefetch_leaves_nothing_to_request(sandbox: Sandbox, sessions: Sessions
     assert sandbox.count() == before
 
 
-def test_prefetch_unknown_name_raises(sessions: Sessions) -> None:
-    with pytest.raises(InvalidFilterError, match="records"):
-        sessions.prefetch("everything")
-    with pytest.raises(InvalidFilterError, match="assets"):
-        sessions.prefetch(["assets"])  # type: ignore[arg-type]
+@pytest.mark.parametrize("what", ["everything", ["assets"]])
+def test_prefetch_unknown_name_raises(what: Any) -> None:
+    with pytest.raises(InvalidFilterError, match="assets, records"):
+        Sessions(FOUR).prefetch(what)
 
 
 def test_map_in_threads_keeps_the_order(sessions: Sessions) -> None:
@@ -87,55 +88,51 @@ def test_map_raises_or_returns_errors(sessions: Sessions) -> None:
         sessions.map(platform_or_fail, errors="ignore")  # type: ignore[call-overload]
 
 
-def _expected(sessions: Sessions) -> list[tuple[str, str, int]]:
-    return [describe(session)[:3] for session in sessions]
-
-
-def test_map_in_spawned_processes(sessions: Sessions) -> None:
-    expected = _expected(sessions)
+def _spawned(sessions: Sessions) -> Any:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context) as executor:
-        results = sessions.map(describe, executor=executor)
-    assert [r[:3] for r in results] == expected
-    assert os.getpid() not in {r[3] for r in results}
+    with ProcessPoolExecutor(1, mp_context=context) as executor:
+        return sessions.map(describe, executor=executor)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
-def test_map_in_forked_processes(sessions: Sessions) -> None:
+def _forked(sessions: Sessions) -> Any:
     # The parent has looked things up: its pool has threads, its connections are open.
-    expected = _expected(sessions)
+    if sys.platform == "win32":
+        pytest.skip("there is no fork")
     context = multiprocessing.get_context("fork")
     with warnings.catch_warnings():
         # Python 3.12 warns of any fork beside threads: that it works here is what is tested.
         warnings.simplefilter("ignore", DeprecationWarning)
         with context.Pool(2) as pool:
-            results = pool.map_async(describe, sessions).get(timeout=60)
-    assert [r[:3] for r in results] == expected
-    assert os.getpid() not in {r[3] for r in results}
+            return pool.map_async(describe, sessions).get(timeout=60)
 
 
-def test_map_on_a_dask_cluster(sessions: Sessions) -> None:
+def _on_dask(sessions: Sessions) -> Any:
     distributed = pytest.importorskip("distributed")
     dask = pytest.importorskip("dask")
-    expected = _expected(sessions)
     with (
         # In Python 3.11.7 the profiler of a worker can stop it for ever (docs/dask.md).
         dask.config.set({"distributed.worker.profile.enabled": False}),
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        results = sessions.map(describe, executor=client.get_executor())
+        return sessions.map(describe, executor=client.get_executor())
+
+
+def _by_joblib(sessions: Sessions) -> Any:
+    joblib = pytest.importorskip("joblib")
+    return joblib.Parallel(n_jobs=2)(joblib.delayed(describe)(s) for s in sessions)
+
+
+@pytest.mark.parametrize("run", [_spawned, _forked, _on_dask, _by_joblib])
+def test_map_in_other_processes_agrees(
+    sessions: Sessions, run: Callable[[Sessions], list[tuple[Any, ...]]]
+) -> None:
+    expected = [describe(session)[:3] for session in sessions]
+    results = run(sessions)
     assert [r[:3] for r in results] == expected
     assert os.getpid() not in {r[3] for r in results}
-
-
-def test_map_by_joblib_agrees(sessions: Sessions) -> None:
-    joblib = pytest.importorskip("joblib")
-    expected = _expected(sessions)
-    results = joblib.Parallel(n_jobs=2)(joblib.delayed(describe)(s) for s in sessions)
-    assert [r[:3] for r in results] == expected
 
 
 def test_nothing_secret_is_pickled(sandbox: Sandbox, sessions: Sessions) -> None:
@@ -190,11 +187,10 @@ def test_table_every_column_agrees_with_the_session(sessions: Sessions) -> None:
     assert tuple(row["modalities"]) == session.docdb.modalities
 
 
-def test_table_unknown_column_suggests_one(sessions: Sessions) -> None:
-    with pytest.raises(InvalidFilterError, match="did you mean 'genotype'"):
-        sessions.to_pandas(["genotyp"])
-    with pytest.raises(InvalidFilterError, match="did you mean 'age_days'"):
-        sessions.to_pandas(["age"])
+@pytest.mark.parametrize(("name", "nearest"), [("genotyp", "genotype"), ("age", "age_days")])
+def test_table_unknown_column_suggests_one(name: str, nearest: str) -> None:
+    with pytest.raises(InvalidFilterError, match=f"did you mean '{nearest}'"):
+        Sessions(FOUR).to_pandas([name])
 
 
 def test_to_polars_agrees_with_pandas(sessions: Sessions) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -29,69 +30,46 @@ def load() -> ModuleType:
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "create_sessions",
-            "ask_a_session",
-            "ask_its_metadata",
-            "ask_its_sortings",
-            "ask_a_subject",
-        ),
-        *("ask_many", "use_the_rest"),
+        *("create_sessions", "ask_a_session", "ask_its_metadata", "ask_its_sortings"),
+        *("ask_a_subject", "ask_many", "use_the_rest"),
     ],
 )
 def test_user_code_runs_in_the_sandbox(name: str) -> None:
     getattr(load(), name)()
 
 
+def check(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a type checker in a user's folder: without the settings of this project."""
+    whole = [sys.executable, "-m", *command, "user_code.py"]
+    return subprocess.run(whole, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def pyright(folder: Path, **settings: object) -> list[dict[str, Any]]:
+    settings["typeCheckingMode"] = "standard"
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    options = ("--pythonpath", sys.executable, "--outputjson")
+    done = check("basedpyright", *options, folder=folder)
+    found: list[dict[str, Any]] = json.loads(done.stdout)["generalDiagnostics"]
+    return found
+
+
 @pytest.mark.slow
 def test_user_code_passes_mypy(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
-    # A user's folder: without this project's settings, with the package as installed.
     shutil.copy(USER_CODE, tmp_path)
-    command = [sys.executable, "-m", "mypy", "--strict", "--ignore-missing-imports"]
-    done = subprocess.run(
-        [*command, f"--cache-dir={tmp_path / 'cache'}", "user_code.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    options = ("--strict", "--ignore-missing-imports", f"--cache-dir={tmp_path / 'cache'}")
+    done = check("mypy", *options, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
-def test_user_code_passes_pyright(tmp_path: Path) -> None:
+def test_user_code_passes_pyright_and_its_mistakes_are_found(tmp_path: Path) -> None:
     pytest.importorskip("basedpyright")
     shutil.copy(USER_CODE, tmp_path)
-    settings = {"typeCheckingMode": "standard", "enableTypeIgnoreComments": True}
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable]
-    done = subprocess.run(
-        [*command, "--outputjson", "user_code.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    found = json.loads(done.stdout)["generalDiagnostics"]
+    found = pyright(tmp_path, enableTypeIgnoreComments=True)
     assert [f"{one['range']['start']['line'] + 1}: {one['message']}" for one in found] == []
-
-
-@pytest.mark.slow
-def test_user_code_mistakes_are_found_by_pyright(tmp_path: Path) -> None:
-    pytest.importorskip("basedpyright")
     text = USER_CODE.read_text(encoding="utf-8").split("# type: ignore")
     assert len(text) == MISTAKES + 1
     (tmp_path / "user_code.py").write_text("#".join(text))
-    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
-    command = [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable]
-    done = subprocess.run(
-        [*command, "--outputjson", "user_code.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    found = json.loads(done.stdout)["generalDiagnostics"]
-    lines = {one["range"]["start"]["line"] for one in found if one["severity"] == "error"}
-    assert len(lines) >= MISTAKES
+    errors = [one for one in pyright(tmp_path) if one["severity"] == "error"]
+    assert len({one["range"]["start"]["line"] for one in errors}) >= MISTAKES

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aind_session.download import from_folder
+from aind_session import html
 from aind_session.errors import MissingAttributeError, UnresolvedInputsWarning
-from aind_session.identifiers import (
-    SessionID,
-    is_uuid,
-    label_family,
-    normalise_label,
-    split_asset_name,
-)
+from aind_session.identifiers import SessionID, is_uuid, split_asset_name
 from aind_session.lookup import by_id, evidence, folders, metadata, results, rules
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.failures import Failures, callers_depth
 from aind_session.lookup.folders import Folder
 from aind_session.lookup.rules import ascending
 from aind_session.query import CODE_OCEAN, count, query
-from aind_session.records import Record
+from aind_session.records import Record, input_names
 from aind_session.records.modalities import modality_abbreviation
-from aind_session.records.sources import input_names
+from aind_session.records.shape import at, mappings, text
 from aind_session.services import codeocean, s3
 from aind_session.services.assets import Assets, asset_url, linked_asset
 from aind_session.services.models import (
@@ -41,18 +33,14 @@ from aind_session.services.models import (
 from aind_session.services.sdk import DataAsset
 from aind_session.threads import gather_all, outcomes
 from aind_session.trace import tracing
+from aind_session.value import Downloadable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typing_extensions import Self
     from upath import UPath
 
 #: Steps from a result back to raw data that are followed at most.
 MAX_STEPS = 20
-
-Status = Literal["good", "failed", "never"]
-_LABELS_OF_ANY_TOOL = frozenset({"sorted", "curated"})
 
 
 @dataclass(frozen=True)
@@ -86,7 +74,7 @@ class Maker:
 
 # The SDK has no `py.typed`, so that for mypy its model is of no type; read all the same, it exports
 # none of its names, and a hundred lines elsewhere would need this.
-class ExtendedDataAsset(DataAsset):  # type: ignore[misc]
+class ExtendedDataAsset(DataAsset, Downloadable):  # type: ignore[misc]
     """A data asset with more properties; equal to the plain model of the same asset."""
 
     id: str
@@ -109,63 +97,17 @@ class ExtendedDataAsset(DataAsset):  # type: ignore[misc]
         """Address of its page in Code Ocean."""
         return asset_url(self.id)
 
-    def download(
-        self,
-        dest: str | os.PathLike[str],
-        pattern: str | None = None,
-        modality: str | None = None,
-        progress: bool = True,
-        overwrite: bool = False,
-    ) -> tuple[Path, ...]:
-        """Download its files from S3 to a local folder; as `Session.download`.
-
-        Parameters
-        ----------
-        dest
-            The local folder; paths in it are those below the asset's folder.
-        pattern
-            A glob that the path below the asset's folder must match: `"**/*.json"` for every JSON
-            file, `"*.json"` for those in its root. None for all files.
-        modality
-            Only the folder of this modality: `"behavior-videos"`, `"ecephys"`.
-        progress
-            Show the total size first, and a bar, in a terminal or a notebook.
-        overwrite
-            Download files again that exist already.
-
-        Returns
-        -------
-        tuple of pathlib.Path
-            The local paths, in the order of the names in S3.
-
-        Raises
-        ------
-        DownloadError
-            Some files could not be downloaded (an `OSError`); the message lists them.
-        MissingAttributeError
-            The asset does not name the folder of its files (an `AttributeError`).
-
-        Examples
-        --------
-        >>> import aind_session, tempfile
-        >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
-        >>> asset = session.ecephys.sorted_data_assets[-1]
-        >>> [path.name for path in asset.download(tempfile.mkdtemp(), pattern="processing.json")]
-        ['processing.json']
-        """
-        if self.path is None:
+    def _folder(self) -> Folder:
+        found = folders.of_asset(by_id.summary_of(self))
+        if found is None:
             message = f"Data asset {self.id} ({self.name}) does not name the folder of its files."
             raise MissingAttributeError(message, name="path")
-        folder = Folder(*s3.split(self.path), CODE_OCEAN)
-        return from_folder(folder, dest, pattern, modality, progress, overwrite)
+        return found
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} ({self.id})>"
 
     def _repr_html_(self) -> str:
-        # An upward import: notebooks call this method on the object itself.
-        from aind_session import html
-
         folder = folders.of_asset(by_id.summary_of(self))
         facts = {"label": rules.label_of(self.name), "folder": folder}
         return html.of_asset(type(self).__name__, self, facts)
@@ -238,41 +180,7 @@ class DerivedDataAsset(ExtendedDataAsset):
         return decode_assets(asset.raw for asset in chain(self._summary))
 
 
-# -- by label --------------------------------------------------------------------------------------
-
-
-def same_label(label: str) -> str:
-    """Write a label in the one way that all its spellings share.
-
-    `sorted`, `sorted-ks2.5` and `sortedKS4` are one label, and so is what different people curated;
-    `dlc-eye` and `dlc_face` are two.
-    """
-    family = label_family(label)
-    return family if family in _LABELS_OF_ANY_TOOL else normalise_label(label)
-
-
-def by_label(some: Assets) -> dict[str, Assets]:
-    """Group derived assets by label, spellings joined, each group ascending by creation.
-
-    An asset without a label (a name of its own) is under an empty text.
-    """
-    found: dict[str, list[AssetSummary]] = {}
-    for asset in some:
-        if not rules.is_raw(asset):
-            label = rules.label_of(asset.name)
-            found.setdefault(same_label(label) if label else "", []).append(asset)
-    return {label: tuple(of) for label, of in sorted(found.items())}
-
-
-def labelled(of_label: Mapping[str, Assets], wanted: str) -> Assets:
-    """Return the assets of a label in any spelling: `dlc` also has those of `dlc-eye`."""
-    same = same_label(wanted)
-    return ascending(
-        asset
-        for label, of in of_label.items()
-        if label == same or label.startswith(f"{same}-")
-        for asset in of
-    )
+# -- of a session ---------------------------------------------------------------------------------
 
 
 def of_session(session: SessionID, label: str | None = None, modality: str | None = None) -> Assets:
@@ -280,8 +188,8 @@ def of_session(session: SessionID, label: str | None = None, modality: str | Non
     with tracing(session.id, "derived data assets"):
         known = evidence.assets_of(session)
         known.failures.warn_or_raise(known.assets)
-        of_label = by_label(known.assets)
-        some = labelled(of_label, label) if label is not None else None
+        of_label = rules.by_label(known.assets)
+        some = rules.labelled(of_label, label) if label is not None else None
         if some is None:
             some = ascending(asset for of in of_label.values() for asset in of)
         if modality is None:
@@ -300,33 +208,24 @@ def modalities_of(asset: AssetSummary, known: Evidence) -> frozenset[str]:
     return frozenset(modality_abbreviation(name) for name in written if name)
 
 
-def status(some: Assets) -> Status:
-    """Return whether one of a label's assets is good; the newest is checked first."""
-    complete = [asset for asset in some if asset.state.lower() != "draft"]
-    if any(results.failure(asset) is None for asset in reversed(complete)):
-        return "good"
-    return "failed" if complete else "never"
-
-
 # -- what made it ----------------------------------------------------------------------------------
 
 
 def maker(asset: AssetSummary) -> Maker:
     """Return what made an asset: from its own provenance, the run's parameters from the run."""
     with tracing(results.about(asset), "provenance"):
-        own = _json(asset)
-        provenance = _mapping(own.get("provenance"))
-        info = _mapping(own.get("results_info"))
-        computation = _text(provenance.get("computation"))
-        parameters = _parameters(info.get("parameters")) or _parameters(own.get("app_parameters"))
+        own = msgspec.json.decode(asset.raw) if asset.raw else None
+        run, info = at(own, "provenance"), at(own, "results_info")
+        computation = text(at(run, "computation"))
+        parameters = _parameters(at(info, "parameters")) or _parameters(at(own, "app_parameters"))
         if not parameters and computation:
             parameters = _parameters_of_run(computation)
         made = Maker(
-            capsule=_text(info.get("capsule_id")) or _text(provenance.get("capsule")),
-            pipeline=_text(info.get("pipeline_id")) or _text(provenance.get("pipeline")),
-            commit=_text(info.get("commit")) or _text(provenance.get("commit")),
-            version=_text(info.get("version")),
-            run_script=_text(info.get("run_script")) or _text(provenance.get("run_script")),
+            capsule=text(at(info, "capsule_id")) or text(at(run, "capsule")),
+            pipeline=text(at(info, "pipeline_id")) or text(at(run, "pipeline")),
+            commit=text(at(info, "commit")) or text(at(run, "commit")),
+            version=text(at(info, "version")),
+            run_script=text(at(info, "run_script")) or text(at(run, "run_script")),
             computation=computation,
             parameters=parameters,
         )
@@ -361,11 +260,10 @@ def _parameters_of_run(computation_id: str) -> tuple[tuple[str, str], ...]:
 def _parameters(value: object) -> tuple[tuple[str, str], ...]:
     """Read parameters, named or positional, of any shape that runs have."""
     found = []
-    for position, item in enumerate(_list(value)):
-        of = _mapping(item)
-        name = of.get("param_name") or of.get("name") or str(position)
-        text = of.get("value")
-        found.append((str(name), "" if text is None else str(text)))
+    for position, item in enumerate(mappings(value)):
+        name = item.get("param_name") or item.get("name") or str(position)
+        written = item.get("value")
+        found.append((str(name), "" if written is None else str(written)))
     return tuple(found)
 
 
@@ -378,9 +276,9 @@ def sources(asset: AssetSummary) -> tuple[Assets, tuple[str, ...]]:
     The metadata record is read if Code Ocean lists no inputs, or one that no longer exists: raw
     data may have been registered anew since.
     """
-    contained = map(_mapping, _list(_json(asset).get("contained_data_assets")))
-    listed = (*rules.input_ids(asset), *(_text(one.get("id")) for one in contained))
-    ids = [i for i in dict.fromkeys(listed) if i]
+    own = msgspec.json.decode(asset.raw) if asset.raw else None
+    contained = (text(one.get("id")) for one in mappings(at(own, "contained_data_assets")))
+    ids = [i for i in dict.fromkeys((*rules.input_ids(asset), *contained)) if i]
     found = _found(linked_asset, ids)
     missing = [i for i, source in found.items() if source is None]
     if missing or not found:
@@ -447,20 +345,3 @@ def chain(asset: AssetSummary) -> Assets:
             warning = UnresolvedInputsWarning(CODE_OCEAN, f"the inputs of {name}", why)
             warnings.warn(warning, stacklevel=callers_depth())
         return tuple(found)
-
-
-def _json(asset: AssetSummary) -> dict[str, Any]:
-    own = msgspec.json.decode(asset.raw) if asset.raw else None
-    return own if isinstance(own, dict) else {}
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: object) -> str | None:
-    return str(value) if isinstance(value, str | int) and value != "" else None

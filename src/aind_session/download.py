@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
+import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from aind_session.errors import (
-    AindSessionError,
-    DownloadError,
-    InvalidFilterError,
-    first_line,
-)
+from aind_session.errors import AindSessionError, DownloadError, InvalidFilterError, first_line
 from aind_session.lookup.folders import MODALITY_OF_FOLDER, Folder
 from aind_session.progress import is_watched, progress
 from aind_session.services import s3
@@ -27,11 +25,16 @@ FILES_AT_ONCE = 16
 
 
 class File(NamedTuple):
-    """A file to download: its key, its path below the folder, its size in bytes."""
+    """A file to download: its key, its path below the folder, size in bytes, and version."""
 
     key: str
     path: str
     size: int
+    etag: str
+
+    def part_of(self, path: Path) -> Path:
+        """Return the file that holds what was downloaded of this version."""
+        return path.with_name(f".{path.name}.{re.sub(r'[^0-9A-Za-z]', '', self.etag)[:12]}.part")
 
 
 def from_folder(
@@ -45,13 +48,8 @@ def from_folder(
     """Download the files of a folder whose path matches; return their local paths.
 
     A file is written under a temporary name and renamed once its size is right. A file that exists
-    with the same size is kept unless `overwrite`; an interrupted one resumes where it stopped.
-
-    Raises
-    ------
-    DownloadError
-        Some files could not be downloaded; its `paths` are those that were, its `failed` the
-        others with the reason.
+    with the same size is kept unless `overwrite`; an interrupted one resumes where it stopped, or
+    begins again if the object in S3 has changed. Several processes may download the same files.
     """
     target = Path(dest)
     files = _select(folder, pattern, modality)
@@ -59,6 +57,7 @@ def from_folder(
     if shown and is_watched():
         size = f"{len(files)} files, {total / 2**20:,.1f} MB"
         print(f"{folder}: {size} -> {target}", file=sys.stderr)
+    _remove_outdated(files, target)
     failed: dict[str, str] = {}
     paths: list[Path] = []
     with progress(total, "download", shown, unit="B") as bar:
@@ -90,7 +89,7 @@ def _select(folder: Folder, pattern: str | None, modality: str | None) -> list[F
     start = f"{folder.prefix.strip('/')}/" if folder.prefix.strip("/") else ""
     matches = glob_pattern(pattern) if pattern is not None else None
     files = []
-    for key, size in s3.list_objects(folder.bucket, start):
+    for key, size, etag in s3.list_objects(folder.bucket, start):
         path = key[len(start) :]
         if not path or path.endswith("/"):
             # Consoles mark an empty folder with such a key.
@@ -99,7 +98,7 @@ def _select(folder: Folder, pattern: str | None, modality: str | None) -> list[F
             continue
         if modality is not None and not _is_of(path, modality):
             continue
-        files.append(File(key, path, size))
+        files.append(File(key, path, size, etag))
     return files
 
 
@@ -110,13 +109,7 @@ def _is_of(path: str, modality: str) -> bool:
 
 
 def glob_pattern(pattern: str) -> re.Pattern[str]:
-    """Return the expression of a glob: `*` and `?` within a folder, `**/` for any folders.
-
-    Examples
-    --------
-    >>> [bool(glob_pattern("**/*.json").fullmatch(p)) for p in ("a.json", "b/c/a.json", "a.txt")]
-    [True, True, False]
-    """
+    """Return the expression of a glob: `*` and `?` within a folder, `**/` for any folders."""
     if not pattern:
         raise InvalidFilterError('A pattern is a glob such as "**/*.json", not an empty text.')
     parts = {"**/": r"(?:[^/]+/)*", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
@@ -136,26 +129,95 @@ def _fetch(
         advance(file.size)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    if overwrite or (part.exists() and part.stat().st_size > file.size):
-        part.unlink(missing_ok=True)
-    with open(part, "ab") as out:
-        done = out.tell()
-        advance(done)
-        while done < file.size:
-            data = s3.read_part(bucket, file.key, done, min(PART_BYTES, file.size - done))
-            if not data:
-                break
-            out.write(data)
-            done += len(data)
-            advance(len(data))
-    if done != file.size:
-        part.unlink()
-        raise DownloadError(
-            f"has {done} bytes, {file.size} were listed: it changed while it was downloaded"
-        )
-    os.replace(part, path)
+    part = file.part_of(path)
+    out = None if overwrite else _open_locked(part)
+    is_resumable = out is not None
+    if out is None:
+        # Another process is downloading the same file.
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        out = open(part, "xb")  # noqa: SIM115
+    is_complete = False
+    try:
+        with out:
+            is_complete = _append_rest(out, bucket, file, advance)
+            is_resumable = is_resumable and is_complete
+        if is_complete:
+            _rename(part, path)
+    finally:
+        if not is_resumable:
+            part.unlink(missing_ok=True)
+    if not is_complete:
+        raise DownloadError("it changed while it was downloaded")
     return path
+
+
+def _open_locked(part: Path) -> BinaryIO | None:
+    """Open a file to append to it; None if another process does so, or it cannot be locked."""
+    out = open(part, "ab")  # noqa: SIM115
+    try:
+        lock_file(out.fileno())
+    except OSError:
+        out.close()
+        return None
+    return out
+
+
+def lock_file(handle: int) -> None:
+    """Lock an open file until it is closed; an `OSError` if another process has locked it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _append_rest(
+    out: BinaryIO, bucket: str, file: File, advance: Callable[[float], object]
+) -> bool:
+    """Download what a file lacks; return False if the object in S3 has changed."""
+    done = out.seek(0, os.SEEK_END)
+    advance(done)
+    while done < file.size:
+        size = min(PART_BYTES, file.size - done)
+        try:
+            data = s3.read_part(bucket, file.key, done, size, file.etag)
+        except s3.StorageError as error:
+            if error.status == HTTPStatus.PRECONDITION_FAILED:
+                return False
+            raise
+        if not data:
+            return False
+        out.write(data)
+        done += len(data)
+        advance(len(data))
+    return done == file.size
+
+
+def _rename(part: Path, path: Path) -> None:
+    try:
+        os.replace(part, path)
+    except FileNotFoundError:
+        # Another process has completed and renamed the same part.
+        if not path.is_file():
+            raise
+
+
+def _remove_outdated(files: list[File], target: Path) -> None:
+    """Remove the parts of earlier versions of the files."""
+    current = {}
+    for file in files:
+        with contextlib.suppress(DownloadError):
+            path = _local(target, file.path)
+            current[path] = file.part_of(path)
+    for folder in {path.parent for path in current}:
+        for part in folder.glob(".*.*.part"):
+            path = part.with_name(part.name[1:].rpartition(".")[0].rpartition(".")[0])
+            if current.get(path, part) != part:
+                part.unlink(missing_ok=True)
 
 
 def _local(target: Path, path: str) -> Path:

@@ -108,11 +108,6 @@ class Namespace:
         #: Where it comes from, for messages.
         self.owner = f"{self.path} of {owner}" if owner else self.path
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the extension class has been imported."""
-        return self._cls is not None
-
     def load(self) -> type[Any]:
         """Return the extension class, imported if necessary."""
         if self._cls is None:
@@ -161,8 +156,7 @@ def _namespaces_of(obj: object) -> dict[Any, Any]:
     """Return the namespaces created for an object; a new dict if it cannot store any."""
     created: dict[Any, Any] | None = getattr(obj, "_namespaces", None)
     if created is None:
-        attributes: dict[str, Any] = getattr(obj, "__dict__", {})
-        created = attributes.setdefault("_namespaces", {})
+        created = getattr(obj, "__dict__", {}).setdefault("_namespaces", {})
     return created
 
 
@@ -212,7 +206,10 @@ def register_namespace(
     def attach(extension: ExtensionClass) -> ExtensionClass:
         if not isinstance(extension, type):
             raise NamespaceError(f"The namespace {name!r} must be a class, not {extension!r}")
-        _attach(_session_class() if cls is None else cls, Namespace(name, extension, owner))
+        if cls is None:
+            # An upward import: `Session` is defined with this module.
+            from aind_session.session import Session
+        _attach(Session if cls is None else cls, Namespace(name, extension, owner))
         return extension
 
     _check_name(name)
@@ -277,7 +274,7 @@ def namespaces() -> tuple[NamespaceInfo, ...]:
     import aind_session.subject  # noqa: F401
 
     found = [
-        NamespaceInfo(name, cls.__name__, one.owner, "ready" if one.is_loaded else "not loaded")
+        NamespaceInfo(name, cls.__name__, one.owner, "ready" if one._cls else "not loaded")
         for cls in list(_registry.targets)
         for name, one in _attached(cls).items()
     ]
@@ -346,13 +343,6 @@ def _check_name(name: str) -> None:
             f"{name!r} cannot be the name of a namespace: choose an identifier that does not "
             "begin with an underscore"
         )
-
-
-def _session_class() -> type[Any]:
-    # An upward import: `Session` is the default target, and is defined with this module.
-    from aind_session.session import Session
-
-    return Session
 
 
 # -- entry points of installed packages ------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -62,22 +62,13 @@ font-size:.95em;overflow-wrap:anywhere}
 
 
 def of_session(session: Session) -> str:
-    """Return the HTML of a session: what is cached of it.
-
-    Examples
-    --------
-    >>> import aind_session
-    >>> html = of_session(aind_session.Session("ecephys_676909_2023-12-13_13-43-40"))
-    >>> "676909" in html
-    True
-    """
+    """Return the HTML of a session: what is cached of it."""
     facts: dict[str, object] = {
         "platform": session._id.platform,
         "subject": session._id.subject_id,
         "time": f"{session._id.date} {session._id.time}",
     }
     found = _cached(session)
-    body = ""
     if found is not None and (found.assets is not None or found.records is not None):
         from aind_session.lookup import results
 
@@ -90,14 +81,11 @@ def of_session(session: Session) -> str:
         facts["modalities"] = ", ".join(found.modalities or row.value("modalities") or ())
         is_sorted = results.cached_is_sorted(session._id)
         facts["sorted"] = None if is_sorted is None else "yes" if is_sorted else "no"
-    body += facts_table({name: value for name, value in facts.items() if value})
-    missing = []
+    body = facts_table(facts)
     if found is not None and found.assets:
         body += details(_count(len(found.assets), "data asset"), _assets_table(found.assets))
-    if found is None or found.assets is None:
-        missing.append("data assets")
-    if found is None or found.records is None:
-        missing.append("records")
+    parts = {"data assets": found and found.assets, "records": found and found.records}
+    missing = [name for name, value in parts.items() if value is None]
     if missing:
         body += hint(f"Not looked up yet: {', '.join(missing)}.")
     return card("Session", session.id, body)
@@ -171,25 +159,10 @@ def _cells(session: Session) -> list[object]:
     ]
 
 
-def of_assets(assets: Iterable[Any]) -> str:
-    """Return the HTML of data assets: a table with the label, name, ID and creation of each.
-
-    Examples
-    --------
-    >>> import aind_session
-    >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
-    >>> "16d46411-540a-4122-b47f-8cb2a15d593a" in of_assets(session.data_assets)
-    True
-    """
-    every = list(assets)
-    body = _assets_table(every) if every else ""
-    return card("Data assets", _count(len(every), "data asset"), body)
-
-
 def of_asset(kind: str, asset: Any, facts: Mapping[str, object]) -> str:
     """Return the HTML of one data asset with some facts about it."""
-    every = {"ID": _link(asset.id, asset.url), "created": _day(asset.created), **facts}
-    return card(kind, asset.name, facts_table({k: v for k, v in every.items() if v}))
+    known = {"ID": _link(asset.id, asset.url), "created": _day(asset.created), **facts}
+    return card(kind, asset.name, facts_table(known))
 
 
 def _assets_table(assets: Sequence[Any]) -> str:
@@ -261,10 +234,11 @@ def card(kind: str, title: str, body: str) -> str:
 
 
 def facts_table(facts: Mapping[str, object]) -> str:
-    """Return a table with one line per fact."""
+    """Return a table with one line per fact that is known."""
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td class="aind-name">{_cell(value)}</td></tr>'
         for name, value in facts.items()
+        if value
     )
     return f"<table><tbody>{rows}</tbody></table>"
 

@@ -13,7 +13,7 @@ from aind_session.identifiers import (
     npc_record,
     parse_session_id,
 )
-from aind_session.value import Value, raises_attribute_error
+from aind_session.value import Downloadable, Value, raises_attribute_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from aind_session.extensions.docdb import SessionDocDB
     from aind_session.extensions.ecephys import EcephysExtension
     from aind_session.extensions.lims import LimsExtension
+    from aind_session.lookup.folders import Folder
     from aind_session.subject import Subject
 
 
-class Session(Value):
+class Session(Value, Downloadable):
     """A session, identified by its ID. Creating one sends no request.
 
     Two objects are equal if they have the same session ID. They sort by ID, and are pickled as the
@@ -302,58 +303,10 @@ class Session(Value):
 
         return attached_data.raw_dir_of(self) or self.raw_data_dir
 
-    def download(
-        self,
-        dest: str | os.PathLike[str],
-        pattern: str | None = None,
-        modality: str | None = None,
-        progress: bool = True,
-        overwrite: bool = False,
-    ) -> tuple[Path, ...]:
-        """Download raw files from S3 to a local folder, many at the same time.
-
-        Each file is written under a temporary name and renamed once its size is right. Files that
-        exist with the right size are kept; an interrupted download resumes when it is called again.
-
-        Parameters
-        ----------
-        dest
-            The local folder; paths in it are those below the raw folder.
-        pattern
-            A glob that the path below the raw folder must match: `"**/*.json"` for every JSON
-            file, `"*.json"` for those in its root. None for all files.
-        modality
-            Only the folder of this modality: `"behavior-videos"`, `"ecephys"`.
-        progress
-            Show the total size first, and a bar, in a terminal or a notebook.
-        overwrite
-            Download files again that exist already.
-
-        Returns
-        -------
-        tuple of pathlib.Path
-            The local paths, in the order of the names in S3.
-
-        Raises
-        ------
-        DownloadError
-            Some files could not be downloaded (an `OSError`); the message lists them.
-        MissingAttributeError, CredentialsError, ServiceError
-            As for `raw_data_dir`.
-
-        Examples
-        --------
-        >>> import aind_session, tempfile
-        >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
-        >>> paths = session.download(tempfile.mkdtemp(), pattern="subject.json")
-        >>> [path.name for path in paths]
-        ['subject.json']
-        """
-        from aind_session import download
+    def _folder(self) -> Folder:
         from aind_session.lookup import folders
 
-        folder = folders.raw(self._id)
-        return download.from_folder(folder, dest, pattern, modality, progress, overwrite)
+        return folders.raw(self._id)
 
     # -- methods -----------------------------------------------------------------------------------
 

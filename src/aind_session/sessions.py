@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, overload
 
-from aind_session import given_sessions
-from aind_session.errors import InvalidFilterError, MissingExtraError, name_session
-from aind_session.identifiers import SessionID
+from aind_session.errors import (
+    InvalidContentError,
+    InvalidFilterError,
+    InvalidIdentifierError,
+    MissingExtraError,
+    name_session,
+)
+from aind_session.identifiers import SessionID, find_session_id, why_not_found
 from aind_session.progress import progress as showing
 from aind_session.session import Session
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
-    from codeocean.components import Permissions
     from typing_extensions import Unpack
 
     from aind_session.runs import RunPlan, RunReport
@@ -59,7 +65,7 @@ class Sessions(tuple[Session, ...]):
     """
 
     def __new__(cls, sessions: object = ()) -> Sessions:  # noqa: D102
-        return super().__new__(cls, given_sessions.read(sessions))
+        return super().__new__(cls, _read(sessions))
 
     @classmethod
     def _found_together(cls, ids: Sequence[SessionID]) -> Sessions:
@@ -97,7 +103,7 @@ class Sessions(tuple[Session, ...]):
         >>> aind_session.Sessions.from_csv(path)
         (Session('ecephys_676909_2023-12-13_13-43-40'),)
         """
-        return cls(given_sessions.read_csv(os.fspath(path), column))
+        return cls(_read_csv(os.fspath(path), column))
 
     # `int` is named apart: completion in notebooks does not take it for a `SupportsIndex`.
     @overload  # type: ignore[override]
@@ -110,11 +116,9 @@ class Sessions(tuple[Session, ...]):
         """Return one session, or with a slice or a mask (one bool per session) some of them."""
         if isinstance(index, slice):
             return Sessions(super().__getitem__(index))
-        if isinstance(index, Iterable):
-            return self._masked(list(index))
-        return super().__getitem__(index)
-
-    def _masked(self, mask: list[Any]) -> Sessions:
+        if not isinstance(index, Iterable):
+            return super().__getitem__(index)
+        mask = list(index)
         # `numpy.bool_` is not a bool, and pandas and polars iterate over either.
         if not all(type(keep).__name__ in ("bool", "bool_") for keep in mask):
             raise TypeError("a mask of sessions has only True and False")
@@ -143,13 +147,11 @@ class Sessions(tuple[Session, ...]):
 
     def __and__(self, other: Iterable[Session]) -> Sessions:
         """Return the sessions that are also in the other."""
-        others = set(Sessions(other))
-        return Sessions(session for session in self if session in others)
+        return Sessions(filter(set(Sessions(other)).__contains__, self))
 
     def __sub__(self, other: Iterable[Session]) -> Sessions:
         """Return the sessions that are not in the other."""
-        others = set(Sessions(other))
-        return Sessions(session for session in self if session not in others)
+        return Sessions(itertools.filterfalse(set(Sessions(other)).__contains__, self))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Sessions, (tuple(self),)
@@ -181,11 +183,6 @@ class Sessions(tuple[Session, ...]):
         -------
         Sessions
             These sessions, so that a loop can follow.
-
-        Raises
-        ------
-        InvalidFilterError
-            One of the names is unknown (a `ValueError`).
 
         Warns
         -----
@@ -299,22 +296,8 @@ class Sessions(tuple[Session, ...]):
         parameters: Parameters | Callable[[Session], Parameters] = None,
         attach: Attach | Callable[[Session], Attach] = None,
         *,
-        label: str | None = None,
         dry_run: bool = False,
-        state: str | os.PathLike[str] | None = None,
-        at_once: int = 20,
-        per_minute: int | None = 30,
-        retries: int = 0,
-        poll_seconds: float = 60.0,
-        tags: Sequence[str] = (),
-        custom_metadata: Mapping[str, str] | None = None,
-        share: bool | Mapping[str, Any] | Permissions = False,
-        wait: bool = True,
-        wait_ready: bool = True,
-        is_pipeline: bool | None = None,
-        version: int | None = None,
-        nextflow_profile: str | None = None,
-        progress: bool = True,
+        **options: Unpack[RunOptions],
     ) -> RunPlan | RunReport:
         """Start one computation per session, wait for all, and capture their results.
 
@@ -334,23 +317,24 @@ class Sessions(tuple[Session, ...]):
             A data asset or its ID, several of them, a mapping of mounts to them, or a function of
             the session that returns one of these, or None to skip the session; by default the raw
             data asset.
+        dry_run
+            Start nothing, and return the plan.
         label
             The label in the names of the results: `<session ID>_<label>_<time>`. Without one,
             results are neither searched nor captured.
-        dry_run
-            Start nothing, and return the plan.
         state
             The state file, which must not exist yet; by default `runs-<label>-<capsule>.json` in
             the working directory.
         at_once
-            Computations that run at the same time at most.
+            Computations that run at the same time at most; by default 20.
         per_minute
-            Computations that are started in any minute at most; None: no limit.
+            Computations that are started in any minute at most, by default 30; None: no limit.
         retries
-            How often a session is started again if its computation failed. A computation with an
-            error in its log has also failed, even if Code Ocean reports that it succeeded.
+            How often a session is started again if its computation failed; by default never. A
+            computation with an error in its log has also failed, even if Code Ocean reports that it
+            succeeded.
         poll_seconds
-            Seconds between two checks of the running computations.
+            Seconds between two checks of the running computations; by default 60.
         tags, custom_metadata
             Of the results, in addition to the standard ones: tags `derived`, subject, platform;
             fields `data level`, `experiment type`, `subject id`.
@@ -359,13 +343,13 @@ class Sessions(tuple[Session, ...]):
         wait
             False: start what can be started now, and leave the rest to `resume_run`.
         wait_ready
-            Whether to wait until the data assets of the results are ready.
+            False: do not wait until the data assets of the results are ready.
         is_pipeline
             Whether the ID is of a pipeline; by default Code Ocean is queried.
         version, nextflow_profile
             Of the capsule or pipeline.
         progress
-            Show a progress bar in a terminal or a notebook.
+            False: show no progress bar.
 
         Returns
         -------
@@ -405,22 +389,8 @@ class Sessions(tuple[Session, ...]):
             capsule_or_pipeline_id,
             parameters=parameters,
             attach=attach,
-            label=label,
             dry_run=dry_run,
-            state=state,
-            at_once=at_once,
-            per_minute=per_minute,
-            retries=retries,
-            poll_seconds=poll_seconds,
-            tags=tags,
-            custom_metadata=custom_metadata,
-            share=share,
-            wait=wait,
-            wait_ready=wait_ready,
-            is_pipeline=is_pipeline,
-            version=version,
-            nextflow_profile=nextflow_profile,
-            progress=progress,
+            **options,
         )
         return done
 
@@ -453,33 +423,72 @@ class Sessions(tuple[Session, ...]):
             import pandas as pd
         except ImportError as error:
             raise MissingExtraError.of("pandas", "to_pandas()") from error
+        from aind_session.table import table
+
+        values = table([session._id for session in self], columns, progress)
         # Without a row pandas takes each column for numbers, and refuses to filter it by a text.
-        return pd.DataFrame(self._columns(columns, progress), dtype=None if self else object)
+        return pd.DataFrame(values, dtype=None if self else object)
 
     def to_polars(
         self, columns: Iterable[str] | None = None, progress: bool = True
     ) -> pl.DataFrame:
-        """Make a table with one row per session; as `to_pandas`, with polars.
-
-        Examples
-        --------
-        >>> import aind_session
-        >>> aind_session.get_sessions(676909).to_polars().height
-        4
-        """
+        """Make a table with one row per session; as `to_pandas`, with polars."""
         try:
             import polars as pl
         except ImportError as error:
             raise MissingExtraError.of("polars", "to_polars()") from error
-        from aind_session.table import kinds_of_empty
+        from aind_session.table import kinds_of_empty, table
 
-        values = self._columns(columns, progress)
+        values = table([session._id for session in self], columns, progress)
         # The type of a column is that of all its values, not of the first hundred.
         return pl.DataFrame(
             values, schema_overrides=kinds_of_empty(values), infer_schema_length=None
         )
 
-    def _columns(self, columns: Iterable[str] | None, progress: bool) -> dict[str, list[Any]]:
-        from aind_session.table import table
 
-        return table([session._id for session in self], columns, progress)
+# -- sessions from values that users have ----------------------------------------------------------
+
+
+def _read(sessions: object) -> Iterable[Session]:
+    """Read one session or several, each from anything that has a session ID."""
+    is_one = isinstance(sessions, Session | str | os.PathLike | Mapping)
+    if is_one or not isinstance(sessions, Iterable):
+        return (_session(sessions, "the value"),)
+    return [_session(item, f"item {position}") for position, item in enumerate(sessions)]
+
+
+def _session(value: object, where: str) -> Session:
+    if isinstance(value, Session):
+        return value
+    found = find_session_id(value)
+    if found is None:
+        raise InvalidIdentifierError(why_not_found(value, where))
+    return Session(found)
+
+
+def _read_csv(path: str, column: str | None) -> list[Session]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        lines = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(row)]
+    index, first = _find_column(lines, column, path)
+    return [
+        _session(row[index] if index < len(row) else "", f"line {number} of {path}")
+        for number, row in lines[first:]
+    ]
+
+
+def _find_column(
+    lines: list[tuple[int, list[str]]], column: str | None, path: str
+) -> tuple[int, int]:
+    """Return the index of the column with session IDs, and of the first line of values."""
+    if not lines:
+        raise InvalidContentError(f"{path} is empty")
+    header = [name.strip() for name in lines[0][1]]
+    if column is not None:
+        if column not in header:
+            raise InvalidContentError(f"{path} has no column {column!r}: {', '.join(header)}")
+        return header.index(column), 1
+    for first, (_, row) in enumerate(lines[:2]):
+        for index, value in enumerate(row):
+            if find_session_id(value) is not None:
+                return index, first
+    raise InvalidContentError(f"{path} has no column with session IDs; name it with `column`")

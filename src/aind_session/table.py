@@ -47,10 +47,10 @@ import datetime
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
-from aind_session import derived
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import SessionID
 from aind_session.lookup import batch, folders, metadata, results, rules
@@ -61,7 +61,7 @@ from aind_session.records import Record
 from aind_session.services.assets import Assets, asset_url
 from aind_session.services.metadata import Records
 from aind_session.services.models import AssetSummary
-from aind_session.threads import Outcome, outcomes
+from aind_session.threads import outcomes
 from aind_session.trace import note
 
 
@@ -94,7 +94,6 @@ class Row:
     evidence: Evidence
     #: The records of the subject, its other sessions' included: one object for all their rows.
     of_subject: FirstValues
-    is_sorted: bool | None = None
 
     @cached_property
     def records(self) -> FirstValues:
@@ -152,14 +151,14 @@ class Row:
     @cached_property
     def by_label(self) -> dict[str, Assets]:
         """The derived assets of each label, ascending by creation."""
-        return derived.by_label(self.evidence.assets)
+        return rules.by_label(self.evidence.assets)
 
     def newest(self, label: str | None = None) -> str | None:
         """Return the name of the newest derived asset of a label, or of any."""
         if label is None:
             found = rules.ascending(a for some in self.by_label.values() for a in some)
         else:
-            found = derived.labelled(self.by_label, label)
+            found = rules.labelled(self.by_label, label)
             if len(found) > 1:
                 note(
                     "%s has %d derived data assets with the label %s: the newest, %s, is used",
@@ -187,10 +186,7 @@ def _list(values: tuple[str, ...] | None) -> list[str]:
 COLUMNS: dict[str, Column] = {
     "id": Column(lambda row: row.session.id),
     "subject": Column(lambda row: row.session.subject_id),
-    "platform": Column(
-        lambda row: row.platform,
-        "records",
-    ),
+    "platform": Column(lambda row: row.platform, "records"),
     "date": Column(lambda row: row.session.date),
     "time": Column(lambda row: row.session.time),
     "dt": Column(lambda row: row.session.dt, kind=datetime.datetime),
@@ -211,7 +207,8 @@ COLUMNS: dict[str, Column] = {
     "url": Column(lambda row: row.url, "assets"),
     "n_assets": Column(lambda row: len(row.evidence.assets), "assets", int),
     "derived": Column(lambda row: row.newest(), "assets"),
-    "sorted": Column(lambda row: row.is_sorted, "sorting", bool),
+    # Looked up for all rows together.
+    "sorted": Column(lambda row: None, "sorting", bool),
 }
 
 #: The columns of a table by default: those whose cost is small.
@@ -224,30 +221,9 @@ CHEAP = (
 def table(
     sessions: Sequence[SessionID], columns: Iterable[str] | None, progress: bool = True
 ) -> dict[str, list[Any]]:
-    """Read columns of some sessions, with few requests for all of them.
-
-    Parameters
-    ----------
-    sessions
-        One row per session, in this order.
-    columns
-        Names of columns; None for the default ones.
-    progress
-        Show a bar for requests per session.
-
-    Returns
-    -------
-    dict of str to list
-        Values by column, in the given order.
-
-    Raises
-    ------
-    InvalidFilterError
-        A column does not exist (a `ValueError`).
-    """
+    """Read columns of some sessions, with few requests for all of them."""
     names = [columns] if isinstance(columns, str) else list(CHEAP if columns is None else columns)
-    costs = {_cost(name) for name in names}
-    rows = _rows(sessions, costs, progress)
+    rows = _rows(sessions, {_cost(name) for name in names})
     result: dict[str, list[Any]] = {name: [] for name in names if name in COLUMNS}
     for row in rows:
         for name, values in result.items():
@@ -255,20 +231,16 @@ def table(
         # Decoded, the records of thousands of sessions would take several times their JSON.
         row.drop_decoded()
     plain, result = result, {}
-    for name in names:
-        if name == "derived:*":
-            for label in _labels(rows):
-                result[f"derived:{label}"] = [row.newest(label) for row in rows]
-        elif name == "results":
-            for label in _labels(rows):
-                result[f"result:{label}"] = _statuses(rows, label, progress)
-        elif name.startswith("result:"):
-            result[name] = _statuses(rows, name.removeprefix("result:"), progress)
-        elif name.startswith("derived:"):
-            label = name.removeprefix("derived:")
-            result[name] = [row.newest(label) for row in rows]
-        else:
+    for name in chain.from_iterable(_with_labels(name, rows) for name in names):
+        kind, _, label = name.partition(":")
+        if kind == "result":
+            result[name] = _look_up(rows, partial(_status, label), name, progress)
+        elif kind == "sorted":
+            result[name] = _look_up(rows, _is_sorted, name, progress)
+        elif name in plain:
             result[name] = plain[name]
+        else:
+            result[name] = [row.newest(label) for row in rows]
     return result
 
 
@@ -295,7 +267,7 @@ def _cost(name: str) -> str:
     return COLUMNS[name].cost
 
 
-def _rows(sessions: Sequence[SessionID], costs: set[str], progress: bool) -> list[Row]:
+def _rows(sessions: Sequence[SessionID], costs: set[str]) -> list[Row]:
     if costs & {"assets", "sorting"}:
         found = batch.with_assets(sessions)
     elif "records" in costs and sessions:
@@ -303,50 +275,43 @@ def _rows(sessions: Sequence[SessionID], costs: set[str], progress: bool) -> lis
     else:
         found = dict.fromkeys(sessions, Evidence())
     subjects = {s.subject_id: FirstValues(found[s].of_subject) for s in sessions}
-    rows = [Row(s, found[s], subjects[s.subject_id]) for s in sessions]
-    if "sorting" in costs:
-        _fill_sorted(rows, progress)
-    return rows
+    return [Row(s, found[s], subjects[s.subject_id]) for s in sessions]
 
 
-def _of_each(
-    rows: list[Row], look_up: Callable[[Row], Any], what: str, progress: bool
-) -> list[Outcome[Any]]:
-    with showing(len(rows), what, progress) as bar:
+def _with_labels(name: str, rows: list[Row]) -> list[str]:
+    """Return a column, or those of every label if the name stands for them."""
+    if name not in ("derived:*", "results"):
+        return [name]
+    kind = "derived" if name == "derived:*" else "result"
+    labels = {label for row in rows for label in row.by_label if label}
+    return [f"{kind}:{label}" for label in sorted(labels)]
+
+
+def _is_sorted(row: Row) -> bool:
+    return results.why_sorted(row.session)[0]
+
+
+def _status(label: str, row: Row) -> str:
+    return results.status(rules.labelled(row.by_label, label))
+
+
+def _look_up(
+    rows: list[Row], function: Callable[[Row], Any], column: str, progress: bool
+) -> list[Any]:
+    """Return the values of a column that sends requests; None if one could not be checked."""
+    with showing(len(rows), column, progress) as bar:
 
         def look_up_one(row: Row) -> Any:
             try:
-                return look_up(row)
+                return function(row)
             finally:
                 bar.update()
 
-        return outcomes(*(lambda r=row: look_up_one(r) for row in rows))
-
-
-def _fill_sorted(rows: list[Row], progress: bool) -> None:
-    answers = _of_each(rows, lambda row: results.why_sorted(row.session)[0], "sorted", progress)
-    failures = Failures("values of the column `sorted`")
-    for row, answer in zip(rows, answers, strict=True):
-        row.is_sorted = failures.value_or(None, answer)
+        answers = outcomes(*(partial(look_up_one, row) for row in rows))
+    failures = Failures(f"values of the column `{column}`")
+    values = [failures.value_or(None, answer) for answer in answers]
     failures.warn()
-
-
-def _labels(rows: list[Row]) -> list[str]:
-    return sorted({label for row in rows for label in row.by_label if label})
-
-
-def _statuses(rows: list[Row], label: str, progress: bool) -> list[str | None]:
-    """Return for each row whether a label's run is good; None if it could not be checked."""
-    answers = _of_each(
-        rows,
-        lambda row: derived.status(derived.labelled(row.by_label, label)),
-        f"result:{label}",
-        progress,
-    )
-    failures = Failures(f"values of the column `result:{label}`")
-    statuses = [failures.value_or(None, answer) for answer in answers]
-    failures.warn()
-    return statuses
+    return values
 
 
 def as_rows(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:

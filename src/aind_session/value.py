@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from aind_session import extension
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Self
+
+    from aind_session.lookup.folders import Folder
 
 Owner = TypeVar("Owner", bound="Value")
 Answer = TypeVar("Answer")
 
 
+@functools.total_ordering
 class Value:
     """A hashable, ordered value identified by its ID; users may add attributes of their own.
 
@@ -54,15 +60,6 @@ class Value:
 
     def __lt__(self, other: Self) -> bool:
         return self.id < other.id if isinstance(other, self._kind) else NotImplemented
-
-    def __le__(self, other: Self) -> bool:
-        return self.id <= other.id if isinstance(other, self._kind) else NotImplemented
-
-    def __gt__(self, other: Self) -> bool:
-        return self.id > other.id if isinstance(other, self._kind) else NotImplemented
-
-    def __ge__(self, other: Self) -> bool:
-        return self.id >= other.id if isinstance(other, self._kind) else NotImplemented
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without the namespaces: they are created again where the pickle is loaded.
@@ -113,3 +110,66 @@ def raises_attribute_error(look: Callable[[Owner], Answer]) -> Callable[[Owner],
             raise
 
     return look_up
+
+
+class Downloadable:
+    """An object with a folder in S3: a session or a data asset."""
+
+    __slots__ = ()
+
+    def _folder(self) -> Folder:
+        raise NotImplementedError
+
+    def download(
+        self,
+        dest: str | os.PathLike[str],
+        pattern: str | None = None,
+        modality: str | None = None,
+        progress: bool = True,
+        overwrite: bool = False,
+    ) -> tuple[Path, ...]:
+        """Download the files (of a session: the raw ones) from S3 to a local folder.
+
+        Each file is written under a temporary name and renamed once its size is right. Files that
+        exist with the right size are kept; an interrupted download resumes when it is called again.
+
+        Parameters
+        ----------
+        dest
+            The local folder; paths in it are those below the folder in S3.
+        pattern
+            A glob that the path below the folder in S3 must match: `"**/*.json"` for every JSON
+            file, `"*.json"` for those in its root. None for all files.
+        modality
+            Only the folder of this modality: `"behavior-videos"`, `"ecephys"`.
+        progress
+            Show the total size first, and a bar, in a terminal or a notebook.
+        overwrite
+            Download files again that exist already.
+
+        Returns
+        -------
+        tuple of pathlib.Path
+            The local paths, in the order of the names in S3.
+
+        Raises
+        ------
+        DownloadError
+            Some files could not be downloaded (an `OSError`); the message lists them.
+        MissingAttributeError
+            There is no folder in S3 (an `AttributeError`).
+        CredentialsError, ServiceError
+            The folder could not be looked up.
+
+        Examples
+        --------
+        >>> import aind_session, tempfile
+        >>> session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
+        >>> paths = session.download(tempfile.mkdtemp(), pattern="subject.json")
+        >>> [path.name for path in paths]
+        ['subject.json']
+        """
+        from aind_session import download
+
+        folder = self._folder()
+        return download.from_folder(folder, dest, pattern, modality, progress, overwrite)

@@ -22,47 +22,37 @@ from made_records import (
 from aind_session.records import QUESTIONS, Record, modality_abbreviation
 
 UTC = timezone.utc
+#: A record, and some of its answers by question.
+Row = tuple[dict[str, Any], dict[str, Any]]
 MADE = pytest.mark.parametrize("raw", [first_generation(), second_generation()], ids=["v1", "v2"])
 
 
 @MADE
 def test_record_of_either_schema_gives_the_same_answers(raw: dict[str, Any]) -> None:
-    record = Record(raw)
     start = datetime(2031, 5, 6, 14, 8, 9, tzinfo=UTC)
-    assert record.name == ASSET_NAME
-    assert record.session_id == SESSION_ID
-    assert record.subject_id == "900001"
-    assert record.platform == "ecephys"
-    assert record.project == "Invention"
-    assert record.data_level == "derived"
-    assert record.modalities == ("behavior", "ecephys")
-    assert record.genotype == "Abc-Cre/wt"
-    assert record.sex == "Female"
-    assert record.date_of_birth == date(2030, 11, 12)
-    assert record.year_of_birth == 2030
-    assert record.strain == "BALB/x"
-    assert record.species == "Mus inventus"
-    assert record.breeding == {"breeding_group": "G7", "maternal_id": "1"}
-    assert record.acquisition_start == start
-    assert record.acquisition_start_doubt is None
-    assert record.acquisition_end == start + timedelta(hours=1)
-    assert record.session_type == "Invented task"
-    assert record.experimenters == ("E. One", "E. Two")
-    assert record.investigators == ("P. Investigator",)
-    assert record.instrument_id == "000_RIG9_20310101"
-    assert record.ethics == ("4321",)
-    assert record.source_data == (SESSION_ID,)
-    assert record.sorter_names == ("sorterx",)
-    assert record.codeocean_ids == (ASSET_ID,)
-    assert record.bucket == "codeocean-s3datasetsbucket-invented"
-    assert record.prefix == ASSET_ID
-    assert record.location == f"s3://{record.bucket}/{ASSET_ID}"
+    place = f"codeocean-s3datasetsbucket-invented/{ASSET_ID}"
+    record = Record(raw)
+    expected: dict[str, Any] = {
+        **{"name": ASSET_NAME, "session_id": SESSION_ID, "subject_id": "900001"},
+        **{"platform": "ecephys", "project": "Invention", "data_level": "derived"},
+        **{"modalities": ("behavior", "ecephys"), "genotype": "Abc-Cre/wt", "sex": "Female"},
+        **{"date_of_birth": date(2030, 11, 12), "year_of_birth": 2030, "strain": "BALB/x"},
+        "species": "Mus inventus",
+        "breeding": {"breeding_group": "G7", "maternal_id": "1"},
+        **{"acquisition_start": start, "acquisition_end": start + timedelta(hours=1)},
+        **{"acquisition_start_doubt": None, "session_type": "Invented task"},
+        **{"experimenters": ("E. One", "E. Two"), "investigators": ("P. Investigator",)},
+        **{"instrument_id": "000_RIG9_20310101", "ethics": ("4321",)},
+        **{"source_data": (SESSION_ID,), "sorter_names": ("sorterx",)},
+        **{"codeocean_ids": (ASSET_ID,), "location": f"s3://{place}"},
+        **{"bucket": place.partition("/")[0], "prefix": ASSET_ID},
+        "modified": datetime(2031, 5, 10, 1, 2, 3, 123000, tzinfo=UTC),
+        **{"schema_version": raw["schema_version"], "id": raw["_id"]},
+    }
+    assert {question: getattr(record, question) for question in expected} == expected
     assert record.created is not None
     assert record.created.replace(microsecond=0) == datetime(2031, 5, 9, 1, 2, 3, tzinfo=UTC)
-    assert record.modified == datetime(2031, 5, 10, 1, 2, 3, 123000, tzinfo=UTC)
     assert record.created.utcoffset() == timedelta(0)
-    assert record.schema_version == raw["schema_version"]
-    assert record.id == raw["_id"]
 
 
 def test_record_of_one_schema_only_gives_its_own_answers() -> None:
@@ -92,248 +82,219 @@ def test_record_with_both_envelopes_gives_the_answers_of_both() -> None:
     assert record.created == datetime(2031, 5, 9, 1, 2, 3, 123456, tzinfo=UTC)
 
 
-def test_core_file_with_keys_of_both_schemas_is_read_by_its_version() -> None:
-    both = {"sex": "Male", "subject_details": {"sex": "Female"}}
-    assert Record({"subject": {**both, "schema_version": "1.0.3"}}).sex == "Male"
-    assert Record({"subject": {**both, "schema_version": "2.0.1"}}).sex == "Female"
-    assert Record({"subject": {**both, "object_type": "Subject"}}).sex == "Female"
-    assert Record({"subject": both}).sex == "Male"
+def _described(**core: Any) -> dict[str, Any]:
+    return {"name": SESSION_ID, "data_description": core}
 
 
-def test_recording_in_two_files_is_read_from_the_first_with_an_answer() -> None:
-    new, old = second_generation()["acquisition"], first_generation()["session"]
-    empty = {"schema_version": "2.0.0"}
-    assert Record({"session": old, "acquisition": empty}).session_type == "Invented task"
-    assert Record({"session": old, "acquisition": empty}).acquisition_start is not None
-    later = {**old, "session_start_time": "2031-05-07T00:00:00Z", "iacuc_protocol": 77}
-    both = Record({"session": later, "acquisition": {**new, "ethics_review_id": None}})
-    assert both.acquisition_start == datetime(2031, 5, 6, 14, 8, 9, tzinfo=UTC)
-    assert both.ethics == ("77",)
+def _subject(**core: Any) -> dict[str, Any]:
+    return {"subject": core}
 
 
-def test_acquisition_of_light_sheet_in_1x_has_the_keys_of_a_session() -> None:
-    acquisition = {
-        "schema_version": "0.5.1",
-        "session_start_time": "2031-05-06T07:08:09",
-        "session_end_time": "2031-05-06T09:08:09",
-        "experimenter_full_name": "E. One",
-        "instrument_id": "Scope1",
-        "session_type": None,
-    }
-    record = Record({"acquisition": acquisition, "session": None})
-    assert record.acquisition_start == datetime(2031, 5, 6, 14, 8, 9, tzinfo=UTC)
-    assert record.acquisition_end == datetime(2031, 5, 6, 16, 8, 9, tzinfo=UTC)
-    assert record.experimenters == ("E. One",)
-    assert record.instrument_id == "Scope1"
-    assert record.session_type is None
+def _level(name: str, written: Any, expected: str | None) -> Row:
+    return {"name": name, "data_description": {"data_level": written}}, {"data_level": expected}
 
 
-@pytest.mark.parametrize(
-    ("core", "expected"),
-    [
-        ({"experimenter_full_name": ["E. One", None, "", "E. Two"]}, ("E. One", "E. Two")),
-        ({"experimenter_full_name": []}, ()),
-        ({"experimenters": [{"object_type": "Person", "name": "E. One"}]}, ("E. One",)),
-        ({"experimenters": [{"name": None}, 5, []]}, ("5",)),
-        ({}, ()),
-    ],
-)
-def test_experimenters_of_any_shape_are_names(core: Any, expected: tuple[str, ...]) -> None:
-    assert Record({"acquisition": core}).experimenters == expected
+def _linked(links: Any, *expected: str) -> tuple[Row, Row]:
+    place = {"location": f"s3://aind-open-data/{SESSION_ID}"}
+    found = {"codeocean_ids": expected}
+    return ({"external_links": links, **place}, found), (
+        {"other_identifiers": links, **place},
+        found,
+    )
 
 
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        ([{"name": "P", "abbreviation": None}, {"name": "Q"}], ("P", "Q")),
-        (["P", "Q"], ("P", "Q")),
-        ("P", ("P",)),
-        ([], ()),
-        (None, ()),
-    ],
-)
-def test_investigators_of_any_shape_are_names(written: Any, expected: tuple[str, ...]) -> None:
-    assert Record({"data_description": {"investigators": written}}).investigators == expected
+def _modalities(written: Any, as_written: tuple[str, ...], current: tuple[str, ...]) -> list[Row]:
+    found = {"modalities_as_written": as_written, "modalities": current}
+    return [(_described(**{key: written}), found) for key in ("modality", "modalities")]
 
 
-@pytest.mark.parametrize("key", ["modality", "modalities"])
-@pytest.mark.parametrize(
-    ("written", "as_written", "today"),
-    [
-        ([{"name": "Fiber photometry", "abbreviation": "FIP"}], ("FIP",), ("fib",)),
-        ("SmartSPIM", ("SmartSPIM",), ("SPIM",)),
-        (["slap", "behavior", "slap2"], ("slap", "behavior", "slap2"), ("behavior", "slap2")),
+def _at(location: Any, bucket: str | None, prefix: str | None) -> Row:
+    return {"location": location}, {"location": location, "bucket": bucket, "prefix": prefix}
+
+
+BOTH = {"sex": "Male", "subject_details": {"sex": "Female"}}
+OLD, NEW = first_generation()["session"], second_generation()["acquisition"]
+EMPTY = {"schema_version": "2.0.0"}
+START = datetime(2031, 5, 6, 14, 8, 9, tzinfo=UTC)
+LIGHT_SHEET = {
+    "schema_version": "0.5.1",
+    "session_start_time": "2031-05-06T07:08:09",
+    "session_end_time": "2031-05-06T09:08:09",
+    "experimenter_full_name": "E. One",
+    "instrument_id": "Scope1",
+    "session_type": None,
+}
+INNER = f"{'9' * 8}{ASSET_ID[8:]}"
+INNER_PLACE = {"location": f"s3://codeocean-s3datasetsbucket-invented/{INNER}"}
+SHORT_RIG = {"session": {"rig_id": "SHORT.1"}}
+#: Records, and what they answer to some questions.
+ROWS: list[Row] = [
+    # A core file with the keys of both schemas is read by its version.
+    (_subject(**BOTH, schema_version="1.0.3"), {"sex": "Male"}),
+    (_subject(**BOTH, schema_version="2.0.1"), {"sex": "Female"}),
+    (_subject(**BOTH, object_type="Subject"), {"sex": "Female"}),
+    (_subject(**BOTH), {"sex": "Male"}),
+    # A recording in two files is read from the first with an answer.
+    (
+        {"session": OLD, "acquisition": EMPTY},
+        {"session_type": "Invented task", "acquisition_start": START},
+    ),
+    (
+        {
+            "session": {**OLD, "session_start_time": "2031-05-07T00:00:00Z", "iacuc_protocol": 77},
+            "acquisition": {**NEW, "ethics_review_id": None},
+        },
+        {"acquisition_start": START, "ethics": ("77",)},
+    ),
+    # An acquisition of a light-sheet microscope in 1.x has the keys of a session.
+    (
+        {"acquisition": LIGHT_SHEET, "session": None},
+        {
+            "acquisition_start": START,
+            "acquisition_end": START + timedelta(hours=2),
+            "experimenters": ("E. One",),
+            "instrument_id": "Scope1",
+            "session_type": None,
+        },
+    ),
+    # Names.
+    *(
+        ({"acquisition": core}, {"experimenters": expected})
+        for core, expected in (
+            ({"experimenter_full_name": ["E. One", None, "", "E. Two"]}, ("E. One", "E. Two")),
+            ({"experimenter_full_name": []}, ()),
+            ({"experimenters": [{"object_type": "Person", "name": "E. One"}]}, ("E. One",)),
+            ({"experimenters": [{"name": None}, 5, []]}, ("5",)),
+            ({}, ()),
+        )
+    ),
+    *(
+        (_described(investigators=written), {"investigators": expected})
+        for written, expected in (
+            ([{"name": "P", "abbreviation": None}, {"name": "Q"}], ("P", "Q")),
+            (["P", "Q"], ("P", "Q")),
+            ("P", ("P",)),
+            ([], ()),
+            (None, ()),
+        )
+    ),
+    # Modalities.
+    *_modalities([{"name": "Fiber photometry", "abbreviation": "FIP"}], ("FIP",), ("fib",)),
+    *_modalities("SmartSPIM", ("SmartSPIM",), ("SPIM",)),
+    *_modalities(
+        ["slap", "behavior", "slap2"], ("slap", "behavior", "slap2"), ("behavior", "slap2")
+    ),
+    *_modalities(
+        ["name='Extracellular electrophysiology' abbreviation='ecephys'"],
+        *(("ecephys",), ("ecephys",)),
+    ),
+    *_modalities(
+        [{"name": "Planar optical physiology"}], ("Planar optical physiology",), ("pophys",)
+    ),
+    *_modalities({"name": "Behavior", "abbreviation": "behavior"}, ("behavior",), ("behavior",)),
+    *_modalities(
+        ["single-plane-ophys", "exaSPIM"], ("single-plane-ophys", "exaSPIM"), ("SPIM", "pophys")
+    ),
+    *_modalities([{"abbreviation": None}, None, 3.5, []], (), ()),
+    *_modalities(None, (), ()),
+    # The name decides about the data level first.
+    _level(SESSION_ID, "raw", "raw"),
+    _level(SESSION_ID, None, "raw"),
+    _level("900001_2031-05-06_07-08-09", "derived", "raw"),
+    _level(ASSET_NAME, "raw", "derived"),
+    _level(f"{SESSION_ID}_None_2031-05-08_01-02-03", "raw data", "derived"),
+    _level(f"{SESSION_ID}_sorted_curated", "raw", "derived"),
+    _level(f"{SESSION_ID}_raw_data", "derived", "raw"),
+    _level("Example images", "raw data", "raw"),
+    _level("Example images", "derived data", "derived"),
+    _level("Example images", "Derived", "derived"),
+    _level("Example images", "other", None),
+    _level("Example images", None, None),
+    _level(SESSION_ID, "simulated", "simulated"),
+    # Platforms.
+    (_described(platform={"name": "x", "abbreviation": "FIP"}), {"platform": "FIP"}),
+    (_described(platform="FIP"), {"platform": "FIP"}),
+    (_described(platform=None, experiment_type="FIP"), {"platform": "FIP"}),
+    (_described(), {"platform": "ecephys"}),
+    ({"name": "900001_2031-05-06_07-08-09"}, {"platform": None}),
+    # Subjects.
+    (
+        _subject(background_strain={"name": "S"}, species="Mus x"),
+        {"strain": "S", "species": "Mus x", "breeding": None},
+    ),
+    (
+        _subject(breeding_group=None, maternal_id="2", paternal_genotype="wt"),
+        {"strain": None, "breeding": {"maternal_id": "2", "paternal_genotype": "wt"}},
+    ),
+    (_subject(breeding_info={"object_type": "x"}, maternal_id=None), {"breeding": None}),
+    (
+        _subject(subject_details={"strain": "S", "species": {"name": None}}),
+        {"strain": "S", "species": None, "breeding": None},
+    ),
+    *(
         (
-            ["name='Extracellular electrophysiology' abbreviation='ecephys'"],
-            ("ecephys",),
-            ("ecephys",),
-        ),
-        ([{"name": "Planar optical physiology"}], ("Planar optical physiology",), ("pophys",)),
-        ({"name": "Behavior", "abbreviation": "behavior"}, ("behavior",), ("behavior",)),
-        (["single-plane-ophys", "exaSPIM"], ("single-plane-ophys", "exaSPIM"), ("SPIM", "pophys")),
-        ([{"abbreviation": None}, None, 3.5, []], (), ()),
-        (None, (), ()),
-    ],
-)
-def test_modalities_of_any_shape_are_abbreviations(
-    key: str, written: Any, as_written: tuple[str, ...], today: tuple[str, ...]
-) -> None:
-    record = Record({"data_description": {key: written}})
-    assert record.modalities_as_written == as_written
-    assert record.modalities == today
+            _subject(subject_details={"year_of_birth": year}),
+            {"year_of_birth": 1980, "date_of_birth": None},
+        )
+        for year in (1980, "1980")
+    ),
+    (_subject(subject_id="M900") | {"session": {"subject_id": "1"}}, {"subject_id": "M900"}),
+    (_subject(subject_id=18559), {"subject_id": "18559"}),
+    (_described(subject_id="018559"), {"subject_id": "018559"}),
+    ({"session": {"subject_id": "125L"}}, {"subject_id": "125L"}),
+    ({"acquisition": {"subject_id": "125L"}}, {"subject_id": "125L"}),
+    ({"name": SESSION_ID}, {"subject_id": "900001"}),
+    ({}, {"subject_id": None}),
+    # Links to Code Ocean.
+    *_linked({"Code Ocean": [ASSET_ID, OTHER_ID, ASSET_ID]}, ASSET_ID, OTHER_ID),
+    *_linked({"Code Ocean": ASSET_ID}, ASSET_ID),
+    *_linked([{"Code Ocean": ASSET_ID}, {"Code Ocean": OTHER_ID}], ASSET_ID, OTHER_ID),
+    *_linked([{"Code Ocean": [ASSET_ID, None, "", 3, {}]}, None, "x"], ASSET_ID),
+    *_linked({"Code Ocean": [ASSET_ID.replace("-", "").upper()]}, ASSET_ID),
+    *_linked({"Code Ocean": [], "DANDI": [OTHER_ID]}),
+    *_linked([]),
+    *_linked(None),
+    *_linked("text"),
+    (
+        {
+            "external_links": {"Code Ocean": [OTHER_ID]},
+            "other_identifiers": {"Code Ocean": [ASSET_ID]},
+            **INNER_PLACE,
+        },
+        {"codeocean_ids": (OTHER_ID, ASSET_ID)},
+    ),
+    ({"other_identifiers": {}, **INNER_PLACE}, {"codeocean_ids": (INNER,)}),
+    ({"location": "s3://codeocean-s3datasetsbucket-invented/no-id"}, {"codeocean_ids": ()}),
+    # Locations.
+    _at("s3://b/p/q/", "b", "p/q"),
+    _at("s3://b/p with spaces#1", "b", "p with spaces#1"),
+    _at("s3://b", "b", None),
+    _at("s3://b/", "b", None),
+    _at("/local/p", None, None),
+    _at(None, None, None),
+    # Names and placeholders.
+    ({"name": "This", "data_description": {"name": "Other"}}, {"name": "This"}),
+    ({"name": " ", "data_description": {"name": "Other"}}, {"name": "Other"}),
+    (_described(project_name="unknown"), {"project": None}),
+    ({"_id": {"$oid": "abc"}}, {"id": "abc"}),
+    (_described(source_data=[SESSION_ID]), {"source_data": (SESSION_ID,)}),
+    # An instrument's own file comes before the recording.
+    (SHORT_RIG | {"rig": {"rig_id": "000_LONG"}}, {"instrument_id": "000_LONG"}),
+    (SHORT_RIG | {"instrument": {"instrument_id": "I"}}, {"instrument_id": "I"}),
+    (SHORT_RIG | {"rig": {}, "instrument": None}, {"instrument_id": "SHORT.1"}),
+]
+
+
+@pytest.mark.parametrize(("raw", "expected"), ROWS)
+def test_record_of_any_shape_is_read(raw: dict[str, Any], expected: dict[str, Any]) -> None:
+    record = Record(raw)
+    assert {question: getattr(record, question) for question in expected} == expected
 
 
 def test_modality_abbreviation_of_folder_or_unknown_name() -> None:
     assert modality_abbreviation("behavior_videos") == "behavior-videos"
     assert modality_abbreviation("FIB") == "fib"
     assert modality_abbreviation("new-Thing") == "new-Thing"
-
-
-@pytest.mark.parametrize(
-    ("name", "written", "expected"),
-    [
-        (SESSION_ID, "raw", "raw"),
-        (SESSION_ID, None, "raw"),
-        ("900001_2031-05-06_07-08-09", "derived", "raw"),
-        (ASSET_NAME, "raw", "derived"),
-        (f"{SESSION_ID}_None_2031-05-08_01-02-03", "raw data", "derived"),
-        (f"{SESSION_ID}_sorted_curated", "raw", "derived"),
-        (f"{SESSION_ID}_raw_data", "derived", "raw"),
-        ("Example images", "raw data", "raw"),
-        ("Example images", "derived data", "derived"),
-        ("Example images", "Derived", "derived"),
-        ("Example images", "other", None),
-        ("Example images", None, None),
-        (SESSION_ID, "simulated", "simulated"),
-    ],
-)
-def test_data_level_is_decided_by_the_name_first(
-    name: str, written: Any, expected: str | None
-) -> None:
-    assert (
-        Record({"name": name, "data_description": {"data_level": written}}).data_level == expected
-    )
-
-
-@pytest.mark.parametrize(
-    ("description", "expected"),
-    [
-        ({"platform": {"name": "x", "abbreviation": "FIP"}}, "FIP"),
-        ({"platform": "FIP"}, "FIP"),
-        ({"platform": None, "experiment_type": "FIP"}, "FIP"),
-        ({}, "ecephys"),
-    ],
-)
-def test_platform_of_any_shape_is_an_abbreviation(description: Any, expected: str) -> None:
-    assert Record({"name": SESSION_ID, "data_description": description}).platform == expected
-    assert Record({"name": "900001_2031-05-06_07-08-09"}).platform is None
-
-
-@pytest.mark.parametrize(
-    ("subject", "strain", "species", "breeding"),
-    [
-        ({"background_strain": {"name": "S"}, "species": "Mus x"}, "S", "Mus x", None),
-        (
-            {"breeding_group": None, "maternal_id": "2", "paternal_genotype": "wt"},
-            None,
-            None,
-            {"maternal_id": "2", "paternal_genotype": "wt"},
-        ),
-        ({"breeding_info": {"object_type": "x"}, "maternal_id": None}, None, None, None),
-        ({"subject_details": {"strain": "S", "species": {"name": None}}}, "S", None, None),
-    ],
-)
-def test_strain_species_breeding_of_any_shape_are_texts(
-    subject: Any, strain: Any, species: Any, breeding: Any
-) -> None:
-    record = Record({"subject": subject})
-    assert (record.strain, record.species, record.breeding) == (strain, species, breeding)
-
-
-@pytest.mark.parametrize("written", [1980, "1980"])
-def test_year_of_birth_without_date_is_an_int(written: Any) -> None:
-    record = Record({"subject": {"subject_details": {"year_of_birth": written}}})
-    assert (record.year_of_birth, record.date_of_birth) == (1980, None)
-
-
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        ({"subject": {"subject_id": "M900"}, "session": {"subject_id": "1"}}, "M900"),
-        ({"subject": {"subject_id": 18559}}, "18559"),
-        ({"data_description": {"subject_id": "018559"}}, "018559"),
-        ({"session": {"subject_id": "125L"}}, "125L"),
-        ({"acquisition": {"subject_id": "125L"}}, "125L"),
-        ({"name": SESSION_ID}, "900001"),
-        ({}, None),
-    ],
-)
-def test_subject_id_is_in_the_first_core_file_with_one(record: Any, expected: str | None) -> None:
-    assert Record(record).subject_id == expected
-
-
-@pytest.mark.parametrize("key", ["external_links", "other_identifiers"])
-@pytest.mark.parametrize(
-    ("links", "expected"),
-    [
-        ({"Code Ocean": [ASSET_ID, OTHER_ID, ASSET_ID]}, (ASSET_ID, OTHER_ID)),
-        ({"Code Ocean": ASSET_ID}, (ASSET_ID,)),
-        ([{"Code Ocean": ASSET_ID}, {"Code Ocean": OTHER_ID}], (ASSET_ID, OTHER_ID)),
-        ([{"Code Ocean": [ASSET_ID, None, "", 3, {}]}, None, "x"], (ASSET_ID,)),
-        ({"Code Ocean": [ASSET_ID.replace("-", "").upper()]}, (ASSET_ID,)),
-        ({"Code Ocean": [], "DANDI": [OTHER_ID]}, ()),
-        ([], ()),
-        (None, ()),
-        ("text", ()),
-    ],
-)
-def test_codeocean_ids_of_any_shape_are_normalized(
-    key: str, links: Any, expected: tuple[str, ...]
-) -> None:
-    record = Record({key: links, "location": f"s3://aind-open-data/{SESSION_ID}"})
-    assert record.codeocean_ids == expected
-
-
-def test_codeocean_ids_of_both_envelopes_are_joined() -> None:
-    links = {"external_links": {"Code Ocean": [OTHER_ID]}}
-    ids = {"other_identifiers": {"Code Ocean": [ASSET_ID]}}
-    place = {"location": f"s3://codeocean-s3datasetsbucket-invented/{'9' * 8}{ASSET_ID[8:]}"}
-    assert Record({**links, **ids, **place}).codeocean_ids == (OTHER_ID, ASSET_ID)
-    assert Record({"other_identifiers": {}, **place}).codeocean_ids == (f"{'9' * 8}{ASSET_ID[8:]}",)
-    elsewhere = {"location": "s3://codeocean-s3datasetsbucket-invented/no-id"}
-    assert Record(elsewhere).codeocean_ids == ()
-
-
-@pytest.mark.parametrize(
-    ("location", "bucket", "prefix"),
-    [
-        ("s3://b/p/q/", "b", "p/q"),
-        ("s3://b/p with spaces#1", "b", "p with spaces#1"),
-        ("s3://b", "b", None),
-        ("s3://b/", "b", None),
-        ("/local/p", None, None),
-        (None, None, None),
-    ],
-)
-def test_location_is_split_into_bucket_and_prefix(location: Any, bucket: Any, prefix: Any) -> None:
-    record = Record({"location": location})
-    assert (record.location, record.bucket, record.prefix) == (location, bucket, prefix)
-
-
-def test_name_and_placeholders_are_read_as_answers_or_none() -> None:
-    other = {"data_description": {"name": "Other"}}
-    assert Record({"name": "This", **other}).name == "This"
-    assert Record({"name": " ", **other}).name == "Other"
-    assert Record({"data_description": {"project_name": "unknown"}}).project is None
-    assert Record({"_id": {"$oid": "abc"}}).id == "abc"
-    assert Record({"data_description": {"source_data": [SESSION_ID]}}).source_data == (SESSION_ID,)
-
-
-def test_instrument_id_of_instrument_file_comes_before_the_recording() -> None:
-    session = {"session": {"rig_id": "SHORT.1"}}
-    assert Record({**session, "rig": {"rig_id": "000_LONG"}}).instrument_id == "000_LONG"
-    assert Record({**session, "instrument": {"instrument_id": "I"}}).instrument_id == "I"
-    assert Record({**session, "rig": {}, "instrument": None}).instrument_id == "SHORT.1"
 
 
 @MADE

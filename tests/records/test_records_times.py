@@ -160,18 +160,18 @@ def test_start_doubt_of_a_name_in_utc_is_none() -> None:
         ("2031-05-06T07:08:09", "2031-05-06T05:00:00", "the end is before the start"),
     ],
 )
-def test_doubts(start: str, end: str | None, reason: str) -> None:
+def test_start_doubt_names_its_reason(start: str, end: str | None, reason: str) -> None:
     doubt = _record(start, end).acquisition_start_doubt
     assert doubt is not None
     assert reason in doubt
 
 
-def test_the_instant_written_is_never_changed() -> None:
+def test_acquisition_start_in_doubt_is_unchanged() -> None:
     doubtful = _record("2031-05-06T07:08:09Z")
     assert doubtful.acquisition_start == datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
-def test_hour_that_the_clocks_repeat() -> None:
+def test_start_doubt_of_an_hour_that_the_clocks_repeat() -> None:
     name = "ecephys_900001_2025-11-02_01-30-00"
     twice = _record("2025-11-02T01:30:00", name=name)
     assert twice.acquisition_start_doubt is not None

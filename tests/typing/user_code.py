@@ -1,6 +1,6 @@
 """A user's program for type checkers; it also runs against the sandbox.
 
-Each line with `assert_type` is held by mypy and pyright to that very type, and each line with
+mypy and pyright check the type of each line with `assert_type`, and each line with
 `type: ignore` is a mistake that they find: mypy reports unused ones.
 """
 

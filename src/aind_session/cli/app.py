@@ -317,6 +317,7 @@ def _describe(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
     if isinstance(error, InvalidIdentifierError):
         return _describe_identifier(line, words, usage)
     if isinstance(error, InvalidFilterError):
+        line = line.replace(" (list_projects() returns all)", "")
         for name, option in _OPTIONS.items():
             line = re.sub(rf"\b{name}\b", option, line)
         return line, getattr(error, "advice", usage), USAGE

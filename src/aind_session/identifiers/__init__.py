@@ -5,48 +5,22 @@ Nothing here sends a request, reads a file or imports a slow module.
 
 from __future__ import annotations
 
-from aind_session.identifiers.asset_names import (
-    AssetName,
-    Step,
-    label_family,
-    normalise_label,
-    session_in_name,
-    split_asset_name,
-)
-from aind_session.identifiers.dates import (
-    DateRange,
-    npc_record,
-    parse_dates,
-)
-from aind_session.identifiers.ids import (
-    SessionID,
-    find_session_id,
-    is_uuid,
-    nearest_sessions,
-    parse_session_id,
-    parse_subject_id,
-    short_id,
-    subject_in,
-    subject_of,
-)
-
-__all__ = [
-    "AssetName",
-    "DateRange",
-    "SessionID",
-    "Step",
-    "find_session_id",
-    "is_uuid",
-    "label_family",
-    "nearest_sessions",
-    "normalise_label",
-    "npc_record",
-    "parse_dates",
-    "parse_session_id",
-    "parse_subject_id",
-    "session_in_name",
-    "short_id",
-    "split_asset_name",
-    "subject_in",
-    "subject_of",
-]
+from aind_session.identifiers.dates import DateRange as DateRange
+from aind_session.identifiers.dates import npc_record as npc_record
+from aind_session.identifiers.dates import parse_dates as parse_dates
+from aind_session.identifiers.ids import AssetName as AssetName
+from aind_session.identifiers.ids import SessionID as SessionID
+from aind_session.identifiers.ids import Step as Step
+from aind_session.identifiers.ids import find_session_id as find_session_id
+from aind_session.identifiers.ids import is_uuid as is_uuid
+from aind_session.identifiers.ids import label_family as label_family
+from aind_session.identifiers.ids import nearest_sessions as nearest_sessions
+from aind_session.identifiers.ids import normalise_label as normalise_label
+from aind_session.identifiers.ids import parse_session_id as parse_session_id
+from aind_session.identifiers.ids import parse_subject_id as parse_subject_id
+from aind_session.identifiers.ids import session_in_name as session_in_name
+from aind_session.identifiers.ids import short_id as short_id
+from aind_session.identifiers.ids import split_asset_name as split_asset_name
+from aind_session.identifiers.ids import subject_in as subject_in
+from aind_session.identifiers.ids import subject_of as subject_of
+from aind_session.identifiers.ids import why_not_found as why_not_found

@@ -23,17 +23,7 @@ _TICK = datetime.timedelta(microseconds=1)
 
 
 class DateRange(NamedTuple):
-    """A period of time, both ends included; an end that is None is open.
-
-    Examples
-    --------
-    >>> import datetime
-    >>> whole_day = parse_dates("2023-12-13")
-    >>> whole_day.contains(datetime.datetime(2023, 12, 13, 13, 43, 40))
-    True
-    >>> parse_dates("").is_open
-    True
-    """
+    """A period of time, both ends included; an end that is None is open."""
 
     start: datetime.datetime | None = None
     end: datetime.datetime | None = None
@@ -215,22 +205,7 @@ def _bad(value: object) -> InvalidFilterError:
 def npc_record(kind: str, text: str) -> Any:
     """Return a record of `npc_session`, or the text if that package does not accept it.
 
-    Parameters
-    ----------
-    kind
-        `DateRecord` of `YYYY-MM-DD`, `TimeRecord` of `HH:MM:SS`, `DatetimeRecord` of both.
-    text
-        The date, the time, or both with a space between.
-
-    Returns
-    -------
-    npc_session record or str
-        The same spelling either way.
-
-    Examples
-    --------
-    >>> npc_record("DateRecord", "2023-12-13").year, type(npc_record("DateRecord", "2001-12-13"))
-    (2023, <class 'str'>)
+    `DateRecord` is made of `YYYY-MM-DD`, `TimeRecord` of `HH:MM:SS`, `DatetimeRecord` of both.
     """
     import npc_session
 

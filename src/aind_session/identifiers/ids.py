@@ -1,8 +1,9 @@
-"""Session IDs, with or without platform (`ecephys_676909_2023-12-13_13-43-40`), and subject IDs."""
+"""IDs of sessions, with or without platform, and of subjects; names of data assets."""
 
 from __future__ import annotations
 
 import datetime
+import functools
 import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -142,28 +143,12 @@ def parse_session_id(value: object) -> SessionID:
     """
     found = find_session_id(value)
     if found is None:
-        raise InvalidIdentifierError(_why_not_found(value))
+        raise InvalidIdentifierError(why_not_found(value))
     return found
 
 
 def find_session_id(value: object) -> SessionID | None:
-    """Read the session ID in a text or an object; None if it contains none.
-
-    Parameters
-    ----------
-    value
-        What `parse_session_id` accepts, or anything else.
-
-    Returns
-    -------
-    SessionID or None
-        The ID and its parts.
-
-    Examples
-    --------
-    >>> find_session_id("Example T1 and T2 MRI Images") is None
-    True
-    """
+    """Read the session ID in a text or an object; None if it contains none."""
     if isinstance(value, str):
         whole = _WHOLE_ID.match(value)
         if whole is not None:
@@ -201,15 +186,7 @@ def locate(text: str) -> tuple[SessionID, int, int] | None:
 def nearest_sessions(
     wanted: SessionID, existing: Iterable[SessionID], limit: int = 3
 ) -> tuple[SessionID, ...]:
-    """Return the existing sessions of the same subject that are closest in time, closest first.
-
-    Examples
-    --------
-    >>> wanted = parse_session_id("behavior_676909_2023-12-13_13-43-41")
-    >>> there = map(parse_session_id, ["676909_2023-12-14_10-00-00", "676909_2023-12-13_13-43-40"])
-    >>> [session.id for session in nearest_sessions(wanted, there, limit=1)]
-    ['676909_2023-12-13_13-43-40']
-    """
+    """Return the existing sessions of the same subject that are closest in time, closest first."""
     others = {s for s in existing if s.subject_id == wanted.subject_id and s.id != wanted.id}
     return tuple(sorted(others, key=lambda s: (abs(s.dt - wanted.dt), s.id))[:limit])
 
@@ -248,9 +225,9 @@ def _is_path(value: object) -> bool:
     return hasattr(type(value), "as_posix") or hasattr(type(value), "__fspath__")
 
 
-def _why_not_found(value: object) -> str:
-    """Return why a value contains no session ID, and what to call instead."""
-    shown = shown_briefly(value)
+def why_not_found(value: object, where: str = "") -> str:
+    """Return why a value, at a place in a list or file, has no session ID, and what to call."""
+    shown = f"{where} ({shown_briefly(value)})" if where else shown_briefly(value)
     text = str(value).strip() if isinstance(value, str | int) or _is_path(value) else ""
     if re.fullmatch(_UUID, text) or type(value).__name__ == "UUID":
         return (
@@ -261,11 +238,9 @@ def _why_not_found(value: object) -> str:
     if short is not None:
         return f"{shown} {_what_is_missing(short)}\n{_FORMS}"
     if re.fullmatch(_SUBJECT_ALONE, text) and len(text) <= 12:
-        return (
-            f"{shown} can be a subject ID, but contains no session ID. "
-            f"Try get_sessions({text!r})\n{_FORMS}"
-        )
-    return f"No session ID in {shown}. {_FORMS}"
+        advice = f"Try get_sessions({text!r})\n{_FORMS}"
+        return f"{shown} has no session ID, but can be a subject ID. {advice}"
+    return f"{f'{shown} has no session ID' if where else f'No session ID in {shown}'}. {_FORMS}"
 
 
 def _what_is_missing(short: re.Match[str]) -> str:
@@ -273,7 +248,7 @@ def _what_is_missing(short: re.Match[str]) -> str:
     subject, year, _, month, day, rest = short.groups()
     date = f"{year}-{month}-{day}"
     if not _is_session_date(year, month, day):
-        return f"contains no session ID: {date} is not a valid date (of the years 2000 to 2099)."
+        return f"has no session ID: {date} is not a valid date (of the years 2000 to 2099)."
     time = (rest or "").rstrip("-_:.")
     which = ""
     if time.isdigit() and len(time) in (1, 3):
@@ -282,9 +257,9 @@ def _what_is_missing(short: re.Match[str]) -> str:
     if not time or which:
         problem = "names a subject and a day, not one session: the time is missing"
     elif sum(map(str.isdigit, time)) < 6:
-        problem = f"contains no session ID: the time {time} is cut short"
+        problem = f"has no session ID: the time {time} is cut short"
     else:
-        problem = f"contains no session ID: {time} is not a valid time"
+        problem = f"has no session ID: {time} is not a valid time"
     return f"{problem}. Try get_sessions({subject!r}, date={date!r}){which}"
 
 
@@ -298,13 +273,7 @@ def _is_session_date(year: str, month: str, day: str) -> bool:
 
 
 def short_id(text: str) -> tuple[str, str] | None:
-    """Return the subject and the date of a text that has both, but may lack the time.
-
-    Examples
-    --------
-    >>> short_id("ecephys_676909_20231213"), short_id("676909_2023-02-30")
-    (('676909', '2023-12-13'), None)
-    """
+    """Return the subject and the date of a text that has both, but may lack the time."""
     short = re.search(_SHORT_ID, text)
     if short is None:
         return None
@@ -313,19 +282,13 @@ def short_id(text: str) -> tuple[str, str] | None:
 
 
 def is_uuid(text: str) -> bool:
-    """Return whether a text is a bare UUID: the ID of an asset, a computation or a record.
-
-    Examples
-    --------
-    >>> is_uuid("16d46411-540a-4122-b47f-8cb2a15d593a"), is_uuid("676909")
-    (True, False)
-    """
+    """Return whether a text is a bare UUID: the ID of an asset, a computation or a record."""
     return re.fullmatch(_UUID, text) is not None
 
 
 def shown_briefly(value: object) -> str:
     """Describe a value for a message: objects by type and names, as a `repr` may hold secrets."""
-    if value is None or isinstance(value, str | bytes | int | float):
+    if value is None or isinstance(value, str | bytes | int | float | datetime.date):
         shown = repr(value)
     elif _is_path(value) or type(value).__name__ == "UUID":
         shown = repr(str(value))
@@ -339,29 +302,7 @@ def shown_briefly(value: object) -> str:
 
 
 def parse_subject_id(value: object) -> str:
-    """Read a subject ID.
-
-    Parameters
-    ----------
-    value
-        A text of letters, digits and dots with at least one digit, an int, an `npc_session`
-        record, or an object with a `subject_id` (a session) or an `id` (a subject).
-
-    Returns
-    -------
-    str
-        As written: leading zeros are kept.
-
-    Raises
-    ------
-    InvalidIdentifierError
-        It is not a subject ID. This is a `ValueError`.
-
-    Examples
-    --------
-    >>> parse_subject_id(676909), parse_subject_id("018559"), parse_subject_id("H24.26.001")
-    ('676909', '018559', 'H24.26.001')
-    """
+    """Read a subject ID."""
     if isinstance(value, float) and value.is_integer():
         # A table's column of subjects with a missing value is read as floats.
         value = int(value)
@@ -384,18 +325,7 @@ def parse_subject_id(value: object) -> str:
 
 
 def subject_of(value: object) -> str:
-    """Read a subject ID, or the one in a session ID, a path, an asset's name or a record.
-
-    Raises
-    ------
-    InvalidIdentifierError
-        There is none.
-
-    Examples
-    --------
-    >>> subject_of("/data/ecephys_676909_2023-12-13_13-43-40/ecephys"), subject_of("M2501")
-    ('676909', 'M2501')
-    """
+    """Read a subject ID, or the one in a session ID, a path, an asset's name or a record."""
     try:
         return parse_subject_id(value)
     except InvalidIdentifierError:
@@ -406,23 +336,7 @@ def subject_of(value: object) -> str:
 
 
 def subject_in(text: str) -> str | None:
-    """Find the subject in a text.
-
-    Parameters
-    ----------
-    text
-        A name, a path, a sentence.
-
-    Returns
-    -------
-    str or None
-        The subject of the leftmost session or short ID; else the first number of 6 or 7 digits.
-
-    Examples
-    --------
-    >>> subject_in("ecephys_ZS061_2021-04-15_16-45-44"), subject_in("surgery of 676909, 2023")
-    ('ZS061', '676909')
-    """
+    """Find the subject in a text."""
     session = find_session_id(text)
     if session is not None:
         return session.subject_id
@@ -431,3 +345,116 @@ def subject_in(text: str) -> str | None:
         return short[0]
     number = re.search(_LABTRACKS, re.sub(_COMPACT_STAMP, " ", text))
     return number[0] if number else None
+
+
+# -- names of data assets --------------------------------------------------------------------------
+
+# The date of one step of processing, with or without time, after its label.
+_STEP_STAMP = re.compile(rf"_{DATE}(?:[_T]{TIME})?(?![0-9])")
+_RAW_LABELS = {"raw", "raw-data"}
+_LABEL_FAMILIES = re.compile(r"(sorted|curated|dlc|processed|stitched)(?=[a-z0-9])")
+
+
+class Step(NamedTuple):
+    """One step of processing in a derived asset's name."""
+
+    label: str | None
+    dt: datetime.datetime | None
+
+
+class AssetName(NamedTuple):
+    """The parts of a data asset's name.
+
+    Attributes
+    ----------
+    session : SessionID or None
+        The session in the name.
+    steps : tuple of Step
+        The parts after the session ID, in order: each step's label and date-time.
+    is_session_name : bool
+        The name is a session ID without any other part: the name of a raw asset.
+    """
+
+    session: SessionID | None
+    steps: tuple[Step, ...]
+    is_session_name: bool
+
+    @property
+    def label(self) -> str | None:
+        """Label of the last step, as written: `sorted-ks2.5`, `dlc_face`, `raw_data`."""
+        return self.steps[-1].label if self.steps else None
+
+    @property
+    def dt(self) -> datetime.datetime | None:
+        """Date-time of the last step; names do not contain its time zone."""
+        return self.steps[-1].dt if self.steps else None
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it names raw data: a session ID, alone or with the label `raw` or `raw_data`."""
+        labels = {normalise_label(step.label or "") for step in self.steps}
+        return self.is_session_name or (bool(labels) and labels <= _RAW_LABELS)
+
+
+@functools.lru_cache(maxsize=65_536)
+def split_asset_name(name: str) -> AssetName:
+    """Split a data asset's name into its session and its processing steps.
+
+    Parameters
+    ----------
+    name
+        A data asset's name, or a path or URL with it.
+
+    Returns
+    -------
+    AssetName
+        Without session and steps if the name has no session.
+
+    Examples
+    --------
+    >>> raw = "ecephys_676909_2023-12-13_13-43-40"
+    >>> name = split_asset_name(f"{raw}_sorted-ks2.5_2024-03-01_16-02-45")
+    >>> name.session.id == raw, name.label, name.dt.isoformat()
+    (True, 'sorted-ks2.5', '2024-03-01T16:02:45')
+    >>> split_asset_name("828418_2026-02-13_18-31-13").is_session_name
+    True
+    """
+    located = locate(name)
+    if located is None:
+        return AssetName(None, (), False)
+    session, start, end = located
+    after = re.split(r"[/\\]", name[end:], maxsplit=1)[0].rstrip()
+    clear_before = not name[:start].strip() or name[start - 1] in "/\\"
+    return AssetName(session, tuple(_steps(after)), clear_before and not after)
+
+
+def session_in_name(name: str) -> SessionID | None:
+    """Return the session in the name of an asset or a record."""
+    return split_asset_name(name).session
+
+
+def _steps(text: str) -> Iterator[Step]:
+    """Yield the steps in the text after a session ID."""
+    position = 0
+    for stamp in _STEP_STAMP.finditer(text):
+        year, _, month, day, hour, _, minute, second = stamp.groups()
+        if is_calendar_day(year, month, day):
+            label = text[position : stamp.start()].strip("_ ") or None
+            clock = int(hour or 0), int(minute or 0), int(second or 0)
+            yield Step(label, datetime.datetime(int(year), int(month), int(day), *clock))
+            position = stamp.end()
+    rest = text[position:]
+    # A file extension is not a label: `..._15-47-10.json`.
+    if rest.startswith("_") and rest.strip("_ "):
+        yield Step(rest.strip("_ "), None)
+
+
+def normalise_label(label: str) -> str:
+    """Normalize a label, so that its spellings compare equal."""
+    plain = re.sub(r"[-_\s]+", "-", label.strip("-_ ").lower().replace(".", ""))
+    return _LABEL_FAMILIES.sub(r"\1-", plain, count=1) if _LABEL_FAMILIES.match(plain) else plain
+
+
+def label_family(label: str) -> str:
+    """Return the first word of a label: the kind of processing, without the tool."""
+    return normalise_label(label).partition("-")[0]

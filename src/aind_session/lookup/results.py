@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from aind_session import context, settings
 from aind_session.errors import (
@@ -309,6 +309,14 @@ def failure(asset: AssetSummary) -> str | None:
         if why is not None:
             note("Data asset %s (%s) failed: %s", asset.id, asset.name, why)
         return why
+
+
+def status(some: Assets) -> Literal["good", "failed", "never"]:
+    """Return whether one of a label's assets is good; the newest is checked first."""
+    complete = [asset for asset in some if asset.state.lower() != "draft"]
+    if any(failure(asset) is None for asset in reversed(complete)):
+        return "good"
+    return "failed" if complete else "never"
 
 
 def is_good(asset: AssetSummary) -> bool:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from aind_session.identifiers import SessionID, session_in_name, split_asset_name
+from aind_session.identifiers import (
+    SessionID,
+    label_family,
+    normalise_label,
+    session_in_name,
+    split_asset_name,
+)
 from aind_session.trace import note
 
 if TYPE_CHECKING:
@@ -210,3 +216,46 @@ def platform_of(evidence: Evidence) -> str | None:
     names = (*(a.name for a in evidence.assets), *(r.name for r in records))
     platforms = (found.platform for found in map(session_in_name, names) if found is not None)
     return next(filter(None, platforms), None)
+
+
+# -- labels ----------------------------------------------------------------------------------------
+
+
+#: Labels under which the results of every tool count as the same.
+_LABELS_OF_ANY_TOOL = frozenset({"sorted", "curated"})
+
+
+def same_label(label: str) -> str:
+    """Write a label in the one way that all its spellings share.
+
+    `sorted`, `sorted-ks2.5` and `sortedKS4` are one label, and so is what different people curated;
+    `dlc-eye` and `dlc_face` are two.
+    """
+    family = label_family(label)
+    return family if family in _LABELS_OF_ANY_TOOL else normalise_label(label)
+
+
+def by_label(some: Iterable[AssetSummary]) -> dict[str, tuple[AssetSummary, ...]]:
+    """Group derived assets by label, spellings joined, each group ascending by creation.
+
+    An asset without a label (a name of its own) is under an empty text.
+    """
+    found: dict[str, list[AssetSummary]] = {}
+    for asset in some:
+        if not is_raw(asset):
+            label = label_of(asset.name)
+            found.setdefault(same_label(label) if label else "", []).append(asset)
+    return {label: tuple(of) for label, of in sorted(found.items())}
+
+
+def labelled(
+    of_label: Mapping[str, tuple[AssetSummary, ...]], wanted: str
+) -> tuple[AssetSummary, ...]:
+    """Return the assets of a label in any spelling: `dlc` also has those of `dlc-eye`."""
+    same = same_label(wanted)
+    return ascending(
+        asset
+        for label, of in of_label.items()
+        if label == same or label.startswith(f"{same}-")
+        for asset in of
+    )

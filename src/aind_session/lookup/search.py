@@ -239,4 +239,6 @@ def _unknown(what: str, value: str, existing: Iterable[str]) -> InvalidFilterErr
     names = [by_plain[n] for n in near] or sorted(by_plain.values())[:12]
     listed = ", ".join(names)
     hint = f"did you mean {listed}?" if near else f"existing ones are {listed}."
-    return InvalidFilterError(f"Unknown {what} {value!r}: {hint}")
+    # The only values that have no fixed list.
+    every = " (list_projects() returns all)" if what == "project" else ""
+    return InvalidFilterError(f"Unknown {what} {value!r}{every}: {hint}")

@@ -55,25 +55,7 @@ _PRINTED = re.compile(r"\babbreviation\s*=\s*(['\"])(.+?)\1")
 
 
 def modality_abbreviation(name: str) -> str:
-    """Return the current abbreviation of a modality.
-
-    Parameters
-    ----------
-    name
-        A current or obsolete abbreviation in any case, or the name of the modality or its folder.
-
-    Returns
-    -------
-    str
-        The abbreviation; an unknown modality is returned as written.
-
-    Examples
-    --------
-    >>> modality_abbreviation("ophys"), modality_abbreviation("SmartSPIM")
-    ('pophys', 'SPIM')
-    >>> modality_abbreviation("behavior_videos"), modality_abbreviation("Fiber photometry")
-    ('behavior-videos', 'fib')
-    """
+    """Return the current abbreviation of a modality."""
     known = name.strip().casefold()
     return _KNOWN.get(known) or _KNOWN.get(known.replace("_", "-")) or name.strip()
 
@@ -82,13 +64,6 @@ def written_modalities(value: Any) -> tuple[str, ...]:
     """Return modalities as written: abbreviations, or names if the abbreviation is missing.
 
     `value` is one modality or a list: mappings, abbreviations, or printed Python objects.
-
-    Examples
-    --------
-    >>> written_modalities([{"name": "Behavior", "abbreviation": "behavior"}, "FIP"])
-    ('behavior', 'FIP')
-    >>> written_modalities("name='Planar optical physiology' abbreviation='pophys'")
-    ('pophys',)
     """
     found = []
     for item in items(value):
@@ -103,12 +78,6 @@ def written_modalities(value: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def current_modalities(written: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the current abbreviations, sorted, without duplicates.
-
-    Examples
-    --------
-    >>> current_modalities(("slap", "behavior", "SLAP2"))
-    ('behavior', 'slap2')
-    """
-    return tuple(sorted({modality_abbreviation(name) for name in written}))
+def current_modalities(value: Any) -> tuple[str, ...]:
+    """Return the current abbreviations of what is written, sorted, without duplicates."""
+    return tuple(sorted(set(map(modality_abbreviation, written_modalities(value)))))

@@ -1,12 +1,14 @@
-"""The core files `processing` and `procedures`: processing steps, and procedures on the subject."""
+"""The core files `processing` and `procedures`, and the inputs of a data asset."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aind_session.identifiers import split_asset_name
 from aind_session.records.shape import (
     Part,
     View,
@@ -243,3 +245,63 @@ class Procedures(View):
             if "injection" in (procedure.type or "").casefold()
             or at(procedure.raw, "injection_materials") is not None
         )
+
+
+# -- inputs ----------------------------------------------------------------------------------------
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+#: A data asset mounted in a capsule or in a task of a pipeline: `../data/NAME`, `/data/NAME`.
+_MOUNT = re.compile(r"(?:\.\.|/root/capsule|/tmp/nxf[^/]*/capsule)?/data/+([^/]+)")
+
+
+def input_names(record: View | Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the inputs of a data asset, from all fields of its record that can contain them.
+
+    They are names of data assets, locations (`s3://bucket/prefix`) or Code Ocean IDs. Paths on a
+    file share and of temporary files are left out, because they are not data assets.
+    """
+    raw = record.raw if isinstance(record, View) else record
+    description = at(raw, "data_description")
+    described = [at(description, key) for key in ("input_data_name", "source_data")]
+    found = [_asset_in(name, name) for value in described for name in all_named(value)]
+    for step in Processing(at(raw, "processing")).steps:
+        found += [_asset_in(place, "") for place in items(at(step.raw, "input_location"))]
+        found += _inputs_of_code(at(step.raw, "code", "input_data"))
+    own = text(at(raw, "name")) or text(at(description, "name"))
+    return unique(tuple(name for name in found if name and name != own))
+
+
+def _inputs_of_code(value: Any) -> Iterator[str]:
+    """Yield the inputs of one step of 2.x: assets, strings, or nested lists of them."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, (list, tuple)):
+            waiting.extend(reversed(item))
+        elif isinstance(item, Mapping):
+            # A combined asset lists its parts; its own name may be any text.
+            if items(item.get("assets")):
+                waiting.append(item["assets"])
+            else:
+                yield _asset_in(item.get("url"), text(item.get("name")) or "")
+        else:
+            yield _asset_in(item, "")
+
+
+def _asset_in(place: Any, name: str) -> str:
+    """Return the asset's name or ID in a location, else the name or location as written."""
+    written = (text(place) or "").strip()
+    scheme, separator, rest = written.partition("://")
+    if separator:
+        parts = rest.split("/")[1:]
+    elif "/" in written or "\\" in written:
+        mount = _MOUNT.match(written)
+        parts = [mount.group(1)] if mount else []
+    else:
+        parts = [written]
+    for part in parts:
+        if split_asset_name(part).session is not None or _UUID.fullmatch(part):
+            return part
+    if name and (split_asset_name(name).session is not None or not separator):
+        return name if "/" not in name and "\\" not in name else ""
+    return written.rstrip("/") if scheme == "s3" else name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Final, Literal, TypeVar
 
 from aind_session.identifiers import SessionID, find_session_id, split_asset_name
@@ -59,35 +59,44 @@ _CODE_OCEAN_BUCKET = "codeocean-s3datasetsbucket-"
 # -- kinds of properties ---------------------------------------------------------------------------
 
 
-def _question(read: Callable[[Any], T], doc: str, *path: str, of_asset: bool = False) -> Answer[T]:
-    """Make a property that returns the first value found at a path of the records."""
+def _question(read: Callable[[Any], T], doc: str, *paths: str, of_asset: bool = False) -> Answer[T]:
+    """Make a property that returns the first value at one of some paths of the records.
+
+    Without a path, the whole record is read. `of_asset` is True for a property of the data asset
+    itself, False for one of its subject, session or project.
+    """
+    keys = [path.split(".") for path in paths] or [[]]
 
     def get(holder: Answers) -> T:
-        answer = read(None)
         for record in holder._records(of_asset):
-            answer = read(at(record, *path))
-            if answer is not None and answer != ():
-                break
-        return answer
+            for key in keys:
+                answer = read(at(record, *key))
+                if answer is not None and answer != ():
+                    return answer
+        return read(None)
 
     return Answer(like(read, get), doc)
 
 
-def _of_asset(read: Callable[[Any], T], doc: str, *path: str) -> Answer[T]:
-    """Make a property of the data asset itself, not of its subject, session or project."""
-    return _question(read, doc, *path, of_asset=True)
+def _of_asset(read: Callable[[Any], T], doc: str, *paths: str) -> Answer[T]:
+    return _question(read, doc, *paths, of_asset=True)
 
 
-def _in(core: str, v1: str, v2: str, read: Callable[[Any], T], doc: str) -> Answer[T]:
+def _in(
+    core: str, v1: str, v2: str, read: Callable[[Any], T], doc: str, of_asset: bool = False
+) -> Answer[T]:
     """Make a property that is read at one path of a core file of 1.x, and at another of 2.x."""
     get = like(read, lambda found: either(found, v1, v2, read))
-    return _question(get, doc, core)
+    return _question(get, doc, core, of_asset=of_asset)
+
+
+def _of_recording(read: Callable[[Any], T], doc: str) -> Answer[T]:
+    """Make a property that is read from the first file of the recording that contains it."""
+    return _question(like(read, lambda raw: _first(raw, read)), doc)
 
 
 def _in_recording(v1: str, v2: str, read: Callable[[Any], T], doc: str) -> Answer[T]:
-    """Make a property that is read from the first file of the recording that contains it."""
-    get = like(read, lambda raw: _first(raw, lambda core: either(core, v1, v2, read)))
-    return _question(get, doc)
+    return _of_recording(like(read, lambda core: either(core, v1, v2, read)), doc)
 
 
 # -- readers of values that have several paths -----------------------------------------------------
@@ -116,17 +125,13 @@ def _session(raw: Any) -> SessionID | None:
     return find_session_id(_name(raw))
 
 
-def _name(raw: Any) -> str | None:
-    return text(at(raw, "name")) or text(at(raw, "data_description", "name"))
-
-
-def _id(raw: Any) -> str | None:
-    return text(at(raw, "_id", "$oid")) or text(at(raw, "_id"))
-
-
 def _session_id(raw: Any) -> str | None:
     session = _session(raw)
     return session.id if session else None
+
+
+def _name(raw: Any) -> str | None:
+    return text(at(raw, "name")) or text(at(raw, "data_description", "name"))
 
 
 def _subject_id(raw: Any) -> str | None:
@@ -155,34 +160,9 @@ def _data_level(raw: Any) -> DataLevel | None:
     return "derived" if parts.steps else written
 
 
-def _modalities_as_written(raw: Any) -> tuple[str, ...]:
-    return either(at(raw, "data_description"), "modality", "modalities", written_modalities)
-
-
-def _modalities(raw: Any) -> tuple[str, ...]:
-    return current_modalities(_modalities_as_written(raw))
-
-
-def _source_data(raw: Any) -> tuple[str, ...]:
-    return either(at(raw, "data_description"), "input_data_name", "source_data", all_named)
-
-
-def _sorter_names(raw: Any) -> tuple[str, ...]:
-    return Processing(at(raw, "processing")).sorter_names
-
-
-def _strain(subject: Any) -> str | None:
-    return either(subject, "background_strain", "subject_details.strain", named)
-
-
-def _date_of_birth(subject: Any) -> date | None:
-    return either(subject, "date_of_birth", "subject_details.date_of_birth", parse_date)
-
-
-def _year_of_birth(raw: Any) -> int | None:
-    subject = at(raw, "subject")
+def _year_of_birth(subject: Any) -> int | None:
     year = either(subject, "year_of_birth", "subject_details.year_of_birth", _year)
-    born = _date_of_birth(subject)
+    born = either(subject, "date_of_birth", "subject_details.date_of_birth", parse_date)
     return year or (born.year if born else None)
 
 
@@ -192,14 +172,18 @@ def _year(value: Any) -> int | None:
     return int(digits) if is_year else None
 
 
-def _breeding(raw: Any) -> dict[str, str] | None:
-    def parents(value: Any) -> dict[str, str] | None:
-        written = {key: text(at(value, key)) for key in _BREEDING}
-        return {key: answer for key, answer in written.items() if answer is not None} or None
+def _breeding(subject: Any) -> dict[str, str] | None:
+    within = either(subject, "breeding_info", "subject_details.breeding_info", _parents)
+    return within or _parents(subject)
 
-    core = at(raw, "subject")
-    within = either(core, "breeding_info", "subject_details.breeding_info", parents)
-    return within or parents(core)
+
+def _parents(value: Any) -> dict[str, str] | None:
+    written = {key: text(at(value, key)) for key in _BREEDING}
+    return {key: answer for key, answer in written.items() if answer is not None} or None
+
+
+def _sorter_names(core: Any) -> tuple[str, ...]:
+    return Processing(core).sorter_names
 
 
 def _written_start(core: Any) -> datetime | None:
@@ -213,10 +197,6 @@ def _start_in(core: Any) -> datetime | None:
 def _end_in(core: Any) -> datetime | None:
     written = either(core, "session_end_time", "acquisition_end_time", parse_time)
     return in_zone(written, parse_zone(at(core, "acquisition_start_tz")))
-
-
-def _acquisition_start(raw: Any) -> datetime | None:
-    return _first(raw, _start_in)
 
 
 def _acquisition_end(raw: Any) -> datetime | None:
@@ -237,26 +217,14 @@ def _instrument_id(raw: Any) -> str | None:
     return own or _first(raw, lambda core: either(core, "rig_id", "instrument_id", text))
 
 
-def _location(raw: Any) -> str | None:
-    return text(at(raw, "location"))
-
-
-def _bucket(raw: Any) -> str | None:
-    found = _LOCATION.fullmatch(_location(raw) or "")
+def _bucket(location: Any) -> str | None:
+    found = _LOCATION.fullmatch(text(location) or "")
     return found.group(1) if found else None
 
 
-def _prefix(raw: Any) -> str | None:
-    found = _LOCATION.fullmatch(_location(raw) or "")
+def _prefix(location: Any) -> str | None:
+    found = _LOCATION.fullmatch(text(location) or "")
     return found.group(2) or None if found else None
-
-
-def _created(raw: Any) -> datetime | None:
-    return in_utc(at(raw, "created")) or in_utc(at(raw, "_created"))
-
-
-def _modified(raw: Any) -> datetime | None:
-    return in_utc(at(raw, "last_modified")) or in_utc(at(raw, "_last_modified"))
 
 
 def _codeocean_ids(raw: Any) -> tuple[str, ...]:
@@ -267,8 +235,9 @@ def _codeocean_ids(raw: Any) -> tuple[str, ...]:
     2.x records lack links more often than 1.x ones, since only these are updated.
     """
     found = [*_linked(at(raw, "external_links")), *_linked(at(raw, "other_identifiers"))]
-    if not found and (_bucket(raw) or "").startswith(_CODE_OCEAN_BUCKET):
-        found.extend(_asset_ids((_prefix(raw) or "").rsplit("/", 1)[-1]))
+    location = at(raw, "location")
+    if not found and (_bucket(location) or "").startswith(_CODE_OCEAN_BUCKET):
+        found.extend(_asset_ids((_prefix(location) or "").rsplit("/", 1)[-1]))
     return unique(tuple(found))
 
 
@@ -310,7 +279,7 @@ class Answers:
         raise NotImplementedError
 
     name = _of_asset(_name, "Name of the data asset; the name in the description can differ.")
-    id = _of_asset(_id, "The record's ID in its database.")
+    id = _of_asset(text, "The record's ID in its database.", "_id.$oid", "_id")
     session_id = _question(_session_id, "The session ID in the name.")
     subject_id = _question(_subject_id, "ID of the subject, in a core file or else in the name.")
     platform = _question(_platform, "Platform, in a description of 1.x or else in the name.")
@@ -320,23 +289,33 @@ class Answers:
         "`raw`, `derived` or `simulated`. A name with a session decides between raw and derived, "
         "since descriptions are copied from raw assets to derived ones.",
     )
-    modalities = _question(_modalities, "Current abbreviations of the modalities, sorted.")
-    modalities_as_written = _question(
-        _modalities_as_written, "Modalities as the record spells them, in its order."
+    modalities = _in(
+        *("data_description", "modality", "modalities", current_modalities),
+        "Current abbreviations of the modalities, sorted.",
+    )
+    modalities_as_written = _in(
+        *("data_description", "modality", "modalities", written_modalities),
+        "Modalities as the record spells them, in its order.",
     )
     genotype = _in("subject", "genotype", "subject_details.genotype", text, "Subject's genotype.")
     sex = _in("subject", "sex", "subject_details.sex", text, "Subject's sex, `Male` or `Female`.")
-    date_of_birth = _question(_date_of_birth, "The subject's date of birth.", "subject")
-    year_of_birth = _question(_year_of_birth, "Subject's year of birth; some have no date.")
-    strain = _question(
-        _strain,
+    date_of_birth = _in(
+        *("subject", "date_of_birth", "subject_details.date_of_birth", parse_date),
+        "The subject's date of birth.",
+    )
+    year_of_birth = _question(
+        _year_of_birth, "Subject's year of birth; some have no date.", "subject"
+    )
+    strain = _in(
+        *("subject", "background_strain", "subject_details.strain", named),
         "The subject's background strain; the upgrade to 2.x writes C57BL/6J if there was none.",
-        "subject",
     )
     species = _in("subject", "species", "subject_details.species", named, "Subject's species.")
-    breeding = _question(_breeding, "The breeding group, and each parent's ID and genotype.")
-    acquisition_start = _question(
-        _acquisition_start,
+    breeding = _question(
+        _breeding, "The breeding group, and each parent's ID and genotype.", "subject"
+    )
+    acquisition_start = _of_recording(
+        _start_in,
         "Start of the recording, time zone aware, as the record contains it; Pacific time if no "
         "offset is written. Records are often wrong here, see `acquisition_start_doubt`.",
     )
@@ -347,7 +326,7 @@ class Answers:
         "experimenter_full_name", "experimenters", all_named, "The experimenters' names."
     )
     investigators = _question(
-        all_named, "The investigators' names.", "data_description", "investigators"
+        all_named, "The investigators' names.", "data_description.investigators"
     )
     instrument_id = _question(
         _instrument_id,
@@ -357,21 +336,29 @@ class Answers:
     ethics = _in_recording(
         "iacuc_protocol", "ethics_review_id", texts, "IDs of the ethics approvals."
     )
-    source_data = _of_asset(_source_data, "Names of the assets from which this one was made.")
-    tags = _of_asset(all_named, "The tags, which only 2.x has.", "data_description", "tags")
-    sorter_names = _of_asset(_sorter_names, "The spike sorters in the processing.")
+    source_data = _in(
+        *("data_description", "input_data_name", "source_data", all_named),
+        "Names of the assets from which this one was made.",
+        of_asset=True,
+    )
+    tags = _of_asset(all_named, "The tags, which only 2.x has.", "data_description.tags")
+    sorter_names = _of_asset(_sorter_names, "The spike sorters in the processing.", "processing")
     processing = _of_asset(Processing.of, "The steps that made the data.", "processing")
     quality_control = _of_asset(QualityControl.of, "The quality control.", "quality_control")
     procedures = _question(Procedures.of, "Procedures on subject and specimens.", "procedures")
     codeocean_ids = _of_asset(_codeocean_ids, "IDs of the data assets in Code Ocean.")
     location = _of_asset(text, "Location of the files (`s3://bucket/prefix`).", "location")
-    bucket = _of_asset(_bucket, "The bucket of the location.")
-    prefix = _of_asset(_prefix, "The prefix of the location, without slashes at its ends.")
+    bucket = _of_asset(_bucket, "The bucket of the location.", "location")
+    prefix = _of_asset(_prefix, "The prefix of the location, without slashes.", "location")
     schema_version = _of_asset(
         text, "Version of the record around the core files, which have their own.", "schema_version"
     )
-    created = _of_asset(_created, "When the record (not the asset) was first written, in UTC.")
-    modified = _of_asset(_modified, "When the record was last written, in UTC.")
+    created = _of_asset(
+        in_utc, "When the record (not the asset) was first written, in UTC.", "created", "_created"
+    )
+    modified = _of_asset(
+        in_utc, "When the record was last written, in UTC.", "last_modified", "_last_modified"
+    )
 
 
 #: Names of the properties, each with the same value for both schemas.
@@ -414,3 +401,16 @@ class Record(View, Answers):
 
     def _records(self, of_asset: bool) -> Iterable[Any]:
         return (self._raw,)
+
+
+def session_of_description(description: object) -> SessionID | None:
+    """Return the session in the content of a `data_description.json`: in its name, else its inputs.
+
+    None if none of them contains one, or the inputs belong to several sessions.
+    """
+    for key in ("name", "input_data_name", "source_data"):
+        named = map(find_session_id, all_named(at(description, key)))
+        sessions = {session for session in named if session is not None}
+        if sessions:
+            return sessions.pop() if len(sessions) == 1 else None
+    return None

@@ -95,14 +95,7 @@ def like(read: Callable[[Any], T], get: Callable[[Any], T]) -> Callable[[Any], T
 
 
 def at(value: Any, *path: str) -> Any:
-    """Return the value at a path of keys in nested mappings, or None.
-
-    Examples
-    --------
-    >>> at({"code": {"url": "x"}}, "code", "url")
-    'x'
-    >>> at({"code": ["x"]}, "code", "url")
-    """
+    """Return the value at a path of keys in nested mappings, or None."""
     for key in path:
         if not isinstance(value, Mapping):
             return None
@@ -111,13 +104,7 @@ def at(value: Any, *path: str) -> Any:
 
 
 def items(value: Any) -> tuple[Any, ...]:
-    """Return the elements of a list; a single value is one element, None is an empty list.
-
-    Examples
-    --------
-    >>> items(["a", "b"]), items("a"), items(None)
-    (('a', 'b'), ('a',), ())
-    """
+    """Return the elements of a list; a single value is one element, None is an empty list."""
     if value is None:
         return ()
     if isinstance(value, (list, tuple)):
@@ -126,13 +113,7 @@ def items(value: Any) -> tuple[Any, ...]:
 
 
 def mappings(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the mappings in a list and in its nested lists, in order.
-
-    Examples
-    --------
-    >>> list(mappings([{"a": 1}, [{"b": 2}, [None, {"c": 3}]], "text"]))
-    [{'a': 1}, {'b': 2}, {'c': 3}]
-    """
+    """Yield the mappings in a list and in its nested lists, in order."""
     # A stack, not recursion: the nesting of a malformed record has no limit.
     waiting = [value]
     while waiting:
@@ -144,13 +125,7 @@ def mappings(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def text(value: Any) -> str | None:
-    """Return a non-blank string, or an int as a string; None for anything else.
-
-    Examples
-    --------
-    >>> text("VISp"), text(655019), text("  "), text(True), text(["VISp"])
-    ('VISp', '655019', None, None, None)
-    """
+    """Return a non-blank string, or an int as a string; None for anything else."""
     if isinstance(value, str):
         return value if value.strip() else None
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_INT:
@@ -159,38 +134,20 @@ def text(value: Any) -> str | None:
 
 
 def known(value: Any) -> str | None:
-    """Return a string, or None for `unknown`, which the upgrade to 2.x writes for missing values.
-
-    Examples
-    --------
-    >>> known("0.2.8"), known("unknown")
-    ('0.2.8', None)
-    """
+    """Return a string, or None for `unknown`: the upgrade to 2.x writes it for missing values."""
     found = text(value)
     return None if found is None or found.strip().casefold() == "unknown" else found
 
 
 def named(value: Any) -> str | None:
-    """Return a string, or the name or abbreviation in a mapping.
-
-    Examples
-    --------
-    >>> named("Mus musculus"), named({"name": "Mus musculus", "registry": None}), named([])
-    ('Mus musculus', 'Mus musculus', None)
-    """
+    """Return a string, or the name or abbreviation in a mapping."""
     if isinstance(value, Mapping):
         return text(value.get("name")) or text(value.get("abbreviation"))
     return text(value)
 
 
 def all_named(value: Any) -> tuple[str, ...]:
-    """Return the strings or names in a list, or the one of a single value.
-
-    Examples
-    --------
-    >>> all_named([{"name": "A. Person"}, "B. Person", None, ""]), all_named("A. Person")
-    (('A. Person', 'B. Person'), ('A. Person',))
-    """
+    """Return the strings or names in a list, or the one of a single value."""
     return tuple(name for name in map(named, items(value)) if name is not None)
 
 
@@ -200,13 +157,7 @@ def texts(value: Any) -> tuple[str, ...]:
 
 
 def unique(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the strings without duplicates, in the order of their first occurrence.
-
-    Examples
-    --------
-    >>> unique(("b", "a", "b"))
-    ('b', 'a')
-    """
+    """Return the strings without duplicates, in the order of their first occurrence."""
     return tuple(dict.fromkeys(values))
 
 
@@ -215,13 +166,6 @@ def is_second_generation(core: Any) -> bool:
 
     `schema_version` decides; without it, `object_type`, which only 2.x files have. The record's own
     version and the database are not considered: records of the 1.x database contain 2.x core files.
-
-    Examples
-    --------
-    >>> is_second_generation({"schema_version": "2.0.12"})
-    True
-    >>> is_second_generation({"schema_version": "1.0.3"}), is_second_generation(None)
-    (False, False)
     """
     major = _MAJOR.match(text(at(core, "schema_version")) or "")
     if major is None:
@@ -233,11 +177,6 @@ def either(core: Any, v1: str, v2: str, read: Callable[[Any], T]) -> T:
     """Read a value at the path of a core file's own schema, else at that of the other schema.
 
     Files with the keys of both exist. `read(None)` must return "no value".
-
-    Examples
-    --------
-    >>> either({"sex": "Male"}, "sex", "subject_details.sex", text)
-    'Male'
     """
     for path in (v2, v1) if is_second_generation(core) else (v1, v2):
         answer = read(at(core, *path.split(".")))
@@ -247,14 +186,7 @@ def either(core: Any, v1: str, v2: str, read: Callable[[Any], T]) -> T:
 
 
 def copied(value: Any) -> Any:
-    """Return an equal JSON value that shares no dict or list with the original.
-
-    Examples
-    --------
-    >>> original = {"a": [1, {"b": None}]}
-    >>> copied(original) == original, copied(original)["a"] is original["a"]
-    (True, False)
-    """
+    """Return an equal JSON value that shares no dict or list with the original."""
     # A stack, not recursion: see `mappings`.
     root: list[Any] = [value]
     waiting: list[tuple[Any, Any]] = [(root, 0)]

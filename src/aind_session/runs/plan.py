@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aind_session import derived
 from aind_session.errors import (
     AindSessionError,
     BadAnswerError,
@@ -135,7 +134,7 @@ def _fetch(sessions: Sequence[SessionID]) -> dict[str, Evidence]:
 def _verdict(known: Evidence, label: str | None) -> Verdict:
     if label is None:
         return None
-    for asset in reversed(derived.by_label(known.assets).get(derived.same_label(label), ())):
+    for asset in reversed(rules.by_label(known.assets).get(rules.same_label(label), ())):
         if asset.state.lower() == "draft":
             return "running", f"{asset.name} ({asset.id}) is being created"
         if is_good(asset):

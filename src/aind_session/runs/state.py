@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from aind_session.download import lock_file
 from aind_session.errors import AindSessionError, InvalidIdentifierError, MissingFileError
 from aind_session.identifiers import parse_session_id
 from aind_session.runs.values import (
@@ -358,7 +359,7 @@ def _open_lock(path: Path, lock: Path) -> int:
                 f"The lock {str(lock)!r} cannot be opened: {error.strerror or error}."
             ) from None
         try:
-            _take(handle)
+            lock_file(handle)
         except OSError as error:
             os.close(handle)
             if error.errno in _NO_LOCKS:
@@ -383,14 +384,3 @@ def _why_not_locked(path: Path, error: OSError) -> str:
             "`aind-session status`, or end that process."
         )
     return f"The state {str(path)!r} cannot be locked: {error.strerror or error}."
-
-
-def _take(handle: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

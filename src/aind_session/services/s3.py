@@ -85,6 +85,8 @@ class Request:
     prefix: str = ""
     #: First and last byte to read.
     range: tuple[int, int] | None = None
+    #: Read only this version of the object; S3 answers 412 if it changed.
+    etag: str = ""
 
     @property
     def place(self) -> str:
@@ -168,6 +170,8 @@ class Client(Transport):
             prepared.headers["Content-Length"] = str(len(request.body))
         if request.range is not None:
             prepared.headers["Range"] = f"bytes={request.range[0]}-{request.range[1]}"
+        if request.etag:
+            prepared.headers["If-Match"] = request.etag
         if signed and (keys := self.account.keys()) is not None:
             prepared.headers.update(
                 sign(keys, region, request.method, url, request.body, CLOCK.time())
@@ -254,6 +258,7 @@ class Listing:
 class _Page(NamedTuple):
     folders: list[str]
     files: dict[str, int]
+    etags: dict[str, str]
     next_token: str
     is_last: bool
 
@@ -276,6 +281,7 @@ def _page(response: requests.Response) -> _Page:
     decoded = unquote_plus if facts.get("EncodingType") == "url" else str
     folders: list[str] = []
     files: dict[str, int] = {}
+    etags: dict[str, str] = {}
     for child in root:
         kind = tag(child)
         if kind == "CommonPrefixes":
@@ -283,9 +289,11 @@ def _page(response: requests.Response) -> _Page:
         elif kind == "Contents":
             item = texts(child)
             size = item.get("Size", "")
-            files[decoded(item.get("Key", ""))] = int(size) if size.isdigit() else 0
+            key = decoded(item.get("Key", ""))
+            files[key] = int(size) if size.isdigit() else 0
+            etags[key] = item.get("ETag", "")
     is_last = facts.get("IsTruncated", "").strip() != "true"
-    return _Page(folders, files, facts.get("NextContinuationToken", ""), is_last)
+    return _Page(folders, files, etags, facts.get("NextContinuationToken", ""), is_last)
 
 
 def _pages(bucket: str, prefix: str, delimiter: str, limit: int) -> Iterator[_Page]:
@@ -343,15 +351,17 @@ def list_folder(bucket: str, prefix: str) -> Listing:
     return Listing(tuple(dict.fromkeys(folders)), tuple(files), exists, tuple(files.values()))
 
 
-def list_objects(bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
-    """Yield key and size in bytes of every object below a prefix, in order."""
+def list_objects(bucket: str, prefix: str) -> Iterator[tuple[str, int, str]]:
+    """Yield key, size in bytes and ETag of every object below a prefix, in order."""
     for page in _pages(bucket, prefix.lstrip("/"), "", KEYS_PER_PAGE):
-        yield from page.files.items()
+        for key, size in page.files.items():
+            yield key, size, page.etags[key]
 
 
-def read_part(bucket: str, key: str, start: int, size: int) -> bytes:
-    """Read `size` bytes of an object from `start`, with one request."""
-    response = client_of(Client).get(Request("GET", bucket, key, range=(start, start + size - 1)))
+def read_part(bucket: str, key: str, start: int, size: int, etag: str = "") -> bytes:
+    """Read `size` bytes of an object from `start`, with one request; 412 for another ETag."""
+    part = start, start + size - 1
+    response = client_of(Client).get(Request("GET", bucket, key, range=part, etag=etag))
     if response.status_code not in (200, 206):
         raise unreadable(response, "file")
     # A server that ignores the range returns the whole object.

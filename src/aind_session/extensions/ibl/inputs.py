@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from aind_session import derived, threads
+from aind_session import threads
 from aind_session.errors import AccessDeniedError, MissingFileError
 from aind_session.extensions.ecephys import sorting
 from aind_session.extensions.ibl import manifests, neuroglancer, scratch, states
@@ -108,7 +108,7 @@ class Stock:
 
     def latest_stitched(self) -> Assets:
         """Return the latest stitched data asset of each SmartSPIM session, ascending."""
-        stitched = derived.labelled(derived.by_label(self.assets), STITCHED)
+        stitched = rules.labelled(rules.by_label(self.assets), STITCHED)
         of_time = self._by_time(SMARTSPIM, stitched)
         return rules.ascending(some[-1] for some in of_time.values() if some)
 
