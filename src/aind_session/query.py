@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sized
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from aind_session import context, trace
 from aind_session.errors import AindSessionError
+from aind_session.threads import Outcome, outcome_of, outcomes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,3 +132,14 @@ def query(
         return Query(service, title, send, summary, seconds)
 
     return decorate
+
+
+def together(*requests: tuple[Any, ...]) -> list[Outcome[Any]]:
+    """Send requests concurrently, each given by its query and arguments.
+
+    Cached answers take no thread: in a loop over prefetched sessions, threads would cost more than
+    the rest of a lookup.
+    """
+    calls: list[Callable[[], Any]] = [partial(one, *args) for one, *args in requests]
+    missing = [one for one, *args in requests if one.cached(*args) is None]
+    return outcomes(*calls) if len(missing) > 1 else [outcome_of(call) for call in calls]
