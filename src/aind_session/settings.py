@@ -357,9 +357,13 @@ def current() -> Settings:
     """
     global _last
     last, now, under_way = _last, time.monotonic(), lookup.get()
-    if under_way and last and under_way.settings is last[2]:
-        if now - under_way.compared < FILES_FRESH:
-            return last[2]
+    if (
+        under_way
+        and last
+        and under_way.settings is last[2]
+        and now - under_way.compared < FILES_FRESH
+    ):
+        return last[2]
     if os.environ.get(SANDBOX) and not os.environ.get(SANDBOX_ACTIVE):
         _autostart(os.environ[SANDBOX])
     environment = dict(os.environ)

@@ -131,7 +131,7 @@ def without_others(session: SessionID, assets: Assets) -> Assets:
 
 
 def _searches(session: SessionID) -> list[tuple[Any, ...]]:
-    """Return the searches for a session's assets: its subject's if these are cached, else by name."""
+    """Return the searches for a session's assets: its subject's if cached, else by name."""
     of_subject: list[tuple[Any, ...]] = [
         (search, session.subject_id) for search in (assets_mentioning, assets_of_subject)
     ]
