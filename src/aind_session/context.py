@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -59,6 +60,15 @@ class Context:
         self.attempt: Callable[[Callable[[], Any]], Any] = _call
         self.lock = threading.RLock()
         self._clients: OrderedDict[Hashable, Any] = OrderedDict()
+        self._kept: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
+
+    def keep_once(self, key: Hashable, made: T) -> T:
+        """Return what was made before under a key if it is equal: several searches find the same."""
+        before: T | None = self._kept.get(key)
+        if before is not None and before == made:
+            return before
+        self._kept[key] = made
+        return made
 
     def client(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the client kept under a key; make it the first time."""

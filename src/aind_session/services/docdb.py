@@ -243,20 +243,23 @@ def find(
     filter: Filter,
     projection: Filter | None = None,
     sort: Mapping[str, int] | None = None,
-) -> list[Record]:
-    """Return all records that a filter matches, page by page."""
-    found: dict[str, Record] = {}
+    read: Callable[[Record, bytes], Any] = lambda record, raw: record,
+) -> list[Any]:
+    """Return what a function reads in all records that a filter matches, page by page."""
+    found: dict[str, Any] = {}
     for part in parts_of(filter, sort):
-        for record in _pages(version, part, projection, sort):
+        for record, raw in _pages(version, part, projection, sort):
             # Without `_id` in the projection, records cannot be distinguished.
             name = json.dumps(record["_id"]) if "_id" in record else f"no ID {len(found)}"
-            found.setdefault(name, record)
+            if name not in found:
+                # Read at once: thousands of decoded records take several times their JSON.
+                found[name] = read(record, raw)
     return list(found.values())
 
 
 def _pages(
     version: str, filter: Filter, projection: Filter | None, sort: Mapping[str, int] | None
-) -> Iterator[Record]:
+) -> Iterator[tuple[Record, bytes]]:
     skip, before = 0, b""
     for number in range(MAX_PAGES):
         try:
@@ -274,7 +277,7 @@ def _pages(
                 f"{SERVICE} sent the same {count} records again for page {number + 1}",
                 service=SERVICE,
             )
-        yield from (record for record, _ in found)
+        yield from found
         # The gateway sends fewer records than the limit if they would be too large.
         small = projection is not None and len(response.content) < _SURELY_WHOLE
         if small and count < PAGE_SIZE:
@@ -320,10 +323,9 @@ def read_aggregate(
             raise
         log.info("DocDB's /aggregate failed (%s): reading page by page", error)
         try:
-            records = find(version, *find_arguments)
+            return find(version, *find_arguments, read)
         except ServiceError as second:
             raise second from error
-        return [read(record, msgspec.json.encode(record)) for record in records]
 
 
 def as_find(

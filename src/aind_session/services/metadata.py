@@ -24,7 +24,7 @@ RECORDS_PER_REQUEST = 50
 count_records = count("record")
 
 
-class RecordSummary(msgspec.Struct, frozen=True):
+class RecordSummary(msgspec.Struct, frozen=True, weakref=True):
     """What joins and tables need of a record: a few fields, as JSON."""
 
     name: str
@@ -159,7 +159,7 @@ def _summary(schema: str, record: dict[str, Any], raw: bytes) -> RecordSummary:
     read = Record(record)
     if not read.name:
         logger.warning("A record without a name belongs to no session: %s", record.get("_id"))
-    return RecordSummary(
+    summary = RecordSummary(
         name=read.name or "",
         location=read.location or "",
         created=_created(record),
@@ -167,6 +167,8 @@ def _summary(schema: str, record: dict[str, Any], raw: bytes) -> RecordSummary:
         raw=raw,
         linked=read.codeocean_ids,
     )
+    key = (schema, summary.name, summary.location)
+    return context.current().keep_once(key, summary)
 
 
 def _created(record: dict[str, Any]) -> str:
