@@ -14,7 +14,7 @@ import pytest
 
 import aind_session
 from aind_session import Sandbox, Session, context
-from aind_session.cache import MAX_FORGOTTEN, Cache
+from aind_session.context import MAX_FORGOTTEN, Cache
 from aind_session.threads import WORKERS, gather, outcomes
 from worlds import invent_cohort
 

@@ -6,7 +6,7 @@ import pytest
 
 import aind_session
 from aind_session import context
-from aind_session.cache import Cache, newer_than
+from aind_session.context import Cache, newer_than
 from aind_session.lookup import refresh
 from aind_session.sandbox import Sandbox
 from aind_session.threads import gather

@@ -41,7 +41,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from aind_session import env_files
 from aind_session import setting_values as parse
 from aind_session.errors import (
     CredentialsError,
@@ -387,7 +386,7 @@ def forget() -> None:
 
 
 def _read() -> Settings:
-    files = env_files.read_all()
+    files = parse.env_files()
     sources: Sources = [(ENVIRONMENT, os.environ), *((file.path, file.values) for file in files)]
     wanted, place = _first(sources, SANDBOX)
     if place not in (DEFAULT, ENVIRONMENT) and not os.environ.get(SANDBOX_ACTIVE):

@@ -12,8 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from aind_session import context
 from aind_session.identifiers import SessionID, session_in_name
-from aind_session.lookup import hints
-from aind_session.lookup.failures import Failures
+from aind_session.lookup.failures import Failures, note_not_recorded
 from aind_session.lookup.rules import (
     ascending,
     input_ids,
@@ -316,7 +315,7 @@ def assets_of(session: SessionID) -> Evidence:
         found = _complete(of(session, "data assets that only DocDB links"))
         if not found.assets:
             note("No data asset was found for %s", session.id)
-            hints.note_not_recorded(session.id)
+            note_not_recorded(session.id)
         return found
 
 
@@ -343,7 +342,7 @@ def all_assets_of_subject(subject_id: str) -> Assets:
         missing = "data assets that only DocDB links"
         found = _complete(of_subjects([subject_id], missing)[subject_id])
         found.failures.warn_or_raise(found.assets)
-        hints.note_not_recorded(subject_id, empty=not found.assets)
+        note_not_recorded(subject_id, empty=not found.assets)
         return found.assets
 
 

@@ -12,9 +12,9 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.identifiers import SessionID, split_asset_name
-from aind_session.lookup import evidence, hints
+from aind_session.lookup import evidence
 from aind_session.lookup.evidence import Evidence
-from aind_session.lookup.failures import Failures
+from aind_session.lookup.failures import Failures, not_recorded, note_not_recorded
 from aind_session.lookup.rules import choose_raw
 from aind_session.query import S3, count
 from aind_session.services import s3
@@ -182,7 +182,7 @@ def _nearby(session: SessionID, found: Evidence) -> str:
         return ""
     existing = [one for one in of_subject.sessions if one.subject_id == session.subject_id]
     if not existing:
-        advice = hints.not_recorded(session.id) or "Check the ID."
+        advice = not_recorded(session.id) or "Check the ID."
         return f" Nothing was found for subject {session.subject_id}. {advice}"
     near = nearest_sessions(session, existing)
     if near:
@@ -210,7 +210,7 @@ def is_uploaded(session: SessionID) -> bool:
         by_name = search(session.id, found.failures)
         if by_name is None:
             found.failures.raise_error()
-            hints.note_not_recorded(session.id)
+            note_not_recorded(session.id)
         found.failures.warn()
         return by_name is not None
 

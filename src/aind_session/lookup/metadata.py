@@ -15,9 +15,9 @@ from aind_session.errors import (
     first_line,
 )
 from aind_session.identifiers import SessionID, is_uuid, split_asset_name
-from aind_session.lookup import evidence, hints
+from aind_session.lookup import evidence
 from aind_session.lookup.evidence import Evidence
-from aind_session.lookup.failures import Failures
+from aind_session.lookup.failures import Failures, note_not_recorded
 from aind_session.query import DOCDB, Query, together
 from aind_session.records import Record
 from aind_session.services.assets import count_assets
@@ -67,7 +67,7 @@ def records(session: SessionID, group: tuple[str, ...] = ()) -> dict[str, bytes]
                     session.id,
                     pending if others.assets else "",
                 )
-                hints.note_not_recorded(session.id)
+                note_not_recorded(session.id)
         failures.warn()
         return found
 
@@ -165,7 +165,7 @@ def record_of(what: str) -> dict[str, bytes]:
         found = _from_both(failures, query, key)
         if not found:
             failures.raise_error()
-            hints.note_not_recorded(what)
+            note_not_recorded(what)
         failures.warn()
         return found
 
@@ -178,7 +178,7 @@ def all_of_subject(subject_id: str) -> dict[str, tuple[bytes, ...]]:
         found = [failures.value_or((), answer, DOCDB) for answer in answers]
         if not any(found):
             failures.raise_error()
-        hints.note_not_recorded(subject_id, empty=not any(found))
+        note_not_recorded(subject_id, empty=not any(found))
         failures.warn()
         return dict(zip(SCHEMAS, found, strict=True))
 
