@@ -11,7 +11,7 @@ import pytest
 import aind_session
 from aind_session import Sandbox
 from aind_session.lookup import folders
-from aind_session.services.assets import current_asset
+from aind_session.services.assets import get_asset
 from aind_session.services.models import decode_asset
 from aind_session.utils import codeocean_utils, docdb_utils
 
@@ -65,7 +65,7 @@ FUNCTIONS: dict[str, tuple[str, Callable[[Any], object]]] = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function_taking_an_asset_accepts_every_kind(sandbox: Sandbox, name: str) -> None:
     asset_id, function = FUNCTIONS[name]
-    summary = current_asset(asset_id)
+    summary = get_asset(asset_id)
     location = folders.of_asset(summary)
     model = decode_asset(summary.raw)
     expected = function(asset_id)

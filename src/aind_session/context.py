@@ -127,11 +127,16 @@ class Cache:
     def __repr__(self) -> str:
         return f"<Cache of {len(self._entries)} answers, {self._bytes / 2**20:.1f} MB>"
 
-    def get(self, key: Key, fetch: Callable[[], T], seconds: float | None = None) -> T:
+    def get(
+        self,
+        key: Key,
+        fetch: Callable[[], T],
+        seconds: float | Callable[[T], float | None] | None = None,
+    ) -> T:
         """Return the cached answer, or fetch it: once, however many threads want it.
 
         An exception is raised in each waiting thread and is not cached. `seconds` is the lifetime
-        of the answer.
+        of the answer, or a function of it.
         """
         with self._lock:
             entry = self._fresh(key)
@@ -149,7 +154,8 @@ class Cache:
                         under_way = self._flights[key] = flight
                 if under_way is flight:
                     flight.value = value = fetch()
-                    self.put(key, value, seconds, moment)
+                    lifetime = seconds(value) if callable(seconds) else seconds
+                    self.put(key, value, lifetime, moment)
                     return value
             except BaseException as error:
                 flight.error = error

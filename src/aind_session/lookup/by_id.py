@@ -16,7 +16,7 @@ from aind_session.services.assets import (
     Assets,
     assets_mentioning,
     assets_named,
-    current_asset,
+    get_asset,
     linked_asset,
 )
 from aind_session.services.models import (
@@ -134,10 +134,10 @@ def summary_of(asset: object) -> AssetSummary:
 
 def _by_key(key: str) -> AssetSummary:
     if is_uuid(key):
-        return current_asset(key)
+        return get_asset(key)
     found = rules.newest_usable(named(key))
     # A text that no asset is named: Code Ocean's answer to it as an ID is the error.
-    return current_asset(key) if found is None else found
+    return get_asset(key) if found is None else found
 
 
 def named(name_or_location: str) -> Assets:
@@ -175,27 +175,15 @@ def computation(computation_id: str) -> Computation:
     CodeOceanNotFoundError
         No computation has this ID (a `ValueError`).
     """
-    cached = _ended_computation.cached(computation_id)
-    if cached is not None:
-        return decode_computation(cached)
-    raw = _computation_now(computation_id)
-    found = decode_computation(raw)
-    if computations.is_finished(found):
-        _ended_computation.store(raw, computation_id)
-    return found
+    return decode_computation(_computation(computation_id))
 
 
-def _size(answer: bytes) -> str:
-    return f"{len(answer)} bytes"
+def _lifetime(raw: bytes) -> float | None:
+    return None if computations.is_finished(decode_computation(raw)) else 0.0
 
 
-@query(CODE_OCEAN, "computation {0}", _size)
-def _ended_computation(computation_id: str) -> bytes:
-    return codeocean.get_computation(computation_id)
-
-
-@query(CODE_OCEAN, "computation {0}", _size, seconds=0.0)
-def _computation_now(computation_id: str) -> bytes:
+@query(CODE_OCEAN, "computation {0}", lambda raw: f"{len(raw)} bytes", _lifetime)
+def _computation(computation_id: str) -> bytes:
     return codeocean.get_computation(computation_id)
 
 

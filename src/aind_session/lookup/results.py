@@ -95,7 +95,7 @@ def cached_listing(asset: AssetSummary) -> Listing | None:
     folder = folders.of_asset(asset)
     cached: Listing | None = None
     if folder is not None:
-        cached = files.cached_listing(folder.bucket, folder.prefix)
+        cached = files.listing.cached(folder.bucket, folder.prefix)
     if cached is None or not cached.exists:
         cached = _listed_by_code_ocean.cached(asset.id, "") or cached
     return cached

@@ -141,18 +141,12 @@ def cached_linked_asset(asset_id: str) -> AssetSummary | str | None:
     return get_asset.cached(asset_id) or _linked_asset.cached(asset_id)
 
 
-@query(CODE_OCEAN, "data asset {0}", lambda asset: str(asset.name))
+def _lifetime(found: AssetSummary) -> float | None:
+    return None if found.is_ready else 0.0
+
+
+@query(CODE_OCEAN, "data asset {0}", lambda asset: str(asset.name), _lifetime)
 def get_asset(asset_id: str) -> AssetSummary:
-    """Request an asset by its ID."""
-    return codeocean.get_asset(asset_id)
-
-
-@query(CODE_OCEAN, "data asset {0}", lambda asset: str(asset.name), seconds=0.0)
-def _asset_now(asset_id: str) -> AssetSummary:
-    return codeocean.get_asset(asset_id)
-
-
-def current_asset(asset_id: str) -> AssetSummary:
     """Request an asset by its ID; one that is not ready is requested again each time.
 
     Raises
@@ -160,13 +154,7 @@ def current_asset(asset_id: str) -> AssetSummary:
     CodeOceanNotFoundError
         There is none with this ID (a `ValueError`).
     """
-    if get_asset.cached(asset_id) is not None:
-        return get_asset(asset_id)
-    moment = context.current().cache.moment()
-    found = _asset_now(asset_id)
-    if found.is_ready:
-        get_asset.store(found, asset_id, moment=moment)
-    return found
+    return codeocean.get_asset(asset_id)
 
 
 def asset_url(asset_id: str) -> str:
