@@ -48,7 +48,7 @@ class Query(Generic[P, T]):
         title: str | Callable[..., str],
         send: Callable[P, T],
         summary: Callable[[Any], str],
-        seconds: float | Callable[[T], float | None] | None,
+        seconds: float | Callable[[Any], float | None] | None,
     ) -> None:
         self.service, self.title, self.send = service, title, send
         self.summary, self.seconds = summary, seconds
@@ -103,7 +103,7 @@ def query(
     service: str,
     title: str | Callable[..., str],
     summary: Callable[[Any], str] = str,
-    seconds: float | Callable[[T], float | None] | None = None,
+    seconds: float | Callable[[Any], float | None] | None = None,
 ) -> Callable[[Callable[P, T]], Query[P, T]]:
     """Cache the answers of a function that sends a request, and add each call to the trace.
 
