@@ -66,7 +66,7 @@ class Query(Generic[P, T]):
 
         started = time.perf_counter()
         try:
-            answer = context.current().cache.get(self._key(args), fetch, self.seconds)
+            answer: T = context.current().cache.get(self._key(args), fetch, self.seconds)
         except AindSessionError as error:
             first_line = str(error).partition("\n")[0]
             self._trace(args, f"{type(error).__name__}: {first_line}", started, cached=False)

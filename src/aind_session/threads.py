@@ -36,7 +36,14 @@ class _Worker(threading.Thread):
         self.abandoned = False
 
     def run(self) -> None:
-        while not self.abandoned and (job := self._next()) is not None:
+        while not self.abandoned:
+            try:
+                job = self.pool.jobs.get_nowait()
+            except Empty:
+                self.pool.idle.release()
+                job = self.pool.jobs.get()
+            if job is None:
+                return
             future, self.caller, call = job
             if future.set_running_or_notify_cancel():
                 self.pool.running[future] = self
@@ -47,12 +54,6 @@ class _Worker(threading.Thread):
                 finally:
                     self.pool.running.pop(future, None)
             self.caller = None
-
-    def _next(self) -> Any:
-        with contextlib.suppress(Empty):
-            return self.pool.jobs.get_nowait()
-        self.pool.idle.release()
-        return self.pool.jobs.get()
 
 
 def is_abandoned(thread: threading.Thread | None) -> bool:

@@ -24,6 +24,8 @@ from aind_session.services.models import AssetSummary
 from aind_session.threads import outcomes
 from aind_session.trace import lines, note, tracing
 
+#: What a failed service may leave out of a raw folder, for the warning.
+MISSING = "a newer raw data folder"
 #: Folders that hold a modality under another name.
 MODALITY_OF_FOLDER = {"ecephys_compressed": "ecephys", "ecephys_clipped": "ecephys"}
 #: Folders beside those of modalities (data organization of the field, 2024).
@@ -113,22 +115,21 @@ def raw(session: SessionID) -> Folder:
     ServiceError, CredentialsError
         None has a folder, and one failed.
     """
-    return _raw(session)[0]
-
-
-def _raw(session: SessionID) -> tuple[Folder, Failures]:
     with tracing(session.id, "raw data folder"):
-        folder, found = find_raw(session, "a newer raw data folder")
-        if folder is None:
-            found.failures.raise_error()
-            raise missing(
-                "raw_data_dir",
-                f"{session.id} has no folder of raw files: none is on record in Code Ocean or "
-                "DocDB, and none of the known buckets with access has a folder of that name."
-                f"{_nearby(session, found)}",
-            )
-        found.failures.warn()
-        return folder, found.failures
+        return _required(session, *find_raw(session, MISSING))
+
+
+def _required(session: SessionID, folder: Folder | None, found: Evidence) -> Folder:
+    if folder is None:
+        found.failures.raise_error()
+        raise missing(
+            "raw_data_dir",
+            f"{session.id} has no folder of raw files: none is on record in Code Ocean or "
+            "DocDB, and none of the known buckets with access has a folder of that name."
+            f"{_nearby(session, found)}",
+        )
+    found.failures.warn()
+    return folder
 
 
 def raw_asset(session: SessionID) -> AssetSummary:
@@ -230,8 +231,9 @@ def _exists(folder: Folder, failures: Failures) -> bool:
 def modalities(session: SessionID) -> tuple[str, ...]:
     """Return the names of the modality folders in the raw folder, sorted."""
     with tracing(session.id, "modalities"):
-        folder, failures = _raw(session)
-        with failures.limit():
+        known, evidence_ = find_raw(session, MISSING)
+        folder = _required(session, known, evidence_)
+        with evidence_.failures.limit():
             found = listing(folder.bucket, folder.prefix)
         if not found.exists:
             raise missing(
