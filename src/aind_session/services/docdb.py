@@ -43,6 +43,8 @@ DATABASE, COLLECTION = "metadata_index", "data_assets"
 #: Key of the time at which a record was written.
 CREATED = {"v1": "created", "v2": "_created"}
 PAGE_SIZE = 500
+#: With a projection, a record has 1 kB; the gateway sends at most 10 MB.
+PROJECTED_PAGE_SIZE = 4000
 MAX_PAGES = 400
 #: Characters of a URL that are known to pass the gateway.
 URL_LIMIT = 6000
@@ -245,29 +247,36 @@ def find(
     read: Callable[[Record, bytes], Any] = lambda record, raw: record,
 ) -> list[Any]:
     """Return what a function reads in all records that a filter matches, page by page."""
+
+    def named(record: Record, raw: bytes) -> tuple[str, Any]:
+        # Read at once: thousands of decoded records take several times their JSON.
+        return json.dumps(record["_id"]) if "_id" in record else "", read(record, raw)
+
     found: dict[str, Any] = {}
     for part in parts_of(filter, sort):
-        for record, raw in _pages(version, part, projection, sort):
+        for name, value in _pages(version, part, projection, sort, named):
             # Without `_id` in the projection, records cannot be distinguished.
-            name = json.dumps(record["_id"]) if "_id" in record else f"no ID {len(found)}"
-            if name not in found:
-                # Read at once: thousands of decoded records take several times their JSON.
-                found[name] = read(record, raw)
+            found.setdefault(name or f"no ID {len(found)}", value)
     return list(found.values())
 
 
 def _pages(
-    version: str, filter: Filter, projection: Filter | None, sort: Mapping[str, int] | None
-) -> Iterator[tuple[Record, bytes]]:
+    version: str,
+    filter: Filter,
+    projection: Filter | None,
+    sort: Mapping[str, int] | None,
+    read: Callable[[Record, bytes], T],
+) -> Iterator[T]:
     skip, before = 0, b""
+    size = PAGE_SIZE if projection is None else PROJECTED_PAGE_SIZE
     for number in range(MAX_PAGES):
         try:
-            response = _get(version, filter, projection, sort or {"_id": 1}, PAGE_SIZE, skip)
+            response = _get(version, filter, projection, sort or {"_id": 1}, size, skip)
         except ServiceError as error:
             if number == 0:
                 raise
             raise _missing_page(error, number + 1) from error
-        found, left_out = _records(response, further=number > 0)
+        found, left_out = _records(response, read, further=number > 0)
         count = len(found) + len(left_out)
         if response is None or not count:
             return
@@ -279,7 +288,7 @@ def _pages(
         yield from found
         # The gateway sends fewer records than the limit if they would be too large.
         small = projection is not None and len(response.content) < _SURELY_WHOLE
-        if small and count < PAGE_SIZE:
+        if small and count < size:
             return
         skip, before = skip + count, response.content
     raise IncompleteAnswerError(
