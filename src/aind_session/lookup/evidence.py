@@ -94,10 +94,10 @@ def of(session: SessionID, missing: str) -> Evidence:
     is tried. `missing` is what a failed service may leave out, for the warning.
     """
     failures = Failures(missing)
-    searches, queries = _searches(session), _record_queries(session)
-    answers = together(*searches, *queries)
-    assets = [_own(session, failures.value_or((), a, CODE_OCEAN)) for a in answers[: len(searches)]]
-    records = [_own(session, failures.value_or((), a, DOCDB)) for a in answers[len(searches) :]]
+    searched = searches(session)
+    answers = together(*searched, *record_queries(session))
+    assets = [own(session, failures.value_or((), a, CODE_OCEAN)) for a in answers[: len(searched)]]
+    records = [own(session, failures.value_or((), a, DOCDB)) for a in answers[len(searched) :]]
     found = Evidence(
         without_others(session, ascending(asset for some in assets for asset in some)),
         tuple(record for some in records for record in some),
@@ -129,7 +129,7 @@ def without_others(session: SessionID, assets: Assets) -> Assets:
     return tuple(a for a in assets if others.isdisjoint(missing.get(a.id, ())))
 
 
-def _searches(session: SessionID) -> list[tuple[Any, ...]]:
+def searches(session: SessionID) -> list[tuple[Any, ...]]:
     """Return the searches for a session's assets: its subject's if cached, else by name."""
     of_subject: list[tuple[Any, ...]] = [
         (search, session.subject_id) for search in (assets_mentioning, assets_of_subject)
@@ -141,7 +141,8 @@ def _searches(session: SessionID) -> list[tuple[Any, ...]]:
     return [(assets_named, beginning)] if f"{session.subject_id}_" in beginning else of_subject[:1]
 
 
-def _record_queries(session: SessionID) -> list[tuple[Any, ...]]:
+def record_queries(session: SessionID) -> list[tuple[Any, ...]]:
+    """Return the queries for a session's records: its subject's if cached, else by name."""
     return [
         (records_named, schema, session.id)
         if records_of_subject.cached(schema, session.subject_id) is None
@@ -171,7 +172,7 @@ class _BySession(Generic[Named]):
         self.groups: dict[str, tuple[Named, ...]] = {i: tuple(some) for i, some in groups.items()}
 
 
-def _own(session: SessionID, answer: tuple[Named, ...]) -> tuple[Named, ...]:
+def own(session: SessionID, answer: tuple[Named, ...]) -> tuple[Named, ...]:
     """Return the part of an answer that is a session's.
 
     A long answer is grouped once: otherwise a loop over a subject's sessions would go through all

@@ -9,23 +9,22 @@ from dataclasses import dataclass, replace
 
 from aind_session import settings, trace
 from aind_session.errors import AindSessionError, PartialAnswerWarning, first_line
-from aind_session.identifiers import SessionID, session_in_name
+from aind_session.identifiers import SessionID
 from aind_session.lookup import evidence, folders, metadata, results
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.failures import limit_of_rest
-from aind_session.lookup.rules import ascending, choose_raw, sessions_of_assets
+from aind_session.lookup.rules import ascending, choose_raw
 from aind_session.services import docdb, http
 from aind_session.services.assets import (
-    NAME_QUERY_LENGTH,
     Assets,
     assets_mentioning,
-    assets_named,
     assets_of_subject,
     cached_linked_asset,
     subjects_of,
 )
 from aind_session.services.files import listing
-from aind_session.services.metadata import SCHEMAS, Records, records_named, records_of_subject
+from aind_session.services.metadata import Records
+from aind_session.services.models import AssetSummary
 from aind_session.trace import Request, Trace
 
 
@@ -130,55 +129,30 @@ class Cached:
 
 
 def cached_of(session: SessionID) -> Cached:
-    """Return what is cached of a session."""
-    every = _records(session)
-    records = None if every is None else tuple(r for r in every if _is_of(session, r.name))
-    assets, is_complete = _assets(session, records or ())
-    folder = folders.location(records or ())
-    raw = choose_raw(assets)
-    if folder is None and raw is not None:
-        folder = folders.of_asset(raw)
-    listed = listing.cached(folder.bucket, folder.prefix) if folder else None
-    names = folders.modality_names(listed) if listed is not None and listed.exists else None
-    return Cached(assets if is_complete else None, records, every or (), names, assets)
-
-
-def _is_of(session: SessionID, name: str) -> bool:
-    found = session_in_name(name)
-    return found is not None and found.id == session.id
-
-
-def _assets(session: SessionID, records: Records) -> tuple[Assets, bool]:
-    """Return a session's cached assets; and whether these are all, linked ones included."""
-    searched = cached_of_subject(session.subject_id)
-    if searched is None:
-        searched = assets_named.cached(session.id[:NAME_QUERY_LENGTH])
-    if searched is None:
-        return (), False
-    owners = sessions_of_assets(searched)
-    own = [asset for asset in searched if owners.get(asset.id) == session]
-    is_complete = True
-    for asset_id in {i for record in records for i in record.linked} - {a.id for a in own}:
-        linked = cached_linked_asset(asset_id)
+    """Return what is cached of a session; records also if only one schema's are."""
+    searched, queried = (
+        [found for one, *args in requests if (found := one.cached(*args)) is not None]
+        for requests in (evidence.searches(session), evidence.record_queries(session))
+    )
+    records = tuple(r for some in queried for r in evidence.own(session, some))
+    assets: list[AssetSummary] = [a for some in searched for a in evidence.own(session, some)]
+    is_complete = bool(searched)
+    for asset_id in {i for record in records for i in record.linked} - {a.id for a in assets}:
+        linked = cached_linked_asset(asset_id) if searched else None
         is_complete = is_complete and linked is not None
         # For an asset that is gone or closed, the reason is cached.
-        own += [] if linked is None or isinstance(linked, str) else [linked]
-    return ascending(own), is_complete
-
-
-def _records(session: SessionID) -> Records | None:
-    """Return the cached records of a session, or of its subject."""
-    cached = [
-        found
-        for schema in SCHEMAS
-        for found in (
-            records_named.cached(schema, session.id),
-            records_of_subject.cached(schema, session.subject_id),
-        )
-        if found is not None
-    ]
-    unique = {(r.schema, r.name, r.location): r for some in cached for r in some}
-    return tuple(unique.values()) if cached else None
+        assets += [] if linked is None or isinstance(linked, str) else [linked]
+    found = ascending(assets)
+    raw = choose_raw(found)
+    folder = folders.location(records) or (folders.of_asset(raw) if raw is not None else None)
+    listed = listing.cached(folder.bucket, folder.prefix) if folder else None
+    return Cached(
+        found if is_complete else None,
+        records if queried else None,
+        tuple(r for some in queried for r in some),
+        folders.modality_names(listed) if listed is not None and listed.exists else None,
+        found,
+    )
 
 
 def cached_of_subject(subject_id: str) -> Assets | None:

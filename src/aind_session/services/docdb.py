@@ -44,7 +44,7 @@ DATABASE, COLLECTION = "metadata_index", "data_assets"
 CREATED = {"v1": "created", "v2": "_created"}
 PAGE_SIZE = 500
 #: With a projection, a record has 1 kB; the gateway sends at most 10 MB.
-PROJECTED_PAGE_SIZE = 4000
+PROJECTED_PAGE_SIZE = 2000
 MAX_PAGES = 400
 #: Characters of a URL that are known to pass the gateway.
 URL_LIMIT = 6000
