@@ -6,7 +6,7 @@ The answer of a query is immutable and shared: whoever hands out a part of it de
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -143,3 +143,27 @@ def together(*requests: tuple[Any, ...]) -> list[Outcome[Any]]:
     calls: list[Callable[[], Any]] = [partial(one, *args) for one, *args in requests]
     missing = [one for one, *args in requests if one.cached(*args) is None]
     return outcomes(*calls) if len(missing) > 1 else [outcome_of(call) for call in calls]
+
+
+def by_key(
+    one: Query[..., tuple[T, ...]],
+    several: Query[..., tuple[T, ...]],
+    keys: Sequence[str],
+    owner: Callable[[T, dict[str, Any]], str],
+    *first: str,
+) -> tuple[T, ...]:
+    """Return the answers of a query for some keys: one request for those that are not cached.
+
+    `several` requests what several keys have, and each key's part is cached. `owner` returns the
+    key that an item belongs to; what belongs to none of them is left out. `first` are the queries'
+    arguments before the key.
+    """
+    missing = [key for key in keys if one.cached(*first, key) is None]
+    if len(missing) > 1:
+        moment = context.current().cache.moment()
+        found: dict[str, list[T]] = {key: [] for key in missing}
+        for item in several(*first, tuple(missing)):
+            found.get(owner(item, found), []).append(item)
+        for key, some in found.items():
+            one.store(tuple(some), *first, key, moment=moment)
+    return tuple(item for key in keys for item in one(*first, key))

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from aind_session import context, settings
+from aind_session import settings
 from aind_session.identifiers import session_in_name
-from aind_session.query import CODE_OCEAN, count, query
+from aind_session.query import CODE_OCEAN, by_key, count, query
 from aind_session.services import codeocean
 from aind_session.services.models import AssetSummary, NoRecordError
 from aind_session.trace import note
@@ -76,17 +76,13 @@ def _with_field(**field: Any) -> Assets:
 
 def assets_of_subjects(subject_ids: Sequence[str]) -> Assets:
     """Search data assets by the custom field `subject id`: one request for several subjects."""
-    missing = [s for s in subject_ids if assets_of_subject.cached(s) is None]
-    if len(missing) > 1:
-        # One request for all; each subject's part is cached.
-        moment = context.current().cache.moment()
-        found: dict[str, list[AssetSummary]] = {s: [] for s in missing}
-        for asset in _assets_of_subjects(tuple(sorted(missing))):
-            owners = (subject_field(asset), *subjects_of(asset))
-            found[next((s for s in owners if s in found), missing[0])].append(asset)
-        for subject_id, some in found.items():
-            assets_of_subject.store(tuple(some), subject_id, moment=moment)
-    return tuple(asset for s in subject_ids for asset in assets_of_subject(s))
+    return by_key(assets_of_subject, _assets_of_subjects, subject_ids, _owner)
+
+
+def _owner(asset: AssetSummary, wanted: dict[str, Any]) -> str:
+    owners = (subject_field(asset), *subjects_of(asset))
+    # The search found it for one of them, in a spelling of its own.
+    return next((s for s in owners if s in wanted), next(iter(wanted)))
 
 
 def subject_field(asset: AssetSummary) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from aind_session import context, settings
 from aind_session.identifiers import session_in_name
-from aind_session.query import DOCDB, count, query
+from aind_session.query import DOCDB, by_key, count, query
 from aind_session.records import Record
 from aind_session.services import docdb
 from aind_session.threads import gather_all
@@ -97,16 +97,9 @@ def _records_of_subjects(schema: str, subject_ids: tuple[str, ...]) -> Records:
 
 def records_of_subjects(schema: str, subject_ids: Sequence[str]) -> Records:
     """Request a few fields of every record of some subjects: one request for several."""
-    missing = [s for s in subject_ids if records_of_subject.cached(schema, s) is None]
-    if len(missing) > 1:
-        # One request for all; each subject's part is cached.
-        moment = context.current().cache.moment()
-        found: dict[str, list[RecordSummary]] = {s: [] for s in missing}
-        for summary in _records_of_subjects(schema, tuple(missing)):
-            found.get(summary.subject_id, []).append(summary)
-        for subject_id, some in found.items():
-            records_of_subject.store(tuple(some), schema, subject_id, moment=moment)
-    return tuple(row for s in subject_ids for row in records_of_subject(schema, s))
+    return by_key(
+        records_of_subject, _records_of_subjects, subject_ids, lambda r, _: r.subject_id, schema
+    )
 
 
 @query(DOCDB, "records with {1} ({0})", count_records)
