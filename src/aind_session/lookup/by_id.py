@@ -37,11 +37,6 @@ AssetLike: TypeAlias = "DataAsset | str | uuid.UUID"
 def normalised(id_or_model: object) -> str:
     """Return an ID as the service writes it, with hyphens.
 
-    Raises
-    ------
-    InvalidIdentifierError
-        It is not a UUID (a `ValueError`).
-
     Examples
     --------
     >>> normalised("16D46411540A4122B47F8CB2A15D593A")
@@ -74,11 +69,6 @@ def asset_key(asset: object) -> str:
     """Return the ID of a data asset's model, or the ID, name or location itself, normalised.
 
     The one place that decides what a function accepts as a data asset.
-
-    Raises
-    ------
-    TypeError
-        It is something else.
     """
     own = getattr(asset, "id", None)
     is_model = isinstance(asset, DataAsset | AssetSummary) or (
@@ -101,15 +91,7 @@ def asset_id(asset: object) -> str:
 
 
 def summary_of(asset: object) -> AssetSummary:
-    """Return what lookups need of a data asset, given by its ID, name, location or model.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        No asset has this ID, name or location (a `ValueError`).
-    TypeError
-        It is something else.
-    """
+    """Return what lookups need of a data asset, given by its ID, name, location or model."""
     if isinstance(asset, AssetSummary):
         return asset
     key = asset_key(asset)
@@ -168,13 +150,7 @@ def named(name_or_location: str) -> Assets:
 
 
 def computation(computation_id: str) -> Computation:
-    """Return a computation by its ID; one that has not ended is requested each time.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        No computation has this ID (a `ValueError`).
-    """
+    """Return a computation by its ID; one that has not ended is requested each time."""
     return decode_computation(_computation(computation_id))
 
 
@@ -196,11 +172,6 @@ def model(asset_or_computation: object, is_computation: bool | None = None) -> M
     """Return the model of a data asset or computation; a model is returned as it is.
 
     Without `is_computation`, a computation is looked for if no data asset is found.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        Neither exists (a `ValueError`).
     """
     if isinstance(asset_or_computation, DataAsset | Computation):
         return asset_or_computation
@@ -216,15 +187,7 @@ def model(asset_or_computation: object, is_computation: bool | None = None) -> M
 
 
 def record_of(asset: object) -> dict[str, bytes]:
-    """Return the records of a data asset, given in any way, or by the record's own ID.
-
-    Raises
-    ------
-    ServiceError
-        One schema's collection did not answer and the other has no record.
-    TypeError
-        It is not a data asset.
-    """
+    """Return the records of a data asset, given in any way, or by the record's own ID."""
     key = asset_key(asset)
     name = None if isinstance(asset, str) else getattr(asset, "name", None)
     return (metadata.record_of(name) if name else {}) or metadata.record_of(key)

@@ -96,11 +96,6 @@ def of_owner(
 
     Requested each time, as what is a minute old may have started or ended; with a hash, once for
     each hash.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        No capsule or pipeline has this ID (a `ValueError`).
     """
     if ttl_hash is None:
         return _listed_now(capsule_or_pipeline_id)
@@ -139,13 +134,7 @@ def find(
     ttl_hash: int | None = None,
     dates: DateRange | None = None,
 ) -> tuple[Computation, ...]:
-    """Find computations, ascending by creation; every filter that is given must hold.
-
-    Raises
-    ------
-    InvalidFilterError
-        The state does not exist (a `ValueError`).
-    """
+    """Find computations, ascending by creation; every filter that is given must hold."""
     wanted = dates or DateRange()
     with tracing(capsule_or_pipeline_id, "computations"):
         every = of_owner(capsule_or_pipeline_id, ttl_hash)
@@ -226,15 +215,7 @@ def is_failed(computation: Computation) -> bool:
 
 
 def output(computation_id: str) -> str:
-    """Return the log of a computation.
-
-    Raises
-    ------
-    MissingFileError
-        It has no log (a `FileNotFoundError`): it has not ended, or left no results.
-    CodeOceanNotFoundError
-        No computation has this ID (a `ValueError`).
-    """
+    """Return the log of a computation."""
     with tracing(computation_id, "output"):
         log = _result_file(computation_id, results.OUTPUT)
         if log is None:

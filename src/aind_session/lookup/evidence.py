@@ -305,13 +305,7 @@ def with_linked(found: Evidence) -> Evidence:
 
 
 def assets_of(session: SessionID) -> Evidence:
-    """Gather a session's evidence with every asset; Code Ocean alone has data assets.
-
-    Raises
-    ------
-    CredentialsError, ServiceError
-        Code Ocean failed.
-    """
+    """Gather a session's evidence with every asset; Code Ocean alone has data assets."""
     with tracing(session.id, "data assets"):
         found = _complete(of(session, "data assets that only DocDB links"))
         if not found.assets:

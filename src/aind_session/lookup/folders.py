@@ -106,15 +106,7 @@ def find_raw(session: SessionID, missing: str) -> tuple[Folder | None, Evidence]
 
 
 def raw(session: SessionID) -> Folder:
-    """Return the folder of a session's raw files.
-
-    Raises
-    ------
-    MissingAttributeError
-        Every service answered, and none has a folder.
-    ServiceError, CredentialsError
-        None has a folder, and one failed.
-    """
+    """Return the folder of a session's raw files."""
     with tracing(session.id, "raw data folder"):
         return _required(session, *find_raw(session, MISSING))
 
@@ -133,13 +125,7 @@ def _required(session: SessionID, folder: Folder | None, found: Evidence) -> Fol
 
 
 def raw_asset(session: SessionID) -> AssetSummary:
-    """Return the raw data asset of a session.
-
-    Raises
-    ------
-    MissingAttributeError
-        It has none; the message lists what exists instead.
-    """
+    """Return the raw data asset of a session."""
     with tracing(session.id, "raw data asset"):
         found = evidence.assets_of(session)
         asset = choose_raw(found.assets)

@@ -43,11 +43,6 @@ def records(session: SessionID, group: tuple[str, ...] = ()) -> dict[str, bytes]
 
     `group` is the IDs of sessions that were found together: in all likelihood a loop asks for the
     records of all of them, so that they are requested together.
-
-    Raises
-    ------
-    ServiceError
-        One schema's endpoint failed, and the other has no record.
     """
     with tracing(session.id, "metadata records"):
         failures = Failures("the record of the other schema")
@@ -146,13 +141,7 @@ def of_derived(session: SessionID) -> Iterator[dict[str, Any]]:
 
 
 def record_of(what: str) -> dict[str, bytes]:
-    """Return the record, by schema, of a data asset's name or ID, or of a location.
-
-    Raises
-    ------
-    ServiceError
-        One schema's endpoint failed, and the other has no record.
-    """
+    """Return the record, by schema, of a data asset's name or ID, or of a location."""
     query: Query[..., FullRecord]
     if what.startswith("s3://"):
         query, key = record_at, what.rstrip("/")

@@ -118,15 +118,6 @@ def until_ready(
 
     One request is sent however short the timeout; None: no limit. The arguments are those of
     `wait_until_ready`.
-
-    Raises
-    ------
-    NotReadyError
-        It was not ready in time (a `TimeoutError`).
-    FailedAssetError
-        It failed (a `RuntimeError`).
-    CodeOceanNotFoundError
-        The data asset does not exist (a `ValueError`).
     """
     deadline = math.inf if timeout is None else CLOCK.monotonic() + timeout
     intervals = _intervals(interval)

@@ -73,13 +73,7 @@ class Filters:
         return not self.modalities or any(has_modality(found, m) for m in self.modalities)
 
     def check(self, found: Found) -> None:
-        """Raise if a value exists nowhere: called after a search that found nothing.
-
-        Raises
-        ------
-        InvalidFilterError
-            With the nearest existing values.
-        """
+        """Raise if a value exists nowhere: called after a search that found nothing."""
         existing = {*PLATFORMS, *(s.platform for s in found if s.platform)}
         for platform in self.platforms:
             if not any(same_platform(name, platform) for name in existing):
@@ -194,13 +188,7 @@ def _months(dates: DateRange) -> list[str]:
 
 
 def existing_values(*paths: str, match: dict[str, Any] | None = None) -> set[str]:
-    """Return every text in some fields in DocDB, over all records that match a filter.
-
-    Raises
-    ------
-    ServiceError
-        One schema's endpoint failed: a value that only it has would be missing.
-    """
+    """Return every text in some fields in DocDB, over all records that match a filter."""
     where = msgspec.json.encode(match or {}).decode()
     each = gather(*(lambda s=s: distinct_values(s, paths, where) for s in SCHEMAS))
     return {value for values in each for value in values}

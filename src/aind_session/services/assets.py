@@ -143,13 +143,7 @@ def _lifetime(found: AssetSummary) -> float | None:
 
 @query(CODE_OCEAN, "data asset {0}", lambda asset: str(asset.name), _lifetime)
 def get_asset(asset_id: str) -> AssetSummary:
-    """Request an asset by its ID; one that is not ready is requested again each time.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is none with this ID (a `ValueError`).
-    """
+    """Request an asset by its ID; one that is not ready is requested again each time."""
     return codeocean.get_asset(asset_id)
 
 
