@@ -70,7 +70,7 @@ def write(bucket: str, key: str, data: bytes, timeout_sec: float) -> s3.Listing:
 def _forget(bucket: str, key: str) -> None:
     """Forget the file, and the cached listings that it is now part of."""
     parts = key.split("/")
-    places = {key, *("/".join(parts[:n]) + "/" for n in range(1, len(parts))), ""}
+    places = {"/".join(parts[:n]) for n in range(len(parts) + 1)}
 
     def concerns(cached: Key) -> bool:
         return cached[0] == S3 and cached[2:3] == (bucket,) and cached[-1] in places
