@@ -190,12 +190,8 @@ class EnvFile:
     problem: str = ""
 
 
-def env_files() -> list[EnvFile]:
-    """Return the `.env` files of the working directory, its parents up to the root, and home."""
-    return [_read_file(path) for path in _paths()]
-
-
-def _paths() -> Iterator[Path]:
+def env_files() -> Iterator[EnvFile]:
+    """Yield the `.env` files of the working directory, its parents up to the root, and home."""
     here, home = _path_of(Path.cwd), _path_of(Path.home)
     seen: set[Path] = set()
     for folder in (here, *here.parents) if here is not None else ():
@@ -204,13 +200,13 @@ def _paths() -> Iterator[Path]:
         candidate = folder / ".env"
         if candidate not in seen and os.path.isfile(candidate):
             seen.add(candidate)
-            yield candidate
+            yield _read_file(candidate)
         if folder == home or _is_root(folder):
             break
         if folder == here and not any(map(_is_root, here.parents)):
             break
     if home is not None and (home / ".env") not in seen and os.path.isfile(home / ".env"):
-        yield home / ".env"
+        yield _read_file(home / ".env")
 
 
 def _path_of(find: Callable[[], Path]) -> Path | None:

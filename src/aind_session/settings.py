@@ -386,7 +386,7 @@ def forget() -> None:
 
 
 def _read() -> Settings:
-    files = parse.env_files()
+    files = list(parse.env_files())
     sources: Sources = [(ENVIRONMENT, os.environ), *((file.path, file.values) for file in files)]
     wanted, place = _first(sources, SANDBOX)
     if place not in (DEFAULT, ENVIRONMENT) and not os.environ.get(SANDBOX_ACTIVE):

@@ -163,11 +163,6 @@ def _computation(computation_id: str) -> bytes:
     return codeocean.get_computation(computation_id)
 
 
-def model_of(summary: AssetSummary) -> DataAsset:
-    """Return the SDK's model of a data asset, made anew."""
-    return decode_asset(summary.raw)
-
-
 def model(asset_or_computation: object, is_computation: bool | None = None) -> Model:
     """Return the model of a data asset or computation; a model is returned as it is.
 
@@ -179,7 +174,7 @@ def model(asset_or_computation: object, is_computation: bool | None = None) -> M
         return computation(as_written(asset_or_computation))
     key = asset_key(asset_or_computation)
     try:
-        return model_of(_by_key(key))
+        return decode_asset(_by_key(key).raw)
     except codeocean.CodeOceanNotFoundError:
         if is_computation is not None:
             raise

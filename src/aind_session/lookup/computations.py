@@ -144,7 +144,7 @@ def find(
             one
             for one in every
             if (name is None or one.name == name)
-            and (attached_data_asset_id is None or _has_attached(one, attached_data_asset_id))
+            and attached_data_asset_id in (None, *(a.id for a in one.data_assets or ()))
             and (has_results is None or bool(one.has_results) == has_results)
             and (in_progress is None or is_finished(one) != in_progress)
             and (computation_state is None or one.state == computation_state)
@@ -157,10 +157,6 @@ def find(
                 capsule_or_pipeline_id,
             )
         return decode_computations(one.raw for one in found)
-
-
-def _has_attached(one: ComputationSummary, asset_id: str) -> bool:
-    return any(asset.id == asset_id for asset in one.data_assets or ())
 
 
 def _checked_state(state: str, every: Sequence[ComputationSummary]) -> str:
@@ -229,11 +225,11 @@ def output(computation_id: str) -> str:
         return log.decode("utf-8", "replace")
 
 
-def _joined(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "nothing"
-
-
-@query(CODE_OCEAN, "list the results of computation {0}", _joined)
+@query(
+    CODE_OCEAN,
+    "list the results of computation {0}",
+    lambda names: ", ".join(names) or "nothing",
+)
 def _result_names(computation_id: str) -> tuple[str, ...]:
     try:
         return tuple(name for name, _, _ in codeocean.list_result_files(computation_id))
