@@ -12,8 +12,8 @@ import pytest
 
 import aind_session
 from aind_session import Sandbox, Session, Sessions, Subject, context, settings, trace
-from aind_session.cache import Cache
 from aind_session.clock import use_clock
+from aind_session.context import Cache
 from aind_session.errors import InvalidFilterError, MissingAttributeError, ServiceError
 from aind_session.extensions.docdb import get_record
 from aind_session.identifiers import session_in_name

@@ -183,7 +183,7 @@ def _warm_up_clients(subject_id: str) -> None:
 
 
 def test_table_of_two_thousand_sessions_stays_within_its_budget() -> None:
-    cohort = invent_cohort(n_subjects=200, sessions_per_subject=10, assets_per_session=2)
+    cohort = invent_cohort(n_subjects=200, sessions_per_subject=10, assets_per_session=1)
     subjects = sorted({str(r["subject"]["subject_id"]) for r in cohort.docdb_v1})
     with aind_session.sandbox(cohort) as box:
         sessions = aind_session.get_sessions(start_date="2000")

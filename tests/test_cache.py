@@ -14,7 +14,7 @@ import pytest
 
 import aind_session
 from aind_session import Sandbox, Session, context
-from aind_session.cache import MAX_FORGOTTEN, Cache
+from aind_session.context import MAX_FORGOTTEN, Cache
 from aind_session.threads import WORKERS, gather, outcomes
 from worlds import invent_cohort
 
@@ -40,29 +40,26 @@ def cache(clock: Clock) -> Cache:
     return Cache(clock=clock)
 
 
-def _counting() -> tuple[list[int], Callable[[], str]]:
-    asked: list[int] = []
-
-    def ask() -> str:
-        asked.append(1)
-        return f"answer {len(asked)}"
-
-    return asked, ask
-
-
-def test_an_answer_is_good_for_its_time(cache: Cache, clock: Clock) -> None:
-    asked, ask = _counting()
-    assert cache.get(("k",), ask, 10) == "answer 1"
+def test_get_after_the_lifetime_fetches_again(cache: Cache, clock: Clock) -> None:
+    answers = iter(("answer 1", "answer 2"))
+    assert cache.get(("k",), lambda: next(answers), 10) == "answer 1"
     clock.now = 9.9
-    assert cache.get(("k",), ask, 10) == "answer 1"
-    assert cache.peek(("k",)) == "answer 1"
+    assert cache.get(("k",), lambda: next(answers), 10) == cache.peek(("k",)) == "answer 1"
     clock.now = 10.0
     assert cache.peek(("k",)) is None
-    assert cache.get(("k",), ask, 10) == "answer 2"
-    assert len(asked) == 2
+    assert cache.get(("k",), lambda: next(answers), 10) == "answer 2"
 
 
-def test_an_error_is_raised_and_not_kept(cache: Cache) -> None:
+def test_get_with_a_lifetime_that_depends_on_the_answer(cache: Cache) -> None:
+    answers = iter(("running", "ended", "not fetched"))
+
+    def look() -> str:
+        return cache.get(("k",), lambda: next(answers), lambda a: None if a == "ended" else 0)
+
+    assert [look() for _ in range(3)] == ["running", "ended", "ended"]
+
+
+def test_get_that_fails_raises_and_caches_nothing(cache: Cache) -> None:
     def fail() -> str:
         raise ValueError("down")
 
@@ -71,12 +68,12 @@ def test_an_error_is_raised_and_not_kept(cache: Cache) -> None:
     assert cache.get(("k",), lambda: "up", 10) == "up"
 
 
-def test_it_is_bounded_by_number_and_by_size(clock: Clock) -> None:
+def test_cache_is_bounded_by_number_and_size(clock: Clock) -> None:
     few = Cache(max_entries=3, clock=clock)
     for i in range(5):
         few.put((str(i),), "x", 10)
         few.peek(("2",))
-    # What was asked least recently went first.
+    # The least recently used were dropped.
     assert [few.peek((str(i),)) for i in range(5)] == [None, None, "x", "x", "x"]
     small = Cache(max_bytes=10_000, clock=clock)
     for i in range(100):
@@ -89,38 +86,38 @@ def test_it_is_bounded_by_number_and_by_size(clock: Clock) -> None:
         assert 5 <= len(small) <= 10
 
 
-def test_asked_twice_at_once_is_asked_once(cache: Cache) -> None:
+def test_get_in_several_threads_fetches_once(cache: Cache) -> None:
     begun, go = threading.Event(), threading.Event()
-    asked = []
+    fetched = []
 
-    def ask() -> str:
-        asked.append(1)
+    def fetch() -> str:
+        fetched.append(1)
         begun.set()
         assert go.wait(10)
         return "one"
 
     with ThreadPoolExecutor(8) as threads:
-        first = threads.submit(cache.get, ("k",), ask, 10)
+        first = threads.submit(cache.get, ("k",), fetch, 10)
         assert begun.wait(10)
-        others = [threads.submit(cache.get, ("k",), ask, 10) for _ in range(7)]
+        others = [threads.submit(cache.get, ("k",), fetch, 10) for _ in range(7)]
         go.set()
         assert {f.result(10) for f in (first, *others)} == {"one"}
-    assert asked == [1]
+    assert fetched == [1]
 
 
-def test_who_waited_gets_the_error_too(cache: Cache) -> None:
+def test_get_that_waits_for_a_failing_thread_raises_its_error(cache: Cache) -> None:
     begun, go = threading.Event(), threading.Event()
 
-    def ask() -> str:
+    def fetch() -> str:
         begun.set()
         assert go.wait(10)
         raise aind_session.ServiceError("down", status=503)
 
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(cache.get, ("k",), ask, 10)
+        first = threads.submit(cache.get, ("k",), fetch, 10)
         assert begun.wait(10)
-        second = threads.submit(cache.get, ("k",), lambda: "asked again", 10)
-        # The second one may come late: then it asks for itself.
+        second = threads.submit(cache.get, ("k",), lambda: "fetched again", 10)
+        # The second one may come late: then it fetches for itself.
         go.set()
         with pytest.raises(aind_session.ServiceError):
             first.result(10)
@@ -128,16 +125,16 @@ def test_who_waited_gets_the_error_too(cache: Cache) -> None:
         assert error is None or getattr(error, "status", None) == 503
 
 
-def test_what_is_forgotten_while_it_is_asked_is_not_kept(cache: Cache) -> None:
-    def ask() -> str:
+def test_get_of_a_key_forgotten_meanwhile_caches_nothing(cache: Cache) -> None:
+    def fetch() -> str:
         cache.forget(lambda key: key == ("k",))
         return "old"
 
-    assert cache.get(("k",), ask, 10) == "old"
+    assert cache.get(("k",), fetch, 10) == "old"
     assert cache.get(("k",), lambda: "new", 10) == "new"
 
 
-def test_what_was_forgotten_after_its_request_is_not_stored(cache: Cache) -> None:
+def test_put_of_a_key_forgotten_since_its_request_stores_nothing(cache: Cache) -> None:
     moment = cache.moment()
     cache.forget(lambda key: key[0] == "a")
     cache.put(("a", "1"), "old", moment=moment)
@@ -152,16 +149,16 @@ def test_what_was_forgotten_after_its_request_is_not_stored(cache: Cache) -> Non
     assert cache.peek(("b", "2")) is None
 
 
-def test_questions_that_put_questions_never_lock_each_other_out() -> None:
+def test_gather_of_nested_calls_never_blocks() -> None:
     def tree(depth: int) -> int:
         return 1 if depth == 0 else sum(gather(*[lambda: tree(depth - 1)] * 3))
 
-    # 3^5 questions, nested five deep, in a pool that is far smaller.
+    # 3^5 calls, nested five deep, in a pool that is far smaller.
     assert WORKERS < 3**5
     assert tree(5) == 3**5
 
 
-def test_every_question_ends_before_an_error_is_raised() -> None:
+def test_gather_with_an_error_ends_every_call_before_it_raises() -> None:
     ended = []
 
     def slow() -> None:
@@ -176,7 +173,7 @@ def test_every_question_ends_before_an_error_is_raised() -> None:
     assert [type(o.error) for o in outcomes(fail, slow)] == [KeyError, type(None)]
 
 
-def test_two_threads_send_one_request(sandbox: Sandbox) -> None:
+def test_attribute_in_several_threads_sends_one_request(sandbox: Sandbox) -> None:
     sandbox.latency = 0.05
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda _: len(Session(SESSION).data_assets), range(8)))
@@ -184,7 +181,7 @@ def test_two_threads_send_one_request(sandbox: Sandbox) -> None:
     assert sandbox.count() == 3
 
 
-def test_what_a_caller_changes_stays_with_the_caller(sandbox: Sandbox) -> None:
+def test_answer_that_a_caller_changed_is_unchanged_for_others(sandbox: Sandbox) -> None:
     first = Session(SESSION)
     assets = first.data_assets
     assert assets[0].custom_metadata is not None
@@ -198,11 +195,11 @@ def test_what_a_caller_changes_stays_with_the_caller(sandbox: Sandbox) -> None:
     assert first.docdb.v1["subject"]["genotype"] == again.docdb.genotype
 
 
-def test_another_token_never_sees_this_ones_answers(
+def test_answers_of_one_token_are_not_returned_for_another(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(Session(SESSION).data_assets) == 42
-    monkeypatch.setenv("CODE_OCEAN_API_TOKEN", "cop_another0token0of0nobody")
+    monkeypatch.setenv("CODE_OCEAN_API_TOKEN", "cop_another0token0for0tests")
     with pytest.raises(ValueError, match=r"refused|valid"):
         _ = Session(SESSION).data_assets
     # The first token's results were dropped with its context, so they are requested again.
@@ -212,7 +209,7 @@ def test_another_token_never_sees_this_ones_answers(
     assert sandbox.count() > before
 
 
-def test_refresh_asks_anew(sandbox: Sandbox) -> None:
+def test_refresh_sends_requests_again(sandbox: Sandbox) -> None:
     session = Session(SESSION)
     aind_session.get_sessions(676909)
     assert len(session.data_assets) == 42
@@ -225,28 +222,23 @@ def test_refresh_asks_anew(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
-def test_a_fork_while_others_ask(sandbox: Sandbox) -> None:
-    """A child that is forked while locks are held and questions are under way can look up."""
+def test_fork_during_lookups_looks_up(sandbox: Sandbox) -> None:
     sandbox.latency = 0.05
     stop = threading.Event()
 
-    def ask_on() -> None:
+    def look_up() -> None:
         while not stop.is_set():
             context.current().cache.clear()
             assert Session(SESSION).is_uploaded
 
-    threads = [threading.Thread(target=ask_on) for _ in range(4)]
+    threads = [threading.Thread(target=look_up) for _ in range(4)]
     for thread in threads:
         thread.start()
     try:
-        forking = multiprocessing.get_context("fork")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            for _ in range(3):
-                child = forking.Process(target=_look_up_in_child)
-                child.start()
-                child.join(30)
-                assert child.exitcode == 0
+        for _ in range(3):
+            child = _forked(_look_up_in_child)
+            child.join(30)
+            assert child.exitcode == 0
     finally:
         stop.set()
         for thread in threads:
@@ -254,30 +246,31 @@ def test_a_fork_while_others_ask(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
-def test_a_fork_while_the_cache_is_locked_and_a_question_is_under_way(sandbox: Sandbox) -> None:
-    """Locks and requests of the parent's threads do not exist in the child."""
+def test_fork_while_the_cache_is_locked_and_a_request_is_under_way_looks_up(
+    sandbox: Sandbox,
+) -> None:
     session = Session(SESSION)
     session.refresh()
     held = sandbox.fail("docdb", path="/v1/", kind="hang", times=1)
     assert held.times == 1
-    asking = threading.Thread(target=lambda: session.docdb)
-    asking.start()
+    waiting = threading.Thread(target=lambda: session.docdb)
+    waiting.start()
     while held.times:
-        asking.join(0.005)
-    forking = multiprocessing.get_context("fork")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        with context.current().cache._lock:
-            child = forking.Process(target=_ask_the_same_in_child)
-            child.start()
-        child.join(30)
+        waiting.join(0.005)
+    with context.current().cache._lock:
+        child = _forked(lambda: Session(SESSION).docdb["subject"])
+    child.join(30)
     sandbox.heal()
-    asking.join(30)
+    waiting.join(30)
     assert child.exitcode == 0
 
 
-def _ask_the_same_in_child() -> None:
-    assert Session(SESSION).docdb["subject"]
+def _forked(target: Callable[[], object]) -> multiprocessing.process.BaseProcess:
+    child = multiprocessing.get_context("fork").Process(target=target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child.start()
+    return child
 
 
 def _look_up_in_child() -> None:
@@ -286,35 +279,35 @@ def _look_up_in_child() -> None:
     assert Session(SESSION).docdb["subject"]
 
 
-def test_memory_is_flat_over_ten_thousand_sessions_and_a_hundred_lifetimes(clock: Clock) -> None:
+def test_memory_over_many_lifetimes_is_flat(clock: Clock) -> None:
     cache = Cache(max_bytes=2**20, clock=clock)
 
-    def round_of_questions(first: int) -> None:
+    def look_up(first: int) -> None:
         for i in range(first, first + 100):
             for kind in ("assets", "rows v1", "rows v2"):
                 cache.get((kind, f"session {i}"), lambda: b"x" * 500, 600)
         clock.now += 600
 
     for number in range(10):
-        round_of_questions(number * 100)
+        look_up(number * 100)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    for number in range(10, 110):
-        round_of_questions(number * 100)
+    for number in range(10, 40):
+        look_up(number * 100)
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert cache._bytes <= 2**20
     assert after - before < 2**20
 
 
-def test_memory_is_flat_over_many_looked_up_sessions() -> None:
-    cohort = invent_cohort(n_subjects=60, sessions_per_subject=10, assets_per_session=2)
+def test_memory_over_many_sessions_is_bounded() -> None:
+    cohort = invent_cohort(n_subjects=18, sessions_per_subject=10, assets_per_session=2)
     subjects = sorted({str(r["subject"]["subject_id"]) for r in cohort.docdb_v1})
     with aind_session.sandbox(cohort):
-        context.current().cache.max_bytes = 300_000
+        context.current().cache.max_bytes = 90_000
         sizes = []
-        for chunk in range(0, 60, 10):
-            aind_session.get_sessions(subjects[chunk : chunk + 10]).prefetch()
+        for chunk in range(0, 18, 3):
+            aind_session.get_sessions(subjects[chunk : chunk + 3]).prefetch()
             sizes.append(context.current().cache._bytes)
-            assert len(context.current().cache) < 2000
-        assert max(sizes) <= 300_000
+            assert len(context.current().cache) < 600
+        assert 45_000 < max(sizes) <= 90_000

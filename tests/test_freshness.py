@@ -6,7 +6,7 @@ import pytest
 
 import aind_session
 from aind_session import context
-from aind_session.cache import Cache, newer_than
+from aind_session.context import Cache, newer_than
 from aind_session.lookup import refresh
 from aind_session.sandbox import Sandbox
 from aind_session.threads import gather
@@ -16,31 +16,31 @@ ID, RAW = "ecephys_676909_2023-12-13_13-43-40", "16d46411-540a-4122-b47f-8cb2a15
 ONLY_DOCDB = "999301_2026-02-01_10-00-00"
 
 
-def test_answers_that_are_too_old_are_asked_for_anew() -> None:
+def test_get_of_an_answer_that_is_too_old_fetches_again() -> None:
     now = [0.0]
     cache = Cache(clock=lambda: now[0])
-    said = iter(["first", "second", "third"])
+    answers = iter(["first", "second", "third"])
 
-    def ask() -> str:
-        return cache.get(("question",), lambda: next(said), seconds=60)
+    def look() -> str:
+        return cache.get(("key",), lambda: next(answers), seconds=60)
 
-    assert ask() == "first"
+    assert look() == "first"
     now[0] = 10
     with newer_than(0):
-        assert ask() == "first"
+        assert look() == "first"
     with newer_than(5):
-        assert cache.peek(("question",)) is None
-        assert ask() == ask() == "second"
+        assert cache.peek(("key",)) is None
+        assert look() == look() == "second"
         with newer_than(1):
-            # An outer wish for freshness is not undone by an inner one.
-            assert ask() == "second"
-    assert ask() == "second"
+            # The inner limit does not undo the outer one.
+            assert look() == "second"
+    assert look() == "second"
     now[0] = 20
     with newer_than(15):
-        assert ask() == "third"
+        assert look() == "third"
 
 
-def test_the_wish_for_freshness_holds_in_the_pool() -> None:
+def test_newer_than_holds_in_the_pool() -> None:
     context.current().cache.put(("a test", "", "old"), "old", 60)
     with newer_than(context.current().cache.clock() + 1):
         found = gather(*[lambda: context.current().cache.peek(("a test", "", "old"))] * 4)
@@ -48,7 +48,7 @@ def test_the_wish_for_freshness_holds_in_the_pool() -> None:
     assert context.current().cache.peek(("a test", "", "old")) == "old"
 
 
-def test_no_hash_takes_what_is_known(sandbox: Sandbox) -> None:
+def test_get_data_assets_without_a_hash_uses_the_cache(sandbox: Sandbox) -> None:
     session = aind_session.Session(ID)
     assert session.data_assets
     count = sandbox.count()
@@ -58,7 +58,7 @@ def test_no_hash_takes_what_is_known(sandbox: Sandbox) -> None:
     assert sandbox.count() > count
 
 
-def test_an_asset_is_forgotten_with_its_files(sandbox: Sandbox) -> None:
+def test_refresh_of_an_asset_forgets_its_files(sandbox: Sandbox) -> None:
     sorting = "1e11bdf5-b452-4fd9-bbb1-48383a9b0842"
     assert not aind_session.is_data_asset_error(sorting)
     sandbox.requests.clear()
@@ -73,7 +73,7 @@ def test_an_asset_is_forgotten_with_its_files(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["600", "0"])
-def test_a_cache_that_keeps_nothing_loses_nothing(
+def test_lookups_without_a_cache_find_the_same(
     seconds: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIND_SESSION_CACHE_SECONDS", seconds)
@@ -96,7 +96,7 @@ def test_a_cache_that_keeps_nothing_loses_nothing(
     assert (sandbox.count() > count) == (seconds == "0")
 
 
-def test_a_folder_that_is_listed_after_a_refresh_is_listed_anew(sandbox: Sandbox) -> None:
+def test_folder_after_a_refresh_is_listed_again(sandbox: Sandbox) -> None:
     session = aind_session.Session(ID)
     before = {path.name for path in session.raw_data_dir.iterdir()}
     sandbox.catalogue.add_object("aind-ephys-data", f"{ID}/late.txt", "late")

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from aind_session.cache import Cache
+from aind_session.context import Cache
 from aind_session.threads import WORKERS, gather, outcomes
 from loopback import Answer, Loopback
 

@@ -7,7 +7,7 @@ import copy
 import pickle
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 
@@ -24,6 +24,10 @@ from loopback import FakeClock
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 FOLDER = f"s3://aind-ephys-data/{SESSION}"
+ABSENT = "ecephys_123456_2024-01-01_10-00-00"
+#: A session of the tests: each adds the part of it that one service has.
+MADE = "ecephys_999003_2024-01-01_10-00-00"
+MODALITIES = ("behavior", "behavior_videos", "ecephys")
 
 
 @pytest.fixture(autouse=True)
@@ -32,81 +36,88 @@ def _no_waiting() -> Iterator[None]:
         yield
 
 
-def _without_code_ocean(box: Sandbox, how: str) -> AbstractContextManager[None]:
-    return box.down("codeocean") if how == "down" else box.without_token()
+@contextlib.contextmanager
+def _ignored() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PartialAnswerWarning)
+        yield
 
 
-@pytest.mark.parametrize("how", ["down", "no token"])
-class TestWithoutCodeOcean:
-    def test_its_own_attributes_raise(self, sandbox: Sandbox, how: str) -> None:
-        expected = ServiceError if how == "down" else MissingTokenError
-        with _without_code_ocean(sandbox, how):
-            for name in ("data_assets", "raw_data_asset"):
-                with pytest.raises(expected):
-                    getattr(Session(SESSION), name)
-                # Not an AttributeError: there may well be one.
-                with pytest.raises(expected):
-                    getattr(Session(SESSION), name, None)
+def _value(session: Session, name: str) -> Any:
+    found = getattr(session, name)
+    return found.as_posix() if name == "raw_data_dir" else found
 
-    def test_the_others_answer_with_one_warning(self, sandbox: Sandbox, how: str) -> None:
-        with _without_code_ocean(sandbox, how):
-            for name, answer in {
-                "raw_data_dir": FOLDER,
-                "is_uploaded": True,
-                "modalities": ("behavior", "behavior_videos", "ecephys"),
-            }.items():
-                with pytest.warns(PartialAnswerWarning, match="Code Ocean") as caught:
-                    found = getattr(Session(SESSION), name)
-                assert (found.as_posix() if name == "raw_data_dir" else found) == answer
-                assert len(caught) == 1
-                assert caught[0].filename == __file__
 
-    def test_metadata_needs_it_not(self, sandbox: Sandbox, how: str) -> None:
-        with _without_code_ocean(sandbox, how), warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert Session(SESSION).docdb["name"] == SESSION
+def _add_asset(box: Sandbox, name: str, **fields: object) -> dict[str, Any]:
+    asset = {**box.catalogue.data_assets[0], "name": name, **fields}
+    box.catalogue.add_asset(asset)
+    return asset
 
-    def test_searches_answer(self, sandbox: Sandbox, how: str) -> None:
-        with (
-            _without_code_ocean(sandbox, how),
-            pytest.warns(PartialAnswerWarning, match="sessions that only it has") as caught,
-        ):
-            found = aind_session.get_sessions(676909)
-        assert Session(SESSION) in found
-        assert len(caught) == 1
-        warning = caught[0].message
-        assert isinstance(warning, PartialAnswerWarning)
-        assert warning.service == "Code Ocean"
-        assert warning.missing == "sessions that only it has"
 
-    def test_a_table_of_records_needs_it_not(self, sandbox: Sandbox, how: str) -> None:
-        with _without_code_ocean(sandbox, how):
-            with pytest.warns(PartialAnswerWarning):
-                found = aind_session.get_sessions(676909)
-            assert found.to_pandas()["genotype"].notna().any()
+# -- Code Ocean ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["down", "no token"])
+def without_code_ocean(
+    request: pytest.FixtureRequest, sandbox: Sandbox
+) -> Iterator[type[Exception]]:
+    """Take Code Ocean away; yield the error of what only it has."""
+    if request.param == "down":
+        with sandbox.down("codeocean"):
+            yield ServiceError
+    else:
+        with sandbox.without_token():
+            yield MissingTokenError
+
+
+@pytest.mark.parametrize("name", ["data_assets", "raw_data_asset"])
+def test_attribute_of_code_ocean_without_it_raises(
+    without_code_ocean: type[Exception], name: str
+) -> None:
+    with pytest.raises(without_code_ocean):
+        getattr(Session(SESSION), name)
+    # Not an AttributeError: it may well exist.
+    with pytest.raises(without_code_ocean):
+        getattr(Session(SESSION), name, None)
+
+
+@pytest.mark.usefixtures("without_code_ocean")
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("raw_data_dir", FOLDER), ("is_uploaded", True), ("modalities", MODALITIES)],
+)
+def test_attribute_of_several_services_without_code_ocean_warns_once(
+    name: str, answer: object
+) -> None:
+    with pytest.warns(PartialAnswerWarning, match="Code Ocean") as caught:
+        assert _value(Session(SESSION), name) == answer
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.usefixtures("without_code_ocean")
+def test_records_and_searches_without_code_ocean_answer() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Session(SESSION).docdb["name"] == SESSION
+    with pytest.warns(PartialAnswerWarning, match="sessions that only it has") as caught:
+        found = aind_session.get_sessions(676909)
+    assert Session(SESSION) in found
+    (warning,) = (one.message for one in caught)
+    assert isinstance(warning, PartialAnswerWarning)
+    assert (warning.service, warning.missing) == ("Code Ocean", "sessions that only it has")
+    assert found.to_pandas()["genotype"].notna().any()
 
 
 @pytest.mark.parametrize("name", ["is_uploaded", "data_assets"])
-def test_who_did_not_answer_is_not_asked_for_each_linked_asset(sandbox: Sandbox, name: str) -> None:
-    with sandbox.down("codeocean"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", PartialAnswerWarning)
+def test_linked_assets_without_code_ocean_are_not_requested(sandbox: Sandbox, name: str) -> None:
+    with sandbox.down("codeocean"), _ignored():
         with contextlib.suppress(ServiceError):
             getattr(Session(SESSION), name)
-        # The one search, and again.
+        # The one search, and its repetitions.
         assert sandbox.count("codeocean") == 4
 
 
-def test_what_is_fetched_for_many_is_told_once(sandbox: Sandbox) -> None:
-    sessions = aind_session.get_sessions(676909)
-    sandbox.reset()
-    with sandbox.down("docdb"), pytest.warns(PartialAnswerWarning, match="DocDB") as caught:
-        sessions.prefetch("assets", "records", "modalities")
-    assert len(caught) == 1
-    # Who did not answer is not asked for the records as well.
-    assert sandbox.count("docdb") <= 16
-
-
-def test_without_a_token_the_rest_is_fetched_for_many(sandbox: Sandbox) -> None:
+def test_prefetch_without_a_token_fetches_the_rest(sandbox: Sandbox) -> None:
     sessions = aind_session.get_sessions(676909)
     sandbox.reset()
     with sandbox.without_token():
@@ -119,132 +130,169 @@ def test_without_a_token_the_rest_is_fetched_for_many(sandbox: Sandbox) -> None:
         assert sandbox.count("s3") >= 1
 
 
-class TestWithoutDocDB:
-    def test_code_ocean_and_s3_answer(self, sandbox: Sandbox) -> None:
+def test_refused_token_raises_a_credentials_error(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODE_OCEAN_API_TOKEN", "cop_0refused0refused0refused0ref")
+    with pytest.raises(CredentialsError) as caught:
+        _ = Session(SESSION).data_assets
+    assert isinstance(caught.value, ValueError)
+    assert "cop_0refused" not in str(caught.value)
+    with pytest.warns(PartialAnswerWarning):
+        assert Session(SESSION).is_uploaded
+
+
+@pytest.mark.parametrize("access", ["closed", "forbidden", "gone"])
+def test_linked_asset_that_cannot_be_opened_is_left_out(sandbox: Sandbox, access: str) -> None:
+    linked = "00000000-0000-4000-8000-00000000dead"
+    if access != "gone":
+        _add_asset(sandbox, "x", id=linked, tags=[], _access=access)
+    links = {"external_links": {"Code Ocean": [linked, None, 3]}}
+    first = sandbox.catalogue.docdb_v1[0]
+    sandbox.catalogue.add_record("v1", {**first, "_id": "another", "name": SESSION, **links})
+    assert len(Session(SESSION).data_assets) == 42
+    noted = "\n".join(line for one in trace.kept(SESSION) for line in one.lines)
+    assert linked in noted
+    assert "left out" in noted
+
+
+# -- DocDB -----------------------------------------------------------------------------------------
+
+
+def test_attributes_and_searches_without_docdb_warn(sandbox: Sandbox) -> None:
+    # Under its other spelling, the session is found as well.
+    for session in (Session(SESSION), Session(SESSION.removeprefix("ecephys_"))):
         with sandbox.down("docdb"):
-            session = Session(SESSION)
             with pytest.warns(PartialAnswerWarning, match="DocDB"):
                 assert session.raw_data_asset.id == "16d46411-540a-4122-b47f-8cb2a15d593a"
+            with pytest.warns(PartialAnswerWarning, match="DocDB"):
+                assert len(session.data_assets) == 42
             with pytest.warns(PartialAnswerWarning, match="DocDB"):
                 assert session.raw_data_dir.as_posix() == FOLDER
             with pytest.warns(PartialAnswerWarning, match="DocDB"):
                 assert len(aind_session.get_sessions(676909)) == 4
+            with pytest.raises(ServiceError, match="503"):
+                _ = session.docdb
 
-    def test_a_raw_asset_that_it_may_link_is_not_told_to_be_absent(self, sandbox: Sandbox) -> None:
-        nobody = Session("ecephys_123456_2024-01-01_10-00-00")
-        with sandbox.down("docdb"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", PartialAnswerWarning)
-            for name in ("raw_data_asset", "data_assets"):
-                with pytest.raises(ServiceError, match="DocDB"):
-                    getattr(nobody, name)
+
+def test_prefetch_without_docdb_warns_once(sandbox: Sandbox) -> None:
+    sessions = aind_session.get_sessions(676909)
+    sandbox.reset()
+    with sandbox.down("docdb"), pytest.warns(PartialAnswerWarning, match="DocDB") as caught:
+        sessions.prefetch("assets", "records", "modalities")
+    assert len(caught) == 1
+    # The records are not requested from the service that has failed.
+    assert sandbox.count("docdb") <= 16
+
+
+def test_absent_asset_without_docdb_raises_because_it_may_link_one(sandbox: Sandbox) -> None:
+    with sandbox.down("docdb"), _ignored():
+        for look in (
+            lambda: Session(ABSENT).raw_data_asset,
+            lambda: Session(ABSENT).data_assets,
+            lambda: Subject(123456).data_assets,
+        ):
             with pytest.raises(ServiceError, match="DocDB"):
-                _ = aind_session.Subject(123456).data_assets
-
-    def test_the_other_spelling_is_found(self, sandbox: Sandbox) -> None:
-        other = Session(SESSION.removeprefix("ecephys_"))
-        with sandbox.down("docdb"):
-            with pytest.warns(PartialAnswerWarning, match="DocDB"):
-                assert len(other.data_assets) == 42
-            with pytest.warns(PartialAnswerWarning, match="DocDB"):
-                assert other.raw_data_dir.as_posix() == FOLDER
-
-    def test_its_own_record_is_an_error_not_an_absence(self, sandbox: Sandbox) -> None:
-        with sandbox.down("docdb"), pytest.raises(ServiceError, match="503"):
-            _ = Session(SESSION).docdb
-
-    def test_one_generation_answers_for_both(self, sandbox: Sandbox) -> None:
-        sandbox.fail(service="docdb", path="/v2/", status=500, times=None)
-        with pytest.warns(PartialAnswerWarning, match="other schema"):
-            assert Session(SESSION).docdb.genotype
-
-    def test_records_of_a_subject_have_one_order(self, sandbox: Sandbox) -> None:
-        whole = [record["_id"] for record in Subject(999999).docdb.records]
-        # The same records, page by page.
-        sandbox.fail(service="docdb", path="/aggregate", status=500, times=None)
-        sandbox.reset()
-        assert [record["_id"] for record in Subject(999999).docdb.records] == whole
+                look()
 
 
-class TestSearchesThatFindNothing:
-    """A service that is down may have the sessions that the others lack: an error, not nothing."""
-
-    def test_what_only_code_ocean_knows(self, sandbox: Sandbox) -> None:
-        only = Session("SmartSPIM_999005_2024-01-01_10-00-00")
-        template = next(a for a in sandbox.catalogue.data_assets if a["name"].startswith("Smart"))
-        sandbox.catalogue.add_asset({**template, "id": "only there", "name": only.id})
-        assert aind_session.get_sessions(platform="SmartSPIM", date=only.date) == (only,)
-        sandbox.reset()
-        with sandbox.down("codeocean"):
-            for filters in (
-                {"subject_id": only.subject_id},
-                {"subject_id": only.subject_id, "date": only.date},
-                {"platform": "SmartSPIM", "date": only.date},
-            ):
-                with pytest.raises(ServiceError, match="Code Ocean"):
-                    aind_session.get_sessions(**filters)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", PartialAnswerWarning)
-                    with pytest.raises(ServiceError, match="Code Ocean"):
-                        list(aind_session.iter_sessions(**filters))
-
-    def test_what_only_docdb_can_tell(self, sandbox: Sandbox) -> None:
-        project = Session(SESSION).docdb.project
-        sandbox.reset()
-        with sandbox.down("docdb"), pytest.raises(ServiceError, match="DocDB"):
-            aind_session.get_sessions(676909, project=project)
-
-    def test_without_a_token_it_is_a_warning(self, sandbox: Sandbox) -> None:
-        with sandbox.without_token(), pytest.warns(PartialAnswerWarning, match="Code Ocean"):
-            assert aind_session.get_sessions(123456) == ()
-
-    def test_what_one_generation_knows_is_found(self, sandbox: Sandbox) -> None:
-        sandbox.fail(service="docdb", path="/v2/", status=500, times=None)
-        with sandbox.down("codeocean"), pytest.warns(PartialAnswerWarning) as caught:
-            assert Session(SESSION) in aind_session.get_sessions(676909)
-        assert [w.message.service for w in caught] == ["Code Ocean", "DocDB"]  # type: ignore[union-attr]
+def test_record_without_one_schema_is_that_of_the_other(sandbox: Sandbox) -> None:
+    sandbox.fail(service="docdb", path="/v2/", status=500, times=None)
+    with pytest.warns(PartialAnswerWarning, match="other schema"):
+        assert Session(SESSION).docdb.genotype
+    with sandbox.down("codeocean"), pytest.warns(PartialAnswerWarning) as caught:
+        assert Session(SESSION) in aind_session.get_sessions(676909)
+    assert [getattr(w.message, "service", "") for w in caught] == ["Code Ocean", "DocDB"]
 
 
-class TestWithoutS3:
-    def test_folders_are_told_all_the_same(self, sandbox: Sandbox) -> None:
-        with sandbox.down("s3"):
-            assert Session(SESSION).raw_data_dir.as_posix() == FOLDER
-            assert Session(SESSION).is_uploaded
-            with pytest.raises(ServiceError):
-                _ = Session(SESSION).modalities
-
-    def test_what_only_it_knows_is_an_error_not_an_absence(self, sandbox: Sandbox) -> None:
-        nobody = Session("ecephys_123456_2024-01-01_10-00-00")
-        with sandbox.down("s3"):
-            for name in ("raw_data_dir", "is_uploaded"):
-                with pytest.raises(ServiceError):
-                    getattr(nobody, name)
-
-    @pytest.mark.parametrize("status", [401, 403])
-    def test_where_no_bucket_is_open_nothing_is_told_to_be_absent(
-        self, sandbox: Sandbox, status: int
-    ) -> None:
-        nobody = Session("ecephys_123456_2024-01-01_10-00-00")
-        with sandbox.down("s3", status=status):
-            for name in ("raw_data_dir", "is_uploaded"):
-                with pytest.raises(PermissionError, match="no access"):
-                    getattr(nobody, name)
-            with pytest.raises(PermissionError, match="no access"):
-                aind_session.get_source_dir_by_name(nobody.id)
-
-    def test_what_is_not_known_is_not_claimed_beside_an_absence(self, sandbox: Sandbox) -> None:
-        name = "ecephys_999003_2024-01-01_10-00-00"
-        sandbox.catalogue.add_object("aind-open-data", f"{name}/ecephys/a.txt", "a")
-        with sandbox.down("s3"), pytest.raises(MissingAttributeError) as caught:
-            _ = Session(name).raw_data_asset
-        assert "a folder could not be looked up: S3 failed" in str(caught.value)
-        assert "no folder" not in str(caught.value).partition("Requests:")[0]
-
-    def test_public_buckets_need_no_credentials(self, sandbox: Sandbox) -> None:
-        with sandbox.without_aws():
-            assert "ecephys" in Session(SESSION).modalities
+def test_records_of_a_subject_page_by_page_have_the_same_order(sandbox: Sandbox) -> None:
+    whole = [record["_id"] for record in Subject(999999).docdb.records]
+    sandbox.fail(service="docdb", path="/aggregate", status=500, times=None)
+    sandbox.reset()
+    assert [record["_id"] for record in Subject(999999).docdb.records] == whole
 
 
-def test_a_table_tells_what_it_could_not_find_out(sandbox: Sandbox) -> None:
+def test_records_without_a_name_are_logged(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    subject = {"subject": {"subject_id": "676909"}}
+    for odd in ({}, {"name": None}):
+        sandbox.catalogue.add_record("v1", {"_id": f"odd {odd}", **subject, **odd})
+    assert Session(SESSION) in aind_session.get_sessions(676909)
+    assert caplog.text.count("without a name belongs to no session: odd") == 2
+
+
+# -- searches that find nothing: an error if a service that failed may have the sessions -----------
+
+
+def test_search_for_a_session_of_code_ocean_without_it_raises(sandbox: Sandbox) -> None:
+    only = Session("SmartSPIM_999005_2024-01-01_10-00-00")
+    template = next(a for a in sandbox.catalogue.data_assets if a["name"].startswith("Smart"))
+    sandbox.catalogue.add_asset({**template, "id": "only there", "name": only.id})
+    assert aind_session.get_sessions(platform="SmartSPIM", date=only.date) == (only,)
+    sandbox.reset()
+    with sandbox.down("codeocean"), _ignored():
+        for filters in (
+            {"subject_id": only.subject_id},
+            {"subject_id": only.subject_id, "date": only.date},
+            {"platform": "SmartSPIM", "date": only.date},
+        ):
+            with pytest.raises(ServiceError, match="Code Ocean"):
+                aind_session.get_sessions(**filters)
+            with pytest.raises(ServiceError, match="Code Ocean"):
+                list(aind_session.iter_sessions(**filters))
+
+
+def test_search_for_a_project_without_docdb_raises(sandbox: Sandbox) -> None:
+    project = Session(SESSION).docdb.project
+    sandbox.reset()
+    with sandbox.down("docdb"), pytest.raises(ServiceError, match="DocDB"):
+        aind_session.get_sessions(676909, project=project)
+
+
+def test_search_that_finds_nothing_without_a_token_warns(sandbox: Sandbox) -> None:
+    with sandbox.without_token(), pytest.warns(PartialAnswerWarning, match="Code Ocean"):
+        assert aind_session.get_sessions(123456) == ()
+
+
+# -- S3 --------------------------------------------------------------------------------------------
+
+
+def test_attributes_without_s3_answer_from_the_other_services(sandbox: Sandbox) -> None:
+    with sandbox.down("s3"):
+        assert Session(SESSION).raw_data_dir.as_posix() == FOLDER
+        assert Session(SESSION).is_uploaded
+        with pytest.raises(ServiceError):
+            _ = Session(SESSION).modalities
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "message"),
+    [
+        (503, ServiceError, "S3"),
+        (401, PermissionError, "no access"),
+        (403, PermissionError, "no acc"),
+    ],
+)
+def test_absent_folder_without_s3_raises_an_error(
+    sandbox: Sandbox, status: int, error: type[Exception], message: str
+) -> None:
+    with sandbox.down("s3", status=status):
+        for name in ("raw_data_dir", "is_uploaded"):
+            with pytest.raises(error, match=message) as caught:
+                getattr(Session(ABSENT), name)
+            assert not isinstance(caught.value, MissingAttributeError)
+        if error is PermissionError:
+            with pytest.raises(PermissionError, match=message):
+                aind_session.get_source_dir_by_name(ABSENT)
+
+
+def test_modalities_in_a_public_bucket_need_no_credentials(sandbox: Sandbox) -> None:
+    with sandbox.without_aws():
+        assert "ecephys" in Session(SESSION).modalities
+
+
+def test_table_without_files_leaves_the_unknown_empty(sandbox: Sandbox) -> None:
     sessions = aind_session.get_sessions("676909").prefetch()
     sandbox.fail(service="s3", times=None)
     sandbox.fail(service="codeocean", path="/files", times=None)
@@ -269,155 +317,102 @@ def test_aws_profile_that_does_not_exist_disables_s3_only(
         _ = Session(SESSION).modalities
 
 
-def test_docdb_is_believed_of_a_folder_that_is_closed(
+def test_is_uploaded_with_a_closed_folder_on_record_is_true(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session = Session("ecephys_999012_2024-01-01_10-00-00")
-    location = f"s3://aind-private-data-prod-o5171v/{session.id}"
-    sandbox.catalogue.add_record("v1", {"_id": "r", "name": session.id, "location": location})
+    location = f"s3://aind-private-data-prod-o5171v/{MADE}"
+    sandbox.catalogue.add_record("v1", {"_id": "r", "name": MADE, "location": location})
     with sandbox.without_aws(), caplog.at_level("INFO", logger="aind_session"):
-        assert session.is_uploaded
+        assert Session(MADE).is_uploaded
     assert f"{location} is not accessible" in caplog.text
 
 
-def test_with_all_down_nothing_is_told_to_be_absent(sandbox: Sandbox) -> None:
+def test_every_lookup_with_all_services_down_raises(sandbox: Sandbox) -> None:
     with sandbox.down("docdb"), sandbox.down("codeocean"), sandbox.down("s3"):
-        session = Session(SESSION)
         for name in ("data_assets", "raw_data_dir", "is_uploaded", "modalities", "docdb"):
             with pytest.raises(ServiceError):
-                getattr(session, name)
+                getattr(Session(SESSION), name)
         with pytest.raises(ServiceError):
             aind_session.get_sessions(676909)
 
 
-def test_a_refused_token_is_a_credential_error(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+# -- messages --------------------------------------------------------------------------------------
+
+
+def test_missing_asset_of_a_folder_says_that_it_needs_to_be_created(sandbox: Sandbox) -> None:
+    sandbox.catalogue.add_object("aind-open-data", f"{MADE}/ecephys/a.txt", "a")
+    with pytest.raises(MissingAttributeError, match="a raw data asset needs to be created"):
+        _ = Session(MADE).raw_data_asset
+    sandbox.reset()
+    # What could not be looked up is not reported as absent.
+    with sandbox.down("s3"), pytest.raises(MissingAttributeError) as caught:
+        _ = Session(MADE).raw_data_asset
+    assert "a folder could not be looked up: S3 failed" in str(caught.value)
+    assert "no folder" not in str(caught.value).partition("Requests:")[0]
+
+
+@pytest.mark.parametrize("name", ["raw_data_asset", "raw_data_dir"])
+@pytest.mark.parametrize(
+    ("wanted", "nearest"),
+    [
+        ("ecephys_676909_2023-12-13_13-43-41", (13, 14, 11)),
+        # The right time with the wrong platform.
+        ("behavior_676909_2023-12-13_13-43-40", (13, 14, 11)),
+        ("ecephys_676909_2023-12-15_13-43-40", (14, 13, 11)),
+    ],
+)
+def test_missing_session_names_the_nearest_of_its_subject(
+    sandbox: Sandbox, wanted: str, nearest: tuple[int, ...], name: str
 ) -> None:
-    monkeypatch.setenv("CODE_OCEAN_API_TOKEN", "cop_0nobody0nobody0nobody0nobody")
-    with pytest.raises(CredentialsError) as caught:
-        _ = Session(SESSION).data_assets
-    assert isinstance(caught.value, ValueError)
-    assert "cop_0nobody" not in str(caught.value)
-    with pytest.warns(PartialAnswerWarning):
-        assert Session(SESSION).is_uploaded
+    ids = {session.dt.day: session.id for session in aind_session.get_sessions(676909)}
+    with pytest.raises(MissingAttributeError) as caught:
+        getattr(Session(wanted), name)
+    message = str(caught.value).partition("\n")[0]
+    assert message.endswith(f" Did you mean {' or '.join(ids[day] for day in nearest)}?")
 
 
-def test_a_record_without_a_name_is_told(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
-    subject = {"subject": {"subject_id": "676909"}}
-    for odd in ({}, {"name": None}):
-        sandbox.catalogue.add_record("v1", {"_id": f"odd {odd}", **subject, **odd})
-    assert Session(SESSION) in aind_session.get_sessions(676909)
-    assert caplog.text.count("without a name belongs to no session: odd") == 2
+def test_missing_attributes_of_a_session_with_results_mention_these(sandbox: Sandbox) -> None:
+    session = Session("ecephys_676909_2023-12-13_10-00-00")
+    fields = {"type": "result", "custom_metadata": {}}
+    _add_asset(sandbox, f"{session.id}_sorted_2024-01-02_10-00-00", id="a", **fields)
+    with pytest.raises(MissingAttributeError, match=r"was found: explain\(\) lists it[.]") as got:
+        _ = session.raw_data_dir
+    assert "Did you mean" not in str(got.value)
+    with pytest.raises(MissingAttributeError, match="only 1 derived"):
+        _ = session.raw_data_asset
 
 
-@pytest.mark.parametrize("access", ["closed", "forbidden", "gone"])
-def test_a_linked_asset_that_cannot_be_opened_sinks_nothing(sandbox: Sandbox, access: str) -> None:
-    linked = "00000000-0000-4000-8000-00000000dead"
-    if access != "gone":
-        whole = {**sandbox.catalogue.data_assets[0], "id": linked, "name": "x", "tags": []}
-        sandbox.catalogue.add_asset({**whole, "_access": access})
-    record = dict(sandbox.catalogue.docdb_v1[0])
-    record.update(
-        {"_id": "another", "name": SESSION, "external_links": {"Code Ocean": [linked, None, 3]}}
-    )
-    sandbox.catalogue.add_record("v1", record)
-    session = Session(SESSION)
-    assert len(session.data_assets) == 42
-    trails = trace.kept(SESSION)
-    told = "\n".join(line for trail in trails for line in trail.lines)
-    assert linked in told
-    assert "left out" in told
+def test_missing_subject_error_lists_the_requests_and_can_be_copied(sandbox: Sandbox) -> None:
+    with pytest.raises(AttributeError, match="Nothing was found for subject 123456") as caught:
+        _ = Session(ABSENT).raw_data_dir
+    error = caught.value
+    assert isinstance(error, MissingAttributeError)
+    requests = "\n".join(error.trail)
+    assert [s for s in ("Code Ocean", "DocDB", "S3") if s not in requests] == []
+    assert sandbox.token not in str(error) + requests
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is MissingAttributeError
+        assert (str(again), again.trail, again.name) == (str(error), error.trail, "raw_data_dir")
 
 
-class TestMessages:
-    def test_a_folder_without_an_asset(self, sandbox: Sandbox) -> None:
-        name = "ecephys_999003_2024-01-01_10-00-00"
-        sandbox.catalogue.add_object("aind-open-data", f"{name}/ecephys/a.txt", "a")
-        with pytest.raises(MissingAttributeError, match="a raw data asset needs to be created"):
-            _ = Session(name).raw_data_asset
-
-    @pytest.mark.parametrize("name", ["raw_data_asset", "raw_data_dir"])
-    @pytest.mark.parametrize(
-        ("wanted", "nearest"),
-        [
-            ("ecephys_676909_2023-12-13_13-43-41", (13, 14, 11)),
-            # The right time with the wrong platform.
-            ("behavior_676909_2023-12-13_13-43-40", (13, 14, 11)),
-            ("ecephys_676909_2023-12-15_13-43-40", (14, 13, 11)),
-        ],
-    )
-    def test_missing_session_names_the_nearest_of_its_subject(
-        self, sandbox: Sandbox, wanted: str, nearest: tuple[int, ...], name: str
-    ) -> None:
-        ids = {session.dt.day: session.id for session in aind_session.get_sessions(676909)}
-        with pytest.raises(MissingAttributeError) as caught:
-            getattr(Session(wanted), name)
-        message = str(caught.value).partition("\n")[0]
-        assert message.endswith(f" Did you mean {' or '.join(ids[day] for day in nearest)}?")
-
-    def test_missing_folder_of_a_session_with_results_names_no_other_session(
-        self, sandbox: Sandbox
-    ) -> None:
-        session = Session("ecephys_676909_2023-12-13_10-00-00")
-        derived = {"id": "a", "name": f"{session.id}_nwb_2024-01-02_10-00-00", "type": "result"}
-        sandbox.catalogue.add_asset({**sandbox.catalogue.data_assets[0], **derived})
-        with pytest.raises(
-            MissingAttributeError, match=r"was found: explain\(\) lists it[.]"
-        ) as caught:
-            _ = session.raw_data_dir
-        assert "Did you mean" not in str(caught.value)
-
-    def test_a_subject_that_nobody_knows(self, sandbox: Sandbox) -> None:
-        with pytest.raises(AttributeError, match="Nothing was found for subject 123456") as e:
-            _ = Session("ecephys_123456_2024-01-01_10-00-00").raw_data_dir
-        error = e.value
-        assert isinstance(error, MissingAttributeError)
-        asked = "\n".join(error.trail)
-        for service in ("Code Ocean", "DocDB", "S3"):
-            assert service in asked
-        assert sandbox.token not in str(error) + asked
-
-    def test_they_cross_processes(self, sandbox: Sandbox) -> None:
-        with pytest.raises(MissingAttributeError) as caught:
-            _ = Session("ecephys_123456_2024-01-01_10-00-00").raw_data_asset
-        for again in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):
-            assert type(again) is MissingAttributeError
-            assert str(again) == str(caught.value)
-            assert again.trail == caught.value.trail
-            assert again.name == "raw_data_asset"
-
-    def test_derived_assets_only(self, sandbox: Sandbox) -> None:
-        name = "ecephys_999004_2024-01-01_10-00-00"
-        derived = {
-            **sandbox.catalogue.data_assets[0],
-            "id": "00000000-0000-4000-8000-00000000aaaa",
-            "name": f"{name}_sorted_2024-01-02_10-00-00",
-            "type": "result",
-            "custom_metadata": {},
-        }
-        sandbox.catalogue.add_asset(derived)
-        with pytest.raises(MissingAttributeError, match="only 1 derived"):
-            _ = Session(name).raw_data_asset
-
-
-def test_explain_tells_what_was_asked_of_whom(
+def test_explain_lists_answers_and_requests(
     sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Session(SESSION).explain()
     text = capsys.readouterr().out
-    assert "data assets: 42" in text
-    assert f"raw data folder: {FOLDER}" in text
-    assert "name:ecephys_676909_2023-" in text
-    assert f"s3://aind-ephys-data/{SESSION}/ ->" in text
-    assert "CODE_OCEAN_API_TOKEN in the environment" in text
+    for expected in (
+        "data assets: 42",
+        f"raw data folder: {FOLDER}",
+        "name:ecephys_676909_2023-",
+        f"{FOLDER}/ ->",
+        "CODE_OCEAN_API_TOKEN in the environment",
+    ):
+        assert expected in text
     assert sandbox.token not in text
     with sandbox.down("docdb"):
         Session(SESSION).refresh()
         Session(SESSION).explain()
-        text = capsys.readouterr().out
-        assert "data assets: 42; DocDB did not answer" in text
+        assert "data assets: 42; DocDB did not answer" in capsys.readouterr().out
 
 
 def test_explain_of_a_retired_schema_shows_that_it_is_not_queried(
@@ -429,20 +424,20 @@ def test_explain_of_a_retired_schema_shows_that_it_is_not_queried(
 
 
 @pytest.mark.parametrize("n_assets", [0, 2])
-def test_that_there_is_no_record_is_told_with_what_there_is(
+def test_missing_record_is_logged_with_the_number_of_assets(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture, n_assets: int
 ) -> None:
-    session = Session("ecephys_999007_2024-01-01_10-00-00")
     for number in range(n_assets):
-        asset = {**sandbox.catalogue.data_assets[0], "id": f"a{number}", "name": session.id}
-        sandbox.catalogue.add_asset(asset)
+        _add_asset(sandbox, MADE, id=f"a{number}")
     with caplog.at_level("INFO", logger="aind_session"):
-        assert session.docdb == {}
-    assert f"No metadata record was found for {session.id}" in caplog.text
+        assert Session(MADE).docdb == {}
+    assert f"No metadata record was found for {MADE}" in caplog.text
     assert ("though it has 2 data assets" in caplog.text) == bool(n_assets)
 
 
-def test_choices_are_logged(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+def test_choice_of_a_raw_asset_is_logged(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
     raw = next(a for a in sandbox.catalogue.data_assets if a["name"] == SESSION)
     newer = {**raw, "id": "00000000-0000-4000-8000-00000000bbbb", "created": raw["created"] + 9}
     sandbox.catalogue.add_asset(newer)

@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,53 +21,60 @@ from loopback import FakeClock
 from worlds import invent_cohort
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
+#: Sessions in a small and a large table.
+FEW, MANY = 250, 1000
 HEAVY = ("boto3", "botocore", "fsspec", "s3fs", "upath", "codeocean", "dataclasses_json", "pandas")
 
 FIVE_ATTRIBUTES = (
     f"s = aind_session.Session({SESSION!r}); "
     "s.is_uploaded, s.modalities, s.raw_data_asset, s.raw_data_dir, s.data_assets"
 )
-CHILD = """
-import json, resource, sys
-{code}
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([used.ru_utime + used.ru_stime, sorted(sys.modules)]))
-"""
+PRINT_CPU = "u = resource.getrusage(resource.RUSAGE_SELF); print(u.ru_utime + u.ru_stime)"
 
 
-def _fresh(code: str, bytecode: str = "") -> tuple[float, set[str]]:
-    """Run code in a new process; return its CPU seconds and the modules that it loaded."""
+def _run(code: str, bytecode: str = "") -> Any:
+    """Run code in a new process; return the JSON that it printed last."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     if bytecode:
         # An installed package has its bytecode; a checkout may be kept without.
         environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": bytecode}
     done = subprocess.run(
-        [sys.executable, "-c", CHILD.format(code=code)],
+        [sys.executable, "-c", f"import json, resource, sys\n{code}"],
         capture_output=True,
         text=True,
         check=True,
         env=environment,
     )
-    seconds, modules = json.loads(done.stdout.splitlines()[-1])
-    return seconds, set(modules)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize(
-    ("code", "loaded"),
+    "lookups",
     [
-        ("aind_session.get_sessions(676909)", set()),
-        (f"aind_session.Session({SESSION!r}).docdb.genotype", set()),
-        (f"aind_session.Session({SESSION!r}).is_uploaded", set()),
-        (f"aind_session.Session({SESSION!r}).modalities", set()),
-        (f"aind_session.Session({SESSION!r}).raw_data_dir", {"fsspec", "upath"}),
-        (f"aind_session.Session({SESSION!r}).data_assets", {"codeocean", "dataclasses_json"}),
+        {
+            "aind_session.get_sessions(676909)": set(),
+            "session.docdb.genotype": set(),
+            "session.is_uploaded": set(),
+            "session.modalities": set(),
+            "session.raw_data_dir": {"fsspec", "upath"},
+        },
+        {"session.data_assets": {"codeocean", "dataclasses_json"}},
     ],
 )
 def test_first_lookup_loads_only_what_it_uses(
-    sandbox: Sandbox, code: str, loaded: set[str]
+    sandbox: Sandbox, lookups: dict[str, set[str]]
 ) -> None:
-    _, modules = _fresh(f"import aind_session; {code}")
-    assert modules.intersection(HEAVY) == loaded
+    steps = "".join(
+        # Each begins with an empty cache.
+        f"aind_session.context.reset(); {code}; steps.append(sorted(sys.modules));"
+        for code in lookups
+    )
+    begin = (
+        f"import aind_session, aind_session.context; session = aind_session.Session({SESSION!r})"
+    )
+    found = _run(f"{begin}; steps = []; {steps} print(json.dumps(steps))")
+    loaded = [set(modules).intersection(HEAVY) for modules in found]
+    assert loaded == list(lookups.values())
 
 
 @pytest.mark.slow
@@ -82,9 +90,9 @@ def test_first_lookup_takes_little_more_cpu_than_importing_the_clients(tmp_path:
     with aind_session.sandbox(tls=True):
         seconds: dict[str, float] = {}
         for code in programs:
-            full = f"import sys; sys.path.insert(0, {root!r}); {code}"
+            full = f"sys.path.insert(0, {root!r}); {code}; {PRINT_CPU}"
             # The first run writes the bytecode.
-            runs = [_fresh(full, str(tmp_path))[0] for _ in range(6)][1:]
+            runs = [_run(full, str(tmp_path)) for _ in range(6)][1:]
             seconds[code] = min(runs)
     base = seconds["import requests, codeocean"]
     for code, ratio in programs.items():
@@ -170,7 +178,7 @@ def test_seven_lookups_with_docdb_failing_wait_twelve_seconds_at_most(sandbox: S
 def test_table_of_many_sessions_costs_little_cpu_and_memory() -> None:
     # By the number of function calls and by traced memory: both are the same on any machine.
     code = """
-import sys, tracemalloc
+import tracemalloc
 import aind_session, aind_session.table, aind_session.derived
 aind_session.get_sessions(start_date="2099")
 calls = 0
@@ -182,18 +190,16 @@ sessions = aind_session.get_sessions(start_date="2000")
 sys.setprofile(count)
 table = aind_session.table.table([s._id for s in sessions], None)
 sys.setprofile(None)
-sys.modules[f"peak={tracemalloc.get_traced_memory()[1]}"] = sys
-sys.modules[f"calls={calls}"] = sys
+print([tracemalloc.get_traced_memory()[1], calls])
 """
-    cost: dict[int, dict[str, float]] = {}
-    for count in (500, 2000):
-        cohort = invent_cohort(n_subjects=count // 10, sessions_per_subject=10)
+    cost: dict[int, tuple[float, float]] = {}
+    for count in (FEW, MANY):
+        cohort = invent_cohort(count // 10, 10, 1)
         with aind_session.sandbox(cohort):
-            _, modules = _fresh(code)
-        pairs = (name.split("=") for name in modules if "=" in name)
-        cost[count] = {name: int(value) / count for name, value in pairs}
-    assert cost[2000]["peak"] <= 6_000
-    assert cost[2000]["calls"] <= 400
+            peak, calls = _run(code)
+        cost[count] = peak / count, calls / count
+    assert cost[MANY][0] <= 6_000
+    assert cost[MANY][1] <= 400
     # Nothing is quadratic: four times the sessions cost each session no more.
-    assert cost[2000]["calls"] <= 1.1 * cost[500]["calls"]
-    assert cost[2000]["peak"] <= 1.1 * cost[500]["peak"]
+    assert cost[MANY][0] <= 1.1 * cost[FEW][0]
+    assert cost[MANY][1] <= 1.1 * cost[FEW][1]

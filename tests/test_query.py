@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from aind_session import context, trace
-from aind_session.cache import newer_than
+from aind_session.context import newer_than
 from aind_session.errors import ServiceError
 from aind_session.query import count, query
 from aind_session.trace import Request, tracing

@@ -1,4 +1,4 @@
-"""Searches: every filter, by subject and without one, and what they say where nothing matches."""
+"""Searches: every filter, with and without a subject, and messages if nothing matches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LATER = Session("ecephys_676909_2023-12-14_12-43-11")
         DateRecord("2023-12-13"),
     ],
 )
-def test_a_date_is_a_day_in_any_form(sandbox: Sandbox, date: Any) -> None:
+def test_get_sessions_takes_a_date_in_any_form(sandbox: Sandbox, date: Any) -> None:
     assert aind_session.get_sessions(676909, date=date) == (DAY,)
 
 
@@ -54,7 +54,7 @@ def test_a_date_is_a_day_in_any_form(sandbox: Sandbox, date: Any) -> None:
         ("2024", None, ()),
     ],
 )
-def test_both_ends_are_included(
+def test_get_sessions_includes_both_ends_of_a_range(
     sandbox: Sandbox, start: str | None, end: str | None, expected: tuple[Session, ...]
 ) -> None:
     found = aind_session.get_sessions(676909, start_date=start, end_date=end)
@@ -62,7 +62,7 @@ def test_both_ends_are_included(
 
 
 @pytest.mark.parametrize("subject", [676909, "676909", SubjectRecord(676909), Subject(676909)])
-def test_a_subject_in_any_form(sandbox: Sandbox, subject: Any) -> None:
+def test_get_sessions_takes_a_subject_in_any_form(sandbox: Sandbox, subject: Any) -> None:
     assert len(aind_session.get_sessions(subject)) == 4
     assert len(aind_session.get_sessions([subject, subject])) == 4
 
@@ -82,16 +82,18 @@ def test_a_subject_in_any_form(sandbox: Sandbox, subject: Any) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_subjects_out_of_a_table_or_an_array(sandbox: Sandbox, subjects: Any) -> None:
+def test_get_sessions_takes_subjects_of_a_table_or_an_array(
+    sandbox: Sandbox, subjects: Any
+) -> None:
     assert len(aind_session.get_sessions(subjects)) == 4
 
 
-def test_the_iterator_takes_subjects_that_can_be_read_once(sandbox: Sandbox) -> None:
+def test_iter_sessions_takes_subjects_that_can_be_read_once(sandbox: Sandbox) -> None:
     assert len(list(aind_session.iter_sessions(subject_id=(s for s in (676909,))))) == 4
 
 
 @pytest.mark.parametrize("bad", [b"676909", True, None.__class__, [None], [[676909]], float("nan")])
-def test_what_is_no_subject(sandbox: Sandbox, bad: Any) -> None:
+def test_get_sessions_of_an_invalid_subject_raises(sandbox: Sandbox, bad: Any) -> None:
     with pytest.raises(InvalidIdentifierError):
         aind_session.get_sessions(bad)
 
@@ -151,12 +153,12 @@ def test_list_subjects_of_a_project_lists_its_own_only(sandbox: Sandbox) -> None
     assert aind_session.list_subjects("no such project") == ()
 
 
-def test_the_older_way_to_call_it(sandbox: Sandbox) -> None:
+def test_get_sessions_takes_positional_and_empty_arguments(sandbox: Sandbox) -> None:
     assert aind_session.get_sessions(*["676909", "2023-12-13"]) == (DAY,)
     assert len(aind_session.get_sessions(676909, "", "", "", "")) == 4
 
 
-def test_several_subjects_sort_by_time(sandbox: Sandbox) -> None:
+def test_get_sessions_of_several_subjects_sorts_by_time(sandbox: Sandbox) -> None:
     found = aind_session.get_sessions([717381, 676909, 668759])
     assert list(found) == sorted(found, key=lambda s: (s.dt, s.id))
     assert {s.subject_id for s in found} == {"717381", "676909", "668759"}
@@ -164,39 +166,31 @@ def test_several_subjects_sort_by_time(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("platform", ["ecephys", "Ecephys"])
-def test_a_platform_in_any_case(sandbox: Sandbox, platform: str) -> None:
+def test_get_sessions_takes_a_platform_in_any_case(sandbox: Sandbox, platform: str) -> None:
     assert len(aind_session.get_sessions(676909, platform=platform)) == 3
 
 
 @pytest.mark.parametrize("modality", ["behavior-videos", "behavior_videos"])
-def test_a_modality_as_abbreviation_or_folder(sandbox: Sandbox, modality: str) -> None:
+def test_get_sessions_takes_a_modality_as_abbreviation_or_folder(
+    sandbox: Sandbox, modality: str
+) -> None:
     assert DAY in aind_session.get_sessions(676909, modality=modality)
     assert DAY in aind_session.get_sessions(modality=modality)
 
 
 @pytest.mark.parametrize("spelling", ["multiplane_ophys", "Multiplane-Ophys", " multiplane-ophys "])
-def test_a_platform_in_any_spelling_without_a_subject(sandbox: Sandbox, spelling: str) -> None:
+def test_get_sessions_takes_a_platform_in_any_spelling(sandbox: Sandbox, spelling: str) -> None:
     found = aind_session.get_sessions(platform="multiplane-ophys")
     assert found
     assert aind_session.get_sessions(platform=spelling) == found
 
 
-def test_a_platform_that_only_some_years_have_is_iterated_over() -> None:
-    catalogue = Catalogue()
-    invent_session(catalogue, "newscope_990002_2024-01-01_10-00-00", modalities=["behavior"])
-    with aind_session.sandbox(catalogue):
-        (found,) = aind_session.iter_sessions(platform="newscope")
-        assert found.platform == "newscope"
-        with pytest.raises(InvalidFilterError, match="did you mean"):
-            list(aind_session.iter_sessions(platform="newscop"))
-
-
-def test_without_a_subject(sandbox: Sandbox) -> None:
+def test_get_sessions_without_a_subject_searches_both_services(sandbox: Sandbox) -> None:
     every = aind_session.get_sessions(start_date="2000")
     for platform in ("ecephys", "SmartSPIM"):
         found = aind_session.get_sessions(platform=platform)
         assert {s for s in every if s.platform == platform} <= set(found)
-        # Code Ocean knows platforms: sessions without a record are found by it.
+        # Code Ocean has platforms: it finds sessions without a record.
         for session in set(found) - set(every):
             assert session.platform == platform
             assert not session.docdb
@@ -208,7 +202,7 @@ def test_without_a_subject(sandbox: Sandbox) -> None:
     assert {s.docdb.project for s in found} == {project}
 
 
-def test_the_iterator_finds_the_same(sandbox: Sandbox) -> None:
+def test_iter_sessions_finds_the_same(sandbox: Sandbox) -> None:
     every = aind_session.get_sessions(start_date="2000")
     assert len(every) > 15
     assert tuple(aind_session.iter_sessions(start_date="2000")) == every
@@ -233,27 +227,27 @@ def test_the_iterator_finds_the_same(sandbox: Sandbox) -> None:
         ({"subject_id": DAY.id}, "It names a session"),
     ],
 )
-def test_a_filter_that_can_match_nothing_says_so(
+def test_get_sessions_with_an_unknown_value_suggests_existing_ones(
     sandbox: Sandbox, filters: dict[str, Any], hint: str
 ) -> None:
     with pytest.raises(ValueError, match=hint):
         aind_session.get_sessions(**filters)
 
 
-def test_dates_that_end_before_they_begin(sandbox: Sandbox) -> None:
+def test_search_with_dates_in_the_wrong_order_raises(sandbox: Sandbox) -> None:
     for search in (aind_session.get_sessions, aind_session.iter_sessions):
         with pytest.raises(InvalidFilterError, match="is after end_date"):
             tuple(search(start_date="2024", end_date="2023"))
     assert sandbox.count() == 0
 
 
-def test_nothing_found_is_no_error(sandbox: Sandbox) -> None:
+def test_get_sessions_that_finds_nothing_returns_an_empty_tuple(sandbox: Sandbox) -> None:
     assert aind_session.get_sessions(123456) == ()
     assert aind_session.get_sessions(676909, platform="SmartSPIM") == ()
     assert aind_session.get_sessions(676909, date="2001-01-01") == ()
 
 
-def test_the_older_word_for_a_platform() -> None:
+def test_search_for_a_platform_under_its_older_name_finds_it() -> None:
     """`ephys` was written into the custom field `experiment type` before `ecephys` was."""
     catalogue = Catalogue()
     for number, name in enumerate(
@@ -271,7 +265,7 @@ def test_the_older_word_for_a_platform() -> None:
 @pytest.mark.parametrize(
     "description", [{"platform": {"abbreviation": "ecephys"}}, {"experiment_type": "ephys"}]
 )
-def test_a_platform_that_only_a_record_tells(description: dict[str, Any]) -> None:
+def test_search_for_a_platform_in_records_only_finds_it(description: dict[str, Any]) -> None:
     catalogue = Catalogue()
     record = {"_id": "r", "name": "990004_2024-01-01_10-00-00", "data_description": description}
     catalogue.add_record("v1", record)
@@ -291,7 +285,7 @@ def test_a_platform_that_only_a_record_tells(description: dict[str, Any]) -> Non
     ],
     ids=str,
 )
-def test_a_modality_in_every_shape_of_a_record(written: Any) -> None:
+def test_search_for_a_modality_in_every_shape_of_a_record_finds_it(written: Any) -> None:
     catalogue = Catalogue()
     record = {"_id": "r", "name": "990006_2024-01-01_10-00-00"}
     catalogue.add_record("v1", {**record, "data_description": {"modality": written}})
@@ -300,7 +294,7 @@ def test_a_modality_in_every_shape_of_a_record(written: Any) -> None:
             assert len(aind_session.get_sessions(subject, modality="fib")) == 1
 
 
-def test_a_modality_that_only_code_ocean_tells() -> None:
+def test_search_for_a_modality_in_custom_metadata_finds_it() -> None:
     catalogue = Catalogue()
     asset = {"id": "a", "name": "990005_2024-01-01_10-00-00", "created": 1, "type": "dataset"}
     custom = {"modality": "Extracellular electrophysiology"}
@@ -310,7 +304,7 @@ def test_a_modality_that_only_code_ocean_tells() -> None:
         assert aind_session.get_sessions(990005, modality="behavior") == ()
 
 
-def test_a_platform_of_another_day_is_known() -> None:
+def test_search_for_a_platform_of_another_day_finds_nothing() -> None:
     catalogue = Catalogue()
     asset = {"id": "a", "name": "newscope_990002_2024-01-01_10-00-00", "created": 1}
     catalogue.add_asset({**asset, "custom_metadata": {"experiment type": "newscope"}})
@@ -318,38 +312,36 @@ def test_a_platform_of_another_day_is_known() -> None:
         assert aind_session.get_sessions(platform="newscope", date="2025") == ()
 
 
-def test_a_project_is_not_told_to_be_none_by_half_of_docdb() -> None:
+def test_search_for_a_project_without_one_schema_does_not_call_it_unknown() -> None:
     catalogue = Catalogue()
     for generation, project in (("v1", "Older"), ("v2", "Newer")):
         record = {"_id": project, "name": f"ecephys_990002_2024-01-0{generation[1]}_10-00-00"}
         catalogue.add_record(generation, {**record, "data_description": {"project_name": project}})
     with aind_session.sandbox(catalogue) as box:
-        # The second question is that for all projects there are.
+        # The second request is that for all projects.
         box.fail(service="docdb", path="/v1/.*aggregate", after=1, status=400, times=None)
         assert aind_session.get_sessions(project="Older", date="2001") == ()
 
 
-def test_a_platform_that_only_data_have_is_known() -> None:
+def test_search_for_a_platform_that_only_data_have_finds_it() -> None:
     catalogue = Catalogue()
-    invent_session(catalogue, "newscope_990002_2024-01-01_10-00-00", modalities=["behavior"])
+    # With a leading zero, which is kept.
+    invent_session(catalogue, "newscope_018559_2024-01-01_10-00-00", modalities=["behavior"])
     with aind_session.sandbox(catalogue):
-        (found,) = aind_session.get_sessions(990002, platform="newscope")
-        assert found.platform == "newscope"
-        with pytest.raises(InvalidFilterError, match="newscope"):
-            aind_session.get_sessions(990002, platform="newscop")
-
-
-def test_leading_zeros_are_kept() -> None:
-    catalogue = Catalogue()
-    invent_session(catalogue, "ecephys_018559_2024-01-01_10-00-00", modalities=["ecephys"])
-    with aind_session.sandbox(catalogue):
-        (found,) = aind_session.get_sessions("018559")
-        assert found.subject_id == "018559"
+        (found,) = aind_session.get_sessions("018559", platform="newscope")
+        assert (found.platform, found.subject_id) == ("newscope", "018559")
+        assert tuple(aind_session.iter_sessions(platform="newscope")) == (found,)
         assert Subject("018559").sessions == (found,)
+        with pytest.raises(InvalidFilterError, match="did you mean newscope"):
+            aind_session.get_sessions("018559", platform="newscop")
+        with pytest.raises(InvalidFilterError, match="did you mean"):
+            list(aind_session.iter_sessions(platform="newscop"))
 
 
 @given(seed=st.integers(0, 3), data=st.data())
-def test_any_filters_agree_with_a_filter_by_hand(seed: int, data: st.DataObject) -> None:
+def test_get_sessions_with_any_filters_agrees_with_a_filter_by_hand(
+    seed: int, data: st.DataObject
+) -> None:
     catalogue, truth = _worlds(seed)
     subject = data.draw(st.sampled_from(sorted(truth.subjects)))
     dates = st.dates(datetime.date(2018, 1, 1), datetime.date(2027, 1, 1))
@@ -370,7 +362,7 @@ def test_any_filters_agree_with_a_filter_by_hand(seed: int, data: st.DataObject)
         if platform is None:
             assert [s.id for s in found] == expected
         else:
-            # Of names without a platform only the data can tell.
+            # The platform of other names is in the data.
             named = {s for s in expected if parse_session_id(s).platform == platform}
             assert {s.id for s in found if s._id.platform is not None} == named
             assert {s.id for s in found} <= set(expected)

@@ -97,7 +97,7 @@ def test_find_of_shortened_pages_reads_all(serve: Serve) -> None:
 def test_find_of_full_projected_pages_reads_all(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(docdb, "PAGE_SIZE", 4)
+    monkeypatch.setattr(docdb, "PROJECTED_PAGE_SIZE", 4)
     records = [{"_id": str(n)} for n in range(10)]
     server = serve(keeping(records))
     assert docdb.find("v2", FILTER, {"_id": 1}) == records

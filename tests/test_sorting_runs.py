@@ -17,7 +17,7 @@ from aind_session.errors import MissingFileError
 from aind_session.extensions.ecephys import EcephysExtension
 from aind_session.lookup import computations, results
 from aind_session.sandbox import Catalogue, Sandbox
-from aind_session.services.assets import current_asset
+from aind_session.services.assets import get_asset
 from aind_session.services.models import decode_computation
 from aind_session.services.s3 import Listing
 from worlds import invent_session
@@ -108,9 +108,9 @@ def test_why_failed_large_log_is_not_copied() -> None:
 
 def test_failure_raw_data_is_none(sandbox: Sandbox) -> None:
 
-    assert results.failure(current_asset(RAW)) is None
+    assert results.failure(get_asset(RAW)) is None
     with pytest.raises(MissingFileError, match="no file 'output'"):
-        results.output_of_asset(current_asset(RAW))
+        results.output_of_asset(get_asset(RAW))
 
 
 def run(**changes: Any) -> dict[str, Any]:

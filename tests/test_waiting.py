@@ -13,7 +13,7 @@ from codeocean.data_asset import DataAsset, DataAssetState
 import aind_session
 from aind_session.clock import use_clock
 from aind_session.errors import FailedAssetError, NotReadyError
-from aind_session.lookup import waiting
+from aind_session.lookup import refresh
 from aind_session.sandbox import Sandbox
 from aind_session.settings import RESULTS_BUCKET
 from loopback import FakeClock
@@ -218,7 +218,7 @@ def test_wait_shows_progress(
         def update(self, n: float = 1) -> None:
             moved.append((*self.about, n))
 
-    monkeypatch.setattr(waiting, "progress", Bar)
+    monkeypatch.setattr(refresh, "progress", Bar)
     sandbox.launches.polls = 3
     asset = created()
     aind_session.wait_until_ready(asset, timeout=30)

@@ -13,7 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aind_session.lookup.cached import Cached
+    from aind_session.lookup.explain import Cached
     from aind_session.session import Session
     from aind_session.subject import Subject
 
@@ -95,9 +95,9 @@ def _cached(session: Session) -> Cached | None:
     # Before the first lookup nothing is cached, and displaying a session loads no client.
     if "aind_session.lookup.evidence" not in sys.modules:
         return None
-    from aind_session.lookup import cached
+    from aind_session.lookup import explain
 
-    return cached.of_session(session._id)
+    return explain.cached_of(session._id)
 
 
 def _row(session: Session, found: Cached) -> Any:
@@ -110,9 +110,9 @@ def of_subject(subject: Subject) -> str:
     """Return the HTML of a subject: what is cached of it."""
     found = None
     if "aind_session.lookup.evidence" in sys.modules:
-        from aind_session.lookup import cached
+        from aind_session.lookup import explain
 
-        found = cached.of_subject(subject.id)
+        found = explain.cached_of_subject(subject.id)
     if found is None:
         return card("Subject", subject.id, hint("Not looked up yet: sessions, data assets."))
     from aind_session.identifiers import session_in_name

@@ -6,11 +6,13 @@ The answer of a query is immutable and shared: whoever hands out a part of it de
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from aind_session import context, trace
 from aind_session.errors import AindSessionError
+from aind_session.threads import Outcome, outcome_of, outcomes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,7 +48,7 @@ class Query(Generic[P, T]):
         title: str | Callable[..., str],
         send: Callable[P, T],
         summary: Callable[[Any], str],
-        seconds: float | None,
+        seconds: float | Callable[[Any], float | None] | None,
     ) -> None:
         self.service, self.title, self.send = service, title, send
         self.summary, self.seconds = summary, seconds
@@ -64,7 +66,7 @@ class Query(Generic[P, T]):
 
         started = time.perf_counter()
         try:
-            answer = context.current().cache.get(self._key(args), fetch, self.seconds)
+            answer: T = context.current().cache.get(self._key(args), fetch, self.seconds)
         except AindSessionError as error:
             first_line = str(error).partition("\n")[0]
             self._trace(args, f"{type(error).__name__}: {first_line}", started, cached=False)
@@ -101,7 +103,7 @@ def query(
     service: str,
     title: str | Callable[..., str],
     summary: Callable[[Any], str] = str,
-    seconds: float | None = None,
+    seconds: float | Callable[[Any], float | None] | None = None,
 ) -> Callable[[Callable[P, T]], Query[P, T]]:
     """Cache the answers of a function that sends a request, and add each call to the trace.
 
@@ -115,7 +117,7 @@ def query(
     summary
         Describes the answer in a few words.
     seconds
-        Lifetime of the answer; by default the setting. 0: never cached.
+        Lifetime of the answer, or a function of it; by default (None) the setting. 0: not cached.
 
     Examples
     --------
@@ -130,3 +132,38 @@ def query(
         return Query(service, title, send, summary, seconds)
 
     return decorate
+
+
+def together(*requests: tuple[Any, ...]) -> list[Outcome[Any]]:
+    """Send requests concurrently, each given by its query and arguments.
+
+    Cached answers take no thread: in a loop over prefetched sessions, threads would cost more than
+    the rest of a lookup.
+    """
+    calls: list[Callable[[], Any]] = [partial(one, *args) for one, *args in requests]
+    missing = [one for one, *args in requests if one.cached(*args) is None]
+    return outcomes(*calls) if len(missing) > 1 else [outcome_of(call) for call in calls]
+
+
+def by_key(
+    one: Query[..., tuple[T, ...]],
+    several: Query[..., tuple[T, ...]],
+    keys: Sequence[str],
+    owner: Callable[[T, dict[str, Any]], str],
+    *first: str,
+) -> tuple[T, ...]:
+    """Return the answers of a query for some keys: one request for those that are not cached.
+
+    `several` requests what several keys have, and each key's part is cached. `owner` returns the
+    key that an item belongs to; what belongs to none of them is left out. `first` are the queries'
+    arguments before the key.
+    """
+    missing = [key for key in keys if one.cached(*first, key) is None]
+    if len(missing) > 1:
+        moment = context.current().cache.moment()
+        found: dict[str, list[T]] = {key: [] for key in missing}
+        for item in several(*first, tuple(missing)):
+            found.get(owner(item, found), []).append(item)
+        for key, some in found.items():
+            one.store(tuple(some), *first, key, moment=moment)
+    return tuple(item for key in keys for item in one(*first, key))

@@ -37,10 +37,10 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from aind_session import env_files
 from aind_session import setting_values as parse
 from aind_session.errors import (
     CredentialsError,
@@ -316,6 +316,21 @@ class Settings:
 #: Seconds for which the `.env` files are assumed to be unchanged.
 FILES_FRESH = 1.0
 
+
+@dataclass
+class Lookup:
+    """A lookup under way: it compares its settings with the environment once per second.
+
+    The comparison takes 20 microseconds, and a lookup needs the settings dozens of times.
+    """
+
+    settings: Settings | None = field(default=None, init=False, repr=False, compare=False)
+    compared: float = field(default=0.0, init=False, repr=False, compare=False)
+
+
+#: The lookup under way, in the pool's threads too; `trace.tracing` begins and ends it.
+lookup: ContextVar[Lookup | None] = ContextVar("lookup", default=None)
+
 _last: tuple[dict[str, str], float, Settings] | None = None
 
 
@@ -326,6 +341,7 @@ def current() -> Settings:
     -------
     Settings
         Read again if a variable has changed, and once per second because a `.env` file may have.
+        A lookup under way notices a change within a second.
 
     Warns
     -----
@@ -339,17 +355,27 @@ def current() -> Settings:
     4
     """
     global _last
+    last, now, under_way = _last, time.monotonic(), lookup.get()
+    if (
+        under_way
+        and last
+        and under_way.settings is last[2]
+        and now - under_way.compared < FILES_FRESH
+    ):
+        return last[2]
     if os.environ.get(SANDBOX) and not os.environ.get(SANDBOX_ACTIVE):
         _autostart(os.environ[SANDBOX])
-    last = _last
     environment = dict(os.environ)
-    if last and last[0] == environment and time.monotonic() - last[1] < FILES_FRESH:
-        return last[2]
-    settings = _read()
-    _last = (environment, time.monotonic(), settings)
-    for text in settings.unreadable:
-        if last is None or text not in last[2].unreadable:
-            warnings.warn(SettingsWarning(text), stacklevel=2)
+    if last and last[0] == environment and now - last[1] < FILES_FRESH:
+        settings = last[2]
+    else:
+        settings = _read()
+        _last = (environment, now, settings)
+        for text in settings.unreadable:
+            if last is None or text not in last[2].unreadable:
+                warnings.warn(SettingsWarning(text), stacklevel=2)
+    if under_way:
+        under_way.settings, under_way.compared = settings, now
     return settings
 
 
@@ -360,7 +386,7 @@ def forget() -> None:
 
 
 def _read() -> Settings:
-    files = env_files.read_all()
+    files = list(parse.env_files())
     sources: Sources = [(ENVIRONMENT, os.environ), *((file.path, file.values) for file in files)]
     wanted, place = _first(sources, SANDBOX)
     if place not in (DEFAULT, ENVIRONMENT) and not os.environ.get(SANDBOX_ACTIVE):

@@ -36,7 +36,14 @@ class _Worker(threading.Thread):
         self.abandoned = False
 
     def run(self) -> None:
-        while not self.abandoned and (job := self._next()) is not None:
+        while not self.abandoned:
+            try:
+                job = self.pool.jobs.get_nowait()
+            except Empty:
+                self.pool.idle.release()
+                job = self.pool.jobs.get()
+            if job is None:
+                return
             future, self.caller, call = job
             if future.set_running_or_notify_cancel():
                 self.pool.running[future] = self
@@ -47,12 +54,6 @@ class _Worker(threading.Thread):
                 finally:
                     self.pool.running.pop(future, None)
             self.caller = None
-
-    def _next(self) -> Any:
-        with contextlib.suppress(Empty):
-            return self.pool.jobs.get_nowait()
-        self.pool.idle.release()
-        return self.pool.jobs.get()
 
 
 def is_abandoned(thread: threading.Thread | None) -> bool:
@@ -130,7 +131,7 @@ def outcomes(*calls: Callable[[], Any]) -> list[Outcome[Any]]:
     [1, 2]
     """
     if len(calls) < 2:
-        return [_run(call) for call in calls]
+        return [outcome_of(call) for call in calls]
     from aind_session import context
 
     pool = context.current().threads
@@ -139,10 +140,10 @@ def outcomes(*calls: Callable[[], Any]) -> list[Outcome[Any]]:
         # Each runs with the caller's context variables: the trace of the lookup, its deadline.
         for call in calls[1:]:
             variables = contextvars.copy_context()
-            futures.append(pool.submit(functools.partial(variables.run, _run, call)))
-        first = _run(calls[0])
+            futures.append(pool.submit(functools.partial(variables.run, outcome_of, call)))
+        first = outcome_of(calls[0])
         rest = [
-            _run(call) if future.cancel() else wait_for(future)
+            outcome_of(call) if future.cancel() else wait_for(future)
             for call, future in zip(calls[1:], futures, strict=True)
         ]
     except BaseException:
@@ -159,7 +160,8 @@ def wait_for(future: Future[T]) -> T:
     return future.result()
 
 
-def _run(call: Callable[[], T]) -> Outcome[T]:
+def outcome_of(call: Callable[[], T]) -> Outcome[T]:
+    """Make a call; return its value or its error."""
     try:
         return Outcome(call())
     except Exception as error:

@@ -7,13 +7,13 @@ Errors carry the trace of their lookup, and `Session.explain()` prints those of 
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from aind_session import context
+from aind_session.settings import Lookup, lookup
 
 logger = logging.getLogger("aind_session")
 
@@ -39,7 +39,7 @@ class Request:
 
 
 @dataclass
-class Trace:
+class Trace(Lookup):
     """The requests of one lookup, in the order in which their answers came."""
 
     about: str
@@ -66,7 +66,9 @@ class Trace:
         return "\n".join([f"{self.what}:", *(f"  {line}" for line in self.lines)])
 
 
-_current: contextvars.ContextVar[Trace | None] = contextvars.ContextVar("trace", default=None)
+def _under_way() -> Trace | None:
+    found = lookup.get()
+    return found if isinstance(found, Trace) else None
 
 
 @contextlib.contextmanager
@@ -75,21 +77,22 @@ def tracing(about: str, what: str) -> Iterator[Trace]:
 
     `about` is the session or subject ID; `what` is the attribute: "raw data asset".
     """
-    outer = _current.get()
+    outer = _under_way()
     if outer is not None:
         yield outer
         return
     trace = Trace(about, what)
-    token = _current.set(trace)
+    token = lookup.set(trace)
     try:
         yield trace
     finally:
-        _current.reset(token)
         _keep(trace)
+        lookup.reset(token)
 
 
 def _keep(trace: Trace) -> None:
     now = context.current()
+    trace.settings = None
     with now.lock:
         traces = now.traces.setdefault(trace.about, {})
         earlier = traces.get(trace.what)
@@ -117,7 +120,7 @@ def forget(about: str) -> None:
 
 def lines() -> tuple[str, ...]:
     """Return the requests of the lookup under way, for an error to carry."""
-    trace = _current.get()
+    trace = _under_way()
     return () if trace is None else trace.lines
 
 
@@ -129,6 +132,6 @@ def note(message: str, *args: object) -> None:
 
 def add(request: Request) -> None:
     """Add a request to the trace of the lookup under way, if there is one."""
-    trace = _current.get()
+    trace = _under_way()
     if trace is not None:
         trace.add(request)

@@ -116,16 +116,17 @@ def prefetch(
     are reported in one warning.
     """
     failures = Failures("data of these sessions that only it has")
-    if not {"assets", "modalities"}.isdisjoint(what):
-        with_assets(sessions, failures)
-        progress(len(sessions))
-    # A service that is down is not queried again here, but when the sessions are looked up.
-    if "records" in what and DOCDB not in failures.errors:
-        _prefetch_records(sessions, progress, failures)
-    is_down = any(isinstance(error, ServiceError) for error in failures.errors.values())
-    if "modalities" in what and not is_down:
-        _prefetch_listings(sessions, progress)
-    failures.warn()
+    with tracing(sessions[0].subject_id if sessions else "", "prefetched data"):
+        if not {"assets", "modalities"}.isdisjoint(what):
+            with_assets(sessions, failures)
+            progress(len(sessions))
+        # A service that is down is not queried again here, but when the sessions are looked up.
+        if "records" in what and DOCDB not in failures.errors:
+            _prefetch_records(sessions, progress, failures)
+        is_down = any(isinstance(error, ServiceError) for error in failures.errors.values())
+        if "modalities" in what and not is_down:
+            _prefetch_listings(sessions, progress)
+        failures.warn()
 
 
 def _prefetch_records(

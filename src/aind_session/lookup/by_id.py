@@ -16,7 +16,7 @@ from aind_session.services.assets import (
     Assets,
     assets_mentioning,
     assets_named,
-    current_asset,
+    get_asset,
     linked_asset,
 )
 from aind_session.services.models import (
@@ -36,11 +36,6 @@ AssetLike: TypeAlias = "DataAsset | str | uuid.UUID"
 
 def normalised(id_or_model: object) -> str:
     """Return an ID as the service writes it, with hyphens.
-
-    Raises
-    ------
-    InvalidIdentifierError
-        It is not a UUID (a `ValueError`).
 
     Examples
     --------
@@ -74,11 +69,6 @@ def asset_key(asset: object) -> str:
     """Return the ID of a data asset's model, or the ID, name or location itself, normalised.
 
     The one place that decides what a function accepts as a data asset.
-
-    Raises
-    ------
-    TypeError
-        It is something else.
     """
     own = getattr(asset, "id", None)
     is_model = isinstance(asset, DataAsset | AssetSummary) or (
@@ -101,15 +91,7 @@ def asset_id(asset: object) -> str:
 
 
 def summary_of(asset: object) -> AssetSummary:
-    """Return what lookups need of a data asset, given by its ID, name, location or model.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        No asset has this ID, name or location (a `ValueError`).
-    TypeError
-        It is something else.
-    """
+    """Return what lookups need of a data asset, given by its ID, name, location or model."""
     if isinstance(asset, AssetSummary):
         return asset
     key = asset_key(asset)
@@ -134,10 +116,10 @@ def summary_of(asset: object) -> AssetSummary:
 
 def _by_key(key: str) -> AssetSummary:
     if is_uuid(key):
-        return current_asset(key)
+        return get_asset(key)
     found = rules.newest_usable(named(key))
     # A text that no asset is named: Code Ocean's answer to it as an ID is the error.
-    return current_asset(key) if found is None else found
+    return get_asset(key) if found is None else found
 
 
 def named(name_or_location: str) -> Assets:
@@ -168,51 +150,23 @@ def named(name_or_location: str) -> Assets:
 
 
 def computation(computation_id: str) -> Computation:
-    """Return a computation by its ID; one that has not ended is requested each time.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        No computation has this ID (a `ValueError`).
-    """
-    cached = _ended_computation.cached(computation_id)
-    if cached is not None:
-        return decode_computation(cached)
-    raw = _computation_now(computation_id)
-    found = decode_computation(raw)
-    if computations.is_finished(found):
-        _ended_computation.store(raw, computation_id)
-    return found
+    """Return a computation by its ID; one that has not ended is requested each time."""
+    return decode_computation(_computation(computation_id))
 
 
-def _size(answer: bytes) -> str:
-    return f"{len(answer)} bytes"
+def _lifetime(raw: bytes) -> float | None:
+    return None if computations.is_finished(decode_computation(raw)) else 0.0
 
 
-@query(CODE_OCEAN, "computation {0}", _size)
-def _ended_computation(computation_id: str) -> bytes:
+@query(CODE_OCEAN, "computation {0}", lambda raw: f"{len(raw)} bytes", _lifetime)
+def _computation(computation_id: str) -> bytes:
     return codeocean.get_computation(computation_id)
-
-
-@query(CODE_OCEAN, "computation {0}", _size, seconds=0.0)
-def _computation_now(computation_id: str) -> bytes:
-    return codeocean.get_computation(computation_id)
-
-
-def model_of(summary: AssetSummary) -> DataAsset:
-    """Return the SDK's model of a data asset, made anew."""
-    return decode_asset(summary.raw)
 
 
 def model(asset_or_computation: object, is_computation: bool | None = None) -> Model:
     """Return the model of a data asset or computation; a model is returned as it is.
 
     Without `is_computation`, a computation is looked for if no data asset is found.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        Neither exists (a `ValueError`).
     """
     if isinstance(asset_or_computation, DataAsset | Computation):
         return asset_or_computation
@@ -220,7 +174,7 @@ def model(asset_or_computation: object, is_computation: bool | None = None) -> M
         return computation(as_written(asset_or_computation))
     key = asset_key(asset_or_computation)
     try:
-        return model_of(_by_key(key))
+        return decode_asset(_by_key(key).raw)
     except codeocean.CodeOceanNotFoundError:
         if is_computation is not None:
             raise
@@ -228,15 +182,7 @@ def model(asset_or_computation: object, is_computation: bool | None = None) -> M
 
 
 def record_of(asset: object) -> dict[str, bytes]:
-    """Return the records of a data asset, given in any way, or by the record's own ID.
-
-    Raises
-    ------
-    ServiceError
-        One schema's collection did not answer and the other has no record.
-    TypeError
-        It is not a data asset.
-    """
+    """Return the records of a data asset, given in any way, or by the record's own ID."""
     key = asset_key(asset)
     name = None if isinstance(asset, str) else getattr(asset, "name", None)
     return (metadata.record_of(name) if name else {}) or metadata.record_of(key)

@@ -96,11 +96,6 @@ def of_owner(
 
     Requested each time, as what is a minute old may have started or ended; with a hash, once for
     each hash.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        No capsule or pipeline has this ID (a `ValueError`).
     """
     if ttl_hash is None:
         return _listed_now(capsule_or_pipeline_id)
@@ -139,13 +134,7 @@ def find(
     ttl_hash: int | None = None,
     dates: DateRange | None = None,
 ) -> tuple[Computation, ...]:
-    """Find computations, ascending by creation; every filter that is given must hold.
-
-    Raises
-    ------
-    InvalidFilterError
-        The state does not exist (a `ValueError`).
-    """
+    """Find computations, ascending by creation; every filter that is given must hold."""
     wanted = dates or DateRange()
     with tracing(capsule_or_pipeline_id, "computations"):
         every = of_owner(capsule_or_pipeline_id, ttl_hash)
@@ -155,7 +144,7 @@ def find(
             one
             for one in every
             if (name is None or one.name == name)
-            and (attached_data_asset_id is None or _has_attached(one, attached_data_asset_id))
+            and attached_data_asset_id in (None, *(a.id for a in one.data_assets or ()))
             and (has_results is None or bool(one.has_results) == has_results)
             and (in_progress is None or is_finished(one) != in_progress)
             and (computation_state is None or one.state == computation_state)
@@ -168,10 +157,6 @@ def find(
                 capsule_or_pipeline_id,
             )
         return decode_computations(one.raw for one in found)
-
-
-def _has_attached(one: ComputationSummary, asset_id: str) -> bool:
-    return any(asset.id == asset_id for asset in one.data_assets or ())
 
 
 def _checked_state(state: str, every: Sequence[ComputationSummary]) -> str:
@@ -226,15 +211,7 @@ def is_failed(computation: Computation) -> bool:
 
 
 def output(computation_id: str) -> str:
-    """Return the log of a computation.
-
-    Raises
-    ------
-    MissingFileError
-        It has no log (a `FileNotFoundError`): it has not ended, or left no results.
-    CodeOceanNotFoundError
-        No computation has this ID (a `ValueError`).
-    """
+    """Return the log of a computation."""
     with tracing(computation_id, "output"):
         log = _result_file(computation_id, results.OUTPUT)
         if log is None:
@@ -248,11 +225,11 @@ def output(computation_id: str) -> str:
         return log.decode("utf-8", "replace")
 
 
-def _joined(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "nothing"
-
-
-@query(CODE_OCEAN, "list the results of computation {0}", _joined)
+@query(
+    CODE_OCEAN,
+    "list the results of computation {0}",
+    lambda names: ", ".join(names) or "nothing",
+)
 def _result_names(computation_id: str) -> tuple[str, ...]:
     try:
         return tuple(name for name, _, _ in codeocean.list_result_files(computation_id))

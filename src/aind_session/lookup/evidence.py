@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aind_session import context
 from aind_session.identifiers import SessionID, session_in_name
-from aind_session.lookup import hints
-from aind_session.lookup.failures import Failures
+from aind_session.lookup.failures import Failures, note_not_recorded
 from aind_session.lookup.rules import (
     ascending,
     input_ids,
@@ -22,7 +21,7 @@ from aind_session.lookup.rules import (
     platform_of,
     sessions_of_assets,
 )
-from aind_session.query import CODE_OCEAN, DOCDB
+from aind_session.query import CODE_OCEAN, DOCDB, together
 from aind_session.services.assets import (
     NAME_QUERY_LENGTH,
     Assets,
@@ -95,12 +94,13 @@ def of(session: SessionID, missing: str) -> Evidence:
     is tried. `missing` is what a failed service may leave out, for the warning.
     """
     failures = Failures(missing)
-    assets, *records = outcomes(
-        lambda: _assets_of(session), *(lambda s=s: _records_of(s, session) for s in SCHEMAS)
-    )
+    searched = searches(session)
+    answers = together(*searched, *record_queries(session))
+    assets = [own(session, failures.value_or((), a, CODE_OCEAN)) for a in answers[: len(searched)]]
+    records = [own(session, failures.value_or((), a, DOCDB)) for a in answers[len(searched) :]]
     found = Evidence(
-        without_others(session, ascending(failures.value_or((), assets, CODE_OCEAN))),
-        tuple(record for some in records for record in failures.value_or((), some, DOCDB)),
+        without_others(session, ascending(asset for some in assets for asset in some)),
+        tuple(record for some in records for record in some),
         failures,
     )
     return found or _under_other_spelling(session, missing) or found
@@ -111,12 +111,12 @@ def without_others(session: SessionID, assets: Assets) -> Assets:
 
     Costs one request for each of their inputs that no search returned; there are hardly any.
     """
+    # A name with this session's ID is not read: a subject has thousands of assets.
+    nameless = [a for a in assets if session.id not in a.name and session_in_name(a.name) is None]
+    if not nameless:
+        return assets
     have = {asset.id for asset in assets}
-    missing = {
-        asset.id: [i for i in input_ids(asset) if i not in have]
-        for asset in assets
-        if session_in_name(asset.name) is None
-    }
+    missing = {asset.id: [i for i in input_ids(asset) if i not in have] for asset in nameless}
     wanted = sorted({i for ids in missing.values() for i in ids})
     inputs = zip(wanted, outcomes(*(lambda i=i: linked_asset(i) for i in wanted)), strict=True)
     others = {
@@ -129,24 +129,26 @@ def without_others(session: SessionID, assets: Assets) -> Assets:
     return tuple(a for a in assets if others.isdisjoint(missing.get(a.id, ())))
 
 
-def _assets_of(session: SessionID) -> Assets:
-    """Search a session's assets: among its subject's if these are cached, else by name."""
-    subject = session.subject_id
-    mentioning, of_subject = assets_mentioning.cached(subject), assets_of_subject.cached(subject)
-    if mentioning is not None and of_subject is not None:
-        found = assets_mentioning(subject), assets_of_subject(subject)
-        return (*_own(session, found[0]), *_own(session, found[1]))
+def searches(session: SessionID) -> list[tuple[Any, ...]]:
+    """Return the searches for a session's assets: its subject's if cached, else by name."""
+    of_subject: list[tuple[Any, ...]] = [
+        (search, session.subject_id) for search in (assets_mentioning, assets_of_subject)
+    ]
+    if all(search.cached(subject) is not None for search, subject in of_subject):
+        return of_subject
     beginning = session.id[:NAME_QUERY_LENGTH]
-    if f"{subject}_" in beginning:
-        return _own(session, assets_named(beginning))
-    # The query's length cuts the subject off: the whole subject takes as many requests.
-    return _own(session, assets_mentioning(subject))
+    # If the query's length cuts the subject off, the whole subject takes as many requests.
+    return [(assets_named, beginning)] if f"{session.subject_id}_" in beginning else of_subject[:1]
 
 
-def _records_of(schema: str, session: SessionID) -> Records:
-    if records_of_subject.cached(schema, session.subject_id) is not None:
-        return _own(session, records_of_subject(schema, session.subject_id))
-    return _own(session, records_named(schema, session.id))
+def record_queries(session: SessionID) -> list[tuple[Any, ...]]:
+    """Return the queries for a session's records: its subject's if cached, else by name."""
+    return [
+        (records_named, schema, session.id)
+        if records_of_subject.cached(schema, session.subject_id) is None
+        else (records_of_subject, schema, session.subject_id)
+        for schema in SCHEMAS
+    ]
 
 
 class _BySession(Generic[Named]):
@@ -170,7 +172,7 @@ class _BySession(Generic[Named]):
         self.groups: dict[str, tuple[Named, ...]] = {i: tuple(some) for i, some in groups.items()}
 
 
-def _own(session: SessionID, answer: tuple[Named, ...]) -> tuple[Named, ...]:
+def own(session: SessionID, answer: tuple[Named, ...]) -> tuple[Named, ...]:
     """Return the part of an answer that is a session's.
 
     A long answer is grouped once: otherwise a loop over a subject's sessions would go through all
@@ -303,18 +305,12 @@ def with_linked(found: Evidence) -> Evidence:
 
 
 def assets_of(session: SessionID) -> Evidence:
-    """Gather a session's evidence with every asset; Code Ocean alone has data assets.
-
-    Raises
-    ------
-    CredentialsError, ServiceError
-        Code Ocean failed.
-    """
+    """Gather a session's evidence with every asset; Code Ocean alone has data assets."""
     with tracing(session.id, "data assets"):
         found = _complete(of(session, "data assets that only DocDB links"))
         if not found.assets:
             note("No data asset was found for %s", session.id)
-            hints.note_not_recorded(session.id)
+            note_not_recorded(session.id)
         return found
 
 
@@ -341,7 +337,7 @@ def all_assets_of_subject(subject_id: str) -> Assets:
         missing = "data assets that only DocDB links"
         found = _complete(of_subjects([subject_id], missing)[subject_id])
         found.failures.warn_or_raise(found.assets)
-        hints.note_not_recorded(subject_id, empty=not found.assets)
+        note_not_recorded(subject_id, empty=not found.assets)
         return found.assets
 
 

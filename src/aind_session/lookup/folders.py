@@ -12,9 +12,9 @@ from aind_session.errors import (
     ServiceError,
 )
 from aind_session.identifiers import SessionID, split_asset_name
-from aind_session.lookup import evidence, hints
+from aind_session.lookup import evidence
 from aind_session.lookup.evidence import Evidence
-from aind_session.lookup.failures import Failures
+from aind_session.lookup.failures import Failures, not_recorded, note_not_recorded
 from aind_session.lookup.rules import choose_raw
 from aind_session.query import S3, count
 from aind_session.services import s3
@@ -24,6 +24,8 @@ from aind_session.services.models import AssetSummary
 from aind_session.threads import outcomes
 from aind_session.trace import lines, note, tracing
 
+#: What a failed service may leave out of a raw folder, for the warning.
+MISSING = "a newer raw data folder"
 #: Folders that hold a modality under another name.
 MODALITY_OF_FOLDER = {"ecephys_compressed": "ecephys", "ecephys_clipped": "ecephys"}
 #: Folders beside those of modalities (data organization of the field, 2024).
@@ -104,41 +106,26 @@ def find_raw(session: SessionID, missing: str) -> tuple[Folder | None, Evidence]
 
 
 def raw(session: SessionID) -> Folder:
-    """Return the folder of a session's raw files.
-
-    Raises
-    ------
-    MissingAttributeError
-        Every service answered, and none has a folder.
-    ServiceError, CredentialsError
-        None has a folder, and one failed.
-    """
-    return _raw(session)[0]
-
-
-def _raw(session: SessionID) -> tuple[Folder, Failures]:
+    """Return the folder of a session's raw files."""
     with tracing(session.id, "raw data folder"):
-        folder, found = find_raw(session, "a newer raw data folder")
-        if folder is None:
-            found.failures.raise_error()
-            raise missing(
-                "raw_data_dir",
-                f"{session.id} has no folder of raw files: none is on record in Code Ocean or "
-                "DocDB, and none of the known buckets with access has a folder of that name."
-                f"{_nearby(session, found)}",
-            )
-        found.failures.warn()
-        return folder, found.failures
+        return _required(session, *find_raw(session, MISSING))
+
+
+def _required(session: SessionID, folder: Folder | None, found: Evidence) -> Folder:
+    if folder is None:
+        found.failures.raise_error()
+        raise missing(
+            "raw_data_dir",
+            f"{session.id} has no folder of raw files: none is on record in Code Ocean or "
+            "DocDB, and none of the known buckets with access has a folder of that name."
+            f"{_nearby(session, found)}",
+        )
+    found.failures.warn()
+    return folder
 
 
 def raw_asset(session: SessionID) -> AssetSummary:
-    """Return the raw data asset of a session.
-
-    Raises
-    ------
-    MissingAttributeError
-        It has none; the message lists what exists instead.
-    """
+    """Return the raw data asset of a session."""
     with tracing(session.id, "raw data asset"):
         found = evidence.assets_of(session)
         asset = choose_raw(found.assets)
@@ -182,7 +169,7 @@ def _nearby(session: SessionID, found: Evidence) -> str:
         return ""
     existing = [one for one in of_subject.sessions if one.subject_id == session.subject_id]
     if not existing:
-        advice = hints.not_recorded(session.id) or "Check the ID."
+        advice = not_recorded(session.id) or "Check the ID."
         return f" Nothing was found for subject {session.subject_id}. {advice}"
     near = nearest_sessions(session, existing)
     if near:
@@ -210,7 +197,7 @@ def is_uploaded(session: SessionID) -> bool:
         by_name = search(session.id, found.failures)
         if by_name is None:
             found.failures.raise_error()
-            hints.note_not_recorded(session.id)
+            note_not_recorded(session.id)
         found.failures.warn()
         return by_name is not None
 
@@ -230,8 +217,9 @@ def _exists(folder: Folder, failures: Failures) -> bool:
 def modalities(session: SessionID) -> tuple[str, ...]:
     """Return the names of the modality folders in the raw folder, sorted."""
     with tracing(session.id, "modalities"):
-        folder, failures = _raw(session)
-        with failures.limit():
+        known, evidence_ = find_raw(session, MISSING)
+        folder = _required(session, known, evidence_)
+        with evidence_.failures.limit():
             found = listing(folder.bucket, folder.prefix)
         if not found.exists:
             raise missing(

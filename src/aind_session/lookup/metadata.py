@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,10 +15,10 @@ from aind_session.errors import (
     first_line,
 )
 from aind_session.identifiers import SessionID, is_uuid, split_asset_name
-from aind_session.lookup import evidence, hints
+from aind_session.lookup import evidence
 from aind_session.lookup.evidence import Evidence
-from aind_session.lookup.failures import Failures
-from aind_session.query import DOCDB
+from aind_session.lookup.failures import Failures, note_not_recorded
+from aind_session.query import DOCDB, Query, together
 from aind_session.records import Record
 from aind_session.services.assets import count_assets
 from aind_session.services.metadata import (
@@ -42,11 +43,6 @@ def records(session: SessionID, group: tuple[str, ...] = ()) -> dict[str, bytes]
 
     `group` is the IDs of sessions that were found together: in all likelihood a loop asks for the
     records of all of them, so that they are requested together.
-
-    Raises
-    ------
-    ServiceError
-        One schema's endpoint failed, and the other has no record.
     """
     with tracing(session.id, "metadata records"):
         failures = Failures("the record of the other schema")
@@ -66,18 +62,21 @@ def records(session: SessionID, group: tuple[str, ...] = ()) -> dict[str, bytes]
                     session.id,
                     pending if others.assets else "",
                 )
-                hints.note_not_recorded(session.id)
+                note_not_recorded(session.id)
         failures.warn()
         return found
 
 
 def _by_name(name: str, group: tuple[str, ...], failures: Failures) -> dict[str, bytes]:
-    def request(schema: str) -> FullRecord:
-        if len(group) > 1 and record_named.cached(schema, name) is None:
-            _prefetch(schema, existing(group, schema))
-        return record_named(schema, name)
-
-    return _from_both(request, failures)
+    schemas = list(SCHEMAS)
+    if len(group) > 1:
+        missing = [s for s in SCHEMAS if record_named.cached(s, name) is None]
+        answers = outcomes(*(partial(_prefetch, s, existing(group, s)) for s in missing))
+        for schema, answer in zip(missing, answers, strict=True):
+            failures.value_or(None, answer, DOCDB)
+            if answer.error is not None:
+                schemas.remove(schema)
+    return _from_both(failures, record_named, name, schemas)
 
 
 def _prefetch(schema: str, names: list[str]) -> None:
@@ -108,11 +107,16 @@ def existing(session_ids: tuple[str, ...], schema: str) -> list[str]:
     return names
 
 
-def _from_both(request: Callable[[str], FullRecord], failures: Failures) -> dict[str, bytes]:
+def _from_both(
+    failures: Failures,
+    query: Query[..., FullRecord],
+    what: str,
+    schemas: Sequence[str] = SCHEMAS,
+) -> dict[str, bytes]:
     """Send a request to both endpoints concurrently; return the records that exist."""
-    answers = outcomes(*(lambda s=s: request(s) for s in SCHEMAS))
+    answers = together(*((query, schema, what) for schema in schemas))
     found: dict[str, bytes] = {}
-    for schema, answer in zip(SCHEMAS, answers, strict=True):
+    for schema, answer in zip(schemas, answers, strict=True):
         for record in failures.value_or((), answer, DOCDB):
             found[schema] = record
     return found
@@ -137,28 +141,20 @@ def of_derived(session: SessionID) -> Iterator[dict[str, Any]]:
 
 
 def record_of(what: str) -> dict[str, bytes]:
-    """Return the record, by schema, of a data asset's name or ID, or of a location.
-
-    Raises
-    ------
-    ServiceError
-        One schema's endpoint failed, and the other has no record.
-    """
+    """Return the record, by schema, of a data asset's name or ID, or of a location."""
+    query: Query[..., FullRecord]
     if what.startswith("s3://"):
-        location = what.rstrip("/")
-        return _one(what, lambda schema: record_at(schema, location))
-    if is_uuid(what):
-        return _one(what, lambda schema: record_of_asset(schema, what))
-    return _one(what, lambda schema: record_named(schema, what))
-
-
-def _one(about: str, request: Callable[[str], FullRecord]) -> dict[str, bytes]:
-    with tracing(about, "metadata records"):
+        query, key = record_at, what.rstrip("/")
+    elif is_uuid(what):
+        query, key = record_of_asset, what
+    else:
+        query, key = record_named, what
+    with tracing(what, "metadata records"):
         failures = Failures("the record of the other schema")
-        found = _from_both(request, failures)
+        found = _from_both(failures, query, key)
         if not found:
             failures.raise_error()
-            hints.note_not_recorded(about)
+            note_not_recorded(what)
         failures.warn()
         return found
 
@@ -167,11 +163,11 @@ def all_of_subject(subject_id: str) -> dict[str, tuple[bytes, ...]]:
     """Return every full record of a subject, by schema."""
     with tracing(subject_id, "metadata records"):
         failures = Failures("records of the other schema")
-        answers = outcomes(*(lambda s=s: full_records_of_subject(s, subject_id) for s in SCHEMAS))
+        answers = together(*((full_records_of_subject, s, subject_id) for s in SCHEMAS))
         found = [failures.value_or((), answer, DOCDB) for answer in answers]
         if not any(found):
             failures.raise_error()
-        hints.note_not_recorded(subject_id, empty=not any(found))
+        note_not_recorded(subject_id, empty=not any(found))
         failures.warn()
         return dict(zip(SCHEMAS, found, strict=True))
 

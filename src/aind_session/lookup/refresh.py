@@ -1,22 +1,39 @@
-"""Dropping cached answers of a session, subject or asset, so that the next lookup is fresh."""
+"""Fresh answers: cached ones are dropped, and a new data asset is waited for."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from aind_session import context, trace
-from aind_session.cache import newer_than
-from aind_session.identifiers import SessionID
-from aind_session.services import http, s3
+from aind_session.clock import CLOCK, at_most
+from aind_session.context import newer_than
+from aind_session.errors import (
+    AccessDeniedError,
+    FailedAssetError,
+    NotReadyError,
+    ServiceError,
+)
+from aind_session.identifiers import SessionID, session_in_name
+from aind_session.lookup import folders
+from aind_session.progress import progress
+from aind_session.services import codeocean, http, s3
 from aind_session.services.assets import (
     NAME_QUERY_LENGTH,
     assets_mentioning,
     assets_named,
     assets_of_subject,
+    get_asset,
+    subjects_of,
 )
 from aind_session.services.metadata import SCHEMAS, records_named, records_of_subject
+from aind_session.services.models import AssetSummary
+from aind_session.trace import logger, note, tracing
+
+#: Seconds between requests; the last one is repeated.
+INTERVALS = (0.5, 1.0, 2.0, 4.0, 5.0)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,3 +121,114 @@ def at_hash(ttl_hash: int | None, *call: str) -> Iterator[None]:
     cache = context.current().cache
     with newer_than(cache.get(("ttl hash", *call, str(ttl_hash)), cache.clock)):
         yield
+
+
+# -- waiting ---------------------------------------------------------------------------------------
+
+
+def until_ready(
+    asset_id: str,
+    *,
+    check_files: bool = True,
+    timeout: float | None = 60,
+    interval: float | None = None,
+    shown: bool = True,
+) -> AssetSummary:
+    """Request a data asset until it is ready and, with `check_files`, its files are visible.
+
+    One request is sent however short the timeout; None: no limit. The arguments are those of
+    `wait_until_ready`.
+    """
+    deadline = math.inf if timeout is None else CLOCK.monotonic() + timeout
+    intervals = _intervals(interval)
+    waited = False
+    # Without a limit, the bar has no total.
+    shown_bar = progress(int(timeout or 0), f"waiting for {asset_id}", shown)
+    with tracing(asset_id, "wait"), shown_bar as bar:
+        while True:
+            remaining = deadline - CLOCK.monotonic()
+            # No request takes longer than the whole wait.
+            with at_most(max(1.0, remaining)):
+                found, missing, problem = _check(asset_id, check_files)
+            if found is not None and missing is None:
+                _forget(found, waited)
+                return found
+            remaining = deadline - CLOCK.monotonic()
+            if remaining <= 0:
+                raise NotReadyError(
+                    f"Data asset {asset_id} was not ready after {timeout:g} s: {missing}. Wait "
+                    "again, or longer: `wait_until_ready(data_asset, timeout=...)`"
+                ) from problem
+            logger.info("Waiting for data asset %s: %s", asset_id, missing)
+            waited = True
+            pause = min(next(intervals), remaining)
+            CLOCK.sleep(pause)
+            bar.update(pause)
+
+
+def _intervals(interval: float | None) -> Iterator[float]:
+    if interval is None:
+        yield from INTERVALS
+    while True:
+        yield INTERVALS[-1] if interval is None else interval
+
+
+def _check(
+    asset_id: str, check_files: bool
+) -> tuple[AssetSummary | None, str | None, Exception | None]:
+    """Return the asset as it is now, a description of what is missing, and the error behind it."""
+    try:
+        found = codeocean.get_asset(asset_id)
+        state = found.state.lower()
+        if state == "failed":
+            raise FailedAssetError(
+                f"Data asset {asset_id} ({found.name}) failed: it will never be ready. Its page "
+                "in Code Ocean shows why."
+            )
+        if state != "ready":
+            return found, f"its state is {state!r}", None
+        if check_files and not _files_visible(found):
+            return found, "it is ready, but its files are not visible yet", None
+    except (
+        codeocean.CodeOceanNotFoundError,
+        codeocean.ClosedAssetError,
+        codeocean.RefusedTokenError,
+    ):
+        raise
+    except ServiceError as error:
+        # A service that fails for a moment does not end the wait.
+        return None, str(error).splitlines()[0], error
+    return found, None, None
+
+
+def _files_visible(asset: AssetSummary) -> bool:
+    """Whether S3 lists a data asset's files, or Code Ocean if S3 denies access."""
+    folder = folders.of_asset(asset)
+    if folder is None or asset.type.lower() == "combined":
+        # The files of a combined asset are those of its parts.
+        return True
+    try:
+        return s3.list_folder(folder.bucket, folder.prefix).exists
+    except AccessDeniedError:
+        if asset.external:
+            # Code Ocean lists the files of internal assets only: this cannot be checked.
+            note("%s is closed: its files are assumed to exist", folder)
+            return True
+    try:
+        return bool(codeocean.list_asset_files(asset.id))
+    except codeocean.CodeOceanNotFoundError:
+        return False
+
+
+def _forget(found: AssetSummary, waited: bool) -> None:
+    """Drop cached searches that are older than the asset."""
+    subject_id = next(iter(subjects_of(found)), "")
+    if subject_id and (waited or get_asset.cached(found.id) is None):
+        session_id = session_in_name(found.name)
+        if session_id is not None:
+            session(session_id)
+        else:
+            subject(subject_id)
+    if waited:
+        asset(found.id)
+    get_asset.store(found, found.id)

@@ -64,13 +64,7 @@ _CHECKED_AT_ONCE = (1, 4)
 
 
 def listing(asset: AssetSummary, path: str = "") -> Listing:
-    """List a folder of a data asset, one level deep; a missing one is empty, and does not exist.
-
-    Raises
-    ------
-    ServiceError, CredentialsError
-        Neither S3 nor Code Ocean answered.
-    """
+    """List a folder of a data asset, one level deep; a missing one is empty, and does not exist."""
     found = _from_either(
         asset,
         lambda folder: files.listing(folder.bucket, _key(folder, path)),
@@ -95,20 +89,14 @@ def cached_listing(asset: AssetSummary) -> Listing | None:
     folder = folders.of_asset(asset)
     cached: Listing | None = None
     if folder is not None:
-        cached = files.cached_listing(folder.bucket, folder.prefix)
+        cached = files.listing.cached(folder.bucket, folder.prefix)
     if cached is None or not cached.exists:
         cached = _listed_by_code_ocean.cached(asset.id, "") or cached
     return cached
 
 
 def read(asset: AssetSummary, path: str) -> bytes | None:
-    """Read a small file of a data asset; None if it does not exist.
-
-    Raises
-    ------
-    ServiceError, CredentialsError
-        Neither S3 nor Code Ocean answered.
-    """
+    """Read a small file of a data asset; None if it does not exist."""
     return _from_either(
         asset,
         lambda folder: files.read_text(folder.bucket, _key(folder, path)),
@@ -259,13 +247,7 @@ def has_error(log: bytes) -> bool:
 
 
 def output_of_asset(asset: AssetSummary) -> str:
-    """Return the log of the run that left a data asset.
-
-    Raises
-    ------
-    MissingFileError
-        It has no log (a `FileNotFoundError`).
-    """
+    """Return the log of the run that left a data asset."""
     with tracing(about(asset), "output"):
         output = read(asset, OUTPUT)
         if output is None:
@@ -381,11 +363,6 @@ def why_sorted(session: SessionID) -> tuple[bool, str]:
 
     The newest is checked first, alone, then the next four, then the others.
     Without Code Ocean, the sortings that DocDB records and S3 has are enough for a yes.
-
-    Raises
-    ------
-    CredentialsError, ServiceError
-        No good one was found, and a service did not answer.
     """
     with tracing(session.id, "sorted"):
         known = evidence.of(session, "sortings that only this service has")

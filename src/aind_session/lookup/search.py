@@ -13,9 +13,9 @@ import msgspec
 
 from aind_session.errors import InvalidFilterError, ServiceError
 from aind_session.identifiers import DateRange, SessionID
-from aind_session.lookup import evidence, hints
+from aind_session.lookup import evidence
 from aind_session.lookup.evidence import Evidence
-from aind_session.lookup.failures import Failures
+from aind_session.lookup.failures import Failures, note_not_recorded, note_snapshot_searched
 from aind_session.lookup.rules import OLDER_PLATFORMS, current_platform, platform_of
 from aind_session.progress import progress
 from aind_session.query import CODE_OCEAN, DOCDB
@@ -73,13 +73,7 @@ class Filters:
         return not self.modalities or any(has_modality(found, m) for m in self.modalities)
 
     def check(self, found: Found) -> None:
-        """Raise if a value exists nowhere: called after a search that found nothing.
-
-        Raises
-        ------
-        InvalidFilterError
-            With the nearest existing values.
-        """
+        """Raise if a value exists nowhere: called after a search that found nothing."""
         existing = {*PLATFORMS, *(s.platform for s in found if s.platform)}
         for platform in self.platforms:
             if not any(same_platform(name, platform) for name in existing):
@@ -110,7 +104,7 @@ def of_subjects(subject_ids: Sequence[str]) -> tuple[Found, Failures]:
             found.update({s: e for s, e in sessions.items() if s.subject_id == subject_id})
             if not sessions:
                 note("No session was found of subject %s", subject_id)
-            hints.note_not_recorded(subject_id, empty=not sessions)
+            note_not_recorded(subject_id, empty=not sessions)
         return found, next(iter(by_subject.values())).failures
 
 
@@ -135,7 +129,7 @@ def matching(filters: Filters) -> tuple[Found, Failures]:
         assets = failures.value_or((), answers[2], CODE_OCEAN) if by_platform else ()
         if DOCDB in failures.errors and not assets and not records:
             failures.raise_error()
-        hints.note_snapshot_searched(filters.projects[0] if len(filters.projects) == 1 else None)
+        note_snapshot_searched(filters.projects[0] if len(filters.projects) == 1 else None)
         return evidence.by_session(Evidence(assets, tuple(records), failures)), failures
 
 
@@ -194,13 +188,7 @@ def _months(dates: DateRange) -> list[str]:
 
 
 def existing_values(*paths: str, match: dict[str, Any] | None = None) -> set[str]:
-    """Return every text in some fields in DocDB, over all records that match a filter.
-
-    Raises
-    ------
-    ServiceError
-        One schema's endpoint failed: a value that only it has would be missing.
-    """
+    """Return every text in some fields in DocDB, over all records that match a filter."""
     where = msgspec.json.encode(match or {}).decode()
     each = gather(*(lambda s=s: distinct_values(s, paths, where) for s in SCHEMAS))
     return {value for values in each for value in values}

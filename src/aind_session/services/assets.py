@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from aind_session import context, settings
+from aind_session import settings
 from aind_session.identifiers import session_in_name
-from aind_session.query import CODE_OCEAN, count, query
+from aind_session.query import CODE_OCEAN, by_key, count, query
 from aind_session.services import codeocean
 from aind_session.services.models import AssetSummary, NoRecordError
 from aind_session.trace import note
@@ -76,17 +76,13 @@ def _with_field(**field: Any) -> Assets:
 
 def assets_of_subjects(subject_ids: Sequence[str]) -> Assets:
     """Search data assets by the custom field `subject id`: one request for several subjects."""
-    missing = [s for s in subject_ids if assets_of_subject.cached(s) is None]
-    if len(missing) > 1:
-        # One request for all; each subject's part is cached.
-        moment = context.current().cache.moment()
-        found: dict[str, list[AssetSummary]] = {s: [] for s in missing}
-        for asset in _assets_of_subjects(tuple(sorted(missing))):
-            owners = (subject_field(asset), *subjects_of(asset))
-            found[next((s for s in owners if s in found), missing[0])].append(asset)
-        for subject_id, some in found.items():
-            assets_of_subject.store(tuple(some), subject_id, moment=moment)
-    return tuple(asset for s in subject_ids for asset in assets_of_subject(s))
+    return by_key(assets_of_subject, _assets_of_subjects, subject_ids, _owner)
+
+
+def _owner(asset: AssetSummary, wanted: dict[str, Any]) -> str:
+    owners = (subject_field(asset), *subjects_of(asset))
+    # The search found it for one of them, in a spelling of its own.
+    return next((s for s in owners if s in wanted), next(iter(wanted)))
 
 
 def subject_field(asset: AssetSummary) -> str:
@@ -141,32 +137,14 @@ def cached_linked_asset(asset_id: str) -> AssetSummary | str | None:
     return get_asset.cached(asset_id) or _linked_asset.cached(asset_id)
 
 
-@query(CODE_OCEAN, "data asset {0}", lambda asset: str(asset.name))
+def _lifetime(found: AssetSummary) -> float | None:
+    return None if found.is_ready else 0.0
+
+
+@query(CODE_OCEAN, "data asset {0}", lambda asset: str(asset.name), _lifetime)
 def get_asset(asset_id: str) -> AssetSummary:
-    """Request an asset by its ID."""
+    """Request an asset by its ID; one that is not ready is requested again each time."""
     return codeocean.get_asset(asset_id)
-
-
-@query(CODE_OCEAN, "data asset {0}", lambda asset: str(asset.name), seconds=0.0)
-def _asset_now(asset_id: str) -> AssetSummary:
-    return codeocean.get_asset(asset_id)
-
-
-def current_asset(asset_id: str) -> AssetSummary:
-    """Request an asset by its ID; one that is not ready is requested again each time.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        There is none with this ID (a `ValueError`).
-    """
-    if get_asset.cached(asset_id) is not None:
-        return get_asset(asset_id)
-    moment = context.current().cache.moment()
-    found = _asset_now(asset_id)
-    if found.is_ready:
-        get_asset.store(found, asset_id, moment=moment)
-    return found
 
 
 def asset_url(asset_id: str) -> str:

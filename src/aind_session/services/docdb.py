@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-import msgspec
 from requests import Response
 
 from aind_session import settings
@@ -42,6 +41,8 @@ DATABASE, COLLECTION = "metadata_index", "data_assets"
 #: Key of the time at which a record was written.
 CREATED = {"v1": "created", "v2": "_created"}
 PAGE_SIZE = 500
+#: With a projection, a record has 1 kB; the gateway sends at most 10 MB.
+PROJECTED_PAGE_SIZE = 2000
 MAX_PAGES = 400
 #: Characters of a URL that are known to pass the gateway.
 URL_LIMIT = 6000
@@ -197,24 +198,34 @@ def find(
     filter: Filter,
     projection: Filter | None = None,
     sort: Mapping[str, int] | None = None,
-) -> list[Record]:
-    """Return all records that a filter matches, page by page."""
-    found: dict[str, Record] = {}
+    read: Callable[[Record, bytes], Any] = lambda record, raw: record,
+) -> list[Any]:
+    """Return what a function reads in all records that a filter matches, page by page."""
+
+    def named(record: Record, raw: bytes) -> tuple[str, Any]:
+        # Read at once: thousands of decoded records take several times their JSON.
+        return json.dumps(record["_id"]) if "_id" in record else "", read(record, raw)
+
+    found: dict[str, Any] = {}
     for part in parts_of(filter, sort):
-        for record in _pages(version, part, projection, sort):
+        for name, value in _pages(version, part, projection, sort, named):
             # Without `_id` in the projection, records cannot be distinguished.
-            name = json.dumps(record["_id"]) if "_id" in record else f"no ID {len(found)}"
-            found.setdefault(name, record)
+            found.setdefault(name or f"no ID {len(found)}", value)
     return list(found.values())
 
 
 def _pages(
-    version: str, filter: Filter, projection: Filter | None, sort: Mapping[str, int] | None
-) -> Iterator[Record]:
+    version: str,
+    filter: Filter,
+    projection: Filter | None,
+    sort: Mapping[str, int] | None,
+    read: Callable[[Record, bytes], T],
+) -> Iterator[T]:
     skip, before = 0, b""
+    size = PAGE_SIZE if projection is None else PROJECTED_PAGE_SIZE
     for number in range(MAX_PAGES):
         try:
-            response = _get(version, filter, projection, sort or {"_id": 1}, PAGE_SIZE, skip)
+            response = _get(version, filter, projection, sort or {"_id": 1}, size, skip)
         except ServiceError as error:
             if number == 0:
                 raise
@@ -222,7 +233,7 @@ def _pages(
                 f"Page {number + 1} of the records failed, after {number} without error: {error}",
                 **facts_in(error),
             ) from error
-        found, count = _records(response, lambda record, raw: record, further=number > 0)
+        found, count = _records(response, read, further=number > 0)
         if response is None or not count:
             return
         if response.content == before:
@@ -233,7 +244,7 @@ def _pages(
         yield from found
         # The gateway sends fewer records than the limit if they would be too large.
         small = projection is not None and len(response.content) < _SURELY_WHOLE
-        if small and count < PAGE_SIZE:
+        if small and count < size:
             return
         skip, before = skip + count, response.content
     raise IncompleteAnswerError(
@@ -265,10 +276,9 @@ def read_aggregate(
             raise
         log.info("DocDB's /aggregate failed (%s): reading page by page", error)
         try:
-            records = find(version, *find_arguments)
+            return find(version, *find_arguments, read)
         except ServiceError as second:
             raise second from error
-        return [read(record, msgspec.json.encode(record)) for record in records]
 
 
 def as_find(

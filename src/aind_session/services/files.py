@@ -13,23 +13,10 @@ def contents(found: s3.Listing) -> str:
     return f"{len(found.folders)} folders, {len(found.files)} files"
 
 
-@query(S3, "list s3://{0}/{1}", contents)
-def _list(bucket: str, prefix: str) -> s3.Listing:
-    return s3.list_folder(bucket, prefix)
-
-
+@query(S3, "list s3://{0}/{1}/", contents)
 def listing(bucket: str, prefix: str) -> s3.Listing:
     """List a folder, one level deep; to S3 an empty folder does not exist."""
-    return _list(bucket, _key(prefix))
-
-
-def cached_listing(bucket: str, prefix: str) -> s3.Listing | None:
-    """Return the cached listing of a folder, else None."""
-    return _list.cached(bucket, _key(prefix))
-
-
-def _key(prefix: str) -> str:
-    return prefix.rstrip("/") + "/" if prefix else ""
+    return s3.list_folder(bucket, prefix)
 
 
 def size(found: tuple[bytes, ...]) -> str:

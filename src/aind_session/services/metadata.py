@@ -10,7 +10,7 @@ import msgspec
 
 from aind_session import context, settings
 from aind_session.identifiers import session_in_name
-from aind_session.query import DOCDB, count, query
+from aind_session.query import DOCDB, by_key, count, query
 from aind_session.records import Record
 from aind_session.services import docdb
 from aind_session.threads import gather_all
@@ -24,7 +24,7 @@ RECORDS_PER_REQUEST = 50
 count_records = count("record")
 
 
-class RecordSummary(msgspec.Struct, frozen=True):
+class RecordSummary(msgspec.Struct, frozen=True, weakref=True):
     """What joins and tables need of a record: a few fields, as JSON."""
 
     name: str
@@ -97,16 +97,9 @@ def _records_of_subjects(schema: str, subject_ids: tuple[str, ...]) -> Records:
 
 def records_of_subjects(schema: str, subject_ids: Sequence[str]) -> Records:
     """Request a few fields of every record of some subjects: one request for several."""
-    missing = [s for s in subject_ids if records_of_subject.cached(schema, s) is None]
-    if len(missing) > 1:
-        # One request for all; each subject's part is cached.
-        moment = context.current().cache.moment()
-        found: dict[str, list[RecordSummary]] = {s: [] for s in missing}
-        for summary in _records_of_subjects(schema, tuple(missing)):
-            found.get(summary.subject_id, []).append(summary)
-        for subject_id, some in found.items():
-            records_of_subject.store(tuple(some), schema, subject_id, moment=moment)
-    return tuple(row for s in subject_ids for row in records_of_subject(schema, s))
+    return by_key(
+        records_of_subject, _records_of_subjects, subject_ids, lambda r, _: r.subject_id, schema
+    )
 
 
 @query(DOCDB, "records with {1} ({0})", count_records)
@@ -159,7 +152,7 @@ def _summary(schema: str, record: dict[str, Any], raw: bytes) -> RecordSummary:
     read = Record(record)
     if not read.name:
         logger.warning("A record without a name belongs to no session: %s", record.get("_id"))
-    return RecordSummary(
+    summary = RecordSummary(
         name=read.name or "",
         location=read.location or "",
         created=_created(record),
@@ -167,6 +160,8 @@ def _summary(schema: str, record: dict[str, Any], raw: bytes) -> RecordSummary:
         raw=raw,
         linked=read.codeocean_ids,
     )
+    key = (schema, summary.name, summary.location)
+    return context.current().keep_once(key, summary)
 
 
 def _created(record: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from aind_session.errors import InvalidFilterError, MissingFileError
-from aind_session.lookup import by_id, computations, folders, refresh, results, rules, waiting
+from aind_session.lookup import by_id, computations, folders, refresh, results, rules
 from aind_session.lookup.results import is_output_error, is_output_file_from_sorting_pipeline
 from aind_session.services import codeocean, s3
 from aind_session.services.models import AssetSummary, decode_asset
@@ -381,7 +381,7 @@ def wait_until_ready(
     for name, seconds in (("timeout", timeout), ("polling_interval", interval)):
         if seconds is not None and not (seconds > 0 and not math.isnan(seconds)):
             raise InvalidFilterError(f"{name}: {seconds!r} is not a positive number of seconds")
-    found = waiting.until_ready(
+    found = refresh.until_ready(
         by_id.asset_id(data_asset),
         check_files=check_files,
         timeout=timeout,

@@ -13,7 +13,7 @@ from aind_session.extensions.ecephys import sorting
 from aind_session.extensions.ibl import manifests, neuroglancer, scratch, states
 from aind_session.extensions.ibl.manifests import Day
 from aind_session.identifiers import SessionID, session_in_name
-from aind_session.lookup import by_id, evidence, results, rules, search, waiting
+from aind_session.lookup import by_id, evidence, refresh, results, rules, search
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.search import Found
 from aind_session.query import CODE_OCEAN
@@ -178,7 +178,7 @@ def ready(asset: AssetSummary) -> AssetSummary:
     """Wait for a data asset that was just created: others cannot be attached or read."""
     if asset.state.lower() == "ready":
         return asset
-    return waiting.until_ready(
+    return refresh.until_ready(
         asset.id, check_files=False, timeout=scratch.READY_SECONDS, shown=False
     )
 

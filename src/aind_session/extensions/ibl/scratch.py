@@ -10,7 +10,7 @@ import msgspec
 from aind_session import context
 from aind_session.clock import CLOCK, at_most
 from aind_session.errors import InvalidContentError, ServiceTimeoutError
-from aind_session.lookup import refresh, results, waiting
+from aind_session.lookup import refresh, results
 from aind_session.query import S3
 from aind_session.services import codeocean, s3
 from aind_session.services.models import AssetSummary, decode_asset
@@ -103,7 +103,7 @@ def publish(
     )
     refresh.subject(subject_id)
     note("Data asset %s (%s) was made of s3://%s/%s", created.id, name, bucket, folder)
-    return decode_asset(waiting.until_ready(created.id, timeout=READY_SECONDS).raw)
+    return decode_asset(refresh.until_ready(created.id, timeout=READY_SECONDS).raw)
 
 
 def read_back(asset: AssetSummary, suffix: str) -> bytes | None:
