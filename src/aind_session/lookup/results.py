@@ -387,7 +387,7 @@ def why_sorted(session: SessionID) -> tuple[bool, str]:
         good, why = _newest_good(candidates, known.failures)
         if good is None:
             known.failures.raise_error()
-            note("%s is not sorted: %s", session.id, why)
+            note("%s is not sorted: %s", session.id, why.removeprefix("no: "))
         known.failures.warn()
         context.current().cache.put(("files", "sorted", session.id), good is not None)
         return good is not None, why
@@ -402,7 +402,7 @@ def cached_is_sorted(session: SessionID) -> bool | None:
 def _newest_good(candidates: Assets, failures: Failures) -> tuple[AssetSummary | None, str]:
     # What is still being captured has not failed, and cannot be used either.
     waiting: Sequence[AssetSummary] = [a for a in candidates[::-1] if a.state.lower() != "draft"]
-    why = "no: no sorted data asset" if not candidates else "no: the sorting is being captured"
+    why = "no: the sorting is being captured" if candidates else "no: it has no sorted data asset"
     for size in (*_CHECKED_AT_ONCE, len(waiting)):
         group, waiting = waiting[:size], waiting[size:]
         answers = outcomes(*(partial(failure, a) for a in group))
