@@ -48,7 +48,8 @@ def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     [
         ((SESSION, OTHER), ""),
         (("-",), f"{SESSION}\n\n {OTHER} \n"),
-        ((SESSION, "-"), f"{OTHER}\n"),
+        ((SESSION, "-"), f"/data/my folder/{OTHER}/x\n"),
+        (("-",), f"{SESSION} {OTHER}"),
     ],
 )
 def test_show_several_sessions_writes_each(
@@ -59,6 +60,18 @@ def test_show_several_sessions_writes_each(
     assert (done.returncode, done.stderr) == (0, "")
     titles = [line for line in done.stdout.splitlines() if re.fullmatch(r"ecephys_\S+", line)]
     assert titles == [SESSION, OTHER]
+
+
+@pytest.mark.parametrize("form", [(), ("--csv",), ("--columns", "id")])
+def test_show_reads_the_output_of_list(
+    form: tuple[str, ...], here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = here("list", "676909", "--date", "2023-12", *form).stdout
+    monkeypatch.setattr("sys.stdin", io.StringIO(listed))
+    done = here("show", "-", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = aind_session.get_sessions(676909, date="2023-12")
+    assert [one["id"] for one in json.loads(done.stdout)] == [session.id for session in found]
 
 
 def test_show_several_sessions_in_json_and_csv_is_one_document(here: Here) -> None:
@@ -155,7 +168,7 @@ def test_version_is_one_line(option: str, here: Here) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("command", app.command_names(app.build()))
+@pytest.mark.parametrize("command", app.commands())
 def test_help_has_no_words_of_python(command: str, here: Here) -> None:
     done = here(command, "--help")
     assert done.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -143,6 +144,18 @@ def test_width_of_zero_is_ignored(box: Sandbox, arguments: tuple[str, ...]) -> N
     text, code = look(*arguments, COLUMNS="0")
     assert code == 0
     assert "SESSION" in text or SESSION in text
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help")])
+def test_help_in_a_terminal_has_no_types_of_python(
+    box: Sandbox, arguments: tuple[str, ...]
+) -> None:
+    text, code = look(*arguments)
+    plain = ANSI.sub("", text)
+    assert code == 0
+    assert "--help" in plain
+    # Names and repetition are written once: `[SESSION]...`, not `[[SESSION]...]...`.
+    assert not re.search(r"<\w+[^>]*>|\[\[|\.\.\.[]}]\.\.\.", plain)
 
 
 def test_no_color_variable_turns_colors_off(box: Sandbox) -> None:
