@@ -155,8 +155,11 @@ def _from_either(
         _remember(("closed", folder.bucket))
         return code_ocean()
     except ServiceError as error:
+        failures = Failures("files")
+        failures.add(error)
         try:
-            return code_ocean()
+            with failures.limit():
+                return code_ocean()
         except (ServiceError, CredentialsError):
             raise error from None
 
