@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from aind_session.sandbox import Sandbox
+    from cli_calls import Here
 
 settings.register_profile(
     "suite",
@@ -164,6 +165,14 @@ def sandbox() -> Iterator[Sandbox]:
 
     with aind_session.sandbox() as box:
         yield box
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Run the command in this process, which is quicker than in one of its own."""
+    from cli_calls import running_here
+
+    return running_here(capsys, monkeypatch)
 
 
 @pytest.fixture

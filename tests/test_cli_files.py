@@ -15,7 +15,7 @@ import pytest
 import aind_session
 from aind_session.cli import app
 from aind_session.sandbox import Sandbox
-from cli_calls import RAW_ID, SESSION, Here, error_of, running_here
+from cli_calls import RAW_ID, SESSION, Here, error_of
 
 OTHER = "ecephys_676909_2023-12-11_14-24-35"
 UNKNOWN = "ecephys_123456_2001-01-01_00-00-00"
@@ -33,11 +33,6 @@ def box(serving: Sandbox) -> Iterator[Sandbox]:
     serving.reset()
     yield serving
     serving.heal()
-
-
-@pytest.fixture
-def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    return running_here(capsys, monkeypatch)
 
 
 # -- show ------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from aind_session.lookup import explain
 from aind_session.sandbox import Sandbox
 from aind_session.settings import CATALOGUE_HEADER
 from aind_session.table import COLUMNS
-from cli_calls import RAW_ID, SESSION, Here, error_of, running_here
+from cli_calls import RAW_ID, SESSION, Here, error_of
 
 VERBS = ("show", "list", "explain", "open", "doctor")
 
@@ -29,11 +29,6 @@ VERBS = ("show", "list", "explain", "open", "doctor")
 def box() -> Iterator[Sandbox]:
     with aind_session.sandbox() as serving:
         yield serving
-
-
-@pytest.fixture
-def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    return running_here(capsys, monkeypatch)
 
 
 # -- global options --------------------------------------------------------------------------------
