@@ -112,14 +112,17 @@ class _Gateway:
         try:
             return self.session.request(method, url, **options)
         except DocDBError as error:
-            if self.retired or not _says_retired(error):
+            if self.retired - {version} or not _says_retired(error):
                 raise
+            # Requests at the same time find out together.
+            is_new = version not in self.retired
             self.retired.add(version)
-            log.warning(
-                "DocDB's endpoint /%s/ is retired (%d): records come from the other schema only",
-                version,
-                error.status,
-            )
+            if is_new:
+                log.warning(
+                    "DocDB's endpoint /%s/ is retired (%d): records have the other schema only",
+                    version,
+                    error.status,
+                )
             return None
 
 
