@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -64,7 +65,14 @@ def running_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
                     patch.delenv(name, raising=False)
                 else:
                     patch.setenv(name, value)
-            code = main(arguments)
+            logger = logging.getLogger("aind_session")
+            handlers, level = logger.handlers[:], logger.level
+            try:
+                code = main(arguments)
+            finally:
+                # `--debug` adds a handler.
+                logger.handlers[:] = handlers
+                logger.setLevel(level)
         out, err = capsys.readouterr()
         return checked(subprocess.CompletedProcess(list(arguments), code, out, err))
 

@@ -17,6 +17,7 @@ from loopback import FakeClock, Serve, serving
 
 if TYPE_CHECKING:
     from aind_session.sandbox import Sandbox
+    from cli_calls import Here
 
 settings.register_profile(
     "suite",
@@ -210,6 +211,14 @@ def serve(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> Iterator[Serve]:
     """Return a function that starts a scripted server in place of all services."""
     with serving(monkeypatch, clock) as start:
         yield start
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Run the command in this process, which is quicker than in one of its own."""
+    from cli_calls import running_here
+
+    return running_here(capsys, monkeypatch)
 
 
 @pytest.fixture(scope="session")

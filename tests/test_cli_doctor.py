@@ -21,7 +21,7 @@ from aind_session.cli import doctor
 from aind_session.errors import SettingsWarning
 from aind_session.sandbox import Sandbox
 from aind_session.services.sdk import CodeOcean
-from cli_calls import Here, call, running_here
+from cli_calls import Here
 
 IMPATIENT = {"AIND_SESSION_TIMEOUT": "1", "AIND_SESSION_ATTEMPTS": "1"}
 
@@ -30,11 +30,6 @@ IMPATIENT = {"AIND_SESSION_TIMEOUT": "1", "AIND_SESSION_ATTEMPTS": "1"}
 def box() -> Iterator[Sandbox]:
     with aind_session.sandbox() as serving:
         yield serving
-
-
-@pytest.fixture
-def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    return running_here(capsys, monkeypatch)
 
 
 def run() -> dict[str, doctor.Check]:
@@ -49,8 +44,8 @@ def run() -> dict[str, doctor.Check]:
     return found
 
 
-def test_doctor_in_the_sandbox_reports_ok(box: Sandbox) -> None:
-    done = call("doctor")
+def test_doctor_in_the_sandbox_reports_ok(box: Sandbox, here: Here) -> None:
+    done = here("doctor")
     assert (done.returncode, done.stderr) == (0, "")
     assert {line.split()[0] for line in done.stdout.splitlines()} == {"ok"}
     for what in ("token", "domain", "clock", "DocDB v1", "DocDB v2", "aind-open-data", "mounts"):
@@ -77,12 +72,9 @@ def test_doctor_without_token_fails_and_names_the_variable(box: Sandbox, here: H
     assert "CODE_OCEAN_API_TOKEN" in lines[number + 1]
 
 
-def test_doctor_with_a_refused_token_does_not_show_it(
-    box: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_with_a_refused_token_does_not_show_it(box: Sandbox, here: Here) -> None:
     canary = "cop_canaryCanary0canaryCanary0canary"
-    monkeypatch.setenv("CODE_OCEAN_API_TOKEN", canary)
-    done = call("--debug", "doctor")
+    done = here("--debug", "doctor", env={"CODE_OCEAN_API_TOKEN": canary})
     assert done.returncode == 1
     assert "refused by" in done.stdout
     assert canary not in done.stdout + done.stderr
@@ -290,10 +282,9 @@ def test_doctor_reports_an_invalid_aws_setting(variable: str, value: str, box: S
     assert "bug" not in found["bucket"].next
 
 
-def test_doctor_with_an_unsendable_token_does_not_show_it(box: Sandbox) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CODE_OCEAN_API_TOKEN", "cop_canary0\u200bcanary0canary0")
-        done = call("--debug", "doctor")
+def test_doctor_with_an_unsendable_token_does_not_show_it(box: Sandbox, here: Here) -> None:
+    env = {"CODE_OCEAN_API_TOKEN": "cop_canary0\u200bcanary0canary0"}
+    done = here("--debug", "doctor", env=env)
     assert "contains an invisible character" in done.stdout
     assert "bug" not in done.stdout
     assert "canary0" not in done.stdout + done.stderr

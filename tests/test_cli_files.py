@@ -15,7 +15,7 @@ import pytest
 import aind_session
 from aind_session.cli import app
 from aind_session.sandbox import Sandbox
-from cli_calls import RAW_ID, SESSION, Here, error_of, running_here
+from cli_calls import RAW_ID, SESSION, Here, error_of
 
 OTHER = "ecephys_676909_2023-12-11_14-24-35"
 UNKNOWN = "ecephys_123456_2001-01-01_00-00-00"
@@ -35,11 +35,6 @@ def box(serving: Sandbox) -> Iterator[Sandbox]:
     serving.heal()
 
 
-@pytest.fixture
-def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    return running_here(capsys, monkeypatch)
-
-
 # -- show ------------------------------------------------------------------------------------------
 
 
@@ -48,7 +43,8 @@ def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     [
         ((SESSION, OTHER), ""),
         (("-",), f"{SESSION}\n\n {OTHER} \n"),
-        ((SESSION, "-"), f"{OTHER}\n"),
+        ((SESSION, "-"), f"/data/my folder/{OTHER}/x\n"),
+        (("-",), f"{SESSION} {OTHER}"),
     ],
 )
 def test_show_several_sessions_writes_each(
@@ -59,6 +55,18 @@ def test_show_several_sessions_writes_each(
     assert (done.returncode, done.stderr) == (0, "")
     titles = [line for line in done.stdout.splitlines() if re.fullmatch(r"ecephys_\S+", line)]
     assert titles == [SESSION, OTHER]
+
+
+@pytest.mark.parametrize("form", [(), ("--csv",), ("--columns", "id")])
+def test_show_reads_the_output_of_list(
+    form: tuple[str, ...], here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = here("list", "676909", "--date", "2023-12", *form).stdout
+    monkeypatch.setattr("sys.stdin", io.StringIO(listed))
+    done = here("show", "-", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = aind_session.get_sessions(676909, date="2023-12")
+    assert [one["id"] for one in json.loads(done.stdout)] == [session.id for session in found]
 
 
 def test_show_several_sessions_in_json_and_csv_is_one_document(here: Here) -> None:
@@ -155,7 +163,7 @@ def test_version_is_one_line(option: str, here: Here) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("command", app.command_names(app.build()))
+@pytest.mark.parametrize("command", app.commands())
 def test_help_has_no_words_of_python(command: str, here: Here) -> None:
     done = here(command, "--help")
     assert done.returncode == 0

@@ -11,13 +11,8 @@ import pytest
 
 import aind_session
 from aind_session.clock import use_clock
-from cli_calls import Here, error_of, running_here
+from cli_calls import Here, error_of
 from conducted import CAPSULE, LABEL, World, add_result, cohort, raw_id
-
-
-@pytest.fixture
-def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    return running_here(capsys, monkeypatch)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 import aind_session
 from aind_session.sandbox import Sandbox
-from cli_calls import call, error_of
+from cli_calls import Here, call, error_of
 
 ID = "ecephys_676909_2023-12-13_13-43-40"
 #: As started from a shell, whatever serves in this process.
@@ -34,11 +34,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("by", ["option", "environment"])
-def test_snapshot_serves_the_command(study: Path, by: str) -> None:
-    options = ["--sandbox", str(study)] if by == "option" else []
-    env = ALONE | ({"AIND_SESSION_SANDBOX": str(study)} if by == "environment" else {})
-    done = call(*options, "show", ID, "--json", env=env)
+def test_snapshot_of_the_environment_serves_the_command(study: Path) -> None:
+    done = call("show", ID, "--json", env=ALONE | {"AIND_SESSION_SANDBOX": str(study)})
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["id"] == ID
 
@@ -74,19 +71,21 @@ def test_snapshot_command_warns_of_gaps(study: Path) -> None:
     assert "717381 was recorded in part only" in done.stderr
 
 
-def test_snapshot_without_arguments_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
-    done = call("snapshot", "-o", str(tmp_path / "x"))
+def test_snapshot_without_arguments_is_refused(
+    sandbox: Sandbox, here: Here, tmp_path: Path
+) -> None:
+    done = here("snapshot", "-o", str(tmp_path / "x"))
     assert done.returncode == 2
     assert "Nothing to record" in done.stderr
-    done = call("snapshot", "676909")
+    done = here("snapshot", "676909")
     assert done.returncode == 2
     assert "--output" in done.stderr
     assert not (tmp_path / "x").exists()
 
 
-def test_snapshot_unknown_session_is_noted(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_snapshot_unknown_session_is_noted(sandbox: Sandbox, here: Here, tmp_path: Path) -> None:
     mistyped = "ecephys_668759_2033-07-11_13-07-32"
-    done = call("snapshot", "668759", "66875", mistyped, "-o", str(tmp_path))
+    done = here("snapshot", "668759", "66875", mistyped, "-o", str(tmp_path))
     assert done.returncode == 0
     assert [line.split(",")[0] for line in done.stderr.splitlines()] == [
         "note: Nothing was found for 66875",
@@ -94,12 +93,12 @@ def test_snapshot_unknown_session_is_noted(sandbox: Sandbox, tmp_path: Path) -> 
     ]
 
 
-def test_snapshot_failed_requests_are_noted(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_snapshot_failed_requests_are_noted(sandbox: Sandbox, here: Here, tmp_path: Path) -> None:
     sandbox.catalogue.buckets["aind-scratch-data"] = {"public": False, "denied": True}
-    done = call("snapshot", "668759", "-o", str(tmp_path))
+    done = here("snapshot", "668759", "-o", str(tmp_path))
     assert done.returncode == 0
     assert "not recorded: s3://aind-scratch-data/aind-session: access denied" in done.stdout
     sandbox.fail("docdb", status=400, times=None)
-    done = call("snapshot", "717381", "-o", str(tmp_path))
+    done = here("snapshot", "717381", "-o", str(tmp_path))
     assert done.returncode == 3
     assert "1 part could not be recorded" in done.stderr

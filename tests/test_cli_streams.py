@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import aind_session
+from aind_session.cli import main
 from aind_session.sandbox import Sandbox
 from cli_calls import (
     ANSI,
@@ -20,18 +22,11 @@ from cli_calls import (
     SESSION,
     Done,
     Here,
-    call,
     environment,
     error_of,
-    running_here,
 )
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
-
-
-@pytest.fixture
-def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    return running_here(capsys, monkeypatch)
 
 
 @pytest.fixture
@@ -48,7 +43,7 @@ def in_shell(redirection: str, *arguments: str) -> Done:
 
 
 @POSIX
-@pytest.mark.parametrize("arguments", [("show", SESSION), ("show", SESSION, "--json"), ("--help",)])
+@pytest.mark.parametrize("arguments", [("show", SESSION, "--json"), ("--help",)])
 def test_output_closed_ends_quietly(box: Sandbox, arguments: tuple[str, ...]) -> None:
     done = in_shell(">&-", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
@@ -73,13 +68,14 @@ def test_output_full_is_one_line(box: Sandbox) -> None:
     "arguments", [("show", SESSION), ("list", "676909"), ("list", "676909", "--csv")]
 )
 def test_output_unencodable_names_are_escaped(
-    box: Sandbox, encoding: str, arguments: tuple[str, ...]
+    box: Sandbox, encoding: str, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = next(r for r in box.catalogue.docdb_v1 if r["name"] == SESSION)
     record["data_description"]["project_name"] = "Projekt 日本"
-    done = call(*arguments, env={"PYTHONIOENCODING": encoding})
-    assert (done.returncode, done.stderr) == (0, "")
-    assert r"Projekt \u65e5\u672c" in done.stdout
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
+    assert main(arguments) == 0
+    assert rb"Projekt \u65e5\u672c" in written.getvalue()
 
 
 def test_output_control_characters_of_services_are_escaped(box: Sandbox, here: Here) -> None:

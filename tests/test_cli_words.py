@@ -20,7 +20,7 @@ from aind_session.lookup import explain
 from aind_session.sandbox import Sandbox
 from aind_session.settings import CATALOGUE_HEADER
 from aind_session.table import COLUMNS
-from cli_calls import RAW_ID, SESSION, Here, error_of, running_here
+from cli_calls import RAW_ID, SESSION, Here, error_of
 
 VERBS = ("show", "list", "explain", "open", "doctor")
 
@@ -29,11 +29,6 @@ VERBS = ("show", "list", "explain", "open", "doctor")
 def box() -> Iterator[Sandbox]:
     with aind_session.sandbox() as serving:
         yield serving
-
-
-@pytest.fixture
-def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    return running_here(capsys, monkeypatch)
 
 
 # -- global options --------------------------------------------------------------------------------
@@ -82,7 +77,7 @@ def test_settle_any_words_loses_none(words: list[str]) -> None:
 
 
 def test_build_registers_every_command() -> None:
-    assert set(VERBS) <= set(app.command_names(app.build()))
+    assert set(VERBS) <= {one.name for one in app.build().registered_commands}
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -93,7 +88,7 @@ def test_build_registers_every_command() -> None:
     [
         ("", "Missing command", "--help"),
         ("shwo x", "No such command 'shwo'", "--help"),
-        ("show", "Missing argument 'SESSION...'", "show --help"),
+        ("show", "Missing argument 'SESSION'", "show --help"),
         ("open a b", "unexpected extra argument", "open --help"),
         ("list --platfrm x", "No such option: --platfrm", "list --help"),
         ("list", "list needs a subject, or a filter", "list --help"),

@@ -224,6 +224,15 @@ def test_failure_of_a_sorting_is_the_same_everywhere(
     assert expected in capsys.readouterr().out
 
 
+def test_explain_never_sorted_session_has_one_reason(
+    box: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aind_session.Session(INVENTED).explain()
+    shown = capsys.readouterr().out
+    assert "sorted: no: it has no sorted data asset" in shown
+    assert "is not sorted: it has no sorted data asset" in shown
+
+
 def test_is_sorted_newest_failed_and_older_good_is_true(
     box: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:

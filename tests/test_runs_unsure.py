@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import aind_session
 from aind_session.clock import use_clock
 from aind_session.errors import ServiceError
+from aind_session.sandbox.server import Request, Response
 from conducted import CAPSULE, LABEL, World, add_result, add_running, cohort, raw_id
 
 Edit = Callable[[dict[str, Any]], None]
@@ -157,6 +159,88 @@ def test_run_listed_computation_without_data_assets_is_a_candidate(
         again = aind_session.resume_run(state, restart_unconfirmed=True)
         assert again.counts == {"done": 1}
         assert world.starts_of(sessions[0].id) == 2
+
+
+#: Ways in which a computation of a list cannot be read.
+UNREADABLE: dict[str, Callable[[dict[str, Any]], str]] = {
+    "no ID": lambda c: json.dumps({k: v for k, v in c.items() if k != "id"}),
+    "surrogate": lambda c: json.dumps(c | {"name": "x"}).replace('"x"', '"\\ud800"'),
+    "deep": lambda c: json.dumps(c | {"name": "x"}).replace('"x"', "[" * 5000 + "]" * 5000),
+}
+
+
+@pytest.fixture(params=UNREADABLE)
+def garbled(request: pytest.FixtureRequest, world: World) -> set[str]:
+    """Return the set of the IDs whose computations cannot be read in a list."""
+    chosen: set[str] = set()
+
+    def garble(computation: dict[str, Any]) -> str:
+        is_chosen = computation["id"] in chosen
+        return UNREADABLE[request.param](computation) if is_chosen else json.dumps(computation)
+
+    edit_lists(world, garble)
+    return chosen
+
+
+def edit_lists(world: World, edit: Callable[[dict[str, Any]], str]) -> None:
+    """Change each computation of each list."""
+
+    def change(service: str, answer: Callable[[Request], Response], request: Request) -> Response:
+        response = answer(request)
+        if request.method != "GET" or not request.path.endswith("/computations"):
+            return response
+        listed = ",".join(map(edit, json.loads(response.body)))
+        return replace(response, body=f"[{listed}]".encode())
+
+    world.box.middleware.intercept(change)
+
+
+def test_run_unreadable_computation_is_not_taken_for_none(
+    garbled: set[str], world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    catalogue, (first, second) = world.box.catalogue, (session.id for session in sessions)
+    running = add_running(catalogue, first)
+    garbled.add(running)
+    # A list in which nothing can be read is an error; this one is readable.
+    add_running(catalogue, second, id="ended", state="completed", end_status="succeeded")
+    plan = sessions.run(CAPSULE, label=LABEL, dry_run=True)
+    assert [one.action for one in plan.sessions] == ["unknown", "start"]
+    assert "cannot be read" in plan.sessions[0].why
+    report = sessions.run(CAPSULE, label=LABEL, state=state)
+    assert report.counts == {"skipped": 1, "done": 1}
+    ended = next(c for c in catalogue.computations if c["id"] == running)
+    ended.update(state="failed", end_status="failed")
+    # It has ended, readable or not: it is not in progress.
+    assert aind_session.resume_run(state).counts == {"done": 2}
+    assert world.starts_of(first) == 1
+
+
+def test_resume_unreadable_computation_may_be_the_unconfirmed_one(
+    garbled: set[str], world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    add_running(world.box.catalogue, sessions[1].id, state="completed", end_status="succeeded")
+    world.box.fail("codeocean", "/computations$", "POST", kind="truncate")
+    sessions[:1].run(CAPSULE, state=state, wait=False)
+    garbled.add(world.started[0].computation)
+    report = aind_session.resume_run(state)
+    assert report.counts == {"starting": 1}
+    assert "cannot be read" in report.sessions[0].why
+    assert world.starts_of(sessions[0].id) == 1
+    garbled.clear()
+    assert aind_session.resume_run(state).counts == {"done": 1}
+    assert world.starts_of(sessions[0].id) == 1
+
+
+@pytest.mark.parametrize("odd", [["an ID"], [{"id": None}], {}, 7], ids=str)
+def test_run_odd_data_assets_of_a_computation_do_not_prove_absence(
+    odd: object, world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    edit_lists(world, lambda computation: json.dumps(computation | {"data_assets": odd}))
+    world.box.fail("codeocean", "/computations$", "POST", kind="truncate")
+    # The computation itself shows what the list does not.
+    report = sessions[:1].run(CAPSULE, state=state)
+    assert report.counts == {"done": 1}
+    assert world.starts_of(sessions[0].id) == 1
 
 
 def test_the_intent_to_send_again_is_written(

@@ -31,7 +31,7 @@ from aind_session.clock import use_clock
 from aind_session.sandbox import Sandbox
 from aind_session.sandbox.faults import json_response
 from aind_session.sandbox.server import Request, Response
-from cli_calls import Here, running_here
+from cli_calls import Here
 
 Break = Callable[[Sandbox], None]
 Answer = Callable[[Request], Response]
@@ -51,11 +51,6 @@ class Hurried:
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
-
-
-@pytest.fixture
-def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
-    return running_here(capsys, monkeypatch)
 
 
 @pytest.fixture(scope="module")

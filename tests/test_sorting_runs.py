@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from aind_session.errors import MissingFileError
 from aind_session.extensions.ecephys import EcephysExtension
 from aind_session.lookup import computations, results
 from aind_session.sandbox import Catalogue, Sandbox
+from aind_session.sandbox.server import Request, Response
 from aind_session.services.assets import get_asset
 from aind_session.services.models import decode_computation
 from aind_session.services.s3 import Listing
@@ -326,6 +329,37 @@ def test_run_sorting_runs_not_listed_starts_nothing(
     with pytest.raises(aind_session.ServiceError):
         aind_session.Session(INVENTED).ecephys.run_sorting()
     assert launched(box) == []
+
+
+@pytest.mark.parametrize("readable", ["", "data_assets"])
+def test_run_sorting_unreadable_run_starts_nothing(box: Sandbox, readable: str) -> None:
+    session = aind_session.Session(INVENTED)
+    attached = [{"id": session.raw_data_asset.id, "mount": "a"}]
+    known = run(state="running", end_status=None, _capsule=PIPELINE, data_assets=attached)
+    box.catalogue.add_computation(known)
+    other = run(id=TRIGGER, _capsule=PIPELINE, data_assets=[])
+    box.catalogue.add_computation(other)
+
+    def change(service: str, answer: Callable[[Request], Response], request: Request) -> Response:
+        response = answer(request)
+        if not request.path.endswith(f"{PIPELINE}/computations"):
+            return response
+        gone = readable or "id"
+        listed = [
+            {k: v for k, v in c.items() if k != gone or c["id"] != known["id"]}
+            for c in json.loads(response.body)
+        ]
+        return replace(response, body=json.dumps(listed).encode())
+
+    box.middleware.intercept(change)
+    if readable:
+        # The computation itself shows what the list leaves out.
+        assert session.ecephys.run_sorting().id == known["id"]
+    else:
+        with pytest.raises(aind_session.ServiceError, match="skip_already_sorting=False"):
+            session.ecephys.run_sorting()
+    assert launched(box) == []
+    assert session.ecephys.run_sorting(skip_already_sorting=False)
 
 
 def test_run_sorting_hidden_runs_starts(box: Sandbox) -> None:

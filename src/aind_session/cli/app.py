@@ -10,12 +10,12 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from aind_session.cli import output
 from aind_session.errors import (
@@ -45,12 +45,32 @@ EPILOG = (
 )
 
 
-def build() -> typer.Typer:
-    """Return the app with all its commands."""
+def commands() -> dict[str, Callable[..., int]]:
+    """Return the function of each command, in the order of the help text."""
     from aind_session.cli import doctor, run, selfcheck, sessions, show, snapshot
 
+    return {
+        "show": show.show,
+        "explain": show.explain,
+        "list": sessions.list_sessions,
+        "path": sessions.path,
+        "open": sessions.open_page,
+        "attached": sessions.attached,
+        "download": sessions.download,
+        "run": run.run,
+        "status": run.status,
+        "resume": run.resume,
+        "snapshot": snapshot.snapshot,
+        "doctor": doctor.doctor,
+        "selfcheck": selfcheck.selfcheck,
+    }
+
+
+def build() -> typer.Typer:
+    """Return the app with all its commands."""
     app = typer.Typer(
         name="aind-session",
+        cls=_Group,
         help="Name a session: its assets, folders, metadata and sorting results.",
         epilog=EPILOG,
         # Errors are written by `main`, in one line.
@@ -59,28 +79,32 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_global_options)
-    for module in (show, sessions, run, snapshot, doctor, selfcheck):
-        module.register(app)
-    for command in app.registered_commands:
-        command.cls = _Command
+    for name, function in commands().items():
+        app.command(name, cls=_Command)(function)
     return app
 
 
 class _Command(TyperCommand):
-    """A command whose help has the placeholders of arguments, without their types in Python."""
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        for parameter in self.params:
-            # Newer typer adds `<list[str]>`.
-            if isinstance(parameter, TyperArgument) and hasattr(parameter, "display_type"):
-                parameter.display_type = lambda ctx: ""  # type: ignore[method-assign, unused-ignore]
+    def invoke(self, ctx: Any) -> Any:
+        if ctx.params.get("as_json") and ctx.params.get("as_csv"):
+            raise InvalidFilterError("--json and --csv exclude each other.")
+        return super().invoke(ctx)
 
 
-def command_names(app: typer.Typer) -> tuple[str, ...]:
-    """Return the names of an app's commands and groups."""
-    commands = [c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands]
-    return (*commands, *(str(group.name) for group in app.registered_groups if group.name))
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+def _without_types(parameters: Sequence[Any]) -> list[Any]:
+    """Keep Python's types out of the help text: newer typer adds `<list[str]>` and `<bool>`."""
+    for parameter in parameters:
+        # There is no option for it; a value of our own is shown by its metavar.
+        vars(parameter)["display_type"] = lambda ctx: ""
+    return list(parameters)
 
 
 def _show_version(wanted: bool) -> None:
@@ -221,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _settle_completion()
     app = build()
     words = sys.argv[1:] if arguments is None else list(arguments)
-    settled = settle(words, command_names(app)) or ["--help"]
+    settled = settle(words, commands()) or ["--help"]
     debug = "--debug" in settled
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always" if debug else "ignore")
@@ -283,9 +307,8 @@ def partial(caught: list[warnings.WarningMessage]) -> dict[tuple[str, str], list
 
 def _settle_streams() -> None:
     # A process that was started with its outputs closed has no streams at all in Python.
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
     # Names have letters that a pipe's encoding may not have, mostly on Windows.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -310,7 +333,7 @@ def _describe(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
     """Return an error's line, the words of the next command to try, and the exit code."""
     line = first_line(error)
     words = [word for word in arguments if not word.startswith("-")]
-    usage = (words[0], "--help") if words and words[0] in command_names(build()) else ("--help",)
+    usage = (words[0], "--help") if words and words[0] in commands() else ("--help",)
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
         # By form: typer's own exceptions moved between releases, from click's into its own.
         return error.format_message().replace("\n", " "), usage, USAGE
@@ -341,27 +364,14 @@ def _describe(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
 def _describe_identifier(
     line: str, words: list[str], usage: tuple[str, ...]
 ) -> tuple[str, tuple[str, ...], int]:
-    if len(words) > 1 and _is_subject(words[1]):
-        line = f"{words[1]!r} can be a subject ID, but has no session ID."
-        return line, ("list", words[1]), USAGE
+    from aind_session.identifiers import parse_subject_id, short_id
+
+    with contextlib.suppress(IndexError, InvalidIdentifierError):
+        subject = parse_subject_id(words[1])
+        return f"{words[1]!r} can be a subject ID, but has no session ID.", ("list", subject), USAGE
     # The error suggests a call in Python: the same as a command is in the next line.
-    advice = next(filter(None, map(_sessions_of_day, words[1:])), None)
     before, found, _ = line.partition(" Try get_sessions(")
-    return (before, advice, USAGE) if advice and found else (line, usage, USAGE)
-
-
-def _is_subject(text: str) -> bool:
-    from aind_session.identifiers import parse_subject_id
-
-    try:
-        return bool(parse_subject_id(text))
-    except InvalidIdentifierError:
-        return False
-
-
-def _sessions_of_day(text: str) -> tuple[str, ...] | None:
-    """Return the words that list the sessions of a subject and a day, if a text names these."""
-    from aind_session.identifiers import short_id
-
-    found = short_id(text)
-    return ("list", found[0], "--date", found[1]) if found else None
+    short = next(filter(None, map(short_id, words[1:])), None)
+    if short is not None and found:
+        return before, ("list", short[0], "--date", short[1]), USAGE
+    return line, usage, USAGE

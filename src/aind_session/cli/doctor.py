@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib import metadata
 
-import typer
-
 from aind_session import settings
 from aind_session.cli import output
 from aind_session.cli.app import FOUND, NOT_FOUND
@@ -62,25 +60,17 @@ class Check:
 Checks = Iterable[Check]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("doctor")(doctor)
-
-
 def doctor(as_json: AsJson = False, as_csv: AsCsv = False) -> int:
     """Check the settings, token, services, buckets and clock.
 
     The checks run at the same time. Each is ok, warn or fail, with what to do next. The exit code
     is 1 if one fails. No secret is printed, so the output can be sent along when you ask for help.
     """
-    output.check_format(as_json, as_csv)
     with output.waiting("checking"):
         results = run_all()
     rows = [vars(result) for result in results]
-    if as_json:
-        output.write_json(rows)
-    elif as_csv:
-        output.write_csv(rows, list(rows[0]))
+    if as_json or as_csv:
+        output.write_rows(rows, as_json, as_csv)
     else:
         output.write_checks(results)
     return NOT_FOUND if any(result.state == FAIL for result in results) else FOUND

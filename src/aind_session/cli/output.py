@@ -6,6 +6,7 @@ import contextlib
 import csv
 import datetime
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -15,7 +16,6 @@ from typing import Annotated, Any
 
 import typer
 
-from aind_session.errors import InvalidFilterError
 from aind_session.progress import is_wanted
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
@@ -23,12 +23,6 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Write CSV, with a line of co
 
 #: How this command was called, for suggested commands.
 command = ["aind-session"]
-
-
-def check_format(as_json: bool, as_csv: bool) -> None:
-    """Refuse two formats at once."""
-    if as_json and as_csv:
-        raise InvalidFilterError("--json and --csv exclude each other.")
 
 
 def is_terminal() -> bool:
@@ -127,8 +121,6 @@ def write_line(text: str = "", **style: Any) -> None:
 
 
 def _no_color() -> bool:
-    import os
-
     return bool(os.environ.get("NO_COLOR"))
 
 
@@ -161,6 +153,22 @@ def write_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for number, line in enumerate((names, *cells)):
         text = "  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip()
         write_line(text, **({"fg": "cyan"} if number == 0 else {}))
+
+
+def write_rows(
+    rows: Sequence[Mapping[str, Any]],
+    as_json: bool,
+    as_csv: bool,
+    names: Sequence[str] = (),
+) -> None:
+    """Write rows as JSON, as CSV or as a table; `names` are the columns, by default all."""
+    columns = list(names or (rows[0] if rows else ()))
+    if as_json:
+        write_json(rows)
+    elif as_csv:
+        write_csv(rows, columns)
+    elif rows:
+        write_table(columns, [[row[name] for name in columns] for row in rows])
 
 
 _COLORS = {"ok": "green", "warn": "yellow", "fail": "red"}

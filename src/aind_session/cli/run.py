@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ import typer
 from aind_session.cli import output
 from aind_session.cli.app import FOUND, NOT_FOUND, UNKNOWN
 from aind_session.cli.output import AsCsv, AsJson
-from aind_session.cli.sessions import completing, modalities, platforms
+from aind_session.cli.sessions import Date, End, Modality, Platform, Project, Start, words_of
 from aind_session.errors import InvalidFilterError
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ PLACES = "{session_id}, {subject_id}, {raw_asset_id}, {platform}, {date}, {time}
 StateFile = Annotated[
     str | None,
     typer.Argument(
-        metavar="[STATE]", help="The state file; by default the only one in the working directory."
+        metavar="STATE", help="The state file; by default the only one in the working directory."
     ),
 ]
 AtOnce = Annotated[
@@ -48,13 +47,6 @@ NoWait = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    app.command("run")(run)
-    app.command("status")(status)
-    app.command("resume")(resume)
-
-
 def run(
     capsule: Annotated[
         str, typer.Argument(metavar="CAPSULE", help="ID of a capsule or a pipeline.")
@@ -62,7 +54,7 @@ def run(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SESSION|SUBJECT]...",
+            metavar="SESSION|SUBJECT",
             help="IDs of sessions, or of subjects for all of theirs; - reads them from standard "
             "input, as `list` writes them. May be left out where a filter is given.",
         ),
@@ -112,17 +104,12 @@ def run(
     poll: Poll = 60.0,
     share: Annotated[bool, typer.Option("--share", help="Let everyone see the results.")] = False,
     no_wait: NoWait = False,
-    project: Annotated[str | None, typer.Option(metavar="NAME", help="As for `list`.")] = None,
-    platform: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="As for `list`.", autocompletion=completing(platforms)),
-    ] = None,
-    modality: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="As for `list`.", autocompletion=completing(modalities)),
-    ] = None,
-    start: Annotated[str | None, typer.Option(metavar="DATE", help="As for `list`.")] = None,
-    end: Annotated[str | None, typer.Option(metavar="DATE", help="As for `list`.")] = None,
+    project: Project = None,
+    platform: Platform = None,
+    modality: Modality = None,
+    date: Date = None,
+    start: Start = None,
+    end: End = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> int:
@@ -136,7 +123,6 @@ def run(
     The exit code is 0 if all are done, 1 if a session failed or none matches, 3 if the result of at
     least one session could not be checked.
     """
-    output.check_format(as_json, as_csv)
     from aind_session.runs import RunPlan as Plan
     from aind_session.runs import run as conduct
     from aind_session.runs.state import default_path
@@ -151,6 +137,7 @@ def run(
         "project": project,
         "platform": platform,
         "modality": modality,
+        "date": date,
         "start_date": start,
         "end_date": end,
     }
@@ -202,7 +189,6 @@ def status(state: StateFile = None, as_json: AsJson = False, as_csv: AsCsv = Fal
 
     The exit code is 1 if a session failed.
     """
-    output.check_format(as_json, as_csv)
     from aind_session.runs import read_run
 
     with _refusing(state):
@@ -233,7 +219,6 @@ def resume(
     Options are unchanged by default. More --retries than before start failed sessions again. The
     exit code is 1 if a session failed.
     """
-    output.check_format(as_json, as_csv)
     from aind_session.runs import resume_run
 
     with _refusing(state), _noting_resume(state or ""):
@@ -259,7 +244,7 @@ def _sessions(what: Sequence[str], filters: dict[str, Any]) -> Sessions:
     from aind_session.session import Session
     from aind_session.sessions import Sessions
 
-    named = [w for word in what for w in (_piped() if word == "-" else [word])]
+    named = words_of(what)
     found = [Session(word) for word in named if find_session_id(word) is not None]
     subjects = [word for word in named if find_session_id(word) is None]
     filtered = any(filters.values())
@@ -270,14 +255,6 @@ def _sessions(what: Sequence[str], filters: dict[str, Any]) -> Sessions:
     if subjects or filtered:
         found += search.get_sessions(subjects or None, **filters)
     return Sessions(list(dict.fromkeys(found)))
-
-
-def _piped() -> list[str]:
-    """Read words from standard input; of a table that `list` wrote, its first column."""
-    text = sys.stdin.read()
-    if not re.match(r"id\b", text):
-        return text.split()
-    return re.findall(r"^[^\s,]+", text, re.MULTILINE)[1:]
 
 
 def _filled(

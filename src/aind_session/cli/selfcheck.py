@@ -195,11 +195,6 @@ def _state_of(error: Exception) -> tuple[str, str]:
 # -- the command -----------------------------------------------------------------------------------
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("selfcheck")(selfcheck)
-
-
 def selfcheck(
     as_json: AsJson = False,
     report: Annotated[

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -25,83 +27,88 @@ SessionArgument = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("list")(list_sessions)
-    app.command("path")(path)
-    app.command("open")(open_page)
-    app.command("attached")(attached)
-    app.command("download")(download)
-
-
-def completing(values: Callable[[], tuple[str, ...]]) -> Callable[[str], list[str]]:
-    """Return what completes an option's value, from names that need no request."""
-
-    def complete(incomplete: str) -> list[str]:
-        return [one for one in values() if one.startswith(incomplete)]
-
-    return complete
-
-
-def platforms() -> tuple[str, ...]:
-    """Return the names of platforms."""
+def _platforms(incomplete: str) -> list[str]:
     from aind_session.lookup.search import PLATFORMS
 
-    return PLATFORMS
+    return [one for one in PLATFORMS if one.startswith(incomplete)]
 
 
-def modalities() -> tuple[str, ...]:
-    """Return the abbreviations of modalities."""
+def _modalities(incomplete: str) -> list[str]:
     from aind_session.records.modalities import NAMES
 
-    return tuple(NAMES)
+    return [one for one in NAMES if one.startswith(incomplete)]
 
 
-def _columns() -> tuple[str, ...]:
-    return COLUMNS
+def _columns(incomplete: str) -> list[str]:
+    return [one for one in COLUMNS if one.startswith(incomplete)]
+
+
+Project = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="A project, as in DocDB; may be repeated.")
+]
+Platform = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="ecephys, multiplane-ophys, SmartSPIM, ...; may be repeated.",
+        autocompletion=_platforms,
+    ),
+]
+Modality = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="behavior-videos, or the folder's name behavior_videos; may be repeated.",
+        autocompletion=_modalities,
+    ),
+]
+Date = Annotated[
+    str | None,
+    typer.Option(metavar="DATE", help="A day; 2023-12 and 2023 are a whole month or year."),
+]
+Start = Annotated[str | None, typer.Option(metavar="DATE", help="The first day, or date and time.")]
+End = Annotated[str | None, typer.Option(metavar="DATE", help="The last day, included.")]
+
+
+def words_of(words: Iterable[str]) -> list[str]:
+    """Return words of the command line, `-` replaced by those of standard input."""
+    return [one for word in words for one in (_piped() if word == "-" else [word])]
+
+
+def _piped() -> list[str]:
+    """Read words from standard input; of a table that `list` wrote, its first column."""
+    lines = [line for line in map(str.strip, sys.stdin) if line]
+    if lines and re.match(r"id\b", lines[0]):
+        return [re.split(r"[\s,]", line)[0] for line in lines[1:]]
+    return [word for line in lines for word in _words_in(line)]
+
+
+def _words_in(line: str) -> list[str]:
+    """Return the IDs in a line, or the line as a whole: a path can contain spaces."""
+    from aind_session.identifiers import find_session_id
+
+    words = line.split()
+    are_ids = all(word.isdigit() or find_session_id(word) is not None for word in words)
+    return words if are_ids else [line]
 
 
 def list_sessions(
     subjects: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[SUBJECT]...", help="Subject IDs; not needed if a filter is given."
-        ),
+        typer.Argument(metavar="SUBJECT", help="Subject IDs; not needed if a filter is given."),
     ] = None,
-    project: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A project, as in DocDB; may be repeated."),
-    ] = None,
-    platform: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="ecephys, multiplane-ophys, SmartSPIM, ...; may be repeated.",
-            autocompletion=completing(platforms),
-        ),
-    ] = None,
-    modality: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="behavior-videos, or the folder's name behavior_videos; may be repeated.",
-            autocompletion=completing(modalities),
-        ),
-    ] = None,
-    date: Annotated[
-        str | None,
-        typer.Option(metavar="DATE", help="A day; 2023-12 and 2023 are a whole month or year."),
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option(metavar="DATE", help="The first day, or date and time.")
-    ] = None,
-    end: Annotated[str | None, typer.Option(metavar="DATE", help="The last day, included.")] = None,
+    project: Project = None,
+    platform: Platform = None,
+    modality: Modality = None,
+    date: Date = None,
+    start: Start = None,
+    end: End = None,
     columns: Annotated[
         str,
         typer.Option(
             metavar="A,B,...",
             help=f"The columns to show: {', '.join(COLUMNS)}.",
-            autocompletion=completing(_columns),
+            autocompletion=_columns,
         ),
     ] = DEFAULT_COLUMNS,
     as_json: AsJson = False,
@@ -111,7 +118,6 @@ def list_sessions(
 
     Ascending by date and time. The exit code is 1 if there is none.
     """
-    output.check_format(as_json, as_csv)
     from aind_session import search
     from aind_session.errors import InvalidFilterError
     from aind_session.table import as_rows, table
@@ -135,12 +141,7 @@ def list_sessions(
         )
         values = table([session._id for session in found], names)
     rows = as_rows(values)
-    if as_json:
-        output.write_json(rows)
-    elif as_csv:
-        output.write_csv(rows, list(values))
-    elif rows:
-        output.write_table(list(values), [list(row.values()) for row in rows])
+    output.write_rows(rows, as_json, as_csv, list(values))
     if not rows:
         of = f" of {', '.join(subjects)}" if subjects else ""
         output.complain(f"no session{of} matches.", "list", "--help")
@@ -193,7 +194,6 @@ def open_page(
 
 def attached(as_json: AsJson = False, as_csv: AsCsv = False) -> int:
     """List the data attached to this capsule."""
-    output.check_format(as_json, as_csv)
     import aind_session
 
     with output.waiting("reading the attached folders"):
@@ -208,13 +208,8 @@ def attached(as_json: AsJson = False, as_csv: AsCsv = False) -> int:
         }
         for one in found
     ]
-    if as_json:
-        output.write_json(rows)
-    elif as_csv:
-        output.write_csv(rows, names)
-    elif rows:
-        output.write_table(names, [list(row.values()) for row in rows])
-    else:
+    output.write_rows(rows, as_json, as_csv, names)
+    if not (rows or as_json or as_csv):
         output.complain("nothing is attached here.", "attached", "--help")
     return cli.FOUND if rows else cli.NOT_FOUND
 
@@ -231,9 +226,7 @@ def download(
     modality: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="Only the folder of this modality.",
-            autocompletion=completing(modalities),
+            metavar="NAME", help="Only the folder of this modality.", autocompletion=_modalities
         ),
     ] = None,
     overwrite: Annotated[

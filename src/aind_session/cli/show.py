@@ -7,8 +7,9 @@ import logging
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ import typer
 from aind_session.cli import app as cli
 from aind_session.cli import output
 from aind_session.cli.output import AsCsv, AsJson
+from aind_session.cli.sessions import SessionArgument, words_of
 from aind_session.errors import (
     CredentialsError,
     InvalidIdentifierError,
@@ -32,51 +34,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aind_session")
 
-#: The facts of a session and of a subject, in order: key in JSON, title for people.
-OF_SESSION = {
-    "platform": "platform",
-    "subject_id": "subject",
-    "dt": "time",
-    "is_uploaded": "uploaded",
-    "raw_data_asset": "raw asset",
-    "raw_data_dir": "folder",
-    "modalities": "modalities",
-    "project": "project",
-    "genotype": "genotype",
-    "metadata": "metadata",
-    "sorting": "sorted",
-    "data_assets": "assets",
-}
-OF_SUBJECT = {
-    "genotype": "genotype",
-    "sex": "sex",
-    "date_of_birth": "date of birth",
-    "sessions": "sessions",
-    "data_assets": "assets",
-}
 #: Any of these shows that the session exists.
-_EXISTENCE = ("raw_data_asset", "raw_data_dir", "metadata", "data_assets", "is_uploaded")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("show")(show)
-    app.command("explain")(explain)
-
-
-def words_of(words: Iterable[str]) -> list[str]:
-    """Return the given words, `-` replaced by the lines of standard input."""
-    result: list[str] = []
-    for word in words:
-        result += [line.strip() for line in sys.stdin if line.strip()] if word == "-" else [word]
-    return result
+_EXISTENCE: tuple[str, ...] = (
+    "raw_data_asset",
+    "raw_data_dir",
+    "metadata",
+    "data_assets",
+    "is_uploaded",
+)
 
 
 def show(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="SESSION...",
+            metavar="SESSION",
             help="Session IDs or anything with one in it (a path, an asset's name), or subject "
             "IDs; - reads them from standard input.",
             show_default=False,
@@ -93,7 +65,6 @@ def show(
     If a service fails, or no Code Ocean token is set, the answers of the other services are
     shown, with a line on what is missing and why.
     """
-    output.check_format(as_json, as_csv)
     words = words_of(what)
     code = cli.FOUND
     values: list[dict[str, Any]] = []
@@ -119,19 +90,20 @@ def _show_one(word: str, as_json: bool, as_csv: bool, is_first: bool) -> dict[st
     with warnings.catch_warnings(record=True) as caught, output.waiting(f"looking up {item.id}"):
         warnings.simplefilter("always")
         if hasattr(item, "subject_id"):
-            found, titles, title = of_session(item), OF_SESSION, item.id
-            exists: tuple[str, ...] = _EXISTENCE
+            facts_of, title, exists = OF_SESSION, item.id, _EXISTENCE
             advice = ("list", item.subject_id)
         else:
-            found, titles, title = of_subject(item), OF_SUBJECT, f"subject {item.id}"
-            exists, advice = tuple(OF_SUBJECT), ("list", "--help")
-        partial = cli.partial(caught)
+            facts_of, title, exists = OF_SUBJECT, f"subject {item.id}", tuple(OF_SUBJECT)
+            advice = ("list", "--help")
+        found = look_up(item, facts_of)
+        gaps = cli.partial(caught)
     for warning in caught:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if not any(_is_something(found.values.get(name)) for name in exists):
         _raise_nothing(found, title, advice)
-    _write(item.id, titles, found, partial, (as_json, as_csv, is_first))
-    missing = {why: some for (_, why), some in partial.items()}
+    titles = {name: fact_title for name, (fact_title, _) in facts_of.items()}
+    _write(item.id, titles, found, gaps, (as_json, as_csv, is_first))
+    missing = {why: some for (_, why), some in gaps.items()}
     return {"id": item.id, **found.values, "unknown": found.unknown, "may_be_missing": missing}
 
 
@@ -182,12 +154,13 @@ class Facts:
         return reasons
 
 
-def look_up(calls: dict[str, Callable[[], Any]]) -> Facts:
+def look_up(item: Any, facts_of: FactsOf) -> Facts:
     """Look up several facts concurrently."""
     from aind_session.threads import outcomes
 
+    calls = (partial(get, item) for _, get in facts_of.values())
     facts = Facts()
-    for name, outcome in zip(calls, outcomes(*calls.values()), strict=True):
+    for name, outcome in zip(facts_of, outcomes(*calls), strict=True):
         error = outcome.error
         if isinstance(error, ServiceError | CredentialsError):
             facts.unknown[name] = first_line(error)
@@ -202,43 +175,6 @@ def look_up(calls: dict[str, Callable[[], Any]]) -> Facts:
         else:
             facts.values[name] = outcome.unwrap()
     return facts
-
-
-def of_session(session: Session) -> Facts:
-    """Look up everything that `show` shows of a session."""
-    return look_up(
-        {
-            "platform": lambda: session.platform,
-            "subject_id": lambda: session.subject_id,
-            "dt": lambda: session.dt.isoformat(),
-            "is_uploaded": lambda: session.is_uploaded,
-            "raw_data_asset": lambda: one_asset(session.raw_data_asset),
-            "raw_data_dir": lambda: session.raw_data_dir.as_posix(),
-            "modalities": lambda: list(session.modalities),
-            "project": lambda: session.docdb.project,
-            "genotype": lambda: session.docdb.genotype,
-            "metadata": lambda: [s for s in ("v1", "v2") if getattr(session.docdb, s)],
-            "sorting": lambda: sorting(session),
-            "data_assets": lambda: by_label(session.data_assets),
-        }
-    )
-
-
-def of_subject(subject: Subject) -> Facts:
-    """Look up everything that `show` shows of a subject."""
-    return look_up(
-        {
-            "genotype": lambda: subject.docdb.genotype,
-            "sex": lambda: subject.docdb.sex,
-            "date_of_birth": lambda: _iso(subject.docdb.date_of_birth),
-            "sessions": lambda: sessions_of(subject),
-            "data_assets": lambda: by_label(subject.data_assets),
-        }
-    )
-
-
-def _iso(day: Any) -> str | None:
-    return day.isoformat() if day is not None else None
 
 
 def one_asset(asset: DataAsset) -> dict[str, Any]:
@@ -291,6 +227,34 @@ def sessions_of(subject: Subject) -> dict[str, Any]:
     }
 
 
+#: By the name in JSON: the title for people, and the lookup.
+FactsOf = Mapping[str, tuple[str, Callable[[Any], Any]]]
+OF_SESSION: FactsOf = {
+    "platform": ("platform", lambda session: session.platform),
+    "subject_id": ("subject", lambda session: session.subject_id),
+    "dt": ("time", lambda session: session.dt.isoformat()),
+    "is_uploaded": ("uploaded", lambda session: session.is_uploaded),
+    "raw_data_asset": ("raw asset", lambda session: one_asset(session.raw_data_asset)),
+    "raw_data_dir": ("folder", lambda session: session.raw_data_dir.as_posix()),
+    "modalities": ("modalities", lambda session: list(session.modalities)),
+    "project": ("project", lambda session: session.docdb.project),
+    "genotype": ("genotype", lambda session: session.docdb.genotype),
+    "metadata": (
+        "metadata",
+        lambda session: [schema for schema in ("v1", "v2") if getattr(session.docdb, schema)],
+    ),
+    "sorting": ("sorted", sorting),
+    "data_assets": ("assets", lambda session: by_label(session.data_assets)),
+}
+OF_SUBJECT: FactsOf = {
+    "genotype": ("genotype", lambda subject: subject.docdb.genotype),
+    "sex": ("sex", lambda subject: subject.docdb.sex),
+    "date_of_birth": ("date of birth", lambda subject: subject.docdb.date_of_birth),
+    "sessions": ("sessions", sessions_of),
+    "data_assets": ("assets", lambda subject: by_label(subject.data_assets)),
+}
+
+
 # -- writing ---------------------------------------------------------------------------------------
 
 
@@ -310,7 +274,7 @@ def _write(
     item_id: str,
     titles: dict[str, str],
     found: Facts,
-    partial: dict[tuple[str, str], list[str]],
+    partly: dict[tuple[str, str], list[str]],
     form: tuple[bool, bool, bool],
 ) -> None:
     as_json, as_csv, is_first = form
@@ -324,7 +288,7 @@ def _write(
         output.write_facts(item_id, facts)
         for name in ("sessions", "data_assets"):
             _write_table(name, found.values.get(name))
-    for line in _gaps(titles, found, partial):
+    for line in _gaps(titles, found, partly):
         print(output.printable(line), file=sys.stderr if as_json or as_csv else sys.stdout)
 
 
@@ -375,11 +339,11 @@ def _write_table(name: str, value: Any) -> None:
 
 
 def _gaps(
-    titles: dict[str, str], found: Facts, partial: dict[tuple[str, str], list[str]]
+    titles: dict[str, str], found: Facts, partly: dict[tuple[str, str], list[str]]
 ) -> list[str]:
     """Return one line per reason, with everything that is unknown or may be missing for it."""
     lines = []
-    by_reason = {why: (service, missing) for (service, why), missing in partial.items()}
+    by_reason = {why: (service, missing) for (service, why), missing in partly.items()}
     for why, names in found.by_reason().items():
         unknown = ", ".join(titles.get(name, name) for name in names)
         _, missing = by_reason.pop(why, ("", []))
@@ -393,13 +357,7 @@ def _gaps(
 # -- explain ---------------------------------------------------------------------------------------
 
 
-def explain(
-    session_id: Annotated[
-        str,
-        typer.Argument(metavar="SESSION", help="A session ID, or anything with one in it."),
-    ],
-    as_json: AsJson = False,
-) -> int:
+def explain(session_id: SessionArgument, as_json: AsJson = False) -> int:
     """Explain how each fact about a session was found, or not found.
 
     Lists every request to a service, in order, with the answer and the time that it took. Send

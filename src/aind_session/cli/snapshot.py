@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from aind_session.sandbox import Catalogue
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("snapshot")(snapshot)
-
-
 def snapshot(
     to: Annotated[
         str,
@@ -29,7 +24,7 @@ def snapshot(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SUBJECT|SESSION]...",
+            metavar="SUBJECT|SESSION",
             help="IDs of subjects (with everything that belongs to them) and of sessions.",
         ),
     ] = None,
@@ -40,7 +35,9 @@ def snapshot(
     depth: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Levels of names to record in each folder  [default: 2 raw, 3 results]"
+            min=1,
+            metavar="N",
+            help="Levels of names to record in each folder  [default: 2 raw, 3 results]",
         ),
     ] = None,
     names: Annotated[

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -14,6 +15,7 @@ from aind_session.identifiers import DateRange, parse_dates
 from aind_session.lookup import results
 from aind_session.query import CODE_OCEAN, count, query
 from aind_session.services import codeocean
+from aind_session.services.decode import UNDECODABLE, strict_json
 from aind_session.services.models import decode_computation, decode_computations
 from aind_session.services.redact import excerpt
 from aind_session.services.sdk import Computation
@@ -24,17 +26,25 @@ from aind_session.trace import logger, note, tracing
 ENDED = frozenset({"completed", "failed"})
 #: Results of a run that did not get to any.
 NO_RESULTS = frozenset({results.OUTPUT, "nextflow"})
+#: What the text of a computation that cannot be read shows.
+_HAS_ENDED = re.compile(rb'"state"\s*:\s*"(?:completed|failed)"')
+_SHOWS_ASSETS = re.compile(rb'"data_assets"\s*:\s*\[\s*\{')
 STATES = ("initializing", "running", "finalizing", "completed", "failed")
 
 
 class _Attached(msgspec.Struct):
-    id: str = ""
+    id: str
+
+
+class _Inputs(msgspec.Struct):
+    data_assets: list[_Attached] | None = None
 
 
 class ComputationSummary(msgspec.Struct):
     """The fields of a computation that a search compares; `raw` is all of it.
 
-    Faster to read than the SDK's model: a pipeline can have thousands of runs.
+    Faster to read than the SDK's model: a pipeline can have thousands of runs. One that cannot be
+    read has no ID. `data_assets` is None if the list does not show them.
     """
 
     id: str
@@ -58,35 +68,61 @@ class ComputationSummary(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(ComputationSummary)
+_inputs = msgspec.json.Decoder(_Inputs)
 
 
 def summarise(raw: bytes) -> ComputationSummary:
     """Read the fields that a search compares from a computation's JSON."""
     found = None
-    with contextlib.suppress(msgspec.MsgspecError):
+    with contextlib.suppress(*UNDECODABLE):
         found = _decoder.decode(raw)
     if found is None or not found.id:
-        # The lenient model accepts every oddity.
-        odd = decode_computation(raw)
-        found = ComputationSummary(
-            id=odd.id,
-            name=odd.name or "",
-            created=int(odd.created or 0),
-            state=str(odd.state),
-            end_status=odd.end_status and str(odd.end_status),
-            has_results=odd.has_results,
-            data_assets=[_Attached(one.id) for one in odd.data_assets or ()],
-        )
+        try:
+            found = _summarise_odd(raw)
+        except BadAnswerError as error:
+            logger.warning("A computation cannot be read: %s", error)
+            found = ComputationSummary(id="")
     found.raw = raw
     return found
 
 
-def _summarise_or_log(raw: bytes) -> ComputationSummary | None:
-    try:
-        return summarise(raw)
-    except BadAnswerError as error:
-        logger.warning("Left out of the computations: %s", error)
-        return None
+def _summarise_odd(raw: bytes) -> ComputationSummary:
+    # The lenient model accepts every oddity.
+    odd = decode_computation(raw)
+    return ComputationSummary(
+        id=odd.id,
+        name=odd.name or "",
+        created=int(odd.created or 0),
+        state=str(odd.state),
+        end_status=odd.end_status and str(odd.end_status),
+        has_results=odd.has_results,
+        data_assets=data_assets_shown(raw),
+    )
+
+
+def data_assets_shown(raw: bytes) -> list[_Attached] | None:
+    """Return the data assets in a computation's JSON; None if it does not show all of them."""
+    with contextlib.suppress(*UNDECODABLE):
+        return _inputs.decode(strict_json(raw, null_if_infinite=True)).data_assets
+    return None
+
+
+def may_be_unreadable(raw: bytes, asset_ids: Iterable[str], *, in_progress: bool) -> bool:
+    """Whether a computation that cannot be read may have data assets attached, by its text.
+
+    With `in_progress`, one that has ended does not count.
+
+    Examples
+    --------
+    >>> raw = b'{"state": "running", "data_assets": [{"id": "8ad5f1a4"}]}'
+    >>> may_be_unreadable(raw, ["8ad5f1a4"], in_progress=True)
+    True
+    >>> may_be_unreadable(raw, ["another"], in_progress=True)
+    False
+    """
+    if in_progress and _HAS_ENDED.search(raw):
+        return False
+    return not _SHOWS_ASSETS.search(raw) or all(one.encode() in raw for one in asset_ids)
 
 
 def of_owner(
@@ -94,8 +130,8 @@ def of_owner(
 ) -> tuple[ComputationSummary, ...]:
     """Return all computations of a capsule or pipeline, ascending by creation.
 
-    Requested each time, as what is a minute old may have started or ended; with a hash, once for
-    each hash.
+    One that cannot be read has no ID: it exists all the same. Requested each time, as what is a
+    minute old may have started or ended; with a hash, once for each hash.
     """
     if ttl_hash is None:
         return _listed_now(capsule_or_pipeline_id)
@@ -114,8 +150,8 @@ def _listed_now(capsule_or_pipeline_id: str) -> tuple[ComputationSummary, ...]:
 
 def _list(capsule_or_pipeline_id: str) -> tuple[ComputationSummary, ...]:
     listed = codeocean.list_computations(capsule_or_pipeline_id)
-    found = [one for raw in listed if (one := _summarise_or_log(raw)) is not None]
-    if listed and not found:
+    found = [summarise(raw) for raw in listed]
+    if listed and not any(one.id for one in found):
         raise BadAnswerError(
             f"Code Ocean's list of computations has no valid one: {excerpt(listed[0])}",
             service=CODE_OCEAN,
@@ -133,8 +169,13 @@ def find(
     computation_state: str | None = None,
     ttl_hash: int | None = None,
     dates: DateRange | None = None,
+    complete: bool = False,
 ) -> tuple[Computation, ...]:
-    """Find computations, ascending by creation; every filter that is given must hold."""
+    """Find computations, ascending by creation; every filter that is given must hold.
+
+    With `complete`, a `BadAnswerError` is raised if one that cannot be read may have the data
+    asset attached and be in progress.
+    """
     wanted = dates or DateRange()
     with tracing(capsule_or_pipeline_id, "computations"):
         every = of_owner(capsule_or_pipeline_id, ttl_hash)
@@ -143,13 +184,19 @@ def find(
         found = [
             one
             for one in every
-            if (name is None or one.name == name)
-            and attached_data_asset_id in (None, *(a.id for a in one.data_assets or ()))
+            if one.id
+            and (name is None or one.name == name)
             and (has_results is None or bool(one.has_results) == has_results)
             and (in_progress is None or is_finished(one) != in_progress)
             and (computation_state is None or one.state == computation_state)
             and one.is_created_within(wanted)
+            and (
+                attached_data_asset_id is None
+                or _has_attached(one, attached_data_asset_id, complete)
+            )
         ]
+        if complete and not found:
+            _require_readable(every, capsule_or_pipeline_id, attached_data_asset_id)
         if not found:
             note(
                 "None of the %d computations of %s matches",
@@ -157,6 +204,27 @@ def find(
                 capsule_or_pipeline_id,
             )
         return decode_computations(one.raw for one in found)
+
+
+def _has_attached(one: ComputationSummary, asset_id: str, complete: bool) -> bool:
+    assets = one.data_assets
+    if assets is None and complete:
+        # A list may leave out data assets that the computation itself shows.
+        assets = data_assets_shown(codeocean.get_computation(one.id))
+    return any(asset.id == asset_id for asset in assets or ())
+
+
+def _require_readable(
+    every: Sequence[ComputationSummary], owner: str, asset_id: str | None
+) -> None:
+    ids = [asset_id] if asset_id else []
+    unsure = [c for c in every if not c.id and may_be_unreadable(c.raw, ids, in_progress=True)]
+    if unsure:
+        raise BadAnswerError(
+            f"{len(unsure)} of the {len(every)} computations of {owner} cannot be read and may be "
+            f"in progress: {excerpt(unsure[0].raw)}",
+            service=CODE_OCEAN,
+        )
 
 
 def _checked_state(state: str, every: Sequence[ComputationSummary]) -> str:

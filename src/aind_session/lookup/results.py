@@ -143,8 +143,11 @@ def _from_either(
         _remember(("closed", folder.bucket))
         return code_ocean()
     except ServiceError as error:
+        failures = Failures("files")
+        failures.add(error)
         try:
-            return code_ocean()
+            with failures.limit():
+                return code_ocean()
         except (ServiceError, CredentialsError):
             raise error from None
 
@@ -373,7 +376,7 @@ def why_sorted(session: SessionID) -> tuple[bool, str]:
         good, why = _newest_good(candidates, known.failures)
         if good is None:
             known.failures.raise_error()
-            note("%s is not sorted: %s", session.id, why)
+            note("%s is not sorted: %s", session.id, why.removeprefix("no: "))
         known.failures.warn()
         context.current().cache.put(("files", "sorted", session.id), good is not None)
         return good is not None, why
@@ -388,7 +391,7 @@ def cached_is_sorted(session: SessionID) -> bool | None:
 def _newest_good(candidates: Assets, failures: Failures) -> tuple[AssetSummary | None, str]:
     # What is still being captured has not failed, and cannot be used either.
     waiting: Sequence[AssetSummary] = [a for a in candidates[::-1] if a.state.lower() != "draft"]
-    why = "no: no sorted data asset" if not candidates else "no: the sorting is being captured"
+    why = "no: the sorting is being captured" if candidates else "no: it has no sorted data asset"
     for size in (*_CHECKED_AT_ONCE, len(waiting)):
         group, waiting = waiting[:size], waiting[size:]
         answers = outcomes(*(partial(failure, a) for a in group))

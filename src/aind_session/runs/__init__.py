@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from aind_session import settings
 from aind_session.clock import CLOCK
 from aind_session.errors import InvalidFilterError
@@ -34,9 +36,6 @@ from aind_session.services import codeocean
 from aind_session.services.redact import is_loopback
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from aind_session.runs.values import RunOptions
     from aind_session.session import Session
 
 __all__ = [
@@ -53,6 +52,8 @@ __all__ = [
 ]
 
 AnyPath = str | os.PathLike[str]
+#: The status of a session at the beginning, by the plan's action; of others "skipped".
+_FIRST: dict[str, Status] = {"start": "waiting", "error": "failed"}
 
 
 def run(
@@ -63,24 +64,21 @@ def run(
     attach: Any = None,
     dry_run: bool = False,
     confirm: Callable[[RunPlan], bool] | None = None,
-    **options: Unpack[RunOptions],
+    label: str | None = None,
+    state: AnyPath | None = None,
+    is_pipeline: bool | None = None,
+    wait: bool = True,
+    progress: bool = True,
+    **options: Any,
 ) -> RunPlan | RunReport:
     """Start one computation per session and conduct them; see `Sessions.run`.
 
     `confirm` is called with a plan that starts anything; if it returns False, the plan is returned.
     """
     some = list(sessions)
-    given: dict[str, Any] = dict(options)
-    label, state, is_pipeline, wait, progress = (
-        given.pop(name, default)
-        for name, default in (
-            *(("label", None), ("state", None), ("is_pipeline", None)),
-            *(("wait", True), ("progress", True)),
-        )
-    )
     if label is not None:
         _check_label(label)
-    checked = Options(**_checked(given))
+    checked = Options(**_checked(options))
 
     def make_plan(strict: bool) -> tuple[RunPlan, dict[str, str | None]]:
         return planning.plan(some, capsule_or_pipeline_id, label, parameters, attach, strict=strict)
@@ -107,12 +105,8 @@ def run(
             options=checked,
             items=[
                 Item(
-                    session=one.session,
-                    action=one.action,
-                    status=_first_status(one),
-                    why=one.why,
-                    mounts=one.mounts,
-                    parameters=one.parameters,
+                    **structs.asdict(one),
+                    status=_FIRST.get(one.action, "skipped"),
                     platform=platforms[one.session],
                 )
                 for one in plan.sessions
@@ -121,12 +115,6 @@ def run(
         )
         states.save(path, made)
         return _conduct(path, made, wait=wait, progress=progress)
-
-
-def _first_status(planned: Planned) -> Status:
-    if planned.action == "start":
-        return "waiting"
-    return "failed" if planned.action == "error" else "skipped"
 
 
 def resume_run(
@@ -195,7 +183,7 @@ def resume_run(
     >>> aind_session.read_run(path) == report
     True
     """
-    path = _path_of(state)
+    path = states.find() if state is None else states.resolve(state)
     # Without a state file, no lock is created either.
     states.load(path)
     with states.locked(path):
@@ -212,9 +200,8 @@ def resume_run(
             "retries": retries,
             "poll_seconds": poll_seconds,
         }
-        changes = _checked({name: v for name, v in given.items() if v is not None})
-        for name, value in changes.items():
-            setattr(found.options, name, value)
+        changes = {name: value for name, value in given.items() if value is not None}
+        found.options = structs.replace(found.options, **_checked(changes))
         for item in found.items:
             _take_up(item, found.options.retries)
         return _conduct(
@@ -252,12 +239,8 @@ def read_run(state: AnyPath | None = None) -> RunReport:
     RunStateError
         It is not the state of a run (a `ValueError`).
     """
-    path = _path_of(state)
+    path = states.find() if state is None else states.resolve(state)
     return states.load(path).report(path)
-
-
-def _path_of(state: AnyPath | None) -> Path:
-    return states.find() if state is None else states.resolve(state)
 
 
 def _conduct(

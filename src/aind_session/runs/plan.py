@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from aind_session.errors import (
@@ -18,17 +18,22 @@ from aind_session.errors import (
 )
 from aind_session.identifiers import SessionID
 from aind_session.lookup import batch, refresh, rules
-from aind_session.lookup.computations import is_finished
+from aind_session.lookup.computations import (
+    data_assets_shown,
+    is_finished,
+    may_be_unreadable,
+    of_owner,
+)
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.results import is_good as is_good_asset
-from aind_session.query import CODE_OCEAN, count, query
+from aind_session.query import CODE_OCEAN
 from aind_session.runs.values import Action, Mount, Parameter, Planned, RunPlan
 from aind_session.services import codeocean
 from aind_session.services.codeocean import CodeOceanNotFoundError
 from aind_session.services.models import AssetSummary, decode_asset, decode_computation
 from aind_session.services.sdk import Computation
 from aind_session.threads import Outcome, outcomes
-from aind_session.trace import logger, tracing
+from aind_session.trace import tracing
 
 if TYPE_CHECKING:
     from aind_session.session import Session
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 Inputs = tuple[tuple[Mount, ...], tuple[Parameter, ...]]
 #: Why a session is left out; None: it is not.
 Verdict = tuple[Action, str] | None
+UNREADABLE = "a computation of the capsule cannot be read and may be its own"
 NO_SESSION = "attach returned None: skip this session"
 
 
@@ -67,8 +73,8 @@ def plan(
     """
     some = list({session.id: session for session in sessions}.values())
     with tracing(capsule, "plan of a run"):
-        listed = computations_of(capsule).computations
-        in_progress = [c for c in listed if not is_finished(c)]
+        listed = computations_of(capsule)
+        in_progress = [c for c in listed.computations if not is_finished(c)]
         known = _fetch([session._id for session in some])
         results = outcomes(*(lambda s=s: _verdict(known[s.id], label) for s in some))
         wanted = outcomes(*(lambda s=s: _inputs(s, known[s.id], parameters, attach) for s in some))
@@ -86,6 +92,8 @@ def plan(
                 verdict = _reason(outcome.error) if outcome.error else verdict
             if verdict is None:
                 verdict = running(in_progress, *inputs, alone=shared[inputs[0]] == 1)
+            if verdict is None and listed.may_hide(inputs[0], in_progress=True):
+                verdict = "unknown", UNREADABLE
             if verdict is None and taken.setdefault(inputs, session.id) != session.id:
                 verdict = "same", f"the computation of {taken[inputs]} is the same"
             action, why = verdict or ("start", "")
@@ -281,15 +289,15 @@ def _check_attached(wanted: list[Outcome[Inputs]], known: Mapping[str, Evidence]
 
 @dataclass(frozen=True)
 class Listed:
-    """The computations of a capsule, ascending; not complete if one could not be read."""
+    """The computations of a capsule, ascending; and the JSON of those that cannot be read."""
 
     computations: tuple[Computation, ...]
-    is_complete: bool
+    unreadable: tuple[bytes, ...]
 
-
-@query(CODE_OCEAN, "computations of {0}", count("computation"), seconds=0.0)
-def _list(capsule: str) -> tuple[bytes, ...]:
-    return tuple(codeocean.list_computations(capsule))
+    def may_hide(self, mounts: Sequence[Mount], *, in_progress: bool) -> bool:
+        """Whether one that cannot be read may have these data assets attached."""
+        ids = [mount.id for mount in mounts]
+        return any(may_be_unreadable(r, ids, in_progress=in_progress) for r in self.unreadable)
 
 
 def computations_of(capsule: str) -> Listed:
@@ -300,21 +308,22 @@ def computations_of(capsule: str) -> Listed:
     CodeOceanNotFoundError
         No capsule or pipeline has this ID (a `ValueError`).
     """
-    raws = _list(capsule)
-    found = [one for raw in raws if (one := _readable(raw)) is not None]
-    if raws and not found:
-        raise BadAnswerError(
-            f"None of the {len(raws)} computations of {capsule} can be read.", service=CODE_OCEAN
-        )
-    return Listed(tuple(sorted(found, key=lambda c: (c.created, c.id))), len(found) == len(raws))
+    read = {one.raw: _read_or_none(one.raw) for one in of_owner(capsule)}
+    found = tuple(one for one in read.values() if one is not None)
+    return Listed(found, tuple(raw for raw, one in read.items() if one is None))
 
 
-def _readable(raw: bytes) -> Computation | None:
+def _read_or_none(raw: bytes) -> Computation | None:
     try:
-        return decode_computation(raw)
-    except BadAnswerError as error:
-        logger.warning("A computation cannot be read: %s", in_a_line(error))
+        return computation_of(raw)
+    except BadAnswerError:
         return None
+
+
+def computation_of(raw: bytes) -> Computation:
+    """Read a computation; its data assets are None if the JSON does not show all of them."""
+    found = decode_computation(raw)
+    return found if data_assets_shown(raw) is not None else replace(found, data_assets=None)
 
 
 def has_inputs(

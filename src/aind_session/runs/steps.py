@@ -276,8 +276,8 @@ def start(conductor: Conductor) -> None:
     free = [c for c in listed.value.computations if c.id not in claimed]
     # The most specific first: a computation with more data assets matches a session with fewer.
     for item in sorted(unsure, key=lambda item: -len(item.mounts)):
-        _resolve_start(conductor, item, free, listed.value.is_complete)
-    _start(conductor, _choose(conductor, free), free)
+        _resolve_start(conductor, item, free, listed.value)
+    _start(conductor, _choose(conductor, free, listed.value), free)
 
 
 def _take(conductor: Conductor, item: Item, found: Computation, free: list[Computation]) -> None:
@@ -315,14 +315,14 @@ def _own(item: Item, candidates: Sequence[Computation]) -> Computation | None:
 
 
 def _resolve_start(
-    conductor: Conductor, item: Item, free: list[Computation], is_complete: bool
+    conductor: Conductor, item: Item, free: list[Computation], listed: plan.Listed
 ) -> None:
     candidates = _new_since_intent(item, free)
     if candidates and _own(item, candidates) is None:
         # A list may leave out data assets that the computation itself shows.
         requests = [functools.partial(codeocean.get_computation, c.id) for c in candidates]
         single = [
-            decode_computation(o.value) for o in conductor.ask(requests) if o.value is not None
+            plan.computation_of(o.value) for o in conductor.ask(requests) if o.value is not None
         ]
         if len(single) == len(candidates):
             candidates = _new_since_intent(item, single)
@@ -336,8 +336,8 @@ def _resolve_start(
     elif candidates:
         names = ", ".join(c.id for c in candidates)
         conductor.block(item, f"not confirmed; computation {names} may be its own")
-    elif not is_complete:
-        conductor.block(item, "not confirmed; one of the capsule's computations cannot be read")
+    elif listed.may_hide(item.mounts, in_progress=False):
+        conductor.block(item, f"not confirmed; {plan.UNREADABLE}")
     elif item.lost > MAX_LOST:
         item.attempts[-1].end = "failed"
         conductor.put(item, "failed", f"sent {item.lost} times, but Code Ocean started nothing")
@@ -346,7 +346,7 @@ def _resolve_start(
         conductor.put(item, "waiting", item.why)
 
 
-def _choose(conductor: Conductor, free: list[Computation]) -> list[Item]:
+def _choose(conductor: Conductor, free: list[Computation], listed: plan.Listed) -> list[Item]:
     """Choose the sessions to start now; those that need no start any more are skipped."""
     room = min(conductor.room(), conductor.pace.free(CLOCK.time()))
     shared = Counter(item.mounts for item in conductor.state.items)
@@ -361,6 +361,8 @@ def _choose(conductor: Conductor, free: list[Computation]) -> list[Item]:
             _take(conductor, item, found, free)
         elif verdict is not None:
             _skip(conductor, item, verdict)
+        elif item.open_attempt is None and listed.may_hide(item.mounts, in_progress=True):
+            _skip(conductor, item, ("unknown", plan.UNREADABLE))
         else:
             candidates.append(item)
     if not candidates or conductor.state.label is None:

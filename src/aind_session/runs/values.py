@@ -102,7 +102,46 @@ class Planned(msgspec.Struct, frozen=True):
     parameters: tuple[Parameter, ...] = ()
 
 
-class RunPlan(msgspec.Struct, frozen=True):
+class _Table(msgspec.Struct, frozen=True):
+    """What plans and reports of runs have in common: they are shown as a table."""
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one row per session, for tables and JSON."""
+        raise NotImplementedError
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of sessions of each action or status."""
+        return dict(Counter(row.get("action") or row["status"] for row in self.to_rows()))
+
+    def summary(self) -> str:
+        """Return the number of sessions of each action or status, in one line."""
+        ordered = sorted(self.counts.items(), key=lambda item: -item[1])
+        return ", ".join(f"{n} {what}" for what, n in ordered) or "no session"
+
+    @property
+    def _title(self) -> tuple[str, str]:
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        rows, (kind, title) = self.to_rows(), self._title
+        names = columns_used(rows)
+        cells = [[_cell(row[name]) for name in names] for row in html.ends(rows)]
+        # A reason is a sentence, which wraps; names and IDs do not.
+        classes = ["" if name == "why" else "aind-name" for name in names]
+        body = html.table(names, cells, classes, len(rows)) if rows else ""
+        return html.card(kind, title, html.hint(self.summary()) + body)
+
+    def __str__(self) -> str:
+        rows = self.to_rows()
+        names = columns_used(rows)
+        lines = [names, *([_cell(row[name]) for name in names] for row in rows)] if rows else []
+        widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+        texts = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        return "\n".join([*texts, self.summary()])
+
+
+class RunPlan(_Table, frozen=True):
     """What a run does with each session; equal to another plan that does the same.
 
     `print` shows it as a table.
@@ -120,11 +159,6 @@ class RunPlan(msgspec.Struct, frozen=True):
     capsule: str
     label: str | None
     sessions: tuple[Planned, ...]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of sessions of each action."""
-        return dict(Counter(one.action for one in self.sessions))
 
     @property
     def starts(self) -> tuple[Planned, ...]:
@@ -149,18 +183,12 @@ class RunPlan(msgspec.Struct, frozen=True):
             for one in self.sessions
         ]
 
-    def summary(self) -> str:
-        """Return the number of sessions of each action, in one line."""
-        return _counted(self.counts)
+    @property
+    def _title(self) -> tuple[str, str]:
+        return "Plan of a run", self.capsule
 
     def __repr__(self) -> str:
         return f"<RunPlan of {self.capsule}: {self.summary()}>"
-
-    def _repr_html_(self) -> str:
-        return _html("Plan of a run", self.capsule, self.to_rows(), self.summary())
-
-    def __str__(self) -> str:
-        return _table(self.to_rows(), self.summary())
 
 
 class SessionRun(msgspec.Struct, frozen=True):
@@ -189,7 +217,7 @@ class SessionRun(msgspec.Struct, frozen=True):
     asset_name: str | None = None
 
 
-class RunReport(msgspec.Struct, frozen=True):
+class RunReport(_Table, frozen=True):
     """The state of a run, finished or not.
 
     `print` shows it as a table.
@@ -208,11 +236,6 @@ class RunReport(msgspec.Struct, frozen=True):
     state: str
     sessions: tuple[SessionRun, ...]
     happened: RunPlan
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of sessions of each status."""
-        return dict(Counter(one.status for one in self.sessions))
 
     @property
     def is_complete(self) -> bool:
@@ -238,47 +261,17 @@ class RunReport(msgspec.Struct, frozen=True):
             for one in self.sessions
         ]
 
-    def summary(self) -> str:
-        """Return the number of sessions of each status, in one line."""
-        return _counted(self.counts)
+    @property
+    def _title(self) -> tuple[str, str]:
+        return "Run", self.happened.capsule
 
     def __repr__(self) -> str:
         return f"<RunReport of {self.state}: {self.summary()}>"
-
-    def _repr_html_(self) -> str:
-        return _html("Run", self.happened.capsule, self.to_rows(), self.summary())
-
-    def __str__(self) -> str:
-        return _table(self.to_rows(), self.summary())
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
-    return ", ".join(f"{n} {what}" for what, n in ordered) or "no session"
 
 
 def columns_used(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names of the columns that contain anything."""
     return [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
-
-
-def _table(rows: Sequence[dict[str, Any]], summary: str) -> str:
-    names = columns_used(rows)
-    lines = [names, *([_cell(row[name]) for name in names] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
-    table = [
-        "  ".join(c.ljust(w) for c, w in zip(ln, widths, strict=True)).rstrip() for ln in lines
-    ]
-    return "\n".join([*(table if rows else ()), summary])
-
-
-def _html(kind: str, title: str, rows: Sequence[dict[str, Any]], summary: str) -> str:
-    names = columns_used(rows)
-    cells = [[_cell(row[name]) for name in names] for row in html.ends(rows)]
-    # A reason is a sentence, which wraps; names and IDs do not.
-    classes = ["" if name == "why" else "aind-name" for name in names]
-    body = html.table(names, cells, classes, len(rows)) if rows else ""
-    return html.card(kind, title, html.hint(summary) + body)
 
 
 def _cell(value: object) -> str:

@@ -117,11 +117,13 @@ def request(version: str, method: str, route: str, **options: Any) -> Response |
         path = f"/{version}/{DATABASE}/{COLLECTION}/{route}"
         return gateway.request(method, path, **options)
     except DocDBError as error:
-        if gateway.retired or not _says_retired(error):
+        if gateway.retired - {version} or not _says_retired(error):
             raise
-        gateway.retired.add(version)
-        text = "DocDB's endpoint /%s/ is retired (%d): records come from the other schema only"
-        log.warning(text, version, error.status)
+        # Requests at the same time find out together.
+        if version not in gateway.retired:
+            gateway.retired.add(version)
+            text = "DocDB's endpoint /%s/ is retired (%d): records have the other schema only"
+            log.warning(text, version, error.status)
         return None
 
 

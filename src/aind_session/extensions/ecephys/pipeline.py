@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from aind_session import context
-from aind_session.errors import AccessDeniedError
+from aind_session.errors import AccessDeniedError, BadAnswerError
 from aind_session.lookup import computations
+from aind_session.query import CODE_OCEAN
 from aind_session.services import codeocean
 from aind_session.services.models import AssetSummary
 from aind_session.services.sdk import Computation, RunParams
@@ -28,7 +29,7 @@ def current(pipeline_id: str, asset_id: str | None = None) -> tuple[Computation,
 def _launching(capsule_id: str, asset_id: str) -> tuple[Computation, ...]:
     """Return the runs of the trigger capsule that are about to launch the pipeline."""
     try:
-        runs = computations.find(capsule_id, in_progress=True)
+        runs = computations.find(capsule_id, in_progress=True, complete=True)
     except (codeocean.CodeOceanNotFoundError, AccessDeniedError) as error:
         # A capsule whose runs are hidden may be started all the same. If the request failed, one
         # may be running: that is an error, not a second start.
@@ -72,9 +73,19 @@ def sort(
 
 
 def _running(raw: AssetSummary, pipeline_id: str, capsule_id: str) -> Computation | None:
-    runs, launching = gather(
-        lambda: current(pipeline_id, raw.id), lambda: _launching(capsule_id, raw.id)
-    )
+    try:
+        runs, launching = gather(
+            lambda: computations.find(
+                pipeline_id, attached_data_asset_id=raw.id, in_progress=True, complete=True
+            ),
+            lambda: _launching(capsule_id, raw.id),
+        )
+    except BadAnswerError as error:
+        raise BadAnswerError(
+            f"Nothing is started: {str(error).rstrip('.')}. `skip_already_sorting=False` starts "
+            "the sorting all the same.",
+            service=CODE_OCEAN,
+        ) from error
     found: tuple[Computation, ...] = runs or launching
     if not found:
         return None
