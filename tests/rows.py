@@ -1,10 +1,12 @@
-"""How many requests of a lookup wait for each other."""
+"""What lookups of many sessions return, and how many of their requests wait for each other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from aind_session import Sandbox
+from aind_session import Sandbox, Sessions
+from aind_session.table import table
 
 #: On a busy machine, requests that are sent at the same time can look sequential: one starts late,
 #: when another has ended. The longer each takes, the less that happens.
@@ -35,3 +37,8 @@ def shortest_row(
         if row <= at_most:
             break
     return row
+
+
+def columns_of(sessions: Sessions, names: Iterable[str]) -> dict[str, list[Any]]:
+    """Return columns of the table of some sessions."""
+    return table([session._id for session in sessions], names, False)

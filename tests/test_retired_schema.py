@@ -14,6 +14,7 @@ from aind_session.records.modalities import current_modalities
 from aind_session.sandbox import Catalogue, Sandbox
 from aind_session.services import docdb
 from aind_session.threads import gather
+from rows import columns_of
 from test_readme import examples
 
 Record = dict[str, Any]
@@ -76,7 +77,7 @@ ANSWERS: dict[str, Callable[[], Any]] = {
     "filter": lambda: aind_session.get_sessions(platform="ecephys", start_date="2023-12"),
     "by project": lambda: aind_session.get_sessions(project="Invented project B"),
     "by modality": lambda: aind_session.get_sessions(676909, modality="behavior-videos"),
-    "table": lambda: aind_session.get_sessions([676909, 999999])._columns(COLUMNS, progress=False),
+    "table": lambda: columns_of(aind_session.get_sessions([676909, 999999]), COLUMNS),
     "projects": lambda: aind_session.list_projects(),
     "platforms": lambda: aind_session.list_platforms(),
     "folders": lambda: [s.raw_data_dir.as_posix() for s in aind_session.get_sessions(676909)],

@@ -20,6 +20,7 @@ from aind_session.lookup import results
 from aind_session.runs import RunReport
 from aind_session.sandbox import Catalogue
 from conducted import CAPSULE, LABEL, KilledError, World, add_result, add_running, cohort, raw_id
+from rows import columns_of
 
 AT_ONCE, PER_MINUTE = 70, 60
 
@@ -135,7 +136,7 @@ def test_500_sessions_with_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             world.advance()
             # All that are odd, and some that are not.
             some = aind_session.Sessions(map(aind_session.Session, [*odd, *names[:50]]))
-            table = some._columns(["id", f"result:{LABEL}"], progress=False)
+            table = columns_of(some, ["id", f"result:{LABEL}"])
             told = dict(zip(table["id"], table[f"result:{LABEL}"], strict=True))
             assert told == {name: status_by_catalogue(catalogue, name) for name in told}
             assert set(told.values()) == {"good", "failed", "never"}

@@ -140,7 +140,7 @@ def test_run_listed_computation_without_data_assets_is_a_candidate(
 ) -> None:
     service = world.box.codeocean
     listing: Callable[..., Any] = service._list_computations
-    single: Callable[..., Any] = service._get_computation
+    single: Callable[..., Any] = service._get
 
     def without_assets(computation: dict[str, Any]) -> dict[str, Any]:
         shown = {k: v for k, v in computation.items() if k != "data_assets"}
@@ -149,7 +149,7 @@ def test_run_listed_computation_without_data_assets_is_a_candidate(
     monkeypatch.setattr(
         service, "_list_computations", lambda *a: list(map(without_assets, listing(*a)))
     )
-    monkeypatch.setattr(service, "_get_computation", lambda *a: without_assets(single(*a)))
+    monkeypatch.setattr(service, "_get", lambda *a: without_assets(single(*a)))
     world.box.fail("codeocean", "/computations$", "POST", kind="truncate")
     report = sessions[:1].run(CAPSULE, [sessions[0].id] if named else ["fast"], state=state)
     assert world.starts_of(sessions[0].id) == 1

@@ -15,7 +15,7 @@ from aind_session.identifiers import DateRange, parse_dates
 from aind_session.lookup import results
 from aind_session.query import CODE_OCEAN, count, query
 from aind_session.services import codeocean
-from aind_session.services.decode import UNDECODABLE, strict_json
+from aind_session.services.decode import UNDECODABLE, decode_strict
 from aind_session.services.models import decode_computation, decode_computations
 from aind_session.services.redact import excerpt
 from aind_session.services.sdk import Computation
@@ -103,7 +103,7 @@ def _summarise_odd(raw: bytes) -> ComputationSummary:
 def data_assets_shown(raw: bytes) -> list[_Attached] | None:
     """Return the data assets in a computation's JSON; None if it does not show all of them."""
     with contextlib.suppress(*UNDECODABLE):
-        return _inputs.decode(strict_json(raw, null_if_infinite=True)).data_assets
+        return _inputs.decode(decode_strict(raw, null_if_infinite=True)[1]).data_assets
     return None
 
 
