@@ -190,8 +190,8 @@ NO_STREAMS = {
         # The pipeline ended, but every sorting job failed.
         (NO_STREAMS, "no sorted streams", False),
         ({"output": "done"}, "no sorted streams", False),
-        ({k: v for k, v in FILES_2024.items() if k != "output"}, "no file 'output'", True),
-        (FILES_2024 | {"output": "Out of memory."}, "an error in its 'output'", True),
+        ({k: v for k, v in FILES_2024.items() if k != "output"}, "no log ('output')", True),
+        (FILES_2024 | {"output": "Out of memory."}, "an error in its log ('output')", True),
         (FILES_2024 | {"output": FILES_2024["output"] + "\nThe CUDA error was: 2"}, None, False),
     ],
 )

@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,8 +86,8 @@ def test_is_output_file_from_sorting_pipeline_needs_all_words(log: str, is_sorti
         (Listing(("nwb", "preprocessed"), ("output",), True), SORTING_LOG, True, "no sorted"),
         (Listing(("tracks",), ("output",), True), SORTING_LOG, False, None),
         (Listing(("curated",), ("output",), True), ERRORS[0], True, "an error"),
-        (Listing(("nwb",), (), True), None, True, "no file"),
-        (Listing(), None, False, "no file"),
+        (Listing(("nwb",), (), True), None, True, "no log"),
+        (Listing(), None, False, "no log"),
     ],
 )
 def test_why_failed_by_log_and_folders(
@@ -134,34 +135,63 @@ def run(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "failed"),
+    ("changes", "why"),
     [
-        ({}, False),
-        ({"end_status": None, "exit_code": None, "has_results": None}, False),
-        ({"state": "failed"}, True),
-        ({"end_status": "failed"}, True),
-        ({"end_status": "stopped"}, True),
-        ({"exit_code": 1}, True),
-        ({"has_results": False}, True),
-        ({"_files": {}}, True),
-        ({"_files": {"output": "done"}}, True),
-        ({"_files": {"output": "done", "nextflow/trace.txt": ""}}, True),
-        ({"_files": {"table.csv": ""}}, True),
-        ({"_files": {"output": "Out of memory.", "table.csv": ""}}, True),
-        ({"_files": {"output": SORTING_LOG + CUDA, "curated/x": ""}}, False),
-        ({"state": "running", "end_status": None, "exit_code": None, "has_results": None}, False),
-        ({"state": "thawing", "end_status": None, "exit_code": None, "has_results": None}, False),
+        ({}, None),
+        ({"end_status": None, "exit_code": None, "has_results": None}, None),
+        ({"state": "failed"}, "the computation ended as succeeded"),
+        ({"state": "failed", "end_status": None}, "the computation ended as failed"),
+        ({"end_status": "stopped"}, "the computation ended as stopped"),
+        ({"exit_code": 1}, "the computation ended with exit code 1"),
+        ({"has_results": False}, "it left no results"),
+        ({"_files": {}}, "it left no results"),
+        ({"_files": {"output": "done"}}, "it left only output"),
+        (
+            {"_files": {"output": "done", "nextflow/trace.txt": ""}},
+            "it left only nextflow and output",
+        ),
+        ({"_files": {"table.csv": ""}}, "its result failed: no log ('output')"),
+        (
+            {"_files": {"output": "Out of memory.", "table.csv": ""}},
+            "its result failed: an error in its log ('output')",
+        ),
+        ({"_files": {"output": SORTING_LOG + CUDA, "curated/x": ""}}, None),
+        ({"state": "running", "end_status": None, "exit_code": None, "has_results": None}, None),
+        ({"state": "thawing", "end_status": None, "exit_code": None, "has_results": None}, None),
     ],
 )
-def test_is_failed_computation_by_state_and_results(
-    sandbox: Sandbox, changes: dict[str, Any], failed: bool
+def test_why_failed_computation_by_state_and_results(
+    sandbox: Sandbox, changes: dict[str, Any], why: str | None
 ) -> None:
     from aind_session.services import codeocean
 
     known = run(**changes)
     sandbox.catalogue.add_computation(known)
     computation = decode_computation(codeocean.get_computation(known["id"]))
-    assert computations.is_failed(computation) is failed
+    assert computations.why_failed(computation) == why
+    assert aind_session.is_computation_error(computation) is (why is not None)
+
+
+def test_why_failed_sorting_needs_sorted_streams(sandbox: Sandbox) -> None:
+    sandbox.catalogue.add_computation(known := run(_files={"output": "done", "nwb/a.nwb": ""}))
+    computation = aind_session.get_codeocean_model(known["id"])
+    why = "its result failed: no sorted streams"
+    assert computations.why_failed(computation, is_sorting=True) == why
+    assert computations.why_failed(computation) is None
+
+
+def test_run_of_sorting_ends_as_its_result_is_judged(sandbox: Sandbox, tmp_path: Path) -> None:
+    session = aind_session.Session("ecephys_676909_2023-12-11_14-24-35")
+    sessions = aind_session.Sessions([session])
+    sandbox.launches.files = {"output": "done", "nwb/units.nwb": ""}
+    report = sessions.run(PIPELINE, label="sorted", state=tmp_path / "a.json", poll_seconds=0)
+    assert report.counts == {"failed": 1}
+    assert "no sorted streams" in report.failed[0].why
+    sandbox.launches.files = None
+    report = sessions.run(PIPELINE, label="sorted", state=tmp_path / "b.json", poll_seconds=0)
+    assert report.counts == {"done": 1}
+    session.refresh()
+    assert session.ecephys.is_sorted
 
 
 def test_output_of_computation_missing_raises(sandbox: Sandbox) -> None:

@@ -18,6 +18,7 @@ from aind_session.services import codeocean
 from aind_session.services.decode import UNDECODABLE, decode_strict
 from aind_session.services.models import decode_computation, decode_computations
 from aind_session.services.redact import excerpt
+from aind_session.services.s3 import Listing
 from aind_session.services.sdk import Computation
 from aind_session.trace import lines as trace_lines
 from aind_session.trace import logger, note, tracing
@@ -259,23 +260,26 @@ def is_finished(computation: Computation | ComputationSummary) -> bool:
     return str(computation.state) in ENDED or bool(computation.end_status)
 
 
-def is_failed(computation: Computation) -> bool:
-    """Whether a computation failed; one that has not ended has not failed."""
+def why_failed(computation: Computation, *, is_sorting: bool = False) -> str | None:
+    """Return why a computation failed; None if it did not, or has not ended.
+
+    The result of a spike sorting needs sorted streams, as in `results.why_failed`.
+    """
     if not is_finished(computation):
-        return False
-    if (
-        str(computation.state) == "failed"
-        or computation.end_status not in (None, "succeeded")
-        or computation.exit_code not in (None, 0)
-        or computation.has_results is False
-    ):
-        return True
+        return None
+    if str(computation.state) == "failed" or computation.end_status not in (None, "succeeded"):
+        return f"the computation ended as {computation.end_status or computation.state}"
+    if computation.exit_code not in (None, 0):
+        return f"the computation ended with exit code {computation.exit_code}"
+    if computation.has_results is False:
+        return "it left no results"
     with tracing(computation.id, "failed run"):
         names = _result_names(computation.id)
-        if results.OUTPUT not in names or set(names) <= NO_RESULTS:
-            return True
-        output = _result_file(computation.id, results.OUTPUT)
-        return output is None or results.has_error(output)
+        if set(names) <= NO_RESULTS:
+            return f"it left only {' and '.join(sorted(names))}" if names else "it left no results"
+        output = _result_file(computation.id, results.OUTPUT) if results.OUTPUT in names else None
+        why = results.why_failed(Listing(folders=names), output, is_sorting=is_sorting)
+        return f"its result failed: {why}" if why else None
 
 
 def output(computation_id: str) -> str:

@@ -269,9 +269,9 @@ def why_failed(root: Listing, output: bytes | None, *, is_sorting: bool) -> str 
     write `nwb/` although every sorting job failed, and the results of 2023 are good without it.
     """
     if output is None:
-        return f"no file {OUTPUT!r}"
+        return f"no log ({OUTPUT!r})"
     if has_error(output):
-        return f"an error in its {OUTPUT!r}"
+        return f"an error in its log ({OUTPUT!r})"
     if is_sorting and STREAM_FOLDERS.isdisjoint(root.folders):
         return "no sorted streams"
     return None

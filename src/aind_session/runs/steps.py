@@ -6,14 +6,14 @@ import datetime
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from aind_session.clock import CLOCK
 from aind_session.errors import CredentialsError, ServiceError
 from aind_session.identifiers import SessionID, parse_session_id
-from aind_session.lookup import computations
+from aind_session.lookup import computations, rules
 from aind_session.runs import plan
 from aind_session.runs.conduct import Conductor
 from aind_session.runs.plan import in_a_line
@@ -67,12 +67,12 @@ def look(conductor: Conductor) -> None:
     creating = [i for i in conductor.those("captured") if i.result and not i.result.ready]
     if not conductor.options.wait_ready:
         creating = []
-    for item, found in zip(running, conductor.ask([_ended(item) for item in running]), strict=True):
-        if isinstance(found.error, CodeOceanNotFoundError):
+    ends = conductor.ask([_ended(item, conductor.state.label) for item in running])
+    for item, end in zip(running, ends, strict=True):
+        if isinstance(end.error, CodeOceanNotFoundError):
             _end(conductor, item, "the computation was deleted")
-        elif found.value is not None:
-            computation, is_bad = found.value
-            _end(conductor, item, _why_failed(computation) if is_bad else None)
+        elif end.value is not None:
+            _end(conductor, item, end.value.problem)
     requests = [
         functools.partial(codeocean.get_asset, str(i.result and i.result.asset)) for i in creating
     ]
@@ -80,22 +80,22 @@ def look(conductor: Conductor) -> None:
         _take_asset_state(conductor, item, asset.value, asset.error)
 
 
-def _ended(item: Item) -> Callable[[], tuple[Computation, bool] | None]:
-    def request() -> tuple[Computation, bool] | None:
+class _Ended(NamedTuple):
+    """A computation that has ended, and why it failed, if it did."""
+
+    problem: str | None
+
+
+def _ended(item: Item, label: str | None) -> Callable[[], _Ended | None]:
+    is_sorting = bool(label) and rules.is_sorted(f"{item.session}_{label}")
+
+    def request() -> _Ended | None:
         computation = decode_computation(codeocean.get_computation(str(item.computation)))
         if not computations.is_finished(computation):
             return None
-        return computation, computations.is_failed(computation)
+        return _Ended(computations.why_failed(computation, is_sorting=is_sorting))
 
     return request
-
-
-def _why_failed(computation: Computation) -> str:
-    if str(computation.state) == "failed" or computation.end_status not in (None, "succeeded"):
-        return f"the computation ended as {computation.end_status or computation.state}"
-    if computation.exit_code not in (None, 0):
-        return f"the computation ended with exit code {computation.exit_code}"
-    return "its results or its log are those of a failed run"
 
 
 def _end(conductor: Conductor, item: Item, problem: str | None) -> None:

@@ -28,6 +28,8 @@ KNOWN_CAPSULES = {
     "9fe42995-ffff-40ff-9c4c-c8206b8aacb5": "IBL data converter",
     "567b5b98-8d41-413b-9375-9ca610ca2fd3": "IBL data converter monitor",
 }
+#: Where the default result of the spike sorting pipeline has a sorted stream.
+_STREAM = "curated/experiment1_Record Node 104#Neuropix-PXI-100.ProbeA-AP_recording1/info.json"
 
 
 class Launches:
@@ -41,8 +43,9 @@ class Launches:
         Computations that a launched capsule started in turn.
     outcome : str
         End status of completed computations: succeeded, failed or stopped.
-    files : dict
-        Result files of completed computations: by default a log and a file, as after success.
+    files : dict or None
+        Result files of completed computations; by default those of a success: a log, a file and,
+        from the spike sorting pipeline, a sorted stream.
     polls : int or None
         How many requests of a computation or a new asset it takes to its next state; None: only
         `advance` changes it.
@@ -57,7 +60,7 @@ class Launches:
         self.launched: list[Json] = []
         self.launched_by_capsules: list[Json] = []
         self.outcome = "succeeded"
-        self.files: dict[str, str] = {"output": "done\n", "result.txt": "done\n"}
+        self.files: dict[str, str] | None = None
         self.polls: int | None = 1
         self.listings_until_visible = 0
         self.on_run: Callable[[Json], None] | None = None
@@ -96,7 +99,11 @@ class Launches:
         if entry["state"] == "completed":
             good = self.outcome == "succeeded"
             entry.update(end_status=self.outcome, exit_code=0 if good else 1)
-            entry["_files"] = dict(entry.get("_files") or self.files)
+            files = entry.get("_files") or self.files
+            if files is None:
+                is_sorting = entry.get("_capsule") == SORTING_PIPELINE
+                files = {"output": "done\n", (_STREAM if is_sorting else "result.txt"): "done\n"}
+            entry["_files"] = dict(files)
             entry["has_results"] = bool(entry["_files"])
 
     def run(self, capsule: str, body: Json) -> Json:

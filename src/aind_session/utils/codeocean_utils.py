@@ -447,4 +447,4 @@ def is_computation_error(computation_id_or_model: Run) -> bool:
     True
     """
     model: Any = get_codeocean_model(computation_id_or_model, is_computation=True)
-    return computations.is_failed(model)
+    return computations.why_failed(model) is not None
