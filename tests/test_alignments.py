@@ -145,15 +145,11 @@ def test_alignments_of_both_schema_versions_are_merged(box: Sandbox) -> None:
     add(box, "v2", "sorted_2024-05-03_10-00-00", twins, _created="2026-01-01T00:00:00.000Z")
     newer = [aligned("ProbeB", [curation(4)], day(4))]
     add(box, "v1", "sorted_2024-05-09_10-00-00", newer)
-    assert places(get(INVENTED)) == {"ProbeA": 2, "ProbeB": 4}
-
-
-def test_schema_1_wins_if_both_have_the_same_time(box: Sandbox) -> None:
     # The upgrade copies an alignment once; the older record is the one that is worked on.
     for x, generation in enumerate(("v2", "v1")):
-        same = [aligned("ProbeA", [curation(x)], "2024-06-01T10:00:00Z")]
-        add(box, generation, "sorted_2024-05-03_10-00-00", same)
-    assert places(get(INVENTED)) == {"ProbeA": 1}
+        same = [aligned("ProbeC", [curation(x)], day(5))]
+        add(box, generation, "sorted_2024-05-10_10-00-00", same)
+    assert places(get(INVENTED)) == {"ProbeA": 2, "ProbeB": 4, "ProbeC": 1}
 
 
 def test_other_sessions_and_evaluations_are_left_out(box: Sandbox) -> None:
@@ -260,13 +256,20 @@ def test_ccf_rows_are_sorted_by_channel() -> None:
     assert rows[2]["brain_region"] is None
 
 
-def test_alignment_with_nan_is_read(box: Sandbox) -> None:
+def test_alignment_with_nan_is_read_and_with_huge_numbers_raises(box: Sandbox) -> None:
     unknown = channel(float("nan"), axial=float("inf"))
     text = json.dumps({"channel_results": {}, "ccf_channel_results": {"channel_0": unknown}})
     add(box, "v1", "sorted_2024-05-02_00-00-00", [aligned("ProbeA", [text], "2024-05-02T00:00:00")])
     (row,) = get(INVENTED, as_ccf_records=True)
     assert row["ccf_ml"] is None
     assert row["ccf_ap"] == 2000.0
+    # Beyond all floats.
+    text = curation(1.0).replace("1.0", "1" + "0" * 400)
+    add(box, "v1", "sorted_2024-05-03_00-00-00", [aligned("ProbeA", [text], "2024-05-03T00:00:00")])
+    box.reset()
+    assert get(INVENTED)
+    with pytest.raises(ValueError, match="neither millimeters nor micrometers"):
+        get(INVENTED, as_ccf_records=True)
 
 
 def test_deeply_nested_alignment_is_skipped(box: Sandbox) -> None:
@@ -274,11 +277,3 @@ def test_deeply_nested_alignment_is_skipped(box: Sandbox) -> None:
         one = aligned("ProbeA", [text], f"{day}T00:00:00")
         add(box, "v1", f"sorted_{day}_00-00-00", [one])
     assert places(get(INVENTED)) == {"ProbeA": 1.0}
-
-
-def test_coordinate_beyond_float_raises(box: Sandbox) -> None:
-    text = curation(1.0).replace("1.0", "1" + "0" * 400)
-    add(box, "v1", "sorted_2024-05-02_00-00-00", [aligned("ProbeA", [text], "2024-05-02T00:00:00")])
-    assert get(INVENTED)
-    with pytest.raises(ValueError, match="neither millimeters nor micrometers"):
-        get(INVENTED, as_ccf_records=True)

@@ -26,7 +26,6 @@ ALIGNED = "ecephys_795555_2025-08-26_11-29-20"
 RAW, SORTED = "16d46411-540a-4122-b47f-8cb2a15d593a", "1e11bdf5-b452-4fd9-bbb1-48383a9b0842"
 RUN = "551ef68d-016d-55ca-902e-ce067089bd7e"
 RESULTS = "codeocean-s3datasetsbucket-1u41qdg42ur9"
-STITCHED = "SmartSPIM_717381_2024-07-03_10-49-01_stitched_2024-08-10_12-00-00"
 MANIFEST = "717381_data_converter_manifest"
 
 pytestmark = pytest.mark.usefixtures("bundled")
@@ -204,21 +203,6 @@ def test_sorter_name_of_an_unfinished_sorting_is_a_value_error() -> None:
         assert isinstance(caught.value, FileNotFoundError)
         with pytest.raises(ValueError, match="names the sorter"):
             aind_session.ecephys.get_sorter_name(asset_id)
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        f"zarr://s3://aind-open-data/{STITCHED}/image_tile_fusing/OMEZarr/Ex_488_Em_525.zarr",
-        f"zarr://s3://bucket/test_data/{STITCHED}/image_tile_fusing/OMEZarr/Ex_488_Em_525.zarr",
-        f"s3://bucket/a/b/c/{STITCHED}",
-        f"https://bucket.s3.amazonaws.com/test_data/{STITCHED}/image.zarr",
-    ],
-)
-def test_image_asset_is_found_by_its_name_anywhere_in_the_path(source: str) -> None:
-    layers = [{"type": "image", "source": source}]
-    state = aind_session.Subject(717381).neuroglancer.from_json({"layers": layers})
-    assert [asset.name for asset in state.image_data_assets] == [STITCHED]
 
 
 def test_probe_and_day_of_a_state_are_by_annotation() -> None:

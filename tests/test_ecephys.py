@@ -62,6 +62,8 @@ def test_is_sorted_after_modalities_costs_four_requests(cold: Sandbox) -> None:
     row = shortest_row(cold, look, 2, known)
     assert cold.count() == 4
     assert row <= 2
+    look()
+    assert cold.count() == 4
 
 
 def test_sorted_data_assets_equal_and_pickle_as_sdk_models(bundled: Sandbox) -> None:

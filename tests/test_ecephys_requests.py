@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 import aind_session
@@ -57,7 +55,7 @@ def test_ecephys_many_sortings_within_request_budget(
     assert box.count() <= 4 + count * per_asset
 
 
-def test_sorted_data_assets_loop_reads_all_at_once(box: Sandbox) -> None:
+def test_is_sorted_reads_the_newest_and_a_loop_all_at_once(box: Sandbox) -> None:
     for number in range(6):
         files = sorting_files(INVENTED, "kilosort4")
         add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
@@ -67,33 +65,19 @@ def test_sorted_data_assets_loop_reads_all_at_once(box: Sandbox) -> None:
         aind_session.Session(INVENTED).refresh()
         found[:] = ecephys(INVENTED).sorted_data_assets
 
+    aind_session.Session(INVENTED).refresh()
+    box.requests.clear()
+    assert ecephys(INVENTED).is_sorted
+    places = [place for service, place in sent(box) if service == "s3"]
+    newest = ecephys(INVENTED).sorted_data_assets[-1].id
+    assert [newest in place for place in places] == [True, True]
+
     def look() -> None:
         assert [asset.sorter_name for asset in found] == ["kilosort4"] * 6
         assert box.count() == 6
 
     row = shortest_row(box, look, 2, known)
     assert row == 2
-
-
-def test_is_sorted_newest_good_reads_only_the_newest(box: Sandbox) -> None:
-    for number in range(5):
-        files = sorting_files(INVENTED, "kilosort4")
-        newest = add_sorting(box.catalogue, INVENTED, 1714600000 + number, files)
-    assert ecephys(INVENTED).is_sorted
-    places = [place for service, place in sent(box) if service == "s3"]
-    assert len(places) == 2
-    assert all(newest in place for place in places)
-
-
-def test_ecephys_second_look_sends_no_request(cold: Sandbox) -> None:
-    def look() -> tuple[Any, ...]:
-        extension = ecephys()
-        return extension.is_sorted, extension.sorter.names, extension.sorted_data_assets
-
-    first = look()
-    cold.requests.clear()
-    assert look() == first
-    assert cold.count() == 0
 
 
 def test_refresh_after_changed_files_reads_them_again(box: Sandbox) -> None:

@@ -78,13 +78,6 @@ def test_extract_id_of_a_date_time_raises(others: list[str], moment: datetime, l
         aind_session.lims.extract_id(name)
 
 
-def test_id_of_the_documented_session(bundled: Sandbox) -> None:
-    session = aind_session.Session(KNOWN)
-    assert session.lims.id == KNOWN_ID
-    assert aind_session.lims.get_id(KNOWN) == KNOWN_ID
-    assert session.lims.get_id(session) == KNOWN_ID
-
-
 def test_id_sends_one_listing_per_modality(cold: Sandbox) -> None:
     session = aind_session.Session(KNOWN)
     modalities = session.modalities
@@ -94,7 +87,8 @@ def test_id_sends_one_listing_per_modality(cold: Sandbox) -> None:
         assert aind_session.Session(KNOWN).modalities == modalities
 
     row = shortest_row(cold, lambda: aind_session.Session(KNOWN).lims.id, 1, known)
-    assert session.lims.id == KNOWN_ID
+    assert session.lims.id == aind_session.lims.get_id(KNOWN) == KNOWN_ID
+    assert session.lims.get_id(session) == KNOWN_ID
     assert cold.count() == len(modalities)
     assert row == 1
     assert session.lims.id == KNOWN_ID

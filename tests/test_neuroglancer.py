@@ -291,6 +291,10 @@ def test_layers_of_all_shapes(
         f"s3://aind-open-data/{STITCHED_NAME}/|zarr2:",
         # Copied since, under its name.
         f"zarr://s3://another-bucket/{STITCHED_NAME}/x.zarr",
+        # Below other folders.
+        f"zarr://s3://bucket/test_data/{STITCHED_NAME}/image_tile_fusing/Ex_488_Em_525.zarr",
+        f"s3://bucket/a/b/c/{STITCHED_NAME}",
+        f"https://bucket.s3.amazonaws.com/test_data/{STITCHED_NAME}/image.zarr",
     ],
 )
 def test_image_assets_by_url(source: str) -> None:
