@@ -345,7 +345,7 @@ class TestCached:
         answers = [step for step in steps if " -> " in step]
         assert len(answers) > 12
         assert sorted(answers) == sorted(set(answers))
-        assert "  and 12 as above" in steps
+        assert "  (and 12 requests listed above)" in lines
 
     def test_rows_of_many_subjects_are_kept_once(self) -> None:
         with aind_session.sandbox(invent_cohort(6, 10, 1)):

@@ -34,7 +34,7 @@ from worlds import invent_session, invent_world
 def test_ecephys_many_sortings_within_request_budget(
     box: Sandbox, era: str, per_asset: int, precurated: bool, failed: int
 ) -> None:
-    count = 12
+    count = 20
     start = 1690000000 if precurated else 1714600000
     good = sorting_files(INVENTED, "kilosort4", era=era, precurated=precurated)
     bad = sorting_files(INVENTED, "kilosort4", failure="memory")

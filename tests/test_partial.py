@@ -351,6 +351,20 @@ def test_missing_asset_of_a_folder_says_that_it_needs_to_be_created(sandbox: San
     assert "no folder" not in str(caught.value).partition("Requests:")[0]
 
 
+def test_missing_asset_with_a_location_says_whether_there_are_files(sandbox: Sandbox) -> None:
+    # DocDB has its location, but nothing was uploaded there.
+    session = Session("behavior_999999_2024-01-06_10-00-00")
+    place = f"DocDB has the location s3://aind-open-data/{session.id}"
+    with pytest.raises(MissingAttributeError, match=f"{place}, but there are no files"):
+        _ = session.raw_data_asset
+    sandbox.reset()
+    with (
+        sandbox.down("s3"),
+        pytest.raises(MissingAttributeError, match=f"{place}. Its files: .* 503"),
+    ):
+        _ = session.raw_data_asset
+
+
 @pytest.mark.parametrize("name", ["raw_data_asset", "raw_data_dir"])
 @pytest.mark.parametrize(
     ("wanted", "nearest"),

@@ -49,7 +49,7 @@ def of_session(session: SessionID) -> str:
             lines += _requests(traces[what], shown)
     for what, one in traces.items():
         if what not in answers:
-            lines += [f"{what}:", *_requests(one, shown)]
+            lines += [f"requests for {what}:", *_requests(one, shown)]
     return "\n".join(lines)
 
 
@@ -64,7 +64,8 @@ def _requests(one: Trace, shown: set[Request]) -> list[str]:
             lines.append(f"  {request}")
         shown.add(bare)
     if repeated:
-        lines.append(f"  and {repeated} as above")
+        listed = "the request" if repeated == 1 else f"{repeated} requests"
+        lines.append(f"  (and {listed} listed above)")
     return lines
 
 

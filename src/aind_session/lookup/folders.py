@@ -10,6 +10,7 @@ from aind_session.errors import (
     AindSessionError,
     MissingAttributeError,
     ServiceError,
+    first_line,
 )
 from aind_session.identifiers import SessionID, split_asset_name
 from aind_session.lookup import evidence
@@ -142,10 +143,7 @@ def _why_no_raw_asset(session: SessionID) -> str:
     except AindSessionError:
         return f"{text}."
     if folder is not None:
-        return (
-            f"{text}, but its files are in {folder} (according to {folder.source}): a raw data "
-            "asset needs to be created."
-        )
+        return f"{text}{_what_is_in(folder)}"
     if found.assets:
         return (
             f"{text}, only {count('derived data asset')(found.assets)}, the newest "
@@ -155,6 +153,16 @@ def _why_no_raw_asset(session: SessionID) -> str:
         failed = " and ".join(found.failures.errors)
         return f"{text}; a folder could not be looked up: {failed} failed."
     return f"{text}, and no folder of raw files.{_nearby(session, found)}"
+
+
+def _what_is_in(folder: Folder) -> str:
+    try:
+        exists = folder.source == S3 or listing(folder.bucket, folder.prefix).exists
+    except AindSessionError as error:
+        return f"; {folder.source} has the location {folder}. Its files: {first_line(error)}"
+    if exists:
+        return f", but its files are in {folder}: a raw data asset needs to be created."
+    return f"; {folder.source} has the location {folder}, but there are no files."
 
 
 def _nearby(session: SessionID, found: Evidence) -> str:
