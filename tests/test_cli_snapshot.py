@@ -11,7 +11,7 @@ import pytest
 
 import aind_session
 from aind_session.sandbox import Sandbox
-from cli_calls import call, error_of
+from cli_calls import Here, call, error_of, running_here
 
 ID = "ecephys_676909_2023-12-13_13-43-40"
 #: As started from a shell, whatever serves in this process.
@@ -34,6 +34,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    return running_here(capsys, monkeypatch)
+
+
 @pytest.mark.parametrize("by", ["option", "environment"])
 def test_snapshot_serves_the_command(study: Path, by: str) -> None:
     options = ["--sandbox", str(study)] if by == "option" else []
@@ -43,50 +48,42 @@ def test_snapshot_serves_the_command(study: Path, by: str) -> None:
     assert json.loads(done.stdout)["id"] == ID
 
 
-def test_snapshot_serves_the_library(study: Path) -> None:
-    code = "import aind_session; print([s.id for s in aind_session.get_sessions(676909)])"
+def test_snapshot_serves_a_child_process_and_warns_of_gaps(study: Path) -> None:
+    code = "import aind_session as a; print(*(len(a.get_sessions(s)) for s in (676909, 999999)))"
     with aind_session.sandbox(study):
-        # A child process asks the same sandbox.
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
-        )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert ID in done.stdout
-
-
-def test_snapshot_in_a_child_process_warns_of_gaps(study: Path) -> None:
-    code = "import aind_session; print(aind_session.get_sessions(999999))"
-    with aind_session.sandbox(study):
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False
-        )
-    assert done.stdout == "()\n"
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "4 0\n"
     assert f"`aind-session snapshot 999999 -o {study}` adds it" in done.stderr
+    assert "snapshot 676909" not in done.stderr
 
 
-def test_snapshot_command_warns_of_gaps(study: Path) -> None:
-    done = call("--sandbox", str(study), "show", "ecephys_999999_2024-01-01_10-00-00", env=ALONE)
-    assert done.returncode == 1
-    # The error says so itself: there is no note of it.
-    assert "This is a sandbox of the snapshot" in error_of(done)[0]
-    done = call("--sandbox", str(study), "list", "717381", env=ALONE)
+def test_snapshot_command_warns_of_gaps(study: Path, here: Here) -> None:
+    with aind_session.sandbox(study):
+        done = here("show", "ecephys_999999_2024-01-01_10-00-00")
+        assert done.returncode == 1
+        # The error contains it: there is no note of it.
+        assert "This is a sandbox of the snapshot" in error_of(done)[0]
+        done = here("list", "717381")
     assert done.returncode == 0
     assert "717381 was recorded in part only" in done.stderr
 
 
-def test_snapshot_without_arguments_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
-    done = call("snapshot", "-o", str(tmp_path / "x"))
+def test_snapshot_without_arguments_is_refused(
+    sandbox: Sandbox, here: Here, tmp_path: Path
+) -> None:
+    done = here("snapshot", "-o", str(tmp_path / "x"))
     assert done.returncode == 2
     assert "Nothing to record" in done.stderr
-    done = call("snapshot", "676909")
+    done = here("snapshot", "676909")
     assert done.returncode == 2
     assert "--output" in done.stderr
     assert not (tmp_path / "x").exists()
 
 
-def test_snapshot_unknown_session_is_noted(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_snapshot_unknown_session_is_noted(sandbox: Sandbox, here: Here, tmp_path: Path) -> None:
     mistyped = "ecephys_668759_2033-07-11_13-07-32"
-    done = call("snapshot", "668759", "66875", mistyped, "-o", str(tmp_path))
+    done = here("snapshot", "668759", "66875", mistyped, "-o", str(tmp_path))
     assert done.returncode == 0
     assert [line.split(",")[0] for line in done.stderr.splitlines()] == [
         "note: Nothing was found for 66875",
@@ -94,12 +91,12 @@ def test_snapshot_unknown_session_is_noted(sandbox: Sandbox, tmp_path: Path) -> 
     ]
 
 
-def test_snapshot_failed_requests_are_noted(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_snapshot_failed_requests_are_noted(sandbox: Sandbox, here: Here, tmp_path: Path) -> None:
     sandbox.catalogue.buckets["aind-scratch-data"] = {"public": False, "denied": True}
-    done = call("snapshot", "668759", "-o", str(tmp_path))
+    done = here("snapshot", "668759", "-o", str(tmp_path))
     assert done.returncode == 0
     assert "not recorded: s3://aind-scratch-data/aind-session: access denied" in done.stdout
     sandbox.fail("docdb", status=400, times=None)
-    done = call("snapshot", "717381", "-o", str(tmp_path))
+    done = here("snapshot", "717381", "-o", str(tmp_path))
     assert done.returncode == 3
     assert "1 part could not be recorded" in done.stderr
