@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,17 @@ def outcome_of(call: Any) -> Any:
         return type(error)
 
 
+ATTRIBUTES = (
+    *("raw_data_asset", "raw_data_dir", "modalities", "ecephys.clipped_dir"),
+    *("ecephys.compressed_dir", "ecephys.current_sorting_pipeline_computations"),
+)
+
+
+def attribute(session: aind_session.Session, name: str) -> Any:
+    found = operator.attrgetter(name)(session)
+    return found.as_posix() if hasattr(found, "as_posix") else found
+
+
 def answers(subject_id: str) -> dict[str, Any]:
     """Return everything about a subject and its sessions."""
     subject = aind_session.Subject(subject_id)
@@ -55,32 +67,18 @@ def answers(subject_id: str) -> dict[str, Any]:
         ],
     }
     for session in subject.sessions:
-        results[session.id] = {
-            "assets": session.data_assets,
-            "raw": outcome_of(lambda s=session: s.raw_data_asset),
-            "folder": outcome_of(lambda s=session: s.raw_data_dir.as_posix()),
-            "uploaded": session.is_uploaded,
-            "modalities": outcome_of(lambda s=session: s.modalities),
-            "record": dict(session.docdb),
-            "platform": session.platform,
-            "sorted": session.ecephys.is_sorted,
-            "sorters": session.ecephys.sorter.names,
-            "sortings": [
-                (
-                    a,
-                    a.is_sorting_error,
-                    a.sorted_probes,
-                    a.is_sorting_analyzer,
-                    outcome_of(lambda a=a: a.output),
-                )
-                for a in session.ecephys.sorted_data_assets
-            ],
-            "running": outcome_of(
-                lambda s=session: s.ecephys.current_sorting_pipeline_computations
-            ),
-            "clipped": outcome_of(lambda s=session: s.ecephys.clipped_dir.as_posix()),
-            "compressed": outcome_of(lambda s=session: s.ecephys.compressed_dir.as_posix()),
-        }
+        sortings = session.ecephys.sorted_data_assets
+        results[session.id] = [
+            session.data_assets,
+            session.is_uploaded,
+            dict(session.docdb),
+            session.platform,
+            session.ecephys.is_sorted,
+            session.ecephys.sorter.names,
+            [(a, a.is_sorting_error, a.sorted_probes, a.is_sorting_analyzer) for a in sortings],
+            *(outcome_of(lambda a=a: a.output) for a in sortings),
+            *(outcome_of(lambda name=name, s=session: attribute(s, name)) for name in ATTRIBUTES),
+        ]
     return results
 
 

@@ -90,27 +90,18 @@ class _World:
     def loose_assets(self, owner: str, other: str) -> None:
         """Add an asset of a subject without a session, and one that only mentions a subject."""
         name = f"Example images {self.new_id('images', owner)[:4]}"
-        loose = raw_asset(
-            name,
-            asset_id=self.new_id("loose", owner),
-            created=1_673_996_872,
-            bucket="aind-open-data",
-            subject=owner,
-            platform=None,
-            tags=["demo"],
-            custom_metadata={"subject id": owner},
-        )
+        place: Json = {"bucket": "aind-open-data", "platform": None}
+        own: Json = {"subject": owner, "tags": ["demo"], "custom_metadata": {"subject id": owner}}
+        loose_id = self.new_id("loose", owner)
+        loose = raw_asset(name, asset_id=loose_id, created=1_673_996_872, **place, **own)
         self.catalogue.add_asset(loose)
         self.truth.subjects.setdefault(owner, SubjectTruth(owner)).assets.add(loose["id"])
         stranger = raw_asset(
             f"comparison of {owner} and {other}",
             asset_id=self.new_id("stranger", owner, other),
             created=1_683_996_872,
-            bucket="aind-open-data",
-            subject="999998",
-            platform=None,
             level="derived" if self.chance(0.5) else None,
-            tags=[owner],
+            **{**place, "subject": "999998", "tags": [owner]},
             description=f"Mentions {other} as well",
         )
         self.catalogue.add_asset(stranger)
@@ -238,16 +229,15 @@ class _Session:
             platform = "behavior"
         if style == "level derived":
             level = "derived"
-        asset = raw_asset(
-            self.id,
-            asset_id=asset_id,
-            created=created,
-            bucket=bucket,
-            subject=self.owner,
-            platform=platform,
-            level=None if style == "no metadata" else level,
-            tags=[] if style == "no metadata" else None,
-        )
+        bare = style == "no metadata"
+        known: Json = {
+            "asset_id": asset_id,
+            "created": created,
+            "bucket": bucket,
+            "subject": self.owner,
+        }
+        known |= {"platform": platform, "level": None if bare else level}
+        asset = raw_asset(self.id, **known, tags=[] if bare else None)
         if style == "tag only":
             del asset["custom_metadata"]["data level"]
         elif style != "no metadata" and self.start.year == 2026 and self.world.chance(0.5):
@@ -267,18 +257,12 @@ class _Session:
     def _result(self, name: str, created: int, **known: Any) -> tuple[Json, str]:
         asset_id = self.world.new_id("asset", name)
         external = "aind-open-data" if self.world.chance(0.2) else None
-        asset = result_asset(
-            name,
-            asset_id=asset_id,
-            created=created,
-            subject=self.owner,
-            platform=self.platform,
-            inputs=[self.truth.raw_asset] if self.truth.raw_asset else [],
-            capsule=self.world.new_id("capsule", name),
-            bucket=external,
-            level=None if self.world.chance(0.15) else "derived",
-            **known,
-        )
+        inputs = [self.truth.raw_asset] if self.truth.raw_asset else []
+        known |= {"subject": self.owner, "platform": self.platform, "created": created}
+        known |= {"asset_id": asset_id, "inputs": inputs, "bucket": external}
+        known["capsule"] = self.world.new_id("capsule", name)
+        known["level"] = None if self.world.chance(0.15) else "derived"
+        asset = result_asset(name, **known)
         return asset, f"s3://{external}/{name}" if external else f"s3://{RESULTS_BUCKET}/{asset_id}"
 
     def _fate(self, asset: Json, fates: Sequence[str]) -> str:
@@ -388,15 +372,10 @@ class _Session:
 
     def _renamed(self, kind: str, change: Callable[[Json], None], level: str | None) -> None:
         asset_id = self.world.new_id(kind, self.id)
-        asset = result_asset(
-            f"{kind} {asset_id[:4]}",
-            asset_id=asset_id,
-            created=self.registered + 5 * _DAY,
-            subject=self.owner,
-            platform=self.platform,
-            capsule=self.world.new_id("capsule", kind),
-            level=level,
-        )
+        created, capsule = self.registered + 5 * _DAY, self.world.new_id("capsule", kind)
+        known: Json = {"asset_id": asset_id, "created": created, "capsule": capsule, "level": level}
+        known |= {"subject": self.owner, "platform": self.platform}
+        asset = result_asset(f"{kind} {asset_id[:4]}", **known)
         change(asset)
         self._add(asset)
         self.linked.append(asset_id)

@@ -22,11 +22,12 @@ file                   one JSON object per line
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import math
 import operator
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -124,7 +125,7 @@ class Catalogue:
         header = _read_header(folder)
         skipped: list[str] = []
         lists = {
-            file.attribute: list(_read_lines(folder / name, file.needed, skipped))
+            file.attribute: _read_lines(folder / name, file.needed, skipped)
             for name, file in _FILES.items()
         }
         if skipped:
@@ -347,21 +348,27 @@ def _read_header(folder: Path) -> Json:
     return header
 
 
-def _read_lines(path: Path, needed: tuple[str, ...], skipped: list[str]) -> Iterator[Json]:
-    """Yield the entries of a file; add the place of each malformed line, and the reason."""
+def _read_lines(path: Path, needed: tuple[str, ...], skipped: list[str]) -> list[Json]:
+    """Return the entries of a file; add the place of each malformed line, and the reason."""
     if not path.is_file():
-        return
+        return []
     import msgspec
 
-    decode = msgspec.json.Decoder(Json).decode
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    decoder = msgspec.json.Decoder(Json)
+    # All lines at once take half the time.
+    with contextlib.suppress(ValueError, RecursionError):
+        every = decoder.decode_lines(content)
+        if all(isinstance(entry.get(key), str) for entry in every for key in needed):
+            return every
+    found = []
     for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
             # NaN and Infinity are not JSON; services return them, and `save` writes them.
             has_nan = b"NaN" in line or b"Infinity" in line
-            entry = _decode_nan(line) if has_nan else decode(line)
+            entry = _decode_nan(line) if has_nan else decoder.decode(line)
             for key in needed:
                 if not isinstance(entry.get(key), str):
                     raise ValueError(f'"{key}" is missing or not text')
@@ -370,7 +377,8 @@ def _read_lines(path: Path, needed: tuple[str, ...], skipped: list[str]) -> Iter
         except ValueError as error:
             skipped.append(f"{path}, line {number}: {error}")
         else:
-            yield entry
+            found.append(entry)
+    return found
 
 
 def _decode_nan(line: bytes) -> Json:

@@ -144,20 +144,12 @@ def invent_session(
     if isinstance(failed, str) and failed not in ways:
         raise ValueError(f"failed is one of {', '.join(ways)}, not {failed!r}")
     name = SessionName.read(session_id)
-    builder = _Builder(
-        catalogue,
-        session_id,
-        name,
-        Mouse.invent(name.subject, project=project, genotype=genotype),
-        tuple(modalities),
-        tuple(probes),
-        ("v1", "v2") if generation == "both" else (generation,) if generation else (),
-        in_codeocean,
-        linked_in_codeocean,
-        metadata,
-        old_layout,
-        raw_asset_id or invented_id("asset", session_id),
-    )
+    generations = tuple(g for g in ("v1", "v2") if generation in (g, "both"))
+    mouse = Mouse.invent(name.subject, project=project, genotype=genotype)
+    options = (in_codeocean, linked_in_codeocean, metadata, old_layout)
+    lists = (tuple(modalities), tuple(probes), generations)
+    raw_id = raw_asset_id or invented_id("asset", session_id)
+    builder = _Builder(catalogue, session_id, name, mouse, *lists, *options, raw_id)
     registered = created if created is not None else shapes.epoch(name.start) + _DAY
     own = files if isinstance(files, Mapping) else dict.fromkeys(files, "")
     builder.raw(bucket, registered, own, uploaded)
