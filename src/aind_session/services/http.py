@@ -133,10 +133,12 @@ class Transport(HTTPAdapter):
     def error_of(self, response: Response) -> Exception | None:
         """Return the error to raise for a response with status 400 or above."""
 
-    def request(self, method: str, url: str, **options: Any) -> Response:
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Response:
         """Send a request with `auth`, without the costs of a session; `base` begins its URL."""
-        prepared = PreparedRequest()
-        prepared.prepare(method, self.base + url, self.headers, auth=self.auth, **options)
+        prepared, headers = PreparedRequest(), {**self.headers, **(headers or {})}
+        prepared.prepare(method, self.base + url, headers, auth=self.auth, **options)
         return self.send(prepared)
 
     def send(
