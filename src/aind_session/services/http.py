@@ -41,6 +41,7 @@ from aind_session.services.exchange import (
     exchange_of,
     failure_of,
     is_read,
+    unreadable,
 )
 
 T = TypeVar("T")
@@ -186,12 +187,9 @@ class Transport(HTTPAdapter):
             self._address(current, exchange)
         exchange.ended = CLOCK.monotonic()
         vars(response)["exchange"] = exchange
-        status = response.status_code
         if exchange.is_garbled:
-            shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
-            text = f"{self.service} answered {status} with no JSON to {exchange.summary()}: {shown}"
-            raise BadAnswerError(text, **exchange.facts(status))
-        if status >= 400 and (error := self.error_of(response)) is not None:
+            raise unreadable(response, "JSON")
+        if response.status_code >= 400 and (error := self.error_of(response)) is not None:
             raise error
         return response
 

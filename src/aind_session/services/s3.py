@@ -22,16 +22,15 @@ from requests.structures import CaseInsensitiveDict
 from aind_session.clock import CLOCK
 from aind_session.errors import (
     AccessDeniedError,
-    BadAnswerError,
     CredentialsError,
     IncompleteAnswerError,
     ServiceError,
     SettingsError,
 )
 from aind_session.services.connections import CA_VARIABLES, find_bundle
-from aind_session.services.exchange import exchange_of, facts_in
+from aind_session.services.exchange import exchange_of, facts_in, unreadable
 from aind_session.services.http import Transport, client_of
-from aind_session.services.redact import excerpt, is_no_file, scrub
+from aind_session.services.redact import is_no_file, scrub
 from aind_session.services.s3_account import SERVICE, Account, find_account, sign
 
 if TYPE_CHECKING:
@@ -169,9 +168,9 @@ class Client(Transport):
         if request.range is not None:
             prepared.headers["Range"] = f"bytes={request.range[0]}-{request.range[1]}"
         if signed and (keys := self.account.keys()) is not None:
-            prepared.headers.update(
-                sign(keys, region, request.method, url, request.body, CLOCK.time())
-            )
+            moment = CLOCK.time()
+            signed_as = sign(keys, region, request.method, url, request.body, moment)
+            prepared.headers.update(signed_as)
         return self.send(prepared)
 
 
@@ -197,19 +196,18 @@ def _other_region(response: requests.Response) -> str:
     """Return the region of a bucket, if S3 reported it instead of answering."""
     if response.status_code not in (301, 307, 400):
         return ""
-    named = response.headers.get("x-amz-bucket-region") or texts(xml(response.content)).get(
-        "Region", ""
-    )
+    named = response.headers.get("x-amz-bucket-region")
+    named = named or texts(xml(response.content)).get("Region", "")
     return named if re.fullmatch(r"[a-z0-9-]{1,63}", named) else ""
 
 
 def _error_of(response: requests.Response, place: str) -> StorageError:
     """Return the error for a status; it keeps nothing of the response but facts."""
-    status, asked = response.status_code, exchange_of(response)
+    status, exchange = response.status_code, exchange_of(response)
     details = texts(xml(response.content))
-    code = scrub(details.get("Code", ""), asked.secrets)[:80]
+    code = scrub(details.get("Code", ""), exchange.secrets)[:80]
     # Hidden before it is cut: a part of a token must not remain.
-    message = scrub(details.get("Message", ""), asked.secrets)[:200]
+    message = scrub(details.get("Message", ""), exchange.secrets)[:200]
     cls, meaning = StorageError, "failed"
     if code in _EXPIRED:
         cls, meaning = StorageCredentialsError, "renew your AWS credentials, which are not accepted"
@@ -217,18 +215,8 @@ def _error_of(response: requests.Response, place: str) -> StorageError:
         cls, meaning = StorageAccessError, "no access"
     elif code in _ABSENT:
         cls, meaning = StorageNotFoundError, "not found"
-    text = f"{place}: {meaning} (S3 answered {status} {code} to {asked.summary()}: {message})"
-    return cls(text, **asked.facts(status))
-
-
-def unreadable(response: requests.Response, what: str) -> BadAnswerError:
-    """Return the error for a response that does not contain what was requested."""
-    asked = exchange_of(response)
-    shown = excerpt(response.content, asked.secrets) or "(nothing)"
-    return BadAnswerError(
-        f"S3 answered {response.status_code} without a {what} to {asked.summary()}: {shown}",
-        **asked.facts(response.status_code),
-    )
+    text = f"{place}: {meaning} (S3 answered {status} {code} to {exchange.summary()}: {message})"
+    return cls(text, **exchange.facts(status))
 
 
 @dataclass(frozen=True)
@@ -271,7 +259,7 @@ def is_anonymous(bucket: str) -> bool:
 def _page(response: requests.Response) -> _Page:
     root = xml(response.content)
     if response.status_code != 200 or root is None or tag(root) != "ListBucketResult":
-        raise unreadable(response, "listing")
+        raise unreadable(response, "a listing")
     facts = texts(root)
     decoded = unquote_plus if facts.get("EncodingType") == "url" else str
     folders: list[str] = []
@@ -353,7 +341,7 @@ def read_part(bucket: str, key: str, start: int, size: int) -> bytes:
     """Read `size` bytes of an object from `start`, with one request."""
     response = client_of(Client).get(Request("GET", bucket, key, range=(start, start + size - 1)))
     if response.status_code not in (200, 206):
-        raise unreadable(response, "file")
+        raise unreadable(response, "a file")
     # A server that ignores the range returns the whole object.
     return response.content if response.status_code == 206 else response.content[start:][:size]
 
@@ -378,7 +366,7 @@ def read(bucket: str, key: str) -> bytes:
     # A file may be a web page, too; S3 sends an ETag with each, other servers do not.
     is_file = "ETag" in response.headers or not is_no_file(response, f"/{bucket}/{key}")
     if response.status_code not in (200, 206) or not is_file:
-        raise unreadable(response, "file")
+        raise unreadable(response, "a file")
     return response.content
 
 
@@ -388,7 +376,7 @@ def write(bucket: str, key: str, data: bytes) -> None:
     request = Request("PUT", bucket, key, body=data)
     response = client.fetch(request, signed=client.account.has_credentials)
     if response.status_code >= 300:
-        raise unreadable(response, "confirmation")
+        raise unreadable(response, "a confirmation")
 
 
 def access(bucket: str) -> str | None:
