@@ -53,6 +53,8 @@ MAX_REDIRECTS = 5
 CONNECTIONS = 256
 #: A connection that is not open after this time is tried once more; users wait for it.
 CONNECT_SECONDS = 4.0
+#: No attempt is begun with less time than this.
+LEAST_SECONDS = 0.01
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -258,7 +260,7 @@ class Transport(HTTPAdapter):
             # Enough time has passed. The connections that are kept may hang as well.
             self.poolmanager.clear()
             self.proxy_manager = {}
-            return 0.0 if exchange.remaining > 0 else None
+            return 0.0 if exchange.remaining > LEAST_SECONDS else None
         return exchange.next_wait()
 
     def _attempt(
