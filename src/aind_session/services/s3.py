@@ -148,16 +148,16 @@ class Client(Transport):
         if not _BUCKET.fullmatch(request.bucket):
             raise StorageError(f"{request.bucket!r:.80} is not a valid bucket name")
         region = self.regions.get(request.bucket, self.account.region)
-        response = self._send_to(region, request, signed)
+        response = self.send(self._prepared(region, request, signed))
         other = _other_region(response)
         if other not in ("", region):
             self.regions[request.bucket] = other
-            response = self._send_to(other, request, signed)
+            response = self.send(self._prepared(other, request, signed))
         if response.status_code >= 400:
             raise _error_of(response, request.place)
         return response
 
-    def _send_to(self, region: str, request: Request, signed: bool) -> requests.Response:
+    def _prepared(self, region: str, request: Request, signed: bool) -> requests.PreparedRequest:
         url = request.url(self.account, region)
         prepared = requests.PreparedRequest()
         prepared.method, prepared.url, prepared.body = request.method, url, request.body or None
@@ -171,43 +171,34 @@ class Client(Transport):
             moment = CLOCK.time()
             signed_as = sign(keys, region, request.method, url, request.body, moment)
             prepared.headers.update(signed_as)
-        return self.send(prepared)
+        return prepared
 
 
-def xml(body: bytes) -> ElementTree.Element | None:
-    """Return the root of an XML document, or None if it is not one."""
+def _parse(body: bytes) -> tuple[ElementTree.Element, str]:
+    """Return the root of an XML document, empty if it is not one, and how its names begin."""
     try:
-        return ElementTree.fromstring(body)
+        root = ElementTree.fromstring(body)
     except (ElementTree.ParseError, ValueError, LookupError):
-        return None
-
-
-def tag(element: ElementTree.Element) -> str:
-    """Return the name of an element without its namespace."""
-    return element.tag.rpartition("}")[2]
-
-
-def texts(element: ElementTree.Element | None) -> dict[str, str]:
-    """Return the text of each child by its name."""
-    return {} if element is None else {tag(child): child.text or "" for child in element}
+        root = ElementTree.Element("")
+    return root, root.tag[: root.tag.find("}") + 1]
 
 
 def _other_region(response: requests.Response) -> str:
     """Return the region of a bucket, if S3 reported it instead of answering."""
     if response.status_code not in (301, 307, 400):
         return ""
-    named = response.headers.get("x-amz-bucket-region")
-    named = named or texts(xml(response.content)).get("Region", "")
-    return named if re.fullmatch(r"[a-z0-9-]{1,63}", named) else ""
+    root, names = _parse(response.content)
+    found = response.headers.get("x-amz-bucket-region", root.findtext(f"{names}Region", ""))
+    return found if re.fullmatch(r"[a-z0-9-]{1,63}", found) else ""
 
 
 def _error_of(response: requests.Response, place: str) -> StorageError:
     """Return the error for a status; it keeps nothing of the response but facts."""
     status, exchange = response.status_code, exchange_of(response)
-    details = texts(xml(response.content))
-    code = scrub(details.get("Code", ""), exchange.secrets)[:80]
+    root, names = _parse(response.content)
     # Hidden before it is cut: a part of a token must not remain.
-    message = scrub(details.get("Message", ""), exchange.secrets)[:200]
+    code = scrub(root.findtext(f"{names}Code", ""), exchange.secrets)[:80]
+    message = scrub(root.findtext(f"{names}Message", ""), exchange.secrets)[:200]
     cls, meaning = StorageError, "failed"
     if code in _EXPIRED:
         cls, meaning = StorageCredentialsError, "renew your AWS credentials, which are not accepted"
@@ -257,23 +248,22 @@ def is_anonymous(bucket: str) -> bool:
 
 
 def _page(response: requests.Response) -> _Page:
-    root = xml(response.content)
-    if response.status_code != 200 or root is None or tag(root) != "ListBucketResult":
+    root, names = _parse(response.content)
+    if response.status_code != 200 or root.tag != f"{names}ListBucketResult":
         raise unreadable(response, "a listing")
-    facts = texts(root)
-    decoded = unquote_plus if facts.get("EncodingType") == "url" else str
-    folders: list[str] = []
-    files: dict[str, int] = {}
-    for child in root:
-        kind = tag(child)
-        if kind == "CommonPrefixes":
-            folders.append(decoded(texts(child).get("Prefix", "")))
-        elif kind == "Contents":
-            item = texts(child)
-            size = item.get("Size", "")
-            files[decoded(item.get("Key", ""))] = int(size) if size.isdigit() else 0
-    is_last = facts.get("IsTruncated", "").strip() != "true"
-    return _Page(folders, files, facts.get("NextContinuationToken", ""), is_last)
+    is_encoded = root.findtext(f"{names}EncodingType") == "url"
+    decoded = unquote_plus if is_encoded else str
+    prefixes = root.iterfind(f"{names}CommonPrefixes/{names}Prefix")
+    files = {}
+    for item in root.iterfind(f"{names}Contents"):
+        size = item.findtext(f"{names}Size", "")
+        files[decoded(item.findtext(f"{names}Key", ""))] = int(size) if size.isdigit() else 0
+    return _Page(
+        [decoded(prefix.text or "") for prefix in prefixes],
+        files,
+        root.findtext(f"{names}NextContinuationToken", ""),
+        root.findtext(f"{names}IsTruncated", "").strip() != "true",
+    )
 
 
 def _pages(bucket: str, prefix: str, delimiter: str, limit: int) -> Iterator[_Page]:
