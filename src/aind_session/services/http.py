@@ -58,11 +58,6 @@ LEAST_SECONDS = 0.01
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-def _no_auth(request: PreparedRequest) -> PreparedRequest:
-    # As credentials, it keeps `requests` from those in a URL or in ~/.netrc.
-    return request
-
-
 class Transport(HTTPAdapter):
     """Send requests of one service.
 
@@ -107,7 +102,7 @@ class Transport(HTTPAdapter):
         self.timeout = timeout if 0 < timeout < math.inf else 30.0
         self.home = home if home in (None, "*") else redact.target_of(str(home)).origin
         self.headers = requests.utils.default_headers()
-        self.base, self.auth = "", cast("Any", _no_auth)
+        self.base, self.auth = "", cast("Any", None)
         super().__init__(max_retries=0, pool_connections=8, pool_maxsize=CONNECTIONS)
 
     def __repr__(self) -> str:
@@ -359,7 +354,8 @@ def bare_session(transport: Transport, session: requests.Session | None = None) 
         session.mount(prefix, transport)
     # Proxies and certificates of the environment are the transport's.
     session.trust_env = False
-    session.auth = _no_auth
+    # Keeps `requests` from the credentials in a URL or in ~/.netrc.
+    session.auth = lambda request: request
     return session
 
 
