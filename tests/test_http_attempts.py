@@ -267,7 +267,7 @@ def test_connection_after_a_response_is_reused() -> None:
 def test_session_in_many_threads_answers_each_without_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    meeting = threading.Barrier(60)
+    meeting = threading.Barrier(30)
 
     def meet(seen: Seen) -> Answer:
         return Answer(200, {"path": seen.path})
@@ -277,9 +277,9 @@ def test_session_in_many_threads_answers_each_without_warning(
             meeting.wait(10)
             return super().next_answer(seen)
 
-    with Meeting(meet) as server, ThreadPoolExecutor(60) as threads:
+    with Meeting(meet) as server, ThreadPoolExecutor(30) as threads:
         session = session_at(server)
-        urls = [f"{server.url}/{number}" for number in range(60)]
+        urls = [f"{server.url}/{number}" for number in range(30)]
         for url, response in zip(urls, threads.map(session.get, urls), strict=True):
             assert url.endswith(response.json()["path"])
     assert caplog.text == ""

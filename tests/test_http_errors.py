@@ -20,7 +20,7 @@ from aind_session.services import connections
 from aind_session.services.exchange import (
     RequestConnectionError,
 )
-from aind_session.services.http import Transport, bare_session
+from aind_session.services.http import Transport, bare_session, get_link
 from aind_session.services.redact import escape, excerpt
 from loopback import OK, Answer, FakeClock, Loopback, everything_told_of, raw_server, session_at
 
@@ -36,7 +36,8 @@ def test_credentials_of_netrc_and_of_urls_are_not_used(
         url = server.url.replace("//", "//user:secret-of-url@")
         for home in (None, server.url, "*"):
             bare_session(Transport("Service", home=home)).get(url)
-    assert len(server.requests) == 4
+        assert get_link("Service", url).ok
+    assert len(server.requests) == 5
     assert all("Authorization" not in seen.headers for seen in server.requests)
 
 

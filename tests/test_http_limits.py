@@ -302,7 +302,7 @@ def test_body_without_json_is_repeated_like_a_502(clock: FakeClock) -> None:
     assert len(server.requests) == 3
     with (
         Loopback([page]) as server,
-        pytest.raises(BadAnswerError, match=r"no JSON to .* <html>maintenance") as caught,
+        pytest.raises(BadAnswerError, match=r"without JSON to .* <html>maintenance") as caught,
     ):
         session_at(server, json=True).get(server.url)
     assert caught.value.attempts == len(server.requests) == 4

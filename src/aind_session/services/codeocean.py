@@ -28,7 +28,7 @@ from aind_session.errors import (
     InvalidIdentifierError,
     ServiceError,
 )
-from aind_session.services.exchange import exchange_of, facts_in
+from aind_session.services.exchange import facts_in, unreadable
 from aind_session.services.http import Transport, client_of, get_link
 from aind_session.services.models import (
     AssetSummary,
@@ -38,7 +38,7 @@ from aind_session.services.models import (
     split_results,
     summarise,
 )
-from aind_session.services.redact import excerpt, is_no_file, is_url, is_web_page, origin_of
+from aind_session.services.redact import is_no_file, is_url, is_web_page, origin_of
 
 if TYPE_CHECKING:
     from urllib3.util import Retry
@@ -341,11 +341,7 @@ def _decode(response: requests.Response, model: type[Any]) -> Any:
     try:
         return msgspec.json.decode(response.content, type=model)
     except msgspec.MsgspecError as error:
-        raise BadAnswerError(
-            f"{SERVICE} sent an unexpected response: {excerpt(response.content)}",
-            service=SERVICE,
-            status=response.status_code,
-        ) from error
+        raise unreadable(response, "a list of files or a link") from error
 
 
 def _read(route: str, path: str) -> bytes:
@@ -370,7 +366,4 @@ def _check_file(response: requests.Response, path: str) -> None:
         raise sdk.ClosedAssetError.of(response, f"The link to {path} is refused.")
     if response.status_code >= 300:
         raise sdk.CodeOceanError.of(response)
-    raise BadAnswerError(
-        f"An error page came in place of {path}: {excerpt(response.content)}",
-        **exchange_of(response).facts(response.status_code),
-    )
+    raise unreadable(response, f"the file {path}")

@@ -24,7 +24,7 @@ from aind_session.errors import (
     ServiceTimeoutError,
 )
 from aind_session.services import decode, redact
-from aind_session.services.exchange import ResponseError, exchange_of, facts_in
+from aind_session.services.exchange import ResponseError, facts_in, unreadable
 from aind_session.services.http import Transport, bare_session, client_of
 
 if TYPE_CHECKING:
@@ -163,13 +163,7 @@ def _records(
         with contextlib.suppress(ValueError):
             raws = decode.split_list(response.content)
         if raws is None:
-            exchange, status = exchange_of(response), response.status_code
-            shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
-            raise BadAnswerError(
-                f"{SERVICE} answered {status} with no list of records to {exchange.summary()}: "
-                f"{shown}",
-                **exchange.facts(status),
-            )
+            raise unreadable(response, "a list of records")
         for raw in raws:
             try:
                 record, strict = decode.decode_strict(raw)

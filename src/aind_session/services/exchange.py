@@ -26,7 +26,12 @@ import urllib3.exceptions as urllib3_errors
 
 from aind_session import context
 from aind_session.clock import CLOCK
-from aind_session.errors import ServiceConnectionError, ServiceError, ServiceTimeoutError
+from aind_session.errors import (
+    BadAnswerError,
+    ServiceConnectionError,
+    ServiceError,
+    ServiceTimeoutError,
+)
 from aind_session.services.redact import (
     REQUEST_ID_HEADERS,
     bare_response,
@@ -206,6 +211,14 @@ def exchange_of(response: requests.Response) -> Exchange:
     """Return the exchange that ended with a response of the transport."""
     exchange: Exchange = vars(response)["exchange"]
     return exchange
+
+
+def unreadable(response: requests.Response, what: str) -> BadAnswerError:
+    """Return the error for a response that does not contain what was requested."""
+    exchange, status = exchange_of(response), response.status_code
+    shown = excerpt(response.content, exchange.secrets) or "(nothing)"
+    text = f"{exchange.service} answered {status} without {what} to {exchange.summary()}: {shown}"
+    return BadAnswerError(text, **exchange.facts(status))
 
 
 def facts_in(error: ServiceError) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from aind_session.services.exchange import (
     exchange_of,
     failure_of,
     is_read,
+    unreadable,
 )
 
 T = TypeVar("T")
@@ -52,12 +53,9 @@ MAX_REDIRECTS = 5
 CONNECTIONS = 256
 #: A connection that is not open after this time is tried once more; users wait for it.
 CONNECT_SECONDS = 4.0
+#: No attempt is begun with less time than this.
+LEAST_SECONDS = 0.01
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-
-def _no_auth(request: PreparedRequest) -> PreparedRequest:
-    # As credentials, it keeps `requests` from those in a URL or in ~/.netrc.
-    return request
 
 
 class Transport(HTTPAdapter):
@@ -104,7 +102,7 @@ class Transport(HTTPAdapter):
         self.timeout = timeout if 0 < timeout < math.inf else 30.0
         self.home = home if home in (None, "*") else redact.target_of(str(home)).origin
         self.headers = requests.utils.default_headers()
-        self.base, self.auth = "", cast("Any", _no_auth)
+        self.base, self.auth = "", cast("Any", None)
         super().__init__(max_retries=0, pool_connections=8, pool_maxsize=CONNECTIONS)
 
     def __repr__(self) -> str:
@@ -133,10 +131,12 @@ class Transport(HTTPAdapter):
     def error_of(self, response: Response) -> Exception | None:
         """Return the error to raise for a response with status 400 or above."""
 
-    def request(self, method: str, url: str, **options: Any) -> Response:
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Response:
         """Send a request with `auth`, without the costs of a session; `base` begins its URL."""
-        prepared = PreparedRequest()
-        prepared.prepare(method, self.base + url, self.headers, auth=self.auth, **options)
+        prepared, headers = PreparedRequest(), {**self.headers, **(headers or {})}
+        prepared.prepare(method, self.base + url, headers, auth=self.auth, **options)
         return self.send(prepared)
 
     def send(
@@ -184,12 +184,9 @@ class Transport(HTTPAdapter):
             self._address(current, exchange)
         exchange.ended = CLOCK.monotonic()
         vars(response)["exchange"] = exchange
-        status = response.status_code
         if exchange.is_garbled:
-            shown = redact.excerpt(response.content, exchange.secrets) or "(nothing)"
-            text = f"{self.service} answered {status} with no JSON to {exchange.summary()}: {shown}"
-            raise BadAnswerError(text, **exchange.facts(status))
-        if status >= 400 and (error := self.error_of(response)) is not None:
+            raise unreadable(response, "JSON")
+        if response.status_code >= 400 and (error := self.error_of(response)) is not None:
             raise error
         return response
 
@@ -258,7 +255,7 @@ class Transport(HTTPAdapter):
             # Enough time has passed. The connections that are kept may hang as well.
             self.poolmanager.clear()
             self.proxy_manager = {}
-            return 0.0 if exchange.remaining > 0 else None
+            return 0.0 if exchange.remaining > LEAST_SECONDS else None
         return exchange.next_wait()
 
     def _attempt(
@@ -357,7 +354,8 @@ def bare_session(transport: Transport, session: requests.Session | None = None) 
         session.mount(prefix, transport)
     # Proxies and certificates of the environment are the transport's.
     session.trust_env = False
-    session.auth = _no_auth
+    # Keeps `requests` from the credentials in a URL or in ~/.netrc.
+    session.auth = lambda request: request
     return session
 
 

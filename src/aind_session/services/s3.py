@@ -22,16 +22,15 @@ from requests.structures import CaseInsensitiveDict
 from aind_session.clock import CLOCK
 from aind_session.errors import (
     AccessDeniedError,
-    BadAnswerError,
     CredentialsError,
     IncompleteAnswerError,
     ServiceError,
     SettingsError,
 )
 from aind_session.services.connections import CA_VARIABLES, find_bundle
-from aind_session.services.exchange import exchange_of, facts_in
+from aind_session.services.exchange import exchange_of, facts_in, unreadable
 from aind_session.services.http import Transport, client_of
-from aind_session.services.redact import excerpt, is_no_file, scrub
+from aind_session.services.redact import is_no_file, scrub
 from aind_session.services.s3_account import SERVICE, Account, find_account, sign
 
 if TYPE_CHECKING:
@@ -151,16 +150,16 @@ class Client(Transport):
         if not _BUCKET.fullmatch(request.bucket):
             raise StorageError(f"{request.bucket!r:.80} is not a valid bucket name")
         region = self.regions.get(request.bucket, self.account.region)
-        response = self._send_to(region, request, signed)
+        response = self.send(self._prepared(region, request, signed))
         other = _other_region(response)
         if other not in ("", region):
             self.regions[request.bucket] = other
-            response = self._send_to(other, request, signed)
+            response = self.send(self._prepared(other, request, signed))
         if response.status_code >= 400:
             raise _error_of(response, request.place)
         return response
 
-    def _send_to(self, region: str, request: Request, signed: bool) -> requests.Response:
+    def _prepared(self, region: str, request: Request, signed: bool) -> requests.PreparedRequest:
         url = request.url(self.account, region)
         prepared = requests.PreparedRequest()
         prepared.method, prepared.url, prepared.body = request.method, url, request.body or None
@@ -173,47 +172,37 @@ class Client(Transport):
         if request.etag:
             prepared.headers["If-Match"] = request.etag
         if signed and (keys := self.account.keys()) is not None:
-            prepared.headers.update(
-                sign(keys, region, request.method, url, request.body, CLOCK.time())
-            )
-        return self.send(prepared)
+            moment = CLOCK.time()
+            signed_as = sign(keys, region, request.method, url, request.body, moment)
+            prepared.headers.update(signed_as)
+        return prepared
 
 
-def xml(body: bytes) -> ElementTree.Element | None:
-    """Return the root of an XML document, or None if it is not one."""
+def _parse(body: bytes) -> tuple[ElementTree.Element, str]:
+    """Return the root of an XML document, empty if it is not one, and how its names begin."""
     try:
-        return ElementTree.fromstring(body)
+        root = ElementTree.fromstring(body)
     except (ElementTree.ParseError, ValueError, LookupError):
-        return None
-
-
-def tag(element: ElementTree.Element) -> str:
-    """Return the name of an element without its namespace."""
-    return element.tag.rpartition("}")[2]
-
-
-def texts(element: ElementTree.Element | None) -> dict[str, str]:
-    """Return the text of each child by its name."""
-    return {} if element is None else {tag(child): child.text or "" for child in element}
+        root = ElementTree.Element("")
+    return root, root.tag[: root.tag.find("}") + 1]
 
 
 def _other_region(response: requests.Response) -> str:
     """Return the region of a bucket, if S3 reported it instead of answering."""
     if response.status_code not in (301, 307, 400):
         return ""
-    named = response.headers.get("x-amz-bucket-region") or texts(xml(response.content)).get(
-        "Region", ""
-    )
-    return named if re.fullmatch(r"[a-z0-9-]{1,63}", named) else ""
+    root, names = _parse(response.content)
+    found = response.headers.get("x-amz-bucket-region", root.findtext(f"{names}Region", ""))
+    return found if re.fullmatch(r"[a-z0-9-]{1,63}", found) else ""
 
 
 def _error_of(response: requests.Response, place: str) -> StorageError:
     """Return the error for a status; it keeps nothing of the response but facts."""
-    status, asked = response.status_code, exchange_of(response)
-    details = texts(xml(response.content))
-    code = scrub(details.get("Code", ""), asked.secrets)[:80]
+    status, exchange = response.status_code, exchange_of(response)
+    root, names = _parse(response.content)
     # Hidden before it is cut: a part of a token must not remain.
-    message = scrub(details.get("Message", ""), asked.secrets)[:200]
+    code = scrub(root.findtext(f"{names}Code", ""), exchange.secrets)[:80]
+    message = scrub(root.findtext(f"{names}Message", ""), exchange.secrets)[:200]
     cls, meaning = StorageError, "failed"
     if code in _EXPIRED:
         cls, meaning = StorageCredentialsError, "renew your AWS credentials, which are not accepted"
@@ -221,18 +210,8 @@ def _error_of(response: requests.Response, place: str) -> StorageError:
         cls, meaning = StorageAccessError, "no access"
     elif code in _ABSENT:
         cls, meaning = StorageNotFoundError, "not found"
-    text = f"{place}: {meaning} (S3 answered {status} {code} to {asked.summary()}: {message})"
-    return cls(text, **asked.facts(status))
-
-
-def unreadable(response: requests.Response, what: str) -> BadAnswerError:
-    """Return the error for a response that does not contain what was requested."""
-    asked = exchange_of(response)
-    shown = excerpt(response.content, asked.secrets) or "(nothing)"
-    return BadAnswerError(
-        f"S3 answered {response.status_code} without a {what} to {asked.summary()}: {shown}",
-        **asked.facts(response.status_code),
-    )
+    text = f"{place}: {meaning} (S3 answered {status} {code} to {exchange.summary()}: {message})"
+    return cls(text, **exchange.facts(status))
 
 
 @dataclass(frozen=True)
@@ -274,26 +253,25 @@ def is_anonymous(bucket: str) -> bool:
 
 
 def _page(response: requests.Response) -> _Page:
-    root = xml(response.content)
-    if response.status_code != 200 or root is None or tag(root) != "ListBucketResult":
-        raise unreadable(response, "listing")
-    facts = texts(root)
-    decoded = unquote_plus if facts.get("EncodingType") == "url" else str
-    folders: list[str] = []
+    root, names = _parse(response.content)
+    if response.status_code != 200 or root.tag != f"{names}ListBucketResult":
+        raise unreadable(response, "a listing")
+    is_encoded = root.findtext(f"{names}EncodingType") == "url"
+    decoded = unquote_plus if is_encoded else str
+    prefixes = root.iterfind(f"{names}CommonPrefixes/{names}Prefix")
     files: dict[str, int] = {}
     etags: dict[str, str] = {}
-    for child in root:
-        kind = tag(child)
-        if kind == "CommonPrefixes":
-            folders.append(decoded(texts(child).get("Prefix", "")))
-        elif kind == "Contents":
-            item = texts(child)
-            size = item.get("Size", "")
-            key = decoded(item.get("Key", ""))
-            files[key] = int(size) if size.isdigit() else 0
-            etags[key] = item.get("ETag", "")
-    is_last = facts.get("IsTruncated", "").strip() != "true"
-    return _Page(folders, files, etags, facts.get("NextContinuationToken", ""), is_last)
+    for item in root.iterfind(f"{names}Contents"):
+        key, size = decoded(item.findtext(f"{names}Key", "")), item.findtext(f"{names}Size", "")
+        files[key] = int(size) if size.isdigit() else 0
+        etags[key] = item.findtext(f"{names}ETag", "")
+    return _Page(
+        [decoded(prefix.text or "") for prefix in prefixes],
+        files,
+        etags,
+        root.findtext(f"{names}NextContinuationToken", ""),
+        root.findtext(f"{names}IsTruncated", "").strip() != "true",
+    )
 
 
 def _pages(bucket: str, prefix: str, delimiter: str, limit: int) -> Iterator[_Page]:
@@ -363,7 +341,7 @@ def read_part(bucket: str, key: str, start: int, size: int, etag: str = "") -> b
     part = start, start + size - 1
     response = client_of(Client).get(Request("GET", bucket, key, range=part, etag=etag))
     if response.status_code not in (200, 206):
-        raise unreadable(response, "file")
+        raise unreadable(response, "a file")
     # A server that ignores the range returns the whole object.
     return response.content if response.status_code == 206 else response.content[start:][:size]
 
@@ -388,7 +366,7 @@ def read(bucket: str, key: str) -> bytes:
     # A file may be a web page, too; S3 sends an ETag with each, other servers do not.
     is_file = "ETag" in response.headers or not is_no_file(response, f"/{bucket}/{key}")
     if response.status_code not in (200, 206) or not is_file:
-        raise unreadable(response, "file")
+        raise unreadable(response, "a file")
     return response.content
 
 
@@ -398,7 +376,7 @@ def write(bucket: str, key: str, data: bytes) -> None:
     request = Request("PUT", bucket, key, body=data)
     response = client.fetch(request, signed=client.account.has_credentials)
     if response.status_code >= 300:
-        raise unreadable(response, "confirmation")
+        raise unreadable(response, "a confirmation")
 
 
 def access(bucket: str) -> str | None:
