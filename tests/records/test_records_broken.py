@@ -95,7 +95,8 @@ any_damage = pytest.mark.parametrize(
 def test_answers_with_any_place_or_core_file_of_another_type_never_raise(
     check: Callable[..., None], drawn: tuple[Any, ...]
 ) -> None:
-    given(*drawn)(check)()
+    decorate: Any = given(*drawn)
+    decorate(check)()
 
 
 @pytest.mark.slow
@@ -103,7 +104,8 @@ def test_answers_with_any_place_or_core_file_of_another_type_never_raise(
 def test_answers_with_any_place_or_core_file_of_another_type_at_length(
     check: Callable[..., None], drawn: tuple[Any, ...]
 ) -> None:
-    settings(max_examples=3_000)(given(*drawn)(check))()
+    decorate: Any = given(*drawn)
+    settings(max_examples=3_000)(decorate(check))()
 
 
 @given(st.data(), st.sampled_from([1, 2]))
