@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from collections.abc import Callable
@@ -151,6 +152,39 @@ def test_download_interrupted_of_an_object_that_changed_begins_again(
     _change(sandbox, VIDEO, other)
     session.download(tmp_path, pattern="**/*.mp4")
     assert below(tmp_path) == {VIDEO: other}
+
+
+def test_download_removes_parts_of_killed_processes_but_not_those_in_use(
+    session: Session, tmp_path: Path
+) -> None:
+    folder = tmp_path / "behavior_videos"
+    folder.mkdir()
+    killed, used = (folder / f".eye.mp4.{letter * 32}.part" for letter in "ab")
+    other = folder / ".another.mp4.aaaaaaaaaaaa.part"
+    for part in (killed, other):
+        part.write_text("x")
+    with open(used, "ab") as out:
+        download.lock_file(out.fileno())
+        session.download(tmp_path, pattern="**/*.mp4")
+    assert set(folder.iterdir()) == {tmp_path / VIDEO, used, other}
+
+
+def test_download_in_a_file_system_without_locks_resumes(
+    sandbox: Sandbox,
+    session: Session,
+    tmp_path: Path,
+    interrupt: Stop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(download, "lock_file", refuse)
+    interrupt(KeyboardInterrupt)
+    before = sandbox.count("s3")
+    session.download(tmp_path, pattern="**/*.mp4")
+    assert sandbox.count("s3") == before + 3
+    assert below(tmp_path) == {VIDEO: FILES[VIDEO]}
 
 
 def test_download_object_that_changes_meanwhile_is_reported_and_not_left(

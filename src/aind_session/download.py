@@ -7,7 +7,8 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -57,23 +58,21 @@ def from_folder(
     if shown and is_watched():
         size = f"{len(files)} files, {total / 2**20:,.1f} MB"
         print(f"{folder}: {size} -> {target}", file=sys.stderr)
-    _remove_outdated(files, target)
-    failed: dict[str, str] = {}
+    locals_of = {file: _local(target, file.path) for file in files}
+    failed = {f.path: "its name is not a safe path" for f, path in locals_of.items() if not path}
+    jobs = [(file, path) for file, path in locals_of.items() if path]
+    _remove_outdated({path: file.part_of(path) for file, path in jobs})
     paths: list[Path] = []
     with progress(total, "download", shown, unit="B") as bar:
-
-        def fetch(file: File) -> Path:
-            return _fetch(folder.bucket, file, target, overwrite, bar.update)
-
-        for start in range(0, len(files), FILES_AT_ONCE):
-            some = files[start : start + FILES_AT_ONCE]
-            for file, answer in zip(
-                some, outcomes(*(lambda f=f: fetch(f) for f in some)), strict=True
-            ):
+        for start in range(0, len(jobs), FILES_AT_ONCE):
+            some = jobs[start : start + FILES_AT_ONCE]
+            calls = (partial(_fetch, folder.bucket, *job, overwrite, bar.update) for job in some)
+            for (file, path), answer in zip(some, outcomes(*calls), strict=True):
                 if isinstance(answer.error, AindSessionError | OSError):
                     failed[file.path] = first_line(answer.error)
                 else:
-                    paths.append(answer.unwrap())
+                    answer.unwrap()
+                    paths.append(path)
     if failed:
         lines = "".join(f"\n  {path}: {reason}" for path, reason in failed.items())
         raise DownloadError(
@@ -122,20 +121,21 @@ def glob_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def _fetch(
-    bucket: str, file: File, target: Path, overwrite: bool, advance: Callable[[float], object]
-) -> Path:
-    path = _local(target, file.path)
+    bucket: str, file: File, path: Path, overwrite: bool, advance: Callable[[float], object]
+) -> None:
     if not overwrite and path.is_file() and path.stat().st_size == file.size:
         advance(file.size)
-        return path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = file.part_of(path)
     out = None if overwrite else _open_locked(part)
     is_resumable = out is not None
     if out is None:
-        # Another process is downloading the same file.
+        # Another process may be downloading the same file.
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         out = open(part, "xb")  # noqa: SIM115
+        with contextlib.suppress(OSError):
+            lock_file(out.fileno())
     is_complete = False
     try:
         with out:
@@ -148,17 +148,19 @@ def _fetch(
             part.unlink(missing_ok=True)
     if not is_complete:
         raise DownloadError("it changed while it was downloaded")
-    return path
 
 
 def _open_locked(part: Path) -> BinaryIO | None:
-    """Open a file to append to it; None if another process does so, or it cannot be locked."""
+    """Open a file to append to it; None if another process does so."""
     out = open(part, "ab")  # noqa: SIM115
     try:
         lock_file(out.fileno())
-    except OSError:
+    except (BlockingIOError, PermissionError):
         out.close()
         return None
+    except OSError:
+        # The file system has no locks: a second process cannot be noticed.
+        pass
     return out
 
 
@@ -206,27 +208,22 @@ def _rename(part: Path, path: Path) -> None:
             raise
 
 
-def _remove_outdated(files: list[File], target: Path) -> None:
-    """Remove the parts of earlier versions of the files."""
-    current = {}
-    for file in files:
-        with contextlib.suppress(DownloadError):
-            path = _local(target, file.path)
-            current[path] = file.part_of(path)
+def _remove_outdated(current: Mapping[Path, Path]) -> None:
+    """Remove parts of earlier versions, and of processes that were killed, by path and part."""
     for folder in {path.parent for path in current}:
         for part in folder.glob(".*.*.part"):
             path = part.with_name(part.name[1:].rpartition(".")[0].rpartition(".")[0])
             if current.get(path, part) != part:
-                part.unlink(missing_ok=True)
+                out = _open_locked(part)
+                if out is not None:
+                    out.close()
+                    part.unlink(missing_ok=True)
 
 
-def _local(target: Path, path: str) -> Path:
-    """Return the local path; names that would lead out of the folder are refused."""
+def _local(target: Path, path: str) -> Path | None:
+    """Return the local path; None for a name that would lead out of the folder."""
     parts = path.split("/")
-    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
-        raise DownloadError("its name is not a safe path")
     local = target.joinpath(*parts)
+    is_odd = any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts)
     # On Windows, a name such as `C:x` replaces the folder.
-    if not local.is_relative_to(target):
-        raise DownloadError("its name is not a safe path")
-    return local
+    return local if not is_odd and local.is_relative_to(target) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -76,12 +76,36 @@ def test_answers_with_any_place_deleted_or_null_change_only_there(generation: in
         _check_damage(generation, place, None, delete=False)
 
 
-@given(st.data(), st.sampled_from([1, 2]), st.sampled_from(REPLACEMENTS) | JSON)
-def test_answers_with_any_place_of_another_type_change_only_there(
-    data: st.DataObject, generation: int, replacement: Any
-) -> None:
+def _damage_anywhere(data: st.DataObject, generation: int, replacement: Any) -> None:
     place = data.draw(st.sampled_from(PLACES[generation]))
     _check_damage(generation, place, replacement, delete=False)
+
+
+def _read_cores(record: dict[str, Any]) -> None:
+    answers(record)
+
+
+ANYWHERE = (st.data(), st.sampled_from([1, 2]), st.sampled_from(REPLACEMENTS) | JSON)
+any_damage = pytest.mark.parametrize(
+    ("check", "drawn"), [(_damage_anywhere, ANYWHERE), (_read_cores, (ANY_CORES,))]
+)
+
+
+@any_damage
+def test_answers_with_any_place_or_core_file_of_another_type_never_raise(
+    check: Callable[..., None], drawn: tuple[Any, ...]
+) -> None:
+    decorate: Any = given(*drawn)
+    decorate(check)()
+
+
+@pytest.mark.slow
+@any_damage
+def test_answers_with_any_place_or_core_file_of_another_type_at_length(
+    check: Callable[..., None], drawn: tuple[Any, ...]
+) -> None:
+    decorate: Any = given(*drawn)
+    settings(max_examples=3_000)(decorate(check))()
 
 
 @given(st.data(), st.sampled_from([1, 2]))
@@ -102,11 +126,6 @@ def test_answers_of_any_json_never_raise(value: Any) -> None:
     found = answers(value)
     if not isinstance(value, dict):
         assert all(answer is None or answer == [] for answer in found.values())
-
-
-@given(ANY_CORES)
-def test_answers_with_any_json_as_core_files_never_raise(record: dict[str, Any]) -> None:
-    answers(record)
 
 
 @pytest.mark.parametrize("key", ["processing", "quality_control", "procedures", "data_description"])
@@ -136,23 +155,6 @@ def test_answers_of_damaged_real_records_never_raise(shared_data: Any) -> None:
         for key in raw:
             for replacement in (None, "text", [1], {"a": [None]}):
                 answers({**raw, key: replacement})
-
-
-@pytest.mark.slow
-@settings(max_examples=3_000)
-@given(st.data(), st.sampled_from([1, 2]), st.sampled_from(REPLACEMENTS) | JSON)
-def test_answers_with_any_place_of_another_type_change_only_there_at_length(
-    data: st.DataObject, generation: int, replacement: Any
-) -> None:
-    place = data.draw(st.sampled_from(PLACES[generation]))
-    _check_damage(generation, place, replacement, delete=False)
-
-
-@pytest.mark.slow
-@settings(max_examples=3_000)
-@given(ANY_CORES)
-def test_answers_with_any_json_as_core_files_never_raise_at_length(record: dict[str, Any]) -> None:
-    answers(record)
 
 
 @pytest.mark.slow

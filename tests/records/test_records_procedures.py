@@ -42,8 +42,3 @@ def test_procedures_of_the_oldest_files_are_read_from_their_lists() -> None:
     assert found == ["Frame", "virus injection", None]
     assert procedures.all[0].end_date == date(2031, 1, 2)
     assert len(procedures.injections) == 2
-
-
-@pytest.mark.parametrize("core", [None, [], "text", 3])
-def test_procedures_of_no_object_are_none(core: Any) -> None:
-    assert Record({"procedures": core}).procedures is None

@@ -125,12 +125,5 @@ def test_dependencies_are_names_of_steps() -> None:
     assert Processing({"dependency_graph": None}).dependencies == {}
 
 
-@pytest.mark.parametrize("core", [None, [], "text", 3])
-def test_processing_of_no_object_is_none(core: Any) -> None:
-    record = Record({"processing": core})
-    assert record.processing is None
-    assert record.sorter_names == ()
-
-
 def test_sorter_names_of_a_copied_raw_file_are_empty() -> None:
     assert Processing({"data_processes": [_step("Compression")]}).sorter_names == ()

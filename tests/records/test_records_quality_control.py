@@ -152,8 +152,3 @@ def test_curations_of_either_layout_are_read() -> None:
         assert read.type == kind
         assert read.curation_history == tuple(history)
     assert QualityControl({"metrics": [_metric()]}).metrics[0].curation_history == ()
-
-
-@pytest.mark.parametrize("core", [None, [], "text", 3])
-def test_quality_control_of_no_object_is_none(core: Any) -> None:
-    assert Record({"quality_control": core}).quality_control is None

@@ -291,6 +291,14 @@ def test_record_of_any_shape_is_read(raw: dict[str, Any], expected: dict[str, An
     assert {question: getattr(record, question) for question in expected} == expected
 
 
+@pytest.mark.parametrize("name", ["processing", "quality_control", "procedures"])
+@pytest.mark.parametrize("core", [None, [], "text", 3])
+def test_record_with_a_core_file_of_another_type_has_none(name: str, core: Any) -> None:
+    record = Record({name: core})
+    assert getattr(record, name) is None
+    assert record.sorter_names == ()
+
+
 def test_modality_abbreviation_of_folder_or_unknown_name() -> None:
     assert modality_abbreviation("behavior_videos") == "behavior-videos"
     assert modality_abbreviation("FIB") == "fib"

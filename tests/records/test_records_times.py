@@ -107,6 +107,9 @@ def test_parse_date_reads_dates_and_times() -> None:
         assert parse_date(written) is None
 
 
+REPEATED = "ecephys_900001_2025-11-02_01-30-00"
+
+
 def _record(start: Any, end: Any = None, name: str = "", **others: Any) -> Record:
     session = {"session_start_time": start, "session_end_time": end, **others}
     return Record({"name": name or "ecephys_900001_2031-05-06_07-08-09", "session": session})
@@ -132,54 +135,39 @@ def test_acquisition_start_is_converted_to_the_zone_beside_it(zone: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "start",
+    "record",
     [
-        "2031-05-06T07:08:09-07:00",
-        "2031-05-06T14:08:09Z",
-        "2031-05-06 10:10:00-04:00",
-        "2031-05-06T07:05:00",
+        *(_record(f"2031-05-06{time}") for time in ("T07:08:09-07:00", "T14:08:09Z", "T07:05:00")),
+        _record("2031-05-06 10:10:00-04:00"),
+        # The name is in UTC.
+        _record("2031-05-06T00:08:09-07:00"),
+        _record("2025-11-02T01:30:00-08:00", name=REPEATED),
+        # Nothing to compare.
+        *(_record(None), _record("2031-05-06T07:08:09Z", name="no session"), Record({})),
     ],
 )
-def test_start_doubt_of_a_start_equal_to_the_name_is_none(start: str) -> None:
-    assert _record(start).acquisition_start_doubt is None
-
-
-def test_start_doubt_of_a_name_in_utc_is_none() -> None:
-    assert _record("2031-05-06T00:08:09-07:00").acquisition_start_doubt is None
+def test_start_doubt_of_a_start_that_agrees_with_the_name_is_none(record: Record) -> None:
+    assert record.acquisition_start_doubt is None
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "reason"),
+    ("record", "reason"),
     [
-        ("2031-05-06T07:08:09Z", None, "in UTC with the digits of the name"),
-        ("2031-05-06T07:09:00+00:00", None, "in UTC with the digits of the name"),
-        ("2031-05-06T07:08:09-08:00", None, "another offset than the Pacific one"),
-        ("2031-05-06T07:38:09-07:00", None, "30 minutes from the time in the name"),
-        ("2031-05-08T07:08:09-07:00", None, "2 days from the time in the name"),
-        ("2031-05-06T10:38:09", None, "3 hours from the time in the name"),
-        ("2031-05-06T07:08:09", "2031-05-06T05:00:00", "the end is before the start"),
+        (_record("2031-05-06T07:08:09Z"), "in UTC with the digits of the name"),
+        (_record("2031-05-06T07:09:00+00:00"), "in UTC with the digits of the name"),
+        (_record("2031-05-06T07:08:09-08:00"), "another offset than the Pacific one"),
+        (_record("2031-05-06T07:38:09-07:00"), "30 minutes from the time in the name"),
+        (_record("2031-05-08T07:08:09-07:00"), "2 days from the time in the name"),
+        (_record("2031-05-06T10:38:09"), "3 hours from the time in the name"),
+        (_record("2031-05-06T07:08:09", "2031-05-06T05:00:00"), "the end is before the start"),
+        # An hour that the clocks repeat.
+        (_record("2025-11-02T01:30:00", name=REPEATED), "change of the clocks"),
     ],
 )
-def test_start_doubt_names_its_reason(start: str, end: str | None, reason: str) -> None:
-    doubt = _record(start, end).acquisition_start_doubt
-    assert doubt is not None
-    assert reason in doubt
+def test_start_doubt_names_its_reason(record: Record, reason: str) -> None:
+    assert reason in (record.acquisition_start_doubt or "")
 
 
 def test_acquisition_start_in_doubt_is_unchanged() -> None:
     doubtful = _record("2031-05-06T07:08:09Z")
     assert doubtful.acquisition_start == datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
-
-
-def test_start_doubt_of_an_hour_that_the_clocks_repeat() -> None:
-    name = "ecephys_900001_2025-11-02_01-30-00"
-    twice = _record("2025-11-02T01:30:00", name=name)
-    assert twice.acquisition_start_doubt is not None
-    assert "change of the clocks" in twice.acquisition_start_doubt
-    assert _record("2025-11-02T01:30:00-08:00", name=name).acquisition_start_doubt is None
-
-
-def test_start_doubt_without_anything_to_compare_is_none() -> None:
-    assert _record(None).acquisition_start_doubt is None
-    assert _record("2031-05-06T07:08:09Z", name="no session").acquisition_start_doubt is None
-    assert Record({}).acquisition_start_doubt is None
