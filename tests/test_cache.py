@@ -15,6 +15,7 @@ import pytest
 import aind_session
 from aind_session import Sandbox, Session, context
 from aind_session.context import MAX_FORGOTTEN, Cache
+from aind_session.services.metadata import records_named, records_of_subject
 from aind_session.threads import WORKERS, gather, outcomes
 from worlds import invent_cohort
 
@@ -311,3 +312,11 @@ def test_memory_over_many_sessions_is_bounded() -> None:
             sizes.append(context.current().cache._bytes)
             assert len(context.current().cache) < 600
         assert 45_000 < max(sizes) <= 90_000
+
+
+def test_record_that_two_searches_find_is_kept_once(sandbox: Sandbox) -> None:
+    named = records_named("v1", SESSION)
+    assert named
+    assert {id(record) for record in named} <= {
+        id(record) for record in records_of_subject("v1", "676909")
+    }

@@ -26,6 +26,8 @@ from aind_session.errors import (
 )
 from aind_session.setting_values import looks_like_token, may_be_token
 from aind_session.settings import DEFAULT, OTHER_TOKEN_NAMES, TOKEN_NAME
+from aind_session.threads import gather
+from aind_session.trace import tracing
 from loopback import everything_told_of
 
 # Invented; the form is that of a token.
@@ -250,6 +252,21 @@ def test_current_after_a_file_changed_reads_it_again(write: Write) -> None:
     assert settings.current().buckets.value == ("one", "two")
     write("work/project", AIND_SESSION_BUCKETS="three")
     assert settings.current().buckets.value == ("three",)
+
+
+def test_current_during_a_lookup_is_compared_with_the_environment_once_per_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tracing("a session", "a lookup"):
+        before = settings.current()
+        monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "7")
+        assert gather(settings.current, settings.current) == [before, before]
+        with monkeypatch.context() as patch:
+            patch.setattr(settings, "FILES_FRESH", 0.0)
+            assert settings.current().attempts.value == 7
+        monkeypatch.setenv("AIND_SESSION_ATTEMPTS", "8")
+    # The next lookup, and whatever is outside of one, notices a change at once.
+    assert settings.current().attempts.value == 8
 
 
 @pytest.mark.parametrize(

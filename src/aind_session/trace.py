@@ -66,19 +66,14 @@ class Trace(Lookup):
         return "\n".join([f"{self.what}:", *(f"  {line}" for line in self.lines)])
 
 
-def _under_way() -> Trace | None:
-    found = lookup.get()
-    return found if isinstance(found, Trace) else None
-
-
 @contextlib.contextmanager
 def tracing(about: str, what: str) -> Iterator[Trace]:
     """Open the trace of a lookup; within another lookup, continue that one's.
 
     `about` is the session or subject ID; `what` is the attribute: "raw data asset".
     """
-    outer = _under_way()
-    if outer is not None:
+    outer = lookup.get()
+    if isinstance(outer, Trace):
         yield outer
         return
     trace = Trace(about, what)
@@ -120,8 +115,8 @@ def forget(about: str) -> None:
 
 def lines() -> tuple[str, ...]:
     """Return the requests of the lookup under way, for an error to carry."""
-    trace = _under_way()
-    return () if trace is None else trace.lines
+    trace = lookup.get()
+    return trace.lines if isinstance(trace, Trace) else ()
 
 
 def note(message: str, *args: object) -> None:
@@ -132,6 +127,6 @@ def note(message: str, *args: object) -> None:
 
 def add(request: Request) -> None:
     """Add a request to the trace of the lookup under way, if there is one."""
-    trace = _under_way()
-    if trace is not None:
+    trace = lookup.get()
+    if isinstance(trace, Trace):
         trace.add(request)
