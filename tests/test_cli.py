@@ -154,17 +154,28 @@ def test_show_with_all_services_down_is_unknown(box: Sandbox, here: Here) -> Non
     assert advice == "Try: aind-session doctor"
 
 
-def test_names_with_control_characters_are_escaped(box: Sandbox, here: Here) -> None:
+@pytest.mark.parametrize("options", [(), ("--json",), ("--csv",), ("--debug",)])
+def test_names_with_control_characters_are_escaped(
+    box: Sandbox, here: Here, options: tuple[str, ...]
+) -> None:
     asset = next(a for a in box.catalogue.data_assets if a["id"] == RAW_ID)
-    name = f"{SESSION}_\x1b[31mred\r\n_2030-01-01_00-00-00"
+    # C0, C1, and an override of the direction of text.
+    name = f"{SESSION}_\x1b[31mred\r\n\x9b\u202e_2030-01-01_00-00-00"
     evil = {**asset, "id": "evil-1", "name": name, "tags": [], "created": 2e9}
     box.catalogue.data_assets.append(evil)
+    box.fail("docdb", status=500, times=None, body="\x1b]0;title\x07\u202e")
     try:
-        # `call` holds that no escape sequence comes out.
-        done = here("show", SESSION)
+        done = here("show", SESSION, *options, env={"AIND_SESSION_ATTEMPTS": "1"})
     finally:
         box.catalogue.data_assets.remove(evil)
-    assert "\\x1b[31mred\\r\\n" in done.stdout
+    assert done.returncode == 0
+    for text in (done.stdout, done.stderr):
+        assert text.replace("\n", "").isprintable()
+    if options == ("--json",):
+        labels = json.loads(done.stdout)["data_assets"]["labels"]
+        assert name in [one["newest"]["name"] for one in labels]
+    elif options != ("--csv",):
+        assert "\\x1b[31mred\\r\\n\\x9b\\u202e" in done.stdout
 
 
 # -- list ------------------------------------------------------------------------------------------

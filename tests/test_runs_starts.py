@@ -141,8 +141,9 @@ def test_resume_session_skipped_as_running_is_taken_up(
     each_once(world, sessions[:2])
 
 
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, MemoryError])
 def test_run_interrupted_among_starts_keeps_every_answer(
-    world: World, sessions: aind_session.Sessions, state: Path
+    interruption: type[BaseException], world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     noted = codeocean.run_capsule
     calls: list[int] = []
@@ -150,12 +151,12 @@ def test_run_interrupted_among_starts_keeps_every_answer(
     def interrupted(params: Any) -> Any:
         calls.append(1)
         if len(calls) == 3:
-            raise KeyboardInterrupt
+            raise interruption
         return noted(params)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codeocean, "run_capsule", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(interruption):
             sessions.run(CAPSULE, label=LABEL, state=state)
     counts = {"running": 2, "starting": 1, "waiting": 3}
     assert aind_session.read_run(state).counts == counts

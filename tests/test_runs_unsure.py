@@ -104,9 +104,16 @@ def test_resume_start_that_shows_after_another_was_refused_is_taken(
     assert world.started == []
 
 
+@pytest.mark.parametrize(("setting", "least"), [("", 600), ("1200", 1200)])
 def test_resume_unconfirmed_start_waits_by_the_clock_of_its_own_process(
-    world: World, sessions: aind_session.Sessions, state: Path
+    setting: str,
+    least: float,
+    world: World,
+    sessions: aind_session.Sessions,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("AIND_SESSION_UNCONFIRMED_SECONDS", setting)
     world.box.fail("codeocean", "/computations$", "POST", kind="reset")
     sessions[:1].run(CAPSULE, state=state, wait=False)
     # A wall clock that jumps, and processes that do not wait, confirm nothing.
@@ -115,7 +122,7 @@ def test_resume_unconfirmed_start_waits_by_the_clock_of_its_own_process(
         assert aind_session.resume_run(state, wait=False).counts == {"starting": 1}
     begun = world.now
     assert aind_session.resume_run(state).counts == {"done": 1}
-    assert world.started[0].at - begun >= 600
+    assert world.started[0].at - begun >= least
 
 
 def test_resume_restart_unconfirmed_starts_again_at_once(

@@ -418,6 +418,22 @@ def test_selfcheck_stops_at_the_limit_of_requests(
     assert ids(results, selfcheck.DIFFERENT) == set()
 
 
+def test_selfcheck_ends_in_two_minutes(sandbox: Sandbox) -> None:
+    clock = Hurried()
+
+    def take_long(service: str, answer: Answer, request: Request) -> Response:
+        clock.now += 10
+        return answer(request)
+
+    sandbox.middleware.intercept(take_long)
+    with use_clock(clock):
+        results = check()
+    assert clock.now <= selfcheck.MAX_SECONDS + 10
+    assert sandbox.count() <= selfcheck.MAX_SECONDS / 10 + 1
+    over = [one.seen for one in results.values() if "s were over" in one.seen]
+    assert len(over) > 30
+
+
 def test_selfcheck_report_has_no_text_of_a_response(
     sandbox: Sandbox, here: Here, tmp_path: Path
 ) -> None:

@@ -24,8 +24,6 @@ from aind_session.trace import note, tracing
 
 T = TypeVar("T")
 
-#: The shortest time for which an unconfirmed request is not sent again, whatever the setting.
-MIN_UNCONFIRMED_SECONDS = 600.0
 #: Seconds without a single answer after which conducting ends with the error; `resume` continues.
 GIVE_UP_SECONDS = 3600.0
 #: The pause between two searches of what is unconfirmed.
@@ -100,7 +98,7 @@ class Conductor:
             for attempt in item.attempts
         ]
         self.pace = Pace(self.options.per_minute, sent, now)
-        self.delay = max(settings.current().unconfirmed_seconds.value, MIN_UNCONFIRMED_SECONDS)
+        self.delay = settings.current().unconfirmed_seconds.value
         # Since when each unconfirmed request is waited for, by the monotonic clock. It means
         # nothing to another process: a process that resumes a run waits the whole delay again.
         self._unconfirmed: dict[str, float] = {}
