@@ -23,7 +23,7 @@ from aind_session.errors import (
     ServiceError,
     SettingsError,
 )
-from aind_session.threads import outcomes
+from aind_session.threads import gather, outcomes
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -83,7 +83,7 @@ class _Result:
 
 
 def run_all() -> list[Check]:
-    """Run every check at the same time; return the results in a fixed order."""
+    """Run every check, those that send requests at the same time; return results in order."""
     local: list[tuple[str, Callable[[], Checks]]] = [
         ("versions", versions),
         ("settings", limits),
@@ -99,10 +99,10 @@ def run_all() -> list[Check]:
         ("DocDB v2", lambda: docdb("v2")),
         ("bucket", buckets),
     ]
+    # First, in this thread: Ctrl-C during an import that another thread waits for can lock both.
+    here = [_run(*one) for one in local]
     # These threads are not waited for after Ctrl-C.
-    answers = outcomes(*(lambda one=one: _run(*one) for one in local + remote))
-    results = [answer.unwrap() for answer in answers]
-    here, there = results[: len(local)], results[len(local) :]
+    there = gather(*(lambda one=one: _run(*one) for one in remote))
     errors = [result.error for result in there if result.error is not None]
     # The token is not sent if there is none; the other four are.
     if len(errors) >= 4 and all(isinstance(error, ServiceConnectionError) for error in errors):
