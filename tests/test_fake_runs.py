@@ -166,6 +166,11 @@ def test_sorting_capsule_launches_its_pipeline(box: Sandbox, client: codeocean.C
     (launched,) = pipelines(client).list_computations(SORTING_PIPELINE)
     assert [asset.id for asset in launched.data_assets or ()] == ["raw"]
     assert launched.state == ComputationState.Initializing
+    assert [run["_capsule"] for run in box.launched] == [SORTING_CAPSULE]
+    assert [run["_capsule"] for run in box.launched_by_capsules] == [SORTING_PIPELINE]
+    box.advance(steps=3)
+    runs = [*box.launched, *box.launched_by_capsules]
+    assert [run["state"] for run in runs] == ["completed"] * 2
 
 
 def test_on_run_is_called_for_each_run(box: Sandbox, client: codeocean.CodeOcean) -> None:

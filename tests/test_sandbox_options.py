@@ -15,7 +15,7 @@ import requests
 import s3fs
 
 import aind_session
-from aind_session.sandbox import Catalogue, Sandbox, sandbox
+from aind_session.sandbox import Catalogue, sandbox
 from aind_session.services import s3
 from serving import NAME, asset_url, get, invented, python
 
@@ -282,27 +282,6 @@ def test_counts_connections_and_bytes(tls: bool) -> None:
         get(box)
         get(box)
         assert box.counts.connections == 2
-
-
-# What capsules launch
-
-
-def launch(box: Sandbox, capsule: str, *parameters: str) -> None:
-    url = f"{box.urls['codeocean']}/api/v1/computations"
-    body = {"capsule_id": capsule, "parameters": list(parameters)}
-    requests.post(url, json=body, auth=(box.token, ""), timeout=5).raise_for_status()
-
-
-def test_launched_by_capsules_holds_the_pipelines_run() -> None:
-    from aind_session.sandbox.launches import SORTING_CAPSULE, SORTING_PIPELINE
-
-    with sandbox(invented()) as box:
-        launch(box, SORTING_CAPSULE, "ecephys_ks4", "raw")
-        assert [run["_capsule"] for run in box.launched] == [SORTING_CAPSULE]
-        assert [run["_capsule"] for run in box.launched_by_capsules] == [SORTING_PIPELINE]
-        box.advance(steps=3)
-        runs = [*box.launched, *box.launched_by_capsules]
-        assert [run["state"] for run in runs] == ["completed"] * 2
 
 
 # The name that a function and the sub-package share

@@ -55,27 +55,6 @@ def test_a_folder(aind_sandbox):
 def test_latency(aind_sandbox):
     assert aind_sandbox.latency == 0.01
     assert aind_sandbox.catalogue.data_assets == []
-
-def test_faults_and_counts(aind_sandbox):
-    aind_sandbox.fail("codeocean", status=400, times=None)
-    with pytest.warns(aind_session.PartialAnswerWarning):
-        assert aind_session.get_sessions(676909)
-    assert aind_sandbox.count("docdb") == 2
-    aind_sandbox.heal()
-    with aind_sandbox.down("docdb", status=400), pytest.warns(aind_session.PartialAnswerWarning):
-        assert aind_session.get_sessions(668759)
-
-def test_launched(aind_sandbox):
-    from codeocean.computation import RunParams
-    from aind_session.services import codeocean
-
-    aind_sandbox.add_session(ID)
-    asset = aind_session.Session(ID).raw_data_asset
-    capsule = "eb5a26e4-a391-4d79-9da5-1ab65b71253f"
-    codeocean.run_capsule(RunParams(capsule_id=capsule, parameters=["ecephys_ks4", asset.id]))
-    (trigger,), (pipeline,) = aind_sandbox.launched, aind_sandbox.launched_by_capsules
-    assert [p["value"] for p in trigger["parameters"]] == ["ecephys_ks4", asset.id]
-    assert pipeline["data_assets"][0]["id"] == asset.id
 """
 
 
