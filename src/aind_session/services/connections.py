@@ -12,6 +12,7 @@ import functools
 import http.client
 import io
 import os
+import socket
 import ssl
 import threading
 import time
@@ -27,6 +28,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError
 from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util.wait import wait_for_read
 
 from aind_session import context
 from aind_session.clock import NOTICE_SECONDS
@@ -132,11 +134,18 @@ class _LimitedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        remaining = self._limit.until - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("timed out")
-        self._sock.settimeout(remaining)
-        return self._raw.readinto(buffer)
+        # In steps, so that Ctrl-C is noticed also if another thread was given the signal.
+        while (remaining := self._limit.until - time.monotonic()) > 0:
+            if self._has_data(min(remaining, NOTICE_SECONDS)):
+                self._sock.settimeout(remaining)
+                return self._raw.readinto(buffer)
+        raise TimeoutError("timed out")
+
+    def _has_data(self, seconds: float) -> bool:
+        # Decrypted data wait in the TLS socket; of TLS through a TLS proxy, out of sight.
+        is_plain = isinstance(self._sock, socket.socket)
+        pending = getattr(self._sock, "pending", lambda: 0)
+        return not is_plain or pending() > 0 or wait_for_read(self._sock, seconds)
 
     def close(self) -> None:
         self._raw.close()
