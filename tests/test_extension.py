@@ -336,14 +336,11 @@ def test_plugin_of_a_package_is_an_attribute_of_sessions(install: Install) -> No
     assert not hasattr(Subject("676909"), "good")
 
 
-def test_plugin_for_subjects_is_an_attribute_of_subjects(install: Install) -> None:
+def test_plugin_for_subjects_and_one_that_registers_itself_are_found(install: Install) -> None:
     install("invented-subjects", "litter", group="aind_session.subject")
     subject: Any = Subject("676909")
     assert subject.litter.answer == 42
     assert not hasattr(Session(ID), "litter")
-
-
-def test_plugin_that_registers_itself_is_found(install: Install) -> None:
     code = GOOD.replace(
         "class Mine",
         "from aind_session.extension import register_namespace\n"
@@ -393,12 +390,6 @@ def test_plugin_announced_by_two_packages_raises_and_names_both(install: Install
     assert info.state.startswith("broken")
 
 
-def test_plugin_named_as_a_core_attribute_is_not_loaded(install: Install) -> None:
-    install("invented-thief", "subject_id")
-    assert Session(ID).subject_id == "676909"
-    assert "invented_thief" not in sys.modules
-
-
 def test_session_unknown_attribute_is_the_usual_attribute_error() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -408,7 +399,10 @@ def test_session_unknown_attribute_is_the_usual_attribute_error() -> None:
             assert not hasattr(Session(ID), name)
 
 
-def test_plugin_with_a_private_name_is_not_loaded(install: Install) -> None:
+def test_plugin_with_a_private_or_core_name_is_not_loaded(install: Install) -> None:
+    install("invented-thief", "subject_id")
+    assert Session(ID).subject_id == "676909"
+    assert "invented_thief" not in sys.modules
     install("invented-private", "_private")
     assert not hasattr(Session(ID), "_private")
     with pytest.raises(AttributeError, match="has no attribute '_private'"):
@@ -445,9 +439,3 @@ def test_namespaces_lists_all_and_imports_none(install: Install) -> None:
     found = {(info.target, info.name): info for info in extension.namespaces()}
     assert found["Session", "listed"].state == "ready"
     assert "invented-listed" in found["Session", "listed"].owner
-
-
-def test_broken_namespace_error_pickles() -> None:
-    error = pickle.loads(pickle.dumps(BrokenNamespaceError("could not be made")))
-    assert isinstance(error, RuntimeError)
-    assert str(error) == "could not be made"

@@ -17,7 +17,6 @@ from aind_session.lookup import by_id, evidence, folders, metadata, results, rul
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.failures import Failures, callers_depth
 from aind_session.lookup.folders import Folder
-from aind_session.lookup.rules import ascending
 from aind_session.query import CODE_OCEAN, count, query
 from aind_session.records import Record, input_names
 from aind_session.records.modalities import modality_abbreviation
@@ -189,9 +188,10 @@ def of_session(session: SessionID, label: str | None = None, modality: str | Non
         known = evidence.assets_of(session)
         known.failures.warn_or_raise(known.assets)
         of_label = rules.by_label(known.assets)
-        some = rules.labelled(of_label, label) if label is not None else None
-        if some is None:
-            some = ascending(asset for of in of_label.values() for asset in of)
+        if label is None:
+            some = rules.ascending(asset for of in of_label.values() for asset in of)
+        else:
+            some = rules.labelled(of_label, label)
         if modality is None:
             return some
         wanted = modality_abbreviation(modality)

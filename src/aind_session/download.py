@@ -213,7 +213,7 @@ def _remove_outdated(current: Mapping[Path, Path]) -> None:
     for folder in {path.parent for path in current}:
         for part in folder.glob(".*.*.part"):
             path = part.with_name(part.name[1:].rpartition(".")[0].rpartition(".")[0])
-            if current.get(path, part) != part:
+            if part not in current and current.get(path, part) != part:
                 out = _open_locked(part)
                 if out is not None:
                     out.close()

@@ -225,12 +225,9 @@ def attach_builtin(cls: type[Any], paths: Mapping[str, str], *, core: Collection
 
 def names(cls: type[Any]) -> tuple[str, ...]:
     """Return the sorted names of the namespaces of a class, announced ones included."""
-    groups = {base.__module__ for base in cls.__mro__}
-    announced = {
-        name
-        for group, name, _, state in _announced()
-        if group in groups and not state.startswith("broken")
-    }
+    targets = {GROUPS.get(base.__module__) for base in cls.__mro__}
+    found = (info for info in _announced() if info.target in targets)
+    announced = (info.name for info in found if not info.state.startswith("broken"))
     return tuple(sorted({*_attached(cls), *announced}))
 
 
@@ -279,11 +276,7 @@ def namespaces() -> tuple[NamespaceInfo, ...]:
         for name, one in _attached(cls).items()
     ]
     attached = {(info.target, info.name) for info in found}
-    found += [
-        NamespaceInfo(name, GROUPS[group], owner, state)
-        for group, name, owner, state in _announced()
-        if (GROUPS[group], name) not in attached
-    ]
+    found += [info for info in _announced() if (info.target, info.name) not in attached]
     return tuple(sorted(found, key=lambda info: (info.target, info.name)))
 
 
@@ -391,15 +384,15 @@ def _load_plugin(cls: type[Any], name: str) -> bool:
     return False
 
 
-def _announced() -> Iterator[tuple[str, str, str, str]]:
-    """Yield group, name, owner and state of each entry point, without importing it."""
+def _announced() -> Iterator[NamespaceInfo]:
+    """Describe each entry point, without importing it."""
     for (group, name), points in _entry_points().items():
         state = "not loaded"
         if len(points) > 1:
             state = "broken: announced by more than one package"
         elif (group, name) in _registry.broken:
             state = f"broken: {_registry.broken[group, name]}"
-        yield group, name, _owners(points), state
+        yield NamespaceInfo(name, GROUPS[group], _owners(points), state)
 
 
 def _load_failure(name: str, point: EntryPoint, reason: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aind_session.errors import InvalidFilterError
@@ -125,16 +126,17 @@ def iter_sessions(**filters: Any) -> Iterator[Session]:
     if filters:
         raise TypeError(f"iter_sessions() has no filter {next(iter(filters))!r}")
     any_found = False
-    sessions, found, failures = _search([], _filters(platform, project, modality, dates))
+    wanted = _filters(platform, project, modality, dates)
+    sessions, found, failures = _search([], wanted)
     for year in _years(dates):
-        sessions, found, failures = _search(None, _filters(platform, project, modality, year))
+        sessions, found, failures = _search(None, replace(wanted, dates=year))
         any_found = any_found or bool(sessions)
         failures.warn()
         yield from sessions
     if not any_found:
         # A platform that no name of one year begins with may be that of another year.
         failures.warn_or_raise(sessions)
-        _filters(platform, project, modality, dates).check(found)
+        wanted.check(found)
 
 
 def _years(dates: DateRange) -> Iterator[DateRange]:
@@ -151,12 +153,8 @@ def _years(dates: DateRange) -> Iterator[DateRange]:
 def _filters(platform: object, project: object, modality: object, dates: DateRange) -> Filters:
     from aind_session.lookup.search import Filters
 
-    return Filters(
-        _names("platform", platform),
-        _names("project", project),
-        _names("modality", modality),
-        dates,
-    )
+    names = _names("platform", platform), _names("project", project), _names("modality", modality)
+    return Filters(*names, dates)
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:

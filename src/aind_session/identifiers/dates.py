@@ -16,9 +16,6 @@ _CLOCK = rf"(?:[ T_-]?([0-9]{{2}})(?:[:._-]?([0-9]{{2}}){_SECOND})?{_OFFSET})?"
 _COMPACT = rf"([0-9]{{4}})(?:([0-9]{{2}})(?:([0-9]{{2}}){_CLOCK})?)?"
 _SPACED = rf"([0-9]{{4}})[-/_.]([0-9]{{1,2}})(?:[-/_.]([0-9]{{1,2}}){_CLOCK})?"
 
-#: Used if the settings have no `rig_time_zone`.
-RIG_TIME_ZONE = "America/Los_Angeles"
-
 _TICK = datetime.timedelta(microseconds=1)
 
 
@@ -171,9 +168,8 @@ def _at_rig(dt: datetime.datetime) -> datetime.datetime:
 
     from aind_session import settings
 
-    setting = getattr(settings.current(), "rig_time_zone", None)
-    zone = str(getattr(setting, "value", setting) or RIG_TIME_ZONE)
-    return dt.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    zone = ZoneInfo(settings.current().rig_time_zone.value)
+    return dt.astimezone(zone).replace(tzinfo=None)
 
 
 def _last_instant(start: datetime.datetime, parts: int) -> datetime.datetime:

@@ -153,33 +153,22 @@ class QualityControl(View):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Every metric, in the order of the record."""
-        within = [
-            Metric(metric, evaluation)
-            for evaluation in mappings(at(self.raw, "evaluations"))
-            for metric in mappings(evaluation.get("metrics"))
-        ]
-        return tuple(within + [Metric(metric) for metric in mappings(at(self.raw, "metrics"))])
+        within = (metric for evaluation in self._evaluations for metric in evaluation.metrics)
+        return (*within, *self._metrics)
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
         """The metrics in groups: those of 1.x, or the metrics of one name, modality and stage."""
-        written = [_written(evaluation) for evaluation in mappings(at(self.raw, "evaluations"))]
         groups: dict[tuple[str | None, str | None, str | None], list[Metric]] = {}
-        for metric in map(Metric, mappings(at(self.raw, "metrics"))):
+        for metric in self._metrics:
             key = (metric.evaluation, metric.modality, metric.stage)
             groups.setdefault(key, []).append(metric)
         allowed = self._allowed
-        grouped = [
-            Evaluation(
-                name,
-                modality,
-                stage,
-                metrics=tuple(members),
-                latest_status=_worst(_forgiven(member, allowed) for member in members),
-            )
-            for (name, modality, stage), members in groups.items()
-        ]
-        return tuple(written + grouped)
+        grouped = (
+            Evaluation(*key, tuple(some), _worst(_forgiven(metric, allowed) for metric in some))
+            for key, some in groups.items()
+        )
+        return (*self._evaluations, *grouped)
 
     @property
     def status(self) -> dict[str, QCStatus]:
@@ -194,17 +183,27 @@ class QualityControl(View):
             if any(written.values()):
                 return {key: status for key, status in written.items() if status is not None}
         found: dict[str, list[QCStatus | None]] = {}
-        for evaluation in map(_written, mappings(at(self.raw, "evaluations"))):
+        for evaluation in self._evaluations:
             name = f"type:{evaluation.name}" if evaluation.name else None
             for key in (name, evaluation.modality, evaluation.stage):
                 found.setdefault(key or "", []).append(evaluation.latest_status)
         allowed = self._allowed
-        for metric in map(Metric, mappings(at(self.raw, "metrics"))):
+        for metric in self._metrics:
             tags = [f"{key}:{tag}" for key, tag in metric.tags.items()]
             for key in (*tags, metric.modality, metric.stage):
                 found.setdefault(key or "", []).append(_forgiven(metric, allowed))
         joined = {key: _worst(statuses) for key, statuses in found.items() if key}
         return {key: status for key, status in joined.items() if status is not None}
+
+    @property
+    def _evaluations(self) -> tuple[Evaluation, ...]:
+        """The evaluations of 1.x."""
+        return tuple(map(_written, mappings(at(self.raw, "evaluations"))))
+
+    @property
+    def _metrics(self) -> tuple[Metric, ...]:
+        """The metrics of 2.x."""
+        return tuple(map(Metric, mappings(at(self.raw, "metrics"))))
 
     @property
     def _allowed(self) -> frozenset[str]:
