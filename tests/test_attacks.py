@@ -314,9 +314,7 @@ class TestCached:
         assert len(lines) > 8
         assert sorted(lines) == sorted(set(lines))
 
-    def test_trace_of_a_cached_lookup_keeps_the_first_requests(
-        self, sandbox: Sandbox
-    ) -> None:
+    def test_trace_of_a_cached_lookup_keeps_the_first_requests(self, sandbox: Sandbox) -> None:
         session = Session("ecephys_676909_2023-12-13_13-43-40")
         for _ in range(2):
             assert session.data_assets
