@@ -366,4 +366,4 @@ def _check_file(response: requests.Response, path: str) -> None:
         raise sdk.ClosedAssetError.of(response, f"The link to {path} is refused.")
     if response.status_code >= 300:
         raise sdk.CodeOceanError.of(response)
-    raise unreadable(response, f"the file {path}")
+    raise unreadable(response, f"{path} (an error page came instead)")

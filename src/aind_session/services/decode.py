@@ -31,13 +31,8 @@ _list = msgspec.json.Decoder(list[msgspec.Raw])
 def decode_strict(raw: bytes, *, null_if_infinite: bool = False) -> tuple[Any, bytes]:
     """Decode JSON; return it with JSON that every decoder accepts, null for `NaN` and `Infinity`.
 
-    `null_if_infinite` is whether a number such as 1e400 becomes null, too, instead of an error.
-
-    Raises
-    ------
-    ValueError, RecursionError
-        It is not JSON, contains half of a surrogate pair or a number out of range, or is nested
-        too deeply.
+    Raises `ValueError` or `RecursionError` if it is not JSON, contains half of a surrogate pair or
+    a number out of range (such as 1e400; null with `null_if_infinite`), or is nested too deeply.
     """
     try:
         return msgspec.json.decode(raw), raw

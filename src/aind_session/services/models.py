@@ -108,12 +108,7 @@ def _decoders() -> tuple[msgspec.json.Decoder[DataAsset], msgspec.json.Decoder[C
 
 
 def summarise(raw: bytes) -> AssetSummary:
-    """Return the summary of a data asset's JSON.
-
-    Raises
-    ------
-    BadAnswerError
-        It is not a JSON object, or has no ID.
+    """Return the summary of a data asset's JSON; raises `BadAnswerError` if it has no ID.
 
     Examples
     --------
@@ -163,10 +158,7 @@ def summarise(raw: bytes) -> AssetSummary:
 def decode_asset(raw: bytes) -> DataAsset:
     """Return the SDK's model of a data asset's JSON, equal to what `DataAsset.from_dict` makes.
 
-    Raises
-    ------
-    BadAnswerError
-        It is not a JSON object, or has no ID.
+    Raises `BadAnswerError` if it is not a JSON object, or has no ID.
     """
     return _decode(_decoders()[0], raw, _ASSET)
 
@@ -184,10 +176,7 @@ def decode_assets(raws: Iterable[bytes]) -> tuple[DataAsset, ...]:
 def decode_computations(raws: Iterable[bytes]) -> tuple[Computation, ...]:
     """Return the SDK's models of many computations; each invalid one is left out and logged.
 
-    Raises
-    ------
-    BadAnswerError
-        None of them is valid.
+    Raises `BadAnswerError` if none of them is valid.
     """
     listed = tuple(raws)
     found = tuple(_each(decode_computation, listed))
@@ -201,13 +190,8 @@ def split_results(
 ) -> tuple[list[AssetSummary], bool, str | None]:
     """Return the assets of a page of a search, whether there are more, and the next page's token.
 
-    Each invalid asset is left out and logged. `further` is True for pages after
-    the first: only a first page without any valid asset is an error.
-
-    Raises
-    ------
-    BadAnswerError
-        It is not a page of results, or none of its results is a data asset.
+    Each invalid asset is left out and logged; only a first page (not `further`) without any valid
+    one is an error, as is a response that is not a page.
     """
     with decoding(SERVICE):
         try:

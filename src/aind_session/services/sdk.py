@@ -15,22 +15,18 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from codeocean import CodeOcean
-from codeocean.components import Permissions
-from codeocean.computation import (
-    Computation,
-    DataAssetsRunParam,
-    NamedRunParam,
-    RunParams,
-)
-from codeocean.data_asset import (
-    AWSS3Source,
-    ComputationSource,
-    DataAsset,
-    DataAssetParams,
-    Source,
-)
-from codeocean.error import Error
+from codeocean import CodeOcean as CodeOcean
+from codeocean.components import Permissions as Permissions
+from codeocean.computation import Computation as Computation
+from codeocean.computation import DataAssetsRunParam as DataAssetsRunParam
+from codeocean.computation import NamedRunParam as NamedRunParam
+from codeocean.computation import RunParams as RunParams
+from codeocean.data_asset import AWSS3Source as AWSS3Source
+from codeocean.data_asset import ComputationSource as ComputationSource
+from codeocean.data_asset import DataAsset as DataAsset
+from codeocean.data_asset import DataAssetParams as DataAssetParams
+from codeocean.data_asset import Source as Source
+from codeocean.error import Error as Error
 
 from aind_session.errors import (
     AccessDeniedError,
@@ -43,28 +39,6 @@ from aind_session.services.http import bare_session
 
 if TYPE_CHECKING:
     from aind_session.services.codeocean import Connection
-
-__all__ = [
-    "AWSS3Source",
-    "Client",
-    "ClosedAssetError",
-    "CodeOcean",
-    "CodeOceanError",
-    "CodeOceanNotFoundError",
-    "Computation",
-    "ComputationSource",
-    "DataAsset",
-    "DataAssetParams",
-    "DataAssetsRunParam",
-    "Error",
-    "IncompleteSearchError",
-    "NamedRunParam",
-    "Permissions",
-    "RefusedTokenError",
-    "RunParams",
-    "Source",
-    "version_advice",
-]
 
 #: The oldest server that each version of the SDK is made for.
 OLDEST_SERVERS: Mapping[str, tuple[int, ...]] = {
