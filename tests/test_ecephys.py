@@ -16,7 +16,7 @@ from aind_session.extensions.ecephys import EcephysExtension, SortedDataAsset, p
 from aind_session.lookup import results
 from aind_session.sandbox import Sandbox
 from aind_session.sandbox.shapes import RESULTS_BUCKET, sorting_files
-from aind_session.services.assets import current_asset
+from aind_session.services.assets import get_asset
 from rows import shortest_row
 from sortings import (
     DOCUMENTED,
@@ -228,7 +228,7 @@ def test_failure_of_a_sorting_is_the_same_everywhere(
     box.catalogue.capsules[CAPSULE] = {"name": "Sort"}
     plan = sessions.run(CAPSULE, label="sorted", dry_run=True)
     assert [one.action for one in plan.sessions] == ["good" if good else "start"]
-    assert results.failure(current_asset(asset_id)) == why
+    assert results.failure(get_asset(asset_id)) == why
     assert aind_session.is_data_asset_error(asset_id) is is_data_asset_error
     session.explain()
     expected = "sorted: yes: " if good else f"sorted: failed: {why}"
