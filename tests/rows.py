@@ -17,7 +17,7 @@ def shortest_row(
     at_most: int,
     prepare: Callable[[], object] | None = None,
 ) -> int:
-    """Give how many requests of a look stood in a row, in the first look that kept to a number.
+    """Return the longest chain of requests, in the first lookup that kept to a number.
 
     Parameters
     ----------

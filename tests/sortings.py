@@ -1,4 +1,4 @@
-"""Sortings to test with, and what was asked about them."""
+"""Sortings to test with, and the requests about them."""
 
 from __future__ import annotations
 
