@@ -31,7 +31,7 @@ class KilledError(BaseException):
 
 @dataclass(frozen=True)
 class Start:
-    """A computation that Code Ocean was asked to start."""
+    """A computation that Code Ocean started."""
 
     at: float
     session: str
@@ -159,7 +159,7 @@ def cohort(subjects: int, sessions: int) -> tuple[Catalogue, aind_session.Sessio
 
 
 def add_result(catalogue: Catalogue, session: str, label: str = LABEL, log: str = "done\n") -> str:
-    """Add a result that is there already; give its name."""
+    """Add a result that is there already; return its name."""
     raw = next(a for a in catalogue.data_assets if a["name"] == session)
     name = f"{session}_{label}_2024-06-01_12-00-00"
     asset = result_asset(
@@ -178,7 +178,7 @@ def add_result(catalogue: Catalogue, session: str, label: str = LABEL, log: str 
 
 
 def add_running(catalogue: Catalogue, session: str, **fields: Any) -> str:
-    """Add a computation of somebody else's that runs; give its ID."""
+    """Add a running computation of another process; return its ID."""
     raw = next(a for a in catalogue.data_assets if a["name"] == session)
     computation = {
         "id": f"running-{raw['id']}",
@@ -191,10 +191,17 @@ def add_running(catalogue: Catalogue, session: str, **fields: Any) -> str:
 
 
 def raw_id(catalogue: Catalogue, session: str) -> str:
-    """Give the ID of a session's raw data asset."""
+    """Return the ID of a session's raw data asset."""
     return str(next(a["id"] for a in catalogue.data_assets if a["name"] == session))
 
 
 def ids(some: Iterable[Any]) -> list[str]:
-    """Name the sessions of rows of a plan or a report."""
+    """Return the sessions of the rows of a plan or a report."""
     return [one.session for one in some]
+
+
+def each_once(world: World, sessions: aind_session.Sessions) -> None:
+    """Check that each session was started once, and each result captured once."""
+    names = sorted(session.id for session in sessions)
+    assert sorted(start.session for start in world.started) == names
+    assert world.captured == dict.fromkeys(names, 1)

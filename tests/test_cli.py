@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -271,6 +272,15 @@ def test_output_reader_that_leaves_raises_nothing(box: Sandbox, verb: tuple[str,
     assert (process.returncode, said) == (141, b"")
 
 
+#: A shell that runs the suite in the background has its children ignore interrupts.
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from aind_session.cli import main
+sys.exit(main())
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize(
     ("verb", "sent"),
@@ -282,16 +292,12 @@ def test_output_reader_that_leaves_raises_nothing(box: Sandbox, verb: tuple[str,
 def test_commands_interrupted_exit_with_130(
     box: Sandbox, verb: tuple[str, ...], sent: dict[str, int]
 ) -> None:
-    import signal
-
     box.fail(kind="hang", times=None)
     with subprocess.Popen(
-        [*COMMAND, *verb],
+        [sys.executable, "-c", INTERRUPTIBLE, *verb],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment({"AIND_SESSION_TIMEOUT": "30"}),
-        # A shell that runs the suite in the background has its children ignore interrupts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         until = time.monotonic() + 30
         # All requests are under way, so that no import is interrupted.

@@ -86,7 +86,7 @@ def test_token_with_a_domain_of_another_source_fails(
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("CODE_OCEAN_DOMAIN=https://elsewhere.example\n")
     monkeypatch.setenv("CODE_OCEAN_DOMAIN", "")
-    # The domain is not asked for here: it is somebody else's.
+    # No request is sent: the domain comes from another source.
     (check,) = doctor.token()
     assert check.state == "fail"
     assert ".env" in check.text

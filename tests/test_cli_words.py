@@ -58,7 +58,7 @@ def box() -> Iterator[Sandbox]:
 def test_sandbox_takes_a_path_where_there_is_one(
     given: str, settled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Folders named as a verb and as a session are no path where they are no catalogue.
+    # Folders named as a command and as a session are not paths unless they are catalogues.
     for folder in ("PATH", "show", "ID"):
         (tmp_path / folder).mkdir()
     (tmp_path / "PATH" / CATALOGUE_HEADER).touch()

@@ -22,7 +22,7 @@ from aind_session.errors import (
 from aind_session.runs import Mount, Parameter, RunReport
 from aind_session.sandbox import Catalogue
 from aind_session.services.codeocean import CodeOceanNotFoundError
-from conducted import CAPSULE, LABEL, World, add_result, add_running, cohort, ids, raw_id
+from conducted import CAPSULE, LABEL, World, add_result, add_running, cohort, each_once, ids, raw_id
 
 GROUP = {"groups": [{"group": "g", "role": "viewer"}]}
 
@@ -50,16 +50,10 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "runs.json"
 
 
-def each_once(world: World, sessions: aind_session.Sessions) -> None:
-    names = sorted(session.id for session in sessions)
-    assert sorted(start.session for start in world.started) == names
-    assert world.captured == dict.fromkeys(names, 1)
-
-
 # -- the plan --------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_tells_why_each_is_left_out(
+def test_run_dry_shows_why_each_session_is_left_out(
     catalogue: Catalogue, world: World, sessions: aind_session.Sessions
 ) -> None:
     good, failed, running, missing, unknown, plain = (session.id for session in sessions)
@@ -93,7 +87,7 @@ def test_a_dry_run_tells_why_each_is_left_out(
     assert pickle.loads(pickle.dumps(plan)) == plan
 
 
-def test_a_plan_is_made_of_what_is_so_now(
+def test_run_dry_uses_current_answers(
     catalogue: Catalogue, world: World, sessions: aind_session.Sessions
 ) -> None:
     assert sessions.run(CAPSULE, label=LABEL, dry_run=True).skipped == ()
@@ -102,7 +96,7 @@ def test_a_plan_is_made_of_what_is_so_now(
     assert ids(plan.skipped) == [sessions[3].id]
 
 
-def test_a_result_of_another_label_is_none_of_this_one(
+def test_run_result_of_another_label_does_not_count(
     catalogue: Catalogue, world: World, sessions: aind_session.Sessions
 ) -> None:
     add_result(catalogue, sessions[0].id, "dlc-eye")
@@ -111,14 +105,14 @@ def test_a_result_of_another_label_is_none_of_this_one(
     assert sessions[:1].run(CAPSULE, dry_run=True).starts
 
 
-def test_a_workstation_is_no_run(
+def test_run_workstation_does_not_count_as_running(
     catalogue: Catalogue, world: World, sessions: aind_session.Sessions
 ) -> None:
     add_running(catalogue, sessions[0].id, cloud_workstation=True)
     assert ids(sessions[:1].run(CAPSULE, dry_run=True).starts) == [sessions[0].id]
 
 
-def test_computations_that_would_be_the_same_are_started_once(
+def test_run_equal_computations_are_started_once(
     catalogue: Catalogue, world: World, sessions: aind_session.Sessions
 ) -> None:
     plan = sessions.run(CAPSULE, attach=raw_id(catalogue, sessions[0].id), dry_run=True)
@@ -133,7 +127,7 @@ def test_computations_that_would_be_the_same_are_started_once(
     assert len((sessions + sessions).run(CAPSULE, dry_run=True).sessions) == 6
 
 
-def test_what_a_function_does_not_find_leaves_a_session_out(
+def test_run_function_that_finds_nothing_leaves_the_session_out(
     world: World, sessions: aind_session.Sessions
 ) -> None:
     def attach(session: aind_session.Session) -> str:
@@ -159,7 +153,7 @@ def test_what_a_function_does_not_find_leaves_a_session_out(
     ],
     ids=["by position", "by name", "of a function"],
 )
-def test_parameters_are_sent_as_planned(
+def test_run_parameters_are_sent_as_planned(
     parameters: Any,
     sent: dict[str, Any],
     world: World,
@@ -177,7 +171,9 @@ def test_parameters_are_sent_as_planned(
     assert world.captured == {}, "without a label nothing is captured"
 
 
-def test_mounts_of_all_kinds(world: World, sessions: aind_session.Sessions) -> None:
+def test_run_attach_accepts_all_kinds_of_assets(
+    world: World, sessions: aind_session.Sessions
+) -> None:
     asset, other = sessions[1].raw_data_asset, sessions[2].raw_data_asset.id
     given: list[tuple[Any, list[Mount]]] = [
         (other, [Mount(other)]),
@@ -209,7 +205,7 @@ def test_mounts_of_all_kinds(world: World, sessions: aind_session.Sessions) -> N
     ],
     ids=str,
 )
-def test_options_that_make_no_sense(
+def test_run_invalid_options_raise_and_start_nothing(
     options: dict[str, Any], world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     with pytest.raises(InvalidFilterError):
@@ -218,7 +214,9 @@ def test_options_that_make_no_sense(
     assert not list(state.parent.iterdir())
 
 
-def test_an_unknown_capsule(world: World, sessions: aind_session.Sessions, state: Path) -> None:
+def test_run_unknown_capsule_raises(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
     with pytest.raises(CodeOceanNotFoundError, match="no capsule or pipeline 'nothing-of-this-id'"):
         sessions.run("nothing-of-this-id", dry_run=True)
     odd: Any
@@ -245,7 +243,7 @@ def test_an_unknown_capsule(world: World, sessions: aind_session.Sessions, state
     ],
     ids=["not shared", "with everyone", "with a group"],
 )
-def test_results_are_captured_in_the_house_style(
+def test_run_results_have_standard_names_tags_and_metadata(
     share: Any, permissions: Any, world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     assert sessions[0].get_derived_data_assets(LABEL) == ()
@@ -272,7 +270,7 @@ def test_results_are_captured_in_the_house_style(
     assert made.get("_permissions") == permissions
 
 
-def test_failed_computations_are_retried_as_told(
+def test_run_failed_computations_are_retried(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     once, twice, log, *_ = (session.id for session in sessions)
@@ -291,7 +289,7 @@ def test_failed_computations_are_retried_as_told(
     assert max(world.captured.values()) == 1
 
 
-def test_no_more_run_than_are_allowed(
+def test_run_at_once_limits_computations(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.steps = (0, 1, 2)
@@ -300,7 +298,7 @@ def test_no_more_run_than_are_allowed(
     assert world.most_at_once == 2
 
 
-def test_without_waiting_the_rest_is_left_to_resume(
+def test_run_without_waiting_leaves_the_rest_to_resume(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     report = sessions.run(CAPSULE, label=LABEL, state=state, at_once=4, wait=False)
@@ -312,15 +310,13 @@ def test_without_waiting_the_rest_is_left_to_resume(
     each_once(world, sessions)
 
 
-def test_the_pace_is_kept_by_who_goes_on(
-    world: World, sessions: aind_session.Sessions, state: Path
-) -> None:
+def test_resume_keeps_the_pace(world: World, sessions: aind_session.Sessions, state: Path) -> None:
     sessions.run(CAPSULE, label=LABEL, state=state, per_minute=2, wait=False)
     assert aind_session.resume_run(state).counts == {"done": 6}
     assert world.most_in_a_minute == 2
 
 
-def test_what_somebody_else_starts_meanwhile_is_not_started(
+def test_run_session_started_by_another_process_is_skipped(
     catalogue: Catalogue, world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     noted = world.box.launches.on_run
@@ -341,7 +337,7 @@ def test_what_somebody_else_starts_meanwhile_is_not_started(
     each_once(world, sessions[:5])
 
 
-def test_a_computation_that_is_deleted_has_failed(
+def test_resume_deleted_computation_has_failed(
     catalogue: Catalogue, world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     report = sessions[:1].run(CAPSULE, label=LABEL, state=state, wait=False)
@@ -359,7 +355,7 @@ def test_a_computation_that_is_deleted_has_failed(
     [("truncate", True), ("reset", False), ("status", False)],
     ids=["half an answer", "no answer", "a gateway's error"],
 )
-def test_a_request_without_an_answer_is_resolved_by_a_question(
+def test_run_lost_answer_is_resolved_by_a_search(
     path: str,
     kind: str,
     is_done: bool,
@@ -376,7 +372,7 @@ def test_a_request_without_an_answer_is_resolved_by_a_question(
     assert len(sent) == (3 if is_done else 5)
 
 
-def test_an_older_computation_is_not_taken_for_what_was_sent(
+def test_run_older_computation_is_not_taken_for_the_lost_start(
     catalogue: Catalogue, world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     old = add_running(catalogue, sessions[0].id, state="completed", end_status="succeeded")
@@ -387,7 +383,7 @@ def test_an_older_computation_is_not_taken_for_what_was_sent(
     each_once(world, sessions[:1])
 
 
-def test_what_is_never_started_is_given_up(
+def test_run_start_that_never_shows_fails_after_several(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "/computations$", "POST", kind="reset", times=None)
@@ -397,7 +393,7 @@ def test_what_is_never_started_is_given_up(
     assert world.started == []
 
 
-def test_what_is_refused_is_not_sent_again(
+def test_run_refused_start_is_not_sent_again(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "/computations$", "POST", status=400)
@@ -407,7 +403,7 @@ def test_what_is_refused_is_not_sent_again(
     assert world.starts_of(sessions[0].id) == 0
 
 
-def test_too_many_requests_are_sent_later(
+def test_run_too_many_requests_are_sent_later(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "/(computations|data_assets)$", "POST", status=429, times=2)
@@ -415,7 +411,7 @@ def test_too_many_requests_are_sent_later(
     each_once(world, sessions)
 
 
-def test_a_result_that_is_not_captured_is_tried_again_by_resume(
+def test_resume_captures_results_that_failed_to_be_captured(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "/data_assets$", "POST", status=400)
@@ -425,7 +421,7 @@ def test_a_result_that_is_not_captured_is_tried_again_by_resume(
     each_once(world, sessions[:1])
 
 
-def test_what_cannot_be_shared_is_done_and_told(
+def test_run_result_that_cannot_be_shared_is_done_with_the_reason(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "/permissions$", status=403, times=None)
@@ -434,7 +430,7 @@ def test_what_cannot_be_shared_is_done_and_told(
     assert report.sessions[0].why.startswith("not shared: ")
 
 
-def test_a_token_that_is_refused_ends_it_and_it_goes_on(
+def test_run_refused_token_raises_and_resume_continues(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "/computations$", "POST", status=401, after=2)
@@ -457,7 +453,7 @@ def test_a_token_that_is_refused_ends_it_and_it_goes_on(
     each_once(world, sessions)
 
 
-def test_an_hour_without_an_answer_ends_it_and_it_goes_on(
+def test_run_hour_without_answers_raises_and_resume_continues(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     sessions.run(CAPSULE, label=LABEL, state=state, wait=False)
@@ -473,7 +469,7 @@ def test_an_hour_without_an_answer_ends_it_and_it_goes_on(
 
 
 @pytest.mark.parametrize("shown_after", [30, 59])
-def test_a_start_that_shows_late_is_not_repeated(
+def test_run_start_that_is_listed_late_is_not_repeated(
     shown_after: int,
     catalogue: Catalogue,
     world: World,

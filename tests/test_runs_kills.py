@@ -32,7 +32,7 @@ def parameters(session: aind_session.Session) -> dict[str, str]:
 def conduct(
     world: World, sessions: aind_session.Sessions, path: Path, kills: Iterator[int], **options: Any
 ) -> tuple[RunReport, int]:
-    """Run, and go on after each kill; give the report, and how often it was killed."""
+    """Run, and resume after each kill; return the report and the number of kills."""
     killed = 0
     while True:
         world.kill_in = next(kills, None)
@@ -64,7 +64,9 @@ def status_by_catalogue(catalogue: Catalogue, session: str) -> str:
 
 
 @pytest.mark.slow
-def test_500_sessions_with_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_500_sessions_with_kills_starts_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     catalogue, sessions = cohort(50, 10)
     names = [session.id for session in sessions]
     chance = random.Random(7)
@@ -106,7 +108,7 @@ def test_500_sessions_with_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                 wait_ready=False,
             )
             assert killed >= 8
-            # The dry run is what then happened, by the report and by what Code Ocean was asked for.
+            # The dry run is what then happened, by the report and by the requests.
             assert report.happened == plan
             planned = {
                 raw_of[one.session]: sorted(str(p) for p in one.parameters) for one in plan.starts
@@ -137,12 +139,12 @@ def test_500_sessions_with_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             # All that are odd, and some that are not.
             some = aind_session.Sessions(map(aind_session.Session, [*odd, *names[:50]]))
             table = columns_of(some, ["id", f"result:{LABEL}"])
-            told = dict(zip(table["id"], table[f"result:{LABEL}"], strict=True))
-            assert told == {name: status_by_catalogue(catalogue, name) for name in told}
-            assert set(told.values()) == {"good", "failed", "never"}
+            found = dict(zip(table["id"], table[f"result:{LABEL}"], strict=True))
+            assert found == {name: status_by_catalogue(catalogue, name) for name in found}
+            assert set(found.values()) == {"good", "failed", "never"}
 
 
-def test_a_kill_at_one_moment_after_the_other(
+def test_run_killed_at_each_moment_starts_each_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One session after the other is run, each killed a bit later than the one before."""
@@ -175,7 +177,7 @@ sessions.run(sys.argv[1], label="dlc-eye", state=sys.argv[2], poll_seconds=0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_a_process_that_is_killed_while_its_request_is_under_way(tmp_path: Path) -> None:
+def test_run_process_killed_during_a_request_starts_each_once(tmp_path: Path) -> None:
     catalogue, sessions = cohort(2, 4)
     path = tmp_path / "runs.json"
     with aind_session.sandbox(catalogue) as box:
@@ -186,7 +188,7 @@ def test_a_process_that_is_killed_while_its_request_is_under_way(tmp_path: Path)
         def kill(computation: dict[str, Any]) -> None:
             noted(computation)
             if len(world.started) == 5:
-                # It is started, and nobody is there to hear of it.
+                # It is started, and its answer is lost.
                 child.send_signal(signal.SIGKILL)
                 child.wait()
 

@@ -14,7 +14,7 @@ from aind_session.clock import use_clock
 from aind_session.runs import RunStateError
 from aind_session.sandbox import Catalogue
 from aind_session.services import codeocean
-from conducted import CAPSULE, LABEL, World, add_result, add_running, cohort, ids
+from conducted import CAPSULE, LABEL, World, add_result, add_running, cohort, each_once, ids
 
 
 @pytest.fixture
@@ -38,12 +38,6 @@ def world(catalogue: Catalogue, sessions: aind_session.Sessions) -> Iterator[Wor
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "runs.json"
-
-
-def each_once(world: World, sessions: aind_session.Sessions) -> None:
-    names = sorted(session.id for session in sessions)
-    assert sorted(start.session for start in world.started) == names
-    assert world.captured == dict.fromkeys(names, 1)
 
 
 def test_run_function_raises_row_in_dry_run_and_error_with_session_id(

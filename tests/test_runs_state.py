@@ -25,7 +25,7 @@ from conducted import CAPSULE, LABEL, World, cohort
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """Give the state of a run that has started two computations."""
+    """Return the state of a run that has started two computations."""
     catalogue, sessions = cohort(1, 2)
     path = tmp_path / "runs.json"
     with aind_session.sandbox(catalogue) as box, use_clock(World(box)):
@@ -34,24 +34,24 @@ def state(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_file_tells_all_and_reads_back(state: Path) -> None:
-    told = json.loads(state.read_text(encoding="utf-8"))
-    assert (told["format"], told["version"]) == ("aind-session run", 1)
-    assert [item["status"] for item in told["items"]] == ["running", "running"]
+def test_state_file_is_complete_and_reads_back(state: Path) -> None:
+    written = json.loads(state.read_text(encoding="utf-8"))
+    assert (written["format"], written["version"]) == ("aind-session run", 1)
+    assert [item["status"] for item in written["items"]] == ["running", "running"]
     before = state.read_bytes()
     states.save(state, states.load(state))
     assert state.read_bytes() == before
     assert os.listdir(state.parent) == [state.name]
 
 
-def test_looking_asks_nobody(state: Path) -> None:
+def test_read_run_sends_no_request(state: Path) -> None:
     report = aind_session.read_run(state)
     assert report.counts == {"running": 2}
     assert repr(report) == f"<RunReport of {state}: 2 running>"
     assert str(report).splitlines()[-1] == "2 running"
 
 
-def test_a_state_is_not_written_over(state: Path) -> None:
+def test_run_existing_state_raises_and_is_kept(state: Path) -> None:
     catalogue, sessions = cohort(1, 2)
     before = state.read_bytes()
     with aind_session.sandbox(catalogue) as box:
@@ -61,7 +61,7 @@ def test_a_state_is_not_written_over(state: Path) -> None:
     assert state.read_bytes() == before
 
 
-def test_a_run_at_another_code_ocean_is_not_gone_on_with(state: Path) -> None:
+def test_resume_run_of_another_server_raises(state: Path) -> None:
     with (
         aind_session.sandbox(cohort(1, 2)[0]) as box,
         pytest.raises(RunStateError, match="is a run in another sandbox"),
@@ -70,7 +70,7 @@ def test_a_run_at_another_code_ocean_is_not_gone_on_with(state: Path) -> None:
     assert box.count() == 0
 
 
-def test_there_is_no_state(tmp_path: Path) -> None:
+def test_read_and_resume_missing_file_raise(tmp_path: Path) -> None:
     for ask in (aind_session.read_run, aind_session.resume_run):
         with pytest.raises(MissingFileError, match="no state of a run"):
             ask(tmp_path / "nothing.json")
@@ -92,7 +92,7 @@ def test_there_is_no_state(tmp_path: Path) -> None:
         (b'{"format": ' * 50_000, "not the state"),
     ],
 )
-def test_what_is_no_state_is_told(content: bytes, why: str, tmp_path: Path) -> None:
+def test_read_run_of_another_file_raises(content: bytes, why: str, tmp_path: Path) -> None:
     path = tmp_path / "runs.json"
     path.write_bytes(content)
     with pytest.raises(RunStateError, match=why):
@@ -111,7 +111,7 @@ with state.locked(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_two_processes_do_not_drive_one_state(state: Path) -> None:
+def test_resume_in_two_processes_raises(state: Path) -> None:
     other = subprocess.Popen(
         [sys.executable, "-c", HOLDING, str(state)],
         stdin=subprocess.PIPE,
@@ -124,7 +124,7 @@ def test_two_processes_do_not_drive_one_state(state: Path) -> None:
         assert other.stdout.readline() == "locked\n"
         with pytest.raises(RunStateError, match=r"Another process drives the run of .*runs\.json'"):
             aind_session.resume_run(state)
-        # To look at it is no driving.
+        # Reading does not need the lock.
         assert aind_session.read_run(state).counts == {"running": 2}
     finally:
         other.kill()
@@ -142,7 +142,7 @@ failures = st.lists(st.floats(0, 40), min_size=1, max_size=40)
 
 @given(failures, st.integers(1, 5), st.integers(0, 39))
 @settings(max_examples=80)
-def test_no_minute_has_more_starts_than_allowed(
+def test_pace_never_exceeds_the_limit_in_any_minute(
     pauses: list[float], limit: int, killed_at: int
 ) -> None:
     now = 1000.0
@@ -161,13 +161,13 @@ def test_no_minute_has_more_starts_than_allowed(
         assert sum(first <= start < first + 60 for start in starts) <= limit
 
 
-def test_a_clock_that_was_put_back_stops_nothing() -> None:
+def test_pace_with_a_clock_put_back_does_not_block() -> None:
     pace = Pace(2, [5000.0, 6000.0], now=1000.0)
     assert pace.next_free(1000.0) == 1060.0
     assert pace.free(1060.0) == 2
 
 
-def test_who_reads_while_it_is_written_finds_the_whole_of_the_old_one(state: Path) -> None:
+def test_save_while_a_reader_is_open_leaves_the_old_file_to_it(state: Path) -> None:
     other = states.load(state)
     other.items.clear()
     with open(state, encoding="utf-8") as file:
@@ -176,7 +176,7 @@ def test_who_reads_while_it_is_written_finds_the_whole_of_the_old_one(state: Pat
     assert states.load(state) == other
 
 
-def test_a_lock_that_its_owner_took_away_is_no_lock(
+def test_locked_lock_removed_meanwhile_is_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, lock = tmp_path / "runs.json", tmp_path / "runs.json.lock"

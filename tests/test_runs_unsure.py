@@ -59,7 +59,7 @@ def not_captured(item: dict[str, Any]) -> None:
 # -- starts ----------------------------------------------------------------------------------------
 
 
-def test_a_request_that_a_kill_left_open_counts_as_sent_just_now(
+def test_resume_start_left_open_by_a_kill_counts_as_sent_now(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     sessions.run(CAPSULE, state=state, at_once=1, per_minute=1, wait=False)
@@ -71,7 +71,7 @@ def test_a_request_that_a_kill_left_open_counts_as_sent_just_now(
     assert world.started[-1].at - killed >= 60
 
 
-def test_the_computation_with_more_attached_is_not_taken_for_that_with_less(
+def test_resume_computation_with_more_assets_is_not_taken_for_one_with_fewer(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     raw = [raw_id(world.box.catalogue, session.id) for session in sessions]
@@ -250,7 +250,7 @@ def test_run_odd_data_assets_of_a_computation_do_not_prove_absence(
     assert world.starts_of(sessions[0].id) == 1
 
 
-def test_the_intent_to_send_again_is_written(
+def test_run_intent_to_send_again_is_written(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     noted = world.box.launches.on_run
@@ -272,7 +272,7 @@ def test_the_intent_to_send_again_is_written(
 
 
 @pytest.mark.parametrize("told_by", ["name", "computation"])
-def test_a_result_is_known_by_its_name_or_by_its_computation(
+def test_resume_finds_a_result_by_name_or_computation(
     told_by: str, world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     report = sessions[:1].run(CAPSULE, label=LABEL, state=state)
@@ -288,7 +288,7 @@ def test_a_result_is_known_by_its_name_or_by_its_computation(
     assert len([a for a in world.box.launched if "tags" in a]) == 1
 
 
-def test_a_result_that_was_not_captured_keeps_its_name(
+def test_resume_uncaptured_result_keeps_its_name(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "/data_assets$", "POST", kind="reset")
@@ -300,7 +300,7 @@ def test_a_result_that_was_not_captured_keeps_its_name(
     assert aind_session.resume_run(state).sessions[0].asset_name == name
 
 
-def test_an_asset_that_could_not_be_made_is_told_and_made_no_second_time(
+def test_resume_failed_asset_is_reported_and_not_made_again(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     sessions[:1].run(CAPSULE, label=LABEL, state=state, wait=False)
@@ -315,7 +315,7 @@ def test_an_asset_that_could_not_be_made_is_told_and_made_no_second_time(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_sharing_is_tried_again(
+def test_run_sharing_is_tried_again(
     status: int, world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "/permissions$", status=status, times=2)
@@ -326,7 +326,7 @@ def test_sharing_is_tried_again(
 # -- what is planned -------------------------------------------------------------------------------
 
 
-def test_a_result_that_is_being_made_is_waited_for(
+def test_run_result_being_created_counts_as_running(
     world: World, sessions: aind_session.Sessions
 ) -> None:
     name = add_result(world.box.catalogue, sessions[0].id)
@@ -336,7 +336,7 @@ def test_a_result_that_is_being_made_is_waited_for(
     assert "is being created" in plan.sessions[0].why
 
 
-def test_by_half_of_the_assets_nothing_is_started(
+def test_run_incomplete_search_starts_nothing(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     world.box.fail("codeocean", "data_assets/search", status=400, times=None)
@@ -346,7 +346,7 @@ def test_by_half_of_the_assets_nothing_is_started(
     assert not list(state.parent.iterdir())
 
 
-def test_a_session_is_found_under_its_other_spelling(
+def test_run_finds_a_session_under_its_other_spelling(
     world: World, sessions: aind_session.Sessions
 ) -> None:
     other = aind_session.Sessions([aind_session.Session(sessions[0].id.partition("_")[2])])
@@ -354,20 +354,20 @@ def test_a_session_is_found_under_its_other_spelling(
     assert [mount.mount for one in plan.starts for mount in one.mounts] == [sessions[0].id]
 
 
-def test_with_other_parameters_it_still_runs_where_the_data_are_its_own(
+def test_run_other_parameters_count_as_running_for_own_data(
     world: World, sessions: aind_session.Sessions
 ) -> None:
     value = [{"name": "", "param_name": "speed", "value": "slow"}]
     add_running(world.box.catalogue, sessions[0].id, parameters=value)
     plan = sessions.run(CAPSULE, {"speed": "fast"}, dry_run=True)
     assert [one.action for one in plan.sessions] == ["running", "start"]
-    # Where several sessions share them, the parameters tell whose it is.
+    # If several sessions share them, the parameters decide whose it is.
     shared = raw_id(world.box.catalogue, sessions[0].id)
     plan = sessions.run(CAPSULE, lambda session: {"speed": session.id}, shared, dry_run=True)
     assert [one.action for one in plan.sessions] == ["start", "start"]
 
 
-def test_version_and_profile_are_sent(
+def test_run_version_and_profile_are_sent(
     world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:
     options: dict[str, Any] = {"is_pipeline": True, "version": 3, "nextflow_profile": "slurm"}
