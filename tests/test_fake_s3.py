@@ -160,20 +160,8 @@ def request_everything(client: Any) -> Iterator[tuple[str, Any]]:
     for key in [*keys, "binary", "none"]:
         yield send("get_object", Key=key)
         yield send("head_object", Key=key)
-    for span in (
-        "bytes=0-9",
-        "bytes=0-255",
-        "bytes=250-",
-        "bytes=-6",
-        "bytes=250-999",
-        "bytes=999-",
-    ):
+    for span in ("bytes=0-9", "bytes=250-", "bytes=-6", "bytes=250-999", "bytes=999-"):
         yield send("get_object", Key="binary", Range=span)
-    _, known = send("head_object", Key="binary")
-    for tag in (known["ETag"], '"another"'):
-        yield send("get_object", Key="binary", IfMatch=tag)
-    yield send("put_object", Key="binary", Body=b"", IfNoneMatch="*")
-    yield send("get_object_tagging", Key="binary")
     yield send("copy_object", Key="copied", CopySource={"Bucket": bucket, "Key": "a b#c/é+.txt"})
     yield send("get_object", Key="copied")
     yield send("delete_object", Key="copied")
@@ -193,26 +181,12 @@ def request_everything(client: Any) -> Iterator[tuple[str, Any]]:
     # The tag of an object that came in parts is S3's own affair.
     yield send("delete_object", Key="parts")
     yield send("list_objects_v2")
-    # moto's older listing in pages forgets folders.
-    for verb, options in (("list_objects", {}), ("list_objects_v2", {"Delimiter": "/"})):
-        pages = client.get_paginator(verb).paginate(
-            Bucket=bucket, PaginationConfig={"PageSize": 2}, **options
-        )
-        for number, page in enumerate(pages):
-            listed = [o["Key"] for o in page.get("Contents", ())]
-            folders = [p["Prefix"] for p in page.get("CommonPrefixes", ())]
-            yield f"{verb} page {number}", (listed, folders)
-    part = client.create_multipart_upload(Bucket=bucket, Key="part")["UploadId"]
-    client.upload_part_copy(
-        Bucket=bucket,
-        Key="part",
-        UploadId=part,
-        PartNumber=1,
-        CopySource={"Bucket": bucket, "Key": "binary"},
-        CopySourceRange="bytes=3-9",
+    pages = client.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Delimiter="/", PaginationConfig={"PageSize": 2}
     )
-    yield "abort", send("abort_multipart_upload", Key="part", UploadId=part)[1]
-    yield send("list_objects_v2")
+    for number, page in enumerate(pages):
+        listed = [o["Key"] for o in page.get("Contents", ())]
+        yield f"page {number}", (listed, [p["Prefix"] for p in page.get("CommonPrefixes", ())])
 
 
 def test_responses_equal_those_of_moto(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,8 +219,6 @@ def test_s3fs_lists_reads_and_writes(box: Sandbox) -> None:
         "key": f"{FOLDER}/new #1/written.json",
         "text": '{"new": true}',
     } in box.catalogue.objects
-    with pytest.raises(FileExistsError):
-        fs.pipe_file(f"{top}/new #1/written.json", b"", mode="create")
     fs.pipe(f"{top}/large.bin", bytes(6 * 2**20))
     assert fs.info(f"{top}/large.bin")["size"] == 6 * 2**20
     fs.rm(f"{top}/large.bin")
@@ -377,3 +349,16 @@ def test_nested_sandboxes_share_no_bucket(box: Sandbox) -> None:
         keys = [o["Key"] for o in signed().list_objects_v2(Bucket=OPEN)["Contents"]]
         assert keys == ["inner"]
     assert signed().get_object(Bucket=OPEN, Key="outer")["Body"].read() == b"outer"
+
+
+def test_moto_holds_no_object_after_a_request(box: Sandbox) -> None:
+    client = signed()
+    for _ in range(3):
+        client.list_objects_v2(Bucket=OPEN)
+        client.put_object(Bucket=OPEN, Key="new", Body=b"x")
+        client.get_object(Bucket=OPEN, Key="new")
+    from moto.core.model_instances import model_data
+
+    kept = [kind for kinds in model_data.values() for kind in kinds.values()]
+    assert [kind for kind in kept if getattr(kind, "instances_tracked", ())] == []
+    assert [len(bucket.keys) for bucket in box.s3._store._buckets.values()] == [0, 0, 0]

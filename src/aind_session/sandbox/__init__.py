@@ -81,7 +81,7 @@ class Sandbox:
     ) -> None:
         self._server: Server | None = None
         self._started = True
-        needed = ("mongomock", *(("trustme",) if tls else ()))
+        needed = ("flask", "flask_cors", "mongomock", "moto", *(("trustme",) if tls else ()))
         if not all(map(importlib.util.find_spec, needed)):
             raise MissingExtraError.of("sandbox", "the sandbox")
         if not isinstance(catalogue, Catalogue):
@@ -196,6 +196,7 @@ class Sandbox:
             running.close_in_child()
             return
         self._closing.close()
+        self.s3.close()
 
     # Looking
 
