@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from aind_session import context, trace
 from aind_session.context import newer_than
 from aind_session.errors import ServiceError
-from aind_session.query import count, query
+from aind_session.query import count, query, together
 from aind_session.trace import Request, tracing
 
 
@@ -118,6 +119,27 @@ def test_query_that_fails_is_traced_and_sent_again(caplog: pytest.LogCaptureFixt
     expected = "DocDB: the length of  -> ServiceError: DocDB did not answer. ("
     assert [line.startswith(expected) for line in lines] == [True, True]
     assert [record.getMessage() for record in caplog.records] == list(lines)
+
+
+def test_together_sends_what_is_not_cached_and_takes_no_thread_for_the_rest() -> None:
+    seen: list[threading.Thread] = []
+
+    def summary(answer: str) -> str:
+        seen.append(threading.current_thread())
+        return answer
+
+    @query("S3", "{0} in capitals", summary)
+    def capitals(text: str) -> str:
+        if not text:
+            raise ServiceError("S3 did not answer.", service="S3")
+        return text.upper()
+
+    found = together((capitals, "a"), (capitals, ""), (capitals, "b"))
+    assert [outcome.value for outcome in found] == ["A", None, "B"]
+    assert isinstance(found[1].error, ServiceError)
+    seen.clear()
+    assert [outcome.value for outcome in together((capitals, "a"), (capitals, "b"))] == ["A", "B"]
+    assert seen == [threading.current_thread()] * 2
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 records"), (1, "1 record"), (2, "2 records")])
