@@ -46,16 +46,12 @@ UNREADABLE = "a computation of the capsule cannot be read and may be its own"
 NO_SESSION = "attach returned None: skip this session"
 
 
-class _SkipError(AindSessionError):
-    """The function `attach` returned None for a session."""
+class _LeftOutError(AindSessionError):
+    """A session is left out; the cause is the error of a function of the user, if there is one."""
 
-
-class _FunctionError(AindSessionError):
-    """A function of the user raised, or returned what it should not; that error is the cause."""
-
-
-class _AssetError(AindSessionError):
-    """A data asset to attach does not exist."""
+    def __init__(self, action: Action, why: str) -> None:
+        super().__init__(why)
+        self.action: Action = action
 
 
 def plan(
@@ -81,8 +77,8 @@ def plan(
         wanted = outcomes(*(lambda s=s: _inputs(s, known[s.id], parameters, attach) for s in some))
         _check_attached(wanted, known)
         for outcome in wanted:
-            if strict and isinstance(outcome.error, _FunctionError):
-                raise outcome.error.__cause__ or outcome.error
+            if strict and isinstance(outcome.error, _LeftOutError) and outcome.error.__cause__:
+                raise outcome.error.__cause__
         shared = Counter(outcome.value[0] for outcome in wanted if outcome.value is not None)
         taken: dict[Inputs, str] = {}
         planned = []
@@ -158,10 +154,8 @@ def is_good(asset: AssetSummary) -> bool:
 
 def _reason(error: Exception) -> tuple[Action, str]:
     """Return why an error leaves one session out; an error that concerns all is raised."""
-    if isinstance(error, _SkipError):
-        return "skip", in_a_line(error)
-    if isinstance(error, _FunctionError | _AssetError):
-        return "error", in_a_line(error)
+    if isinstance(error, _LeftOutError):
+        return error.action, in_a_line(error)
     if isinstance(error, NotFoundError | CodeOceanNotFoundError):
         return "missing", in_a_line(error)
     if isinstance(error, ServiceError) and not isinstance(error, CredentialsError):
@@ -195,16 +189,16 @@ def _of_function(given: object, session: Session, read: Callable[[Any], Any]) ->
     try:
         value = given(session)
         if value is None and read is not parameters_of:
-            raise _SkipError(NO_SESSION)
+            raise _LeftOutError("skip", NO_SESSION)
         return read(value)
     except CredentialsError as error:
         name_session(error, session.id)
         raise
-    except (NotFoundError, CodeOceanNotFoundError, ServiceError, _SkipError):
+    except (NotFoundError, CodeOceanNotFoundError, ServiceError, _LeftOutError):
         raise
     except Exception as error:
         message = f"{type(error).__name__}: {in_a_line(error)}"
-        raise _FunctionError(message) from name_session(error, session.id)
+        raise _LeftOutError("error", message) from name_session(error, session.id)
 
 
 def parameters_of(value: object) -> tuple[Parameter, ...]:
@@ -280,7 +274,8 @@ def _check_attached(wanted: list[Outcome[Inputs]], known: Mapping[str, Evidence]
             error = errors.get(mount.id)
             if isinstance(error, ValueError) and not isinstance(error, BadAnswerError):
                 # Not found, or not even an ID.
-                error = _AssetError(f"data asset {mount.id!r} to attach does not exist")
+                why = f"data asset {mount.id!r} to attach does not exist"
+                error = _LeftOutError("error", why)
             if error is not None:
                 wanted[number] = Outcome(error=error)
 
