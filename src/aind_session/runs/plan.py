@@ -63,11 +63,7 @@ def plan(
     *,
     strict: bool,
 ) -> tuple[RunPlan, dict[str, str | None]]:
-    """Decide what to start from current answers; also return each session's platform if known.
-
-    With `strict`, an error of a user's function is raised with the session's ID; else it becomes a
-    row with the action "error".
-    """
+    """Decide what to start from current answers; also return each session's platform if known."""
     some = list({session.id: session for session in sessions}.values())
     with tracing(capsule, "plan of a run"):
         listed = computations_of(capsule)
@@ -105,15 +101,7 @@ def plan(
 
 
 def verdicts(sessions: Sequence[SessionID], label: str | None) -> dict[str, Verdict]:
-    """Return for each session why its results make a computation superfluous; None: they do not.
-
-    Sends one search per subject. A result that cannot be checked is "unknown".
-
-    Raises
-    ------
-    ServiceError
-        Code Ocean did not return all data assets: one of those missing could be a good result.
-    """
+    """Return for each session why its results make a start superfluous; None: they do not."""
     if label is None:
         return dict.fromkeys((session.id for session in sessions), None)
     known = _fetch(sessions)
@@ -297,13 +285,7 @@ class Listed:
 
 
 def computations_of(capsule: str) -> Listed:
-    """List the computations of a capsule or pipeline; never from the cache.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        No capsule or pipeline has this ID (a `ValueError`).
-    """
+    """List the computations of a capsule or pipeline; never from the cache."""
     read = {one.raw: _read_or_none(one.raw) for one in of_owner(capsule)}
     found = tuple(one for one in read.values() if one is not None)
     return Listed(found, tuple(raw for raw, one in read.items() if one is None))
@@ -325,10 +307,7 @@ def computation_of(raw: bytes) -> Computation:
 def has_inputs(
     computation: Computation, mounts: Sequence[Mount], parameters: Sequence[Parameter]
 ) -> bool:
-    """Whether a computation has at least these data assets attached, and these parameters.
-
-    It may have more of both: assets and defaults of the capsule. A cloud workstation is not a run.
-    """
+    """Whether a computation has these data assets and parameters; it may have more of both."""
     attached = {asset.id for asset in computation.data_assets or ()}
     return {mount.id for mount in mounts} <= attached and _fits(computation, parameters)
 
@@ -365,10 +344,7 @@ def running(
     *,
     alone: bool,
 ) -> Verdict:
-    """Return the verdict "running" if one of the computations has these inputs and has not ended.
-
-    If no other session has these mounts (`alone`), any parameters count.
-    """
+    """Return "running" if a computation has these inputs; with `alone`, any parameters."""
     for one in computations:
         if not is_finished(one) and has_inputs(one, mounts, () if alone and mounts else parameters):
             return "running", f"computation {one.id} is {one.state}"
