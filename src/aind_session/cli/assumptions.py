@@ -308,6 +308,9 @@ def _require_aws() -> None:
 # -- DocDB -----------------------------------------------------------------------------------------
 
 
+of_docdb = partial(assumes, "docdb", each=SCHEMAS)
+
+
 def _records(version: str, route: str, query: Any, limit: int, **parameters: Any) -> list[Any]:
     answer = _docdb(version, route, query, limit, **parameters)
     records = json.loads(answer.content)
@@ -333,7 +336,7 @@ def _counted(found: list[Any], expected: int) -> Seen:
     return len(found) == expected, f"{len(found)} records, {expected} expected"
 
 
-@assumes("docdb", "aind-data-access-api", "docdb.find_one", each=SCHEMAS)
+@of_docdb("aind-data-access-api", "docdb.find_one")
 def find(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} answers /find without credentials."""
     options = {"filter": json.dumps({"name": RECORDS[version]}), "limit": "1"}
@@ -341,7 +344,7 @@ def find(version: str, traffic: Traffic) -> Seen:
     return (False, "the endpoint is retired") if answer is None else _counted(answer.json(), 1)
 
 
-@assumes("docdb", "aind-data-access-api", "docdb.aggregate", each=SCHEMAS)
+@of_docdb("aind-data-access-api", "docdb.aggregate")
 def aggregate(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} answers /aggregate without credentials."""
     pipeline = [{"$match": {"name": RECORDS[version]}}, {"$project": {"name": 1}}]
@@ -352,7 +355,7 @@ def _total(version: str) -> int:
     return int(_docdb(version, "count_documents", {}, 0).json()["total_record_count"])
 
 
-@assumes("docdb", "unknown", "docdb.find", each=SCHEMAS, PAGE_SIZE=docdb.PAGE_SIZE)
+@of_docdb("unknown", "docdb.find", PAGE_SIZE=docdb.PAGE_SIZE)
 def page(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} returns {PAGE_SIZE} projected records in one answer."""
     names = {"projection": {"name": 1}, "sort": {"_id": 1}}
@@ -360,13 +363,7 @@ def page(version: str, traffic: Traffic) -> Seen:
     return _counted(found, min(docdb.PAGE_SIZE, _total(version)))
 
 
-@assumes(
-    "docdb",
-    "unknown",
-    "metadata.prefetch_records",
-    each=SCHEMAS,
-    RECORDS_PER_REQUEST=RECORDS_PER_REQUEST,
-)
+@of_docdb("unknown", "metadata.prefetch_records", RECORDS_PER_REQUEST=RECORDS_PER_REQUEST)
 def full_records(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} returns {RECORDS_PER_REQUEST} full records in one answer to /aggregate."""
     answer = _docdb(version, "aggregate", [{"$sort": {"_id": 1}}], RECORDS_PER_REQUEST)
@@ -375,7 +372,7 @@ def full_records(version: str, traffic: Traffic) -> Seen:
     return same, f"{text}, in {len(answer.content)} bytes"
 
 
-@assumes("docdb", "aind-data-access-api", "docdb.find", each=SCHEMAS, PAGE_SIZE=docdb.PAGE_SIZE)
+@of_docdb("aind-data-access-api", "docdb.find", PAGE_SIZE=docdb.PAGE_SIZE)
 def large_answer(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} shortens an answer to /find of more than 10 MB, without an error."""
     answer = _docdb(version, "find", {}, docdb.PAGE_SIZE, sort={"_id": 1})
@@ -384,7 +381,7 @@ def large_answer(version: str, traffic: Traffic) -> Seen:
     return size <= MAX_ANSWER_BYTES, text
 
 
-@assumes("docdb", "unknown", "docdb.chunks_for_in", each=SCHEMAS, URL_LIMIT=docdb.URL_LIMIT)
+@of_docdb("unknown", "docdb.chunks_for_in", URL_LIMIT=docdb.URL_LIMIT)
 def long_url(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} accepts URLs of {URL_LIMIT} characters."""
     # Of letters only: a name is quoted, and followed by a comma and a space.
@@ -396,7 +393,7 @@ def long_url(version: str, traffic: Traffic) -> Seen:
     return len(answer.json()) == 1, text
 
 
-@assumes("docdb", "aind-data-access-api", "docdb.find_one", each=SCHEMAS)
+@of_docdb("aind-data-access-api", "docdb.find_one")
 def sort(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} sorts by the time at which a record was created."""
     key = docdb.CREATED[version]
@@ -406,7 +403,7 @@ def sort(version: str, traffic: Traffic) -> Seen:
     return is_sorted, f"{len(found)} times {'in' if is_sorted else 'not in'} descending order"
 
 
-@assumes("docdb", "MongoDB docs", "metadata.records_named", each=SCHEMAS)
+@of_docdb("MongoDB docs", "metadata.records_named")
 def regex(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} finds names by a regular expression."""
     begin = RECORDS[version]
@@ -416,7 +413,7 @@ def regex(version: str, traffic: Traffic) -> Seen:
     return bool(found) and right == len(found), f"{right} of {len(found)} records match"
 
 
-@assumes("docdb", "MongoDB docs", "docdb.find", each=SCHEMAS)
+@of_docdb("MongoDB docs", "docdb.find")
 def projection(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} returns the projected keys and `_id` only."""
     options = {"projection": {"name": 1, "location": 1}}

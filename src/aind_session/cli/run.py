@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
     from aind_session.session import Session
     from aind_session.sessions import Sessions
 
-PLACES = "{session_id}, {subject_id}, {raw_asset_id}, {platform}, {date}, {time}"
+#: What stands for a value of the session, each looked up only if it is used.
+PLACES: dict[str, Callable[[Session], str]] = {
+    "{session_id}": lambda session: session.id,
+    "{subject_id}": lambda session: session.subject_id,
+    "{raw_asset_id}": lambda session: session.raw_data_asset.id,
+    "{platform}": lambda session: session.platform or "",
+    "{date}": lambda session: str(session.date),
+    "{time}": lambda session: str(session.time),
+}
+_BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 
 StateFile = Annotated[
     str | None,
@@ -66,8 +76,8 @@ def run(
             "-p",
             metavar="[NAME=]VALUE",
             help="A parameter, by name, or by position where there is no name. In the value, "
-            f"{PLACES} stand for those of the session, {{{{ for a brace. No secrets: the value is "
-            "kept in the state. May be given several times.",
+            f"{', '.join(PLACES)} stand for those of the session, {{{{ for a brace. No secrets: "
+            "the value is kept in the state. May be given several times.",
         ),
     ] = None,
     attach: Annotated[
@@ -266,7 +276,10 @@ def _filled(
     pairs = [_split(option, text) for text in given]
 
     def fill(session: Session) -> list[tuple[str, str]]:
-        return [(name, value.format_map(_Places(session))) for name, value in pairs]
+        def value(found: re.Match[str]) -> str:
+            return PLACES[found[0]](session) if found[0] in PLACES else found[0][0]
+
+        return [(name, _BRACES.sub(value, text)) for name, text in pairs]
 
     return fill
 
@@ -276,39 +289,12 @@ def _split(option: str, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or "{" in name or " " in name:
         name, value = "", text
-    try:
-        value.format_map(_Any())
-    except (ValueError, KeyError, IndexError, AttributeError):
+    if not set(_BRACES.findall(value)) <= {*PLACES, "{{", "}}"}:
         raise InvalidFilterError(
-            f"{option} {text!r}: in braces stand {PLACES}; a brace itself is written twice."
-        ) from None
-    return name, value
-
-
-class _Any(dict[str, str]):
-    def __missing__(self, name: str) -> str:
-        if "{" + name + "}" not in PLACES:
-            raise KeyError(name)
-        return name
-
-
-class _Places(dict[str, str]):
-    """The placeholders of a session, each looked up only if it is used."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__(
-            session_id=session.id,
-            subject_id=session.subject_id,
-            date=str(session.date),
-            time=str(session.time),
+            f"{option} {text!r}: in braces stand {', '.join(PLACES)}; a brace itself is written "
+            "twice."
         )
-        self._session = session
-
-    def __missing__(self, name: str) -> str:
-        if name == "platform":
-            return self._session.platform or ""
-        asset_id: str = self._session.raw_data_asset.id
-        return asset_id
+    return name, value
 
 
 def _as_parameters(pairs: list[tuple[str, str]]) -> list[Any]:

@@ -45,15 +45,7 @@ Seen = tuple[bool, str]
 
 @dataclass
 class Traffic:
-    """Sends one request at a time, up to a limit.
-
-    Attributes
-    ----------
-    sent : int
-        Requests sent so far, repeated ones included.
-    refused : list of bool
-        For each response with status 429, whether it had a `Retry-After` header.
-    """
+    """Sends one request at a time, up to a limit."""
 
     sent: int = 0
     refused: list[bool] = field(default_factory=list)

@@ -71,19 +71,7 @@ class Pace:
 
 
 class Conductor:
-    """Drives a run; everything worth keeping is in its state.
-
-    Parameters
-    ----------
-    path
-        The state file, whose lock the caller holds.
-    state
-        The state.
-    bar
-        Updated for each session that has ended.
-    restart_unconfirmed
-        Whether what is unconfirmed now is sent again without waiting.
-    """
+    """Drives a run; everything worth keeping is in its state."""
 
     def __init__(
         self, path: Path, state: RunState, bar: Bar, *, restart_unconfirmed: bool = False
@@ -115,10 +103,7 @@ class Conductor:
     # -- rounds ------------------------------------------------------------------------------------
 
     def conduct(self, look: Step, *steps: Step, wait: bool) -> None:
-        """Repeat rounds until every session has ended; without `wait`, do one round.
-
-        `look` is done once per `poll_seconds`, the other steps in each round.
-        """
+        """Repeat rounds until every session has ended; without `wait`, do one round."""
         with tracing(self.state.capsule, "run"):
             try:
                 while True:

@@ -45,16 +45,12 @@ UNREADABLE = "a computation of the capsule cannot be read and may be its own"
 NO_SESSION = "attach returned None: skip this session"
 
 
-class _SkipError(AindSessionError):
-    """The function `attach` returned None for a session."""
+class _LeftOutError(AindSessionError):
+    """A session is left out; the cause is the error of a function of the user, if there is one."""
 
-
-class _FunctionError(AindSessionError):
-    """A function of the user raised, or returned what it should not; that error is the cause."""
-
-
-class _AssetError(AindSessionError):
-    """A data asset to attach does not exist."""
+    def __init__(self, action: Action, why: str) -> None:
+        super().__init__(why)
+        self.action: Action = action
 
 
 def plan(
@@ -66,11 +62,7 @@ def plan(
     *,
     strict: bool,
 ) -> tuple[RunPlan, dict[str, str | None]]:
-    """Decide what to start from current answers; also return each session's platform if known.
-
-    With `strict`, an error of a user's function is raised with the session's ID; else it becomes a
-    row with the action "error".
-    """
+    """Decide what to start from current answers; also return each session's platform if known."""
     some = list({session.id: session for session in sessions}.values())
     with tracing(capsule, "plan of a run"):
         listed = computations_of(capsule)
@@ -80,8 +72,8 @@ def plan(
         wanted = outcomes(*(lambda s=s: _inputs(s, known[s.id], parameters, attach) for s in some))
         _check_attached(wanted, known)
         for outcome in wanted:
-            if strict and isinstance(outcome.error, _FunctionError):
-                raise outcome.error.__cause__ or outcome.error
+            if strict and isinstance(outcome.error, _LeftOutError) and outcome.error.__cause__:
+                raise outcome.error.__cause__
         shared = Counter(outcome.value[0] for outcome in wanted if outcome.value is not None)
         taken: dict[Inputs, str] = {}
         planned = []
@@ -108,15 +100,7 @@ def plan(
 
 
 def verdicts(sessions: Sequence[SessionID], label: str | None) -> dict[str, Verdict]:
-    """Return for each session why its results make a computation superfluous; None: they do not.
-
-    Sends one search per subject. A result that cannot be checked is "unknown".
-
-    Raises
-    ------
-    ServiceError
-        Code Ocean did not return all data assets: one of those missing could be a good result.
-    """
+    """Return for each session why its results make a start superfluous; None: they do not."""
     if label is None:
         return dict.fromkeys((session.id for session in sessions), None)
     known = _fetch(sessions)
@@ -157,10 +141,8 @@ def is_good(asset: AssetSummary) -> bool:
 
 def _reason(error: Exception) -> tuple[Action, str]:
     """Return why an error leaves one session out; an error that concerns all is raised."""
-    if isinstance(error, _SkipError):
-        return "skip", in_a_line(error)
-    if isinstance(error, _FunctionError | _AssetError):
-        return "error", in_a_line(error)
+    if isinstance(error, _LeftOutError):
+        return error.action, in_a_line(error)
     if isinstance(error, NotFoundError | CodeOceanNotFoundError):
         return "missing", in_a_line(error)
     if isinstance(error, ServiceError) and not isinstance(error, CredentialsError):
@@ -194,16 +176,16 @@ def _of_function(given: object, session: Session, read: Callable[[Any], Any]) ->
     try:
         value = given(session)
         if value is None and read is not parameters_of:
-            raise _SkipError(NO_SESSION)
+            raise _LeftOutError("skip", NO_SESSION)
         return read(value)
     except CredentialsError as error:
         name_session(error, session.id)
         raise
-    except (NotFoundError, CodeOceanNotFoundError, ServiceError, _SkipError):
+    except (NotFoundError, CodeOceanNotFoundError, ServiceError, _LeftOutError):
         raise
     except Exception as error:
         message = f"{type(error).__name__}: {in_a_line(error)}"
-        raise _FunctionError(message) from name_session(error, session.id)
+        raise _LeftOutError("error", message) from name_session(error, session.id)
 
 
 def parameters_of(value: object) -> tuple[Parameter, ...]:
@@ -279,7 +261,8 @@ def _check_attached(wanted: list[Outcome[Inputs]], known: Mapping[str, Evidence]
             error = errors.get(mount.id)
             if isinstance(error, ValueError) and not isinstance(error, BadAnswerError):
                 # Not found, or not even an ID.
-                error = _AssetError(f"data asset {mount.id!r} to attach does not exist")
+                why = f"data asset {mount.id!r} to attach does not exist"
+                error = _LeftOutError("error", why)
             if error is not None:
                 wanted[number] = Outcome(error=error)
 
@@ -301,13 +284,7 @@ class Listed:
 
 
 def computations_of(capsule: str) -> Listed:
-    """List the computations of a capsule or pipeline; never from the cache.
-
-    Raises
-    ------
-    CodeOceanNotFoundError
-        No capsule or pipeline has this ID (a `ValueError`).
-    """
+    """List the computations of a capsule or pipeline; never from the cache."""
     read = {one.raw: _read_or_none(one.raw) for one in of_owner(capsule)}
     found = tuple(one for one in read.values() if one is not None)
     return Listed(found, tuple(raw for raw, one in read.items() if one is None))
@@ -329,10 +306,7 @@ def computation_of(raw: bytes) -> Computation:
 def has_inputs(
     computation: Computation, mounts: Sequence[Mount], parameters: Sequence[Parameter]
 ) -> bool:
-    """Whether a computation has at least these data assets attached, and these parameters.
-
-    It may have more of both: assets and defaults of the capsule. A cloud workstation is not a run.
-    """
+    """Whether a computation has these data assets and parameters; it may have more of both."""
     attached = {asset.id for asset in computation.data_assets or ()}
     return {mount.id for mount in mounts} <= attached and _fits(computation, parameters)
 
@@ -369,10 +343,7 @@ def running(
     *,
     alone: bool,
 ) -> Verdict:
-    """Return the verdict "running" if one of the computations has these inputs and has not ended.
-
-    If no other session has these mounts (`alone`), any parameters count.
-    """
+    """Return "running" if a computation has these inputs; with `alone`, any parameters."""
     for one in computations:
         if not is_finished(one) and has_inputs(one, mounts, () if alone and mounts else parameters):
             return "running", f"computation {one.id} is {one.state}"

@@ -199,15 +199,7 @@ def resolve(path: str | os.PathLike[str]) -> Path:
 
 
 def find() -> Path:
-    """Return the only state file in the working directory.
-
-    Raises
-    ------
-    MissingFileError
-        There is none (a `FileNotFoundError`).
-    RunStateError
-        There are several (a `ValueError`).
-    """
+    """Return the only state file in the working directory."""
     found = []
     for path in sorted({Path("runs.json"), *Path().glob("runs-*.json")}):
         with contextlib.suppress(MissingFileError, RunStateError):
@@ -224,15 +216,7 @@ def find() -> Path:
 
 
 def load(path: Path) -> RunState:
-    """Read a state.
-
-    Raises
-    ------
-    MissingFileError
-        The file does not exist (a `FileNotFoundError`).
-    RunStateError
-        It cannot be read, is not the state of a run, or has a newer version.
-    """
+    """Read a state."""
     name = repr(str(path))
     try:
         content = path.read_bytes()
@@ -272,13 +256,7 @@ def load(path: Path) -> RunState:
 
 
 def save(path: Path, state: RunState) -> None:
-    """Write a state atomically: a reader finds the whole of the old or of the new one.
-
-    Raises
-    ------
-    RunStateError
-        It cannot be written: the disk is full, for example.
-    """
+    """Write a state atomically: a reader finds the whole of the old or of the new one."""
     part = path.with_name(f"{path.name}.part")
     try:
         content = msgspec.json.format(msgspec.json.encode(state), indent=1)
@@ -327,13 +305,7 @@ _IN_USE = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADL
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a state; the system releases the lock of a process that is killed.
-
-    Raises
-    ------
-    RunStateError
-        Another process holds it, or the file system has no locks.
-    """
+    """Hold the lock of a state; the system releases the lock of a process that is killed."""
     lock = path.with_name(f"{path.name}.lock")
     handle = _open_lock(path, lock)
     try:
