@@ -13,7 +13,7 @@ from importlib import metadata
 
 from aind_session import settings
 from aind_session.cli import output
-from aind_session.cli.app import FOUND, NOT_FOUND
+from aind_session.cli.app import FOUND, NOT_FOUND, import_services
 from aind_session.cli.output import AsCsv, AsJson
 from aind_session.errors import (
     AccessDeniedError,
@@ -84,7 +84,7 @@ class _Result:
 
 def run_all() -> list[Check]:
     """Run every check at the same time; return the results in a fixed order."""
-    _import_services()
+    import_services()
     local: list[tuple[str, Callable[[], Checks]]] = [
         ("versions", versions),
         ("settings", limits),
@@ -112,21 +112,6 @@ def run_all() -> list[Check]:
         there = [_Result([offline]), *(result for result in there if result.error is None)]
     checks = [result.checks for result in (*here[:3], *there, *here[3:])]
     return [check for some in checks for check in some]
-
-
-def _import_services() -> None:
-    """Import what the checks use, while there is one thread.
-
-    Ctrl-C during an import can leave Python's import lock taken: then no other thread can import
-    anything, and the process does not end.
-    """
-    import botocore.session  # noqa: F401
-
-    import aind_session.attached_data
-    import aind_session.extension
-    import aind_session.services.docdb
-    import aind_session.services.s3
-    import aind_session.services.sdk  # noqa: F401
 
 
 def _run(name: str, check: Callable[[], Checks]) -> _Result:
