@@ -348,11 +348,10 @@ def test_help_is_quick_and_loads_no_service() -> None:
 
 def test_sandbox_option_serves_a_catalogue(tmp_path: Path) -> None:
     study = tmp_path / "study"
-    catalogue = Catalogue.bundled()
-    for asset in catalogue.data_assets:
-        asset["name"] = asset["name"].replace("676909", "121212")
-    catalogue.save(study)
     other = SESSION.replace("676909", "121212")
+    catalogue = Catalogue()
+    catalogue.add_asset({"name": other, "tags": ["raw"], "state": "ready", "type": "dataset"})
+    catalogue.save(study)
     done = call("--sandbox", "show", SESSION, "--json")
     assert json.loads(done.stdout)["raw_data_asset"]["id"] == RAW_ID
     done = call("show", other, "--json", "--sandbox", str(study))
@@ -360,9 +359,7 @@ def test_sandbox_option_serves_a_catalogue(tmp_path: Path) -> None:
 
 
 def test_sandbox_option_inside_another_sandbox_wins(box: Sandbox, tmp_path: Path) -> None:
-    catalogue = Catalogue.bundled()
-    catalogue.data_assets.clear()
-    catalogue.save(tmp_path)
+    Catalogue().save(tmp_path)
     done = call("--sandbox", str(tmp_path), "open", SESSION, "--print")
     assert done.returncode == 1
     assert error_of(done)[1].startswith(f"Try: aind-session --sandbox={tmp_path} explain ")

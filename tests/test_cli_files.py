@@ -57,7 +57,7 @@ def test_show_several_sessions_writes_each(
     assert titles == [SESSION, OTHER]
 
 
-@pytest.mark.parametrize("form", [(), ("--csv",), ("--columns", "id")])
+@pytest.mark.parametrize("form", [(), ("--csv",), ("--columns", "id,platform", "--csv")])
 def test_show_reads_the_output_of_list(
     form: tuple[str, ...], here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,19 +86,10 @@ def test_run_placeholders_are_filled_per_session(world: World, here: Here) -> No
     assert row == f"{name},start,raw={raw};{other},{{x}}/800000/ecephys/2024-01-02/{raw},"
 
 
-def test_run_reads_sessions_from_a_pipe(
+def test_run_reads_the_output_of_list(
     world: World, here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{first(world)}\n/data/{first(world)}_x\n"))
-    planned = here("run", "--yes", CAPSULE, "-", "--dry-run", "--json")
-    assert [row["session"] for row in json.loads(planned.stdout)] == [first(world)]
-
-
-@pytest.mark.parametrize("form", [["--columns", "id,platform", "--csv"], ["--columns", "id"], []])
-def test_run_reads_the_output_of_list(
-    world: World, here: Here, monkeypatch: pytest.MonkeyPatch, form: list[str]
-) -> None:
-    listed = here("list", "800000", *form).stdout
+    listed = here("list", "800000").stdout
     assert listed.startswith("id")
     monkeypatch.setattr("sys.stdin", io.StringIO(listed))
     planned = here("run", "--yes", CAPSULE, "-", "--dry-run", "--json")
@@ -185,7 +176,6 @@ def test_run_unknown_result_sets_the_exit_code(world: World, here: Here) -> None
         (("run", "--yes", CAPSULE, "800000", "--at-once", "0"), 2, "--at-once"),
         (("run", "--yes", CAPSULE, "800000", "--label", "a/b"), 2, "'a/b' is not a valid label"),
         (("run", "--yes", CAPSULE, "799999"), 1, "no session matches"),
-        (("run", "--yes", "unknown-capsule", "800000"), 1, "no capsule or pipeline"),
         (("status",), 1, "no state file of a run"),
         (("resume", "nothing.json"), 1, "no state of a run"),
     ],

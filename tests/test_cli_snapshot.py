@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
 import aind_session
+from aind_session.cli import main
 from aind_session.sandbox import Sandbox
 from cli_calls import Here, call, error_of
 
@@ -22,10 +25,10 @@ ALONE = {"AIND_SESSION_SANDBOX_ACTIVE": None}
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Record one subject and one session by the command."""
     folder = tmp_path_factory.mktemp("study")
-    with aind_session.sandbox():
-        done = call("snapshot", "676909", "ecephys_717381_2024-04-09_11-14-13", "-o", str(folder))
-    assert (done.returncode, done.stderr) == (0, "")
-    title, *lines = done.stdout.splitlines()
+    what = ("676909", "ecephys_717381_2024-04-09_11-14-13")
+    with aind_session.sandbox(), redirect_stdout(io.StringIO()) as out:
+        assert main(["snapshot", *what, "-o", str(folder)]) == 0
+    title, *lines = out.getvalue().splitlines()
     counts = {name.strip(): int(n) for name, n in (line.rsplit(maxsplit=1) for line in lines)}
     assert title == str(folder)
     assert (counts["subjects"], counts["sessions of other subjects"]) == (1, 1)

@@ -281,6 +281,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code
 
 
+def import_services() -> None:
+    """Import what lookups use, while there is one thread.
+
+    Ctrl-C during an import can leave Python's import lock taken: then no other thread can import
+    anything, and the process does not end.
+    """
+    import botocore.session  # noqa: F401
+
+    import aind_session.attached_data
+    import aind_session.extension
+    import aind_session.services.docdb
+    import aind_session.services.s3
+    import aind_session.services.sdk  # noqa: F401
+
+
 def write_notes(caught: list[warnings.WarningMessage], besides: str = "") -> None:
     """Write each warning once as a note; those of one service and reason in one line."""
     for (service, reason), missing in partial(caught).items():

@@ -13,7 +13,7 @@ from importlib import metadata
 
 from aind_session import settings
 from aind_session.cli import output
-from aind_session.cli.app import FOUND, NOT_FOUND
+from aind_session.cli.app import FOUND, NOT_FOUND, import_services
 from aind_session.cli.output import AsCsv, AsJson
 from aind_session.errors import (
     AccessDeniedError,
@@ -83,7 +83,8 @@ class _Result:
 
 
 def run_all() -> list[Check]:
-    """Run every check, those that send requests at the same time; return results in order."""
+    """Run every check at the same time; return the results in a fixed order."""
+    import_services()
     local: list[tuple[str, Callable[[], Checks]]] = [
         ("versions", versions),
         ("settings", limits),
@@ -99,10 +100,9 @@ def run_all() -> list[Check]:
         ("DocDB v2", lambda: docdb("v2")),
         ("bucket", buckets),
     ]
-    # First, in this thread: Ctrl-C during an import that another thread waits for can lock both.
-    here = [_run(*one) for one in local]
     # These threads are not waited for after Ctrl-C.
-    there = gather(*(lambda one=one: _run(*one) for one in remote))
+    results = gather(*(lambda one=one: _run(*one) for one in local + remote))
+    here, there = results[: len(local)], results[len(local) :]
     errors = [result.error for result in there if result.error is not None]
     # The token is not sent if there is none; the other four are.
     if len(errors) >= 4 and all(isinstance(error, ServiceConnectionError) for error in errors):

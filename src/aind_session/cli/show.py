@@ -158,6 +158,7 @@ def look_up(item: Any, facts_of: FactsOf) -> Facts:
     """Look up several facts concurrently."""
     from aind_session.threads import outcomes
 
+    cli.import_services()
     calls = (partial(get, item) for _, get in facts_of.values())
     facts = Facts()
     for name, outcome in zip(facts_of, outcomes(*calls), strict=True):
