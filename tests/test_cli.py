@@ -53,7 +53,7 @@ def test_show_session_writes_its_facts(box: Sandbox) -> None:
         "time": "2023-12-13 13:43:40",
         "uploaded": "yes",
         "folder": f"s3://aind-ephys-data/{SESSION}",
-        "modalities": "behavior, behavior_videos, ecephys",
+        "modalities": "behavior, behavior-videos, ecephys",
         "project": facts["project"],
         "genotype": "Pvalb-IRES-Cre/wt;Ai32(RCL-ChR2(H134R)_EYFP)/wt",
         "metadata": "DocDB v1",

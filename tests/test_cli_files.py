@@ -142,6 +142,9 @@ def test_download_without_a_selection_or_a_match_is_refused(here: Here, tmp_path
     done = here("download", SESSION, "--pattern", "nothing*", "-o", str(tmp_path / "new"))
     assert (done.returncode, done.stdout) == (1, "")
     assert error_of(done)[0] == "aind-session: no file matches."
+    done = here("download", SESSION, "--modality", "behaviour_videos", "-o", str(tmp_path / "new"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Did you mean 'behavior-videos'?" in error_of(done)[0]
     assert not (tmp_path / "new").exists()
 
 

@@ -69,7 +69,7 @@ def test_show_in_a_terminal_is_colored_and_has_a_spinner_if_wanted(
     plain = ANSI.sub("", text)
     assert plain.startswith(f"{SESSION}\n")
     assert RAW_ID in plain
-    assert "behavior, behavior_videos, ecephys" in plain
+    assert "behavior, behavior-videos, ecephys" in plain
 
 
 def read_or_end(terminal: int) -> bytes:

@@ -96,7 +96,7 @@ def test_build_registers_every_command() -> None:
         ("list 676909 --date someday", "someday", "list --help"),
         ("list 676909 --json --csv", "exclude each other", "list --help"),
         ("show nonsense", "'nonsense' is not a valid subject ID", "show --help"),
-        ("explain 676909", "'676909' can be a subject ID", "list 676909"),
+        ("explain 676909", "'676909' looks like a subject ID, not a session ID.", "list 676909"),
         ("open nonsense", "No session ID in 'nonsense'", "open --help"),
         ("show ID --sandbox=nowhere", "'nowhere' is not a catalogue folder", "snapshot --help"),
     ],

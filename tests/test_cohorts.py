@@ -75,7 +75,7 @@ def test_sessions_of_sessions_names_paths_assets_and_records(sandbox: Sandbox) -
 
 @pytest.mark.parametrize(
     "missing",
-    [float("nan"), None, "676909", 676909, pd.NaT, "", "n/a", Path("a/676909_2023-02-30")],
+    [float("nan"), None, pd.NaT, "", "n/a", Path("a/676909_2023-02-30")],
 )
 def test_sessions_value_without_an_id_raises_once_with_its_position(missing: Any) -> None:
     for values in ([*IDS, missing], pd.Series([*IDS, missing], dtype=object)):
@@ -87,10 +87,29 @@ def test_sessions_value_without_an_id_raises_once_with_its_position(missing: Any
         assert isinstance(caught.value, ValueError)
 
 
-@pytest.mark.parametrize("value", ["676909_2023-12-13", "16d46411-540a-4122-b47f-8cb2a15d593a"])
-def test_sessions_value_of_another_kind_raises_with_its_position(value: str) -> None:
-    with pytest.raises(InvalidIdentifierError, match=rf"^the value \('{value}'\) (names|is)"):
-        Sessions(value)
+@pytest.mark.parametrize("missing", [float("nan"), None, pd.NaT, pd.NA, "n/a"])
+def test_sessions_missing_value_raises_with_how_to_drop_it(missing: Any) -> None:
+    values = pd.Series([*IDS, missing], dtype=object)
+    with pytest.raises(InvalidIdentifierError) as caught:
+        Sessions(values)
+    # `dropna` does not drop a text.
+    is_dropped = len(values.dropna()) == len(IDS)
+    assert str(caught.value).endswith('Sessions(df["column"].dropna())') is is_dropped
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("676909", "looks like a subject ID, not a session ID. Try get_sessions"),
+        (676909, "looks like a subject ID, not a session ID. Try get_sessions"),
+        ("676909_2023-12-13", "names"),
+        ("16d46411-540a-4122-b47f-8cb2a15d593a", "is"),
+    ],
+)
+def test_sessions_value_of_another_kind_raises_with_its_position(value: Any, problem: str) -> None:
+    with pytest.raises(InvalidIdentifierError) as caught:
+        Sessions([*IDS, value])
+    assert str(caught.value).startswith(f"item 3 ({value!r}) {problem}")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +121,7 @@ def test_sessions_value_of_another_kind_raises_with_its_position(value: str) -> 
         (f"{FIRST}\n{SECOND}\n", None),
         (f'"a, b", session \n"x, y",{FIRST}\n,s3://bucket/{SECOND}/x\n', "session"),
         (f"bad,session\n{SECOND},{FIRST}\n{FIRST},{SECOND}\n", "session"),
+        (f"mouse,session\n1,\n2,{FIRST}\n3,  \n4\n,\n5,{SECOND}\n", None),
     ],
 )
 def test_from_csv_reads_one_session_per_line(tmp_path: Path, text: str, column: str | None) -> None:
@@ -118,7 +138,7 @@ def test_from_csv_reads_one_session_per_line(tmp_path: Path, text: str, column: 
         (f"session\n{FIRST}\n", "name", InvalidContentError, "has no column 'name': session"),
         ("a,b\n1,2\n", None, InvalidContentError, "no column with session IDs"),
         (f"session\n{FIRST}\n\n\nnan\n", None, InvalidIdentifierError, "line 5 of .*'nan'"),
-        (f"a,session\n1,{FIRST}\n2\n", "session", InvalidIdentifierError, "line 3 of"),
+        (f"{FIRST}\n676909\n", None, InvalidIdentifierError, "line 2 of .*'676909'"),
     ],
 )
 def test_from_csv_invalid_content_raises(
@@ -128,6 +148,37 @@ def test_from_csv_invalid_content_raises(
     path.write_text(text)
     with pytest.raises(error, match=message):
         Sessions.from_csv(path, column)
+
+
+def test_from_csv_blank_cells_are_counted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "sessions.csv"
+    path.write_text(f"mouse,session\n1,\n2,{FIRST}\n3,  \n4\n")
+    with caplog.at_level("INFO", "aind_session"):
+        assert Sessions.from_csv(path) == Sessions([FIRST])
+        assert Sessions.from_csv(path, "session") == Sessions([FIRST])
+    skipped = f"3 lines of {path} skipped: no value in the column with session IDs"
+    assert caplog.messages == [skipped] * 2
+
+
+@pytest.mark.parametrize("value", ["n/a", "nan", "not recorded", "676909", " - ", "a 'b' \"c\""])
+@pytest.mark.parametrize("name", ["session", " recorded as", None])
+def test_from_csv_advice_to_skip_other_values_works(
+    tmp_path: Path, value: str, name: str | None
+) -> None:
+    path = tmp_path / "sessions.csv"
+    quoted = '"' + value.replace('"', '""') + '"'
+    header = f"mouse,{name}\n" if name else ""
+    path.write_text(f"{header}1,{FIRST}\n2,{quoted}\n3,\n4,{SECOND}\n", encoding="utf-8")
+    with pytest.raises(InvalidIdentifierError) as caught:
+        Sessions.from_csv(path)
+    message = str(caught.value)
+    assert message.count("In pandas") == 1
+    assert message.startswith(f"line {3 if name else 2} of {path} ({value!r}) ")
+    _, _, call = message.rpartition("In pandas, skip such lines with ")
+    found = eval(call, {"pandas": pd, "Sessions": Sessions})
+    assert found == Sessions([FIRST, SECOND])
 
 
 def test_filter_keeps_the_sessions_of_a_true_value(cohort: Sessions) -> None:

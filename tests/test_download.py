@@ -60,11 +60,10 @@ def test_download_writes_every_file_and_returns_its_path(session: Session, tmp_p
         ("*.json", None, {"data_description.json"}),
         ("behavior/**", None, {"behavior/events.csv", "behavior/deep/er/trials.json"}),
         ("**/event?.csv", None, {"behavior/events.csv"}),
-        ("[a-z].json", None, set()),
         (None, "behavior", {"behavior/events.csv", "behavior/deep/er/trials.json"}),
         (None, "behavior-videos", {"behavior_videos/eye.mp4"}),
         (None, "behavior_videos", {"behavior_videos/eye.mp4"}),
-        ("**/*.csv", "behavior-videos", set()),
+        (None, "Behavior videos", {"behavior_videos/eye.mp4"}),
     ],
 )
 def test_download_pattern_and_modality_select_files(
@@ -73,6 +72,60 @@ def test_download_pattern_and_modality_select_files(
     paths = session.download(tmp_path, pattern=pattern, modality=modality)
     assert set(below(tmp_path)) == expected
     assert len(paths) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "modality", "message"),
+    [
+        ("[a-z].json", None, "No file in {} matches '[a-z].json'"),
+        ("**/*.csv", "behavior-videos", "No file of behavior-videos in {} matches '**/*.csv'"),
+    ],
+)
+def test_download_pattern_that_matches_nothing_warns(
+    session: Session,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    pattern: str,
+    modality: str | None,
+    message: str,
+) -> None:
+    with caplog.at_level("WARNING", "aind_session"):
+        assert session.download(tmp_path / "new", pattern=pattern, modality=modality) == ()
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("aind_session", "WARNING")
+    assert record.getMessage() == message.format(f"s3://{BUCKET}/{NAME}")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("modality", "hint"),
+    [
+        (
+            "behaviour_videos",
+            "Did you mean 'behavior-videos'? It has behavior-videos, behavior, notes.",
+        ),
+        ("behaviour", "Did you mean 'behavior'? It has behavior, behavior-videos, notes."),
+        ("pophys", "It has behavior, behavior-videos, notes."),
+        ("", "It has behavior, behavior-videos, notes."),
+        ("data_description.json", "It has behavior, behavior-videos, notes."),
+    ],
+)
+def test_download_modality_that_does_not_exist_raises_with_those_that_do(
+    session: Session, tmp_path: Path, modality: str, hint: str
+) -> None:
+    with pytest.raises(InvalidFilterError) as caught:
+        session.download(tmp_path / "new", modality=modality)
+    assert str(caught.value) == f"modality {modality!r} is not in s3://{BUCKET}/{NAME}. {hint}"
+    assert not (tmp_path / "new").exists()
+
+
+def test_download_modality_of_folders_without_any_raises(
+    sandbox: Sandbox, session: Session, tmp_path: Path
+) -> None:
+    objects = sandbox.catalogue.objects
+    objects[:] = [one for one in objects if one["key"].count("/") == 1 or NAME not in one["key"]]
+    with pytest.raises(InvalidFilterError, match=r"It has no folder of a modality\.$"):
+        session.download(tmp_path, modality="behavior")
 
 
 def test_download_empty_pattern_raises(session: Session, tmp_path: Path) -> None:
@@ -334,4 +387,8 @@ def test_download_shows_the_total_size_first_in_a_terminal_only(
     session.download(tmp_path / "a", progress=False)
     assert terminal.getvalue() == ""
     session.download(tmp_path / "b")
-    assert terminal.getvalue().startswith(f"s3://{BUCKET}/{NAME}: {len(FILES)} files, 0.0 MB")
+    size = sum(map(len, FILES.values()))
+    assert terminal.getvalue().startswith(f"s3://{BUCKET}/{NAME}: {len(FILES)} files, {size} B -> ")
+    terminal.truncate(0)
+    session.download(tmp_path / "c", pattern="*.json")
+    assert ": 1 file, 2 B -> " in terminal.getvalue()

@@ -100,9 +100,8 @@ def test_html_of_a_session_shows_what_is_cached(box: Sandbox) -> None:
     assert "s3://aind-ephys-data/" in known
     assert "Pvalb-IRES-Cre" in known
     assert "Not looked up" not in known
-    assert "behavior_videos" not in known
-    assert "behavior_videos" in session.modalities
-    assert "behavior_videos" in words(session._repr_html_())
+    assert session.modalities == ("behavior", "behavior_videos", "ecephys")
+    assert "behavior, behavior-videos, ecephys" in words(session._repr_html_())
 
 
 def test_html_with_another_token_shows_nothing_cached(

@@ -24,6 +24,24 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1.0 kB"),
+        (38_412, "38.4 kB"),
+        (999_960, "1.0 MB"),
+        (12_345_678, "12.3 MB"),
+        (2_500_000_000, "2.5 GB"),
+        (1_234_000_000_000, "1.2 TB"),
+        (1_234_000_000_000_000, "1,234.0 TB"),
+    ],
+)
+def test_size_text_has_the_unit_that_fits(size: int, expected: str) -> None:
+    assert module.size_text(size) == expected
+
+
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     # Not a fixture: between a test's setup and its call pytest puts its own streams back.
     stream = Terminal()

@@ -6,6 +6,7 @@ import copy
 import gzip
 import logging
 import pickle
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -386,6 +387,29 @@ def test_error_that_repeats_the_session_token_does_not_contain_it(
         shown = everything_told_of(caught.value) + caplog.text + repr((path, pickle.dumps(path)))
         assert "canary/Token0" not in shown
         assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        ("", "", ""),
+        ("not XML", "", ""),
+        ("<Error><Code>Odd</Code></Error>", " Odd", ""),
+        ("<Error><Message>because</Message></Error>", "", ": because"),
+        ("<Error><Code>Odd</Code><Message>because</Message></Error>", " Odd", ": because"),
+    ],
+)
+def test_error_leaves_out_what_the_body_does_not_have(
+    serve: Serve, body: str, code: str, message: str
+) -> None:
+    serve([Answer(400, body.encode())])
+    with pytest.raises(StorageError) as caught:
+        s3.list_folder("bucket", "a")
+    shown = re.sub(r"127\.0\.0\.1:\d+|\d\.\d s", "...", str(caught.value))
+    expected = (
+        rf"failed \(S3 answered 400{code} to GET \.\.\./bucket \(1 attempt, \.\.\.\){message}\)"
+    )
+    assert re.search(expected, shown), shown
 
 
 def test_expired_token_is_reported_as_such(serve: Serve) -> None:

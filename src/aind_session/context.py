@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aind_session import settings as _settings
 from aind_session.clock import NOTICE_SECONDS
+from aind_session.progress import size_text
 from aind_session.threads import Threads, is_abandoned
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Cache:
         return len(self._entries)
 
     def __repr__(self) -> str:
-        return f"<Cache of {len(self._entries)} answers, {self._bytes / 2**20:.1f} MB>"
+        return f"<Cache of {len(self._entries)} answers, {size_text(self._bytes)}>"
 
     def get(
         self,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import logging
 import os
 import re
 import sys
@@ -14,10 +16,14 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from aind_session.errors import AindSessionError, DownloadError, InvalidFilterError, first_line
-from aind_session.lookup.folders import MODALITY_OF_FOLDER, Folder
-from aind_session.progress import is_watched, progress
+from aind_session.lookup.folders import Folder, abbreviation, modality_names
+from aind_session.progress import is_watched, progress, size_text
+from aind_session.query import count
+from aind_session.records.modalities import modality_abbreviation
 from aind_session.services import s3
 from aind_session.threads import outcomes
+
+logger = logging.getLogger("aind_session")
 
 #: Bytes of a file requested at once: what is lost if a download is interrupted.
 PART_BYTES = 16 * 2**20
@@ -56,7 +62,7 @@ def from_folder(
     files = _select(folder, pattern, modality)
     total = sum(file.size for file in files)
     if shown and is_watched():
-        size = f"{len(files)} files, {total / 2**20:,.1f} MB"
+        size = f"{count('file')(files)}, {size_text(total)}"
         print(f"{folder}: {size} -> {target}", file=sys.stderr)
     locals_of = {file: _local(target, file.path) for file in files}
     failed = {f.path: "its name is not a safe path" for f, path in locals_of.items() if not path}
@@ -88,23 +94,39 @@ def _select(folder: Folder, pattern: str | None, modality: str | None) -> list[F
     start = f"{folder.prefix.strip('/')}/" if folder.prefix.strip("/") else ""
     matches = glob_pattern(pattern) if pattern is not None else None
     files = []
+    subfolders: dict[str, bool] = {}
     for key, size, etag in s3.list_objects(folder.bucket, start):
         path = key[len(start) :]
         if not path or path.endswith("/"):
             # Consoles mark an empty folder with such a key.
             continue
-        if matches is not None and not matches.fullmatch(path):
-            continue
-        if modality is not None and not _is_of(path, modality):
-            continue
-        files.append(File(key, path, size, etag))
+        if modality is not None:
+            top, slash, _ = path.partition("/")
+            if not slash or not subfolders.setdefault(top, _is_of(top, modality)):
+                continue
+        if matches is None or matches.fullmatch(path):
+            files.append(File(key, path, size, etag))
+    if modality is not None and not any(subfolders.values()):
+        raise InvalidFilterError(_not_among(modality, folder, tuple(subfolders)))
+    if not files:
+        some = f"No file of {modality}" if modality is not None else "No file"
+        which = f" matches {pattern!r}" if pattern is not None else ": it is empty"
+        logger.warning("%s in %s%s", some, folder, which)
     return files
 
 
-def _is_of(path: str, modality: str) -> bool:
-    top, _, rest = path.partition("/")
-    wanted = modality.replace("_", "-")
-    return bool(rest) and wanted in (top.replace("_", "-"), MODALITY_OF_FOLDER.get(top))
+def _is_of(subfolder: str, modality: str) -> bool:
+    is_named_so = modality.replace("_", "-") == subfolder.replace("_", "-")
+    return is_named_so or modality_abbreviation(modality) == abbreviation(subfolder)
+
+
+def _not_among(modality: str, folder: Folder, subfolders: tuple[str, ...]) -> str:
+    """Return why a modality cannot be downloaded, with the existing ones, the nearest first."""
+    names = sorted(set(map(modality_abbreviation, modality_names(s3.Listing(subfolders)))))
+    near = difflib.get_close_matches(modality.replace("_", "-"), names, n=max(1, len(names)))
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    existing = ", ".join(dict.fromkeys((*near, *names))) or "no folder of a modality"
+    return f"modality {modality!r} is not in {folder}.{hint} It has {existing}."
 
 
 def glob_pattern(pattern: str) -> re.Pattern[str]:

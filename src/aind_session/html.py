@@ -71,6 +71,7 @@ def of_session(session: Session) -> str:
     found = _cached(session)
     if found is not None and (found.assets is not None or found.records is not None):
         from aind_session.lookup import results
+        from aind_session.records.modalities import modality_abbreviation
 
         row = _row(session, found)
         facts["platform"] = facts["platform"] or row.platform
@@ -78,7 +79,8 @@ def of_session(session: Session) -> str:
         facts["genotype"] = row.subject_value("genotype")
         facts["raw asset"] = _link(row.raw_asset.id, row.url) if row.raw_asset else None
         facts["folder"] = row.folder
-        facts["modalities"] = ", ".join(found.modalities or row.value("modalities") or ())
+        modalities = found.modalities or row.value("modalities") or ()
+        facts["modalities"] = ", ".join(sorted(set(map(modality_abbreviation, modalities))))
         is_sorted = results.cached_is_sorted(session._id)
         facts["sorted"] = None if is_sorted is None else "yes" if is_sorted else "no"
     body = facts_table(facts)

@@ -36,6 +36,24 @@ def is_watched() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def size_text(size: float) -> str:
+    """Return a number of bytes in the unit that fits.
+
+    Examples
+    --------
+    >>> size_text(38_412)
+    '38.4 kB'
+    """
+    if size < 1000:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        # 999.96 would be rounded to 1000.0.
+        if size < 999.95:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:,.1f} TB"
+
+
 @contextmanager
 def progress(total: int, what: str, shown: bool = True, unit: str = "it") -> Iterator[Bar]:
     """Show a bar of `total` steps after a second; ``AIND_SESSION_PROGRESS=0`` shows none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from aind_session.runs.values import Attach, Parameters, RunOptions
 
 T = TypeVar("T")
+logger = logging.getLogger("aind_session")
 
 #: The parts that `prefetch` can fetch.
 FETCHED = ("assets", "records", "modalities")
@@ -78,22 +80,20 @@ class Sessions(tuple[Session, ...]):
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str], column: str | None = None) -> Sessions:
-        r"""Read sessions from a CSV file, one per line.
+        r"""Read sessions from a CSV file, one per line; lines without a value are skipped.
 
         Parameters
         ----------
         path
             The file, with or without a line of column names.
         column
-            Name of the column with the session IDs; by default the first column that has one in
-            the first line of values.
+            Name of the column with the session IDs; by default the first one in the first line
+            that has any.
 
         Raises
         ------
-        InvalidContentError
-            The column does not exist (a `ValueError`).
-        InvalidIdentifierError
-            A line has no session ID (a `ValueError`); the message has its number.
+        InvalidContentError, InvalidIdentifierError
+            The column does not exist, or a value has no session ID (both a `ValueError`).
 
         Examples
         --------
@@ -457,12 +457,14 @@ def _read(sessions: object) -> Iterable[Session]:
     return [_session(item, f"item {position}") for position, item in enumerate(sessions)]
 
 
-def _session(value: object, where: str) -> Session:
+def _session(value: object, where: str, advice: str = "") -> Session:
     if isinstance(value, Session):
         return value
     found = find_session_id(value)
     if found is None:
-        raise InvalidIdentifierError(why_not_found(value, where))
+        if not isinstance(value, str) and str(value) in ("nan", "None", "NaT", "<NA>"):
+            advice = '\nIn pandas, leave out missing values with Sessions(df["column"].dropna())'
+        raise InvalidIdentifierError(why_not_found(value, where) + advice)
     return Session(found)
 
 
@@ -470,10 +472,14 @@ def _read_csv(path: str, column: str | None) -> list[Session]:
     with open(path, encoding="utf-8-sig", newline="") as file:
         lines = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(row)]
     index, first = _find_column(lines, column, path)
-    return [
-        _session(row[index] if index < len(row) else "", f"line {number} of {path}")
-        for number, row in lines[first:]
-    ]
+    cells = [(n, row[index]) for n, row in lines[first:] if row[index:] and row[index].strip()]
+    blank = len(lines) - first - len(cells)
+    if blank:
+        some = "1 line" if blank == 1 else f"{blank} lines"
+        logger.info("%s of %s skipped: no value in the column with session IDs", some, path)
+    rest = f")[{lines[0][1][index]!r}].dropna())" if first else f", header=None)[{index}].dropna())"
+    advice = f"\nIn pandas, skip such lines with Sessions(pandas.read_csv({path!r}, na_values="
+    return [_session(cell, f"line {n} of {path}", f"{advice}[{cell!r}]{rest}") for n, cell in cells]
 
 
 def _find_column(
@@ -487,8 +493,8 @@ def _find_column(
         if column not in header:
             raise InvalidContentError(f"{path} has no column {column!r}: {', '.join(header)}")
         return header.index(column), 1
-    for first, (_, row) in enumerate(lines[:2]):
+    for number, (_, row) in enumerate(lines):
         for index, value in enumerate(row):
             if find_session_id(value) is not None:
-                return index, first
+                return index, min(number, 1)
     raise InvalidContentError(f"{path} has no column with session IDs; name it with `column`")

@@ -379,11 +379,11 @@ def _describe(error: Exception, arguments: list[str]) -> tuple[str, tuple[str, .
 def _describe_identifier(
     line: str, words: list[str], usage: tuple[str, ...]
 ) -> tuple[str, tuple[str, ...], int]:
-    from aind_session.identifiers import parse_subject_id, short_id
+    from aind_session.identifiers import ONLY_SUBJECT, parse_subject_id, short_id
 
     with contextlib.suppress(IndexError, InvalidIdentifierError):
         subject = parse_subject_id(words[1])
-        return f"{words[1]!r} can be a subject ID, but has no session ID.", ("list", subject), USAGE
+        return f"{words[1]!r} {ONLY_SUBJECT}", ("list", subject), USAGE
     # The error suggests a call in Python: the same as a command is in the next line.
     before, found, _ = line.partition(" Try get_sessions(")
     short = next(filter(None, map(short_id, words[1:])), None)

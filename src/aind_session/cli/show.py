@@ -302,6 +302,8 @@ def _brief(value: Any) -> Any:
 
 def _text(item_id: str, name: str, found: Facts) -> object:
     """Return a fact in one line, for people."""
+    from aind_session.records.modalities import modality_abbreviation
+
     if name in found.unknown:
         return "unknown"
     value = found.values.get(name)
@@ -311,6 +313,8 @@ def _text(item_id: str, name: str, found: Facts) -> object:
         return value.replace("T", " ")
     if name == "sorting":
         return _sorting_text(value)
+    if name == "modalities":
+        return sorted(set(map(modality_abbreviation, value)))
     if name == "metadata":
         return ", ".join(f"DocDB {schema}" for schema in value)
     if name == "raw_data_asset":

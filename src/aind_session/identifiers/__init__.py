@@ -8,6 +8,7 @@ from __future__ import annotations
 from aind_session.identifiers.dates import DateRange as DateRange
 from aind_session.identifiers.dates import npc_record as npc_record
 from aind_session.identifiers.dates import parse_dates as parse_dates
+from aind_session.identifiers.ids import ONLY_SUBJECT as ONLY_SUBJECT
 from aind_session.identifiers.ids import AssetName as AssetName
 from aind_session.identifiers.ids import SessionID as SessionID
 from aind_session.identifiers.ids import Step as Step

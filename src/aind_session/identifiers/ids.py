@@ -61,6 +61,9 @@ _FORMS = """Accepted forms, alone or anywhere in a path, a name or a URL:
     676909_2023-12-13_13-43-40            <subject>_<date>_<time>
 also a data asset or a DocDB record whose name contains one."""
 
+#: Follows a value that is a subject ID.
+ONLY_SUBJECT = "looks like a subject ID, not a session ID."
+
 
 class SessionID(NamedTuple):
     """A session's ID and its parts.
@@ -239,7 +242,7 @@ def why_not_found(value: object, where: str = "") -> str:
         return f"{shown} {_what_is_missing(short)}\n{_FORMS}"
     if re.fullmatch(_SUBJECT_ALONE, text) and len(text) <= 12:
         advice = f"Try get_sessions({text!r})\n{_FORMS}"
-        return f"{shown} has no session ID, but can be a subject ID. {advice}"
+        return f"{shown} {ONLY_SUBJECT} {advice}"
     return f"{f'{shown} has no session ID' if where else f'No session ID in {shown}'}. {_FORMS}"
 
 

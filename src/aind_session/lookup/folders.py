@@ -18,6 +18,7 @@ from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.failures import Failures, not_recorded, note_not_recorded
 from aind_session.lookup.rules import choose_raw
 from aind_session.query import S3, count
+from aind_session.records.modalities import modality_abbreviation
 from aind_session.services import s3
 from aind_session.services.files import listing
 from aind_session.services.metadata import Records
@@ -246,3 +247,8 @@ def modality_names(found: s3.Listing) -> tuple[str, ...]:
         if "metadata" not in name and name not in NOT_MODALITIES
     }
     return tuple(sorted(names))
+
+
+def abbreviation(folder: str) -> str:
+    """Return the current abbreviation of the modality in a folder."""
+    return modality_abbreviation(MODALITY_OF_FOLDER.get(folder, folder))

@@ -49,10 +49,10 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"kind {self.kind!r} is none of {', '.join(KINDS)}")
+            raise ValueError(_unknown("kind", self.kind, KINDS))
         if self.service not in (None, *SERVICES):
             # A fault that matches nothing would make a test that cannot fail.
-            raise ValueError(f"service {self.service!r} is none of {', '.join(SERVICES)}")
+            raise ValueError(_unknown("service", self.service, SERVICES))
         self._pattern = re.compile(self.path) if self.path else None
         self.dice = random.Random(self.seed)
         content, body = "application/json", self.body
@@ -82,6 +82,10 @@ class Fault:
             return True
         self.times -= 1
         return self.times >= 0
+
+
+def _unknown(what: str, value: object, values: tuple[str, ...]) -> str:
+    return f"Unknown {what} {value!r}: use {', '.join(values[:-1])} or {values[-1]}."
 
 
 class Middleware:

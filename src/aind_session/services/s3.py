@@ -210,7 +210,9 @@ def _error_of(response: requests.Response, place: str) -> StorageError:
         cls, meaning = StorageAccessError, "no access"
     elif code in _ABSENT:
         cls, meaning = StorageNotFoundError, "not found"
-    text = f"{place}: {meaning} (S3 answered {status} {code} to {exchange.summary()}: {message})"
+    answer = f"{status} {code}" if code else str(status)
+    because = f": {message}" if message else ""
+    text = f"{place}: {meaning} (S3 answered {answer} to {exchange.summary()}{because})"
     return cls(text, **exchange.facts(status))
 
 
