@@ -156,13 +156,17 @@ def test_html_of_sessions_is_a_table(box: Sandbox) -> None:
     assert "1 session of 1 subject" in words(aind_session.Sessions([one])._repr_html_())
 
 
-def test_html_of_many_sessions_shows_the_ends() -> None:
-    ids = [f"ecephys_123456_2024-01-{day:02}_00-00-00" for day in range(1, 29)]
+@pytest.mark.parametrize(
+    ("number", "hidden"), [(20, 0), (21, 0), (25, 0), (26, 6), (27, 7), (28, 8)]
+)
+def test_html_of_many_sessions_shows_the_ends_unless_few_are_hidden(
+    number: int, hidden: int
+) -> None:
+    ids = [f"ecephys_123456_2024-01-{day:02}_00-00-00" for day in range(1, number + 1)]
     known = words(aind_session.Sessions(aind_session.Session(i) for i in ids)._repr_html_())
-    assert "... 8 more ..." in known
-    assert ids[0] in known
-    assert ids[-1] in known
-    assert ids[14] not in known
+    shown = [one for one in ids if one in known]
+    assert shown == (ids if not hidden else [*ids[:10], *ids[-10:]])
+    assert re.findall(r"\.\.\. (\d+) more \.\.\.", known) == ([str(hidden)] if hidden else [])
 
 
 def test_html_platform_from_metadata_is_shown(box: Sandbox) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import aind_session
 from aind_session import Sandbox, Session
+from aind_session.runs.values import Mount, Parameter, Planned, RunPlan, RunReport, SessionRun
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 CAPSULE = "1f8f159a-7670-47a9-baf1-078905fc9c2e"
@@ -59,6 +60,11 @@ THEMES = {
 }
 
 READ = """
+const lines = (page, cell) => {
+  const range = page.createRange();
+  range.selectNodeContents(cell.querySelector('a, div') || cell);
+  return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size;
+};
 const read = page => {
   const style = element => page.defaultView.getComputedStyle(element);
   const cells = [...page.querySelectorAll('.aind-session td, .aind-session th')].map(cell => ({
@@ -66,6 +72,8 @@ const read = page => {
     number: cell.classList.contains('aind-number'),
     background: style(cell.parentElement).backgroundColor,
     link: cell.querySelector('a') && style(cell.querySelector('a')).color,
+    column: cell.closest('table').tHead?.rows[0].cells[cell.cellIndex]?.textContent ?? null,
+    width: cell.clientWidth, lines: lines(page, cell),
   }));
   const boxes = [...page.querySelectorAll('.aind-session')].map(box => ({
     background: style(box).backgroundColor, color: style(box).color,
@@ -81,6 +89,8 @@ window.onload = () => {
 """
 PLAIN = "<div class='aind-session'><table><tr><td>x</td></tr></table></div>"
 CASES = [(notebook, theme) for notebook in NOTEBOOKS for theme in THEMES]
+#: Columns of sentences, which wrap; all others are names, IDs and numbers.
+TEXTS = {"why", "project", "modalities"}
 
 
 def page_of(body: str, notebook: str, theme: str) -> str:
@@ -91,6 +101,23 @@ def page_of(body: str, notebook: str, theme: str) -> str:
         f"<!DOCTYPE html><meta charset='utf-8'><style>:root {{{colors}}} {rules}</style>"
         f"<div id='container'><div class='{classes}'>{body}</div></div>"
     )
+
+
+def wide_tables() -> str:
+    """Return the HTML of tables whose rows do not fit into a notebook."""
+    why = "data asset 3f1c6f2e-6a0b-4a55-9d0c-0c1f9a6f7b11 to attach does not exist " * 3
+    mounts = (Mount("3f1c6f2e-6a0b-4a55-9d0c-0c1f9a6f7b11", SESSION),)
+    parameters = (Parameter("ecephys_ks4", "pipeline_type"),)
+    planned = [Planned(SESSION, "start", "", mounts, parameters), Planned(SESSION, "error", why)]
+    plan = RunPlan(CAPSULE, "dlc-eye", tuple(planned))
+    runs = [
+        SessionRun(SESSION, "done", "", (CAPSULE, CAPSULE), CAPSULE, f"{SESSION}_dlc-eye"),
+        SessionRun(SESSION, "failed", why, (CAPSULE,)),
+    ]
+    report = RunReport("runs.json", tuple(runs), plan)
+    with aind_session.sandbox():
+        sessions = aind_session.get_sessions([676909, 668759, 717381])
+        return "".join(one._repr_html_() for one in (plan, report, sessions))
 
 
 def views() -> str:
@@ -113,14 +140,16 @@ def views() -> str:
 def styles(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Return what the browser, started once, computes for the views in each notebook and theme.
 
-    After these, a plain table in each of them.
+    After these, a plain table in each of them, and wide tables in a narrow frame of each.
     """
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     folder = tmp_path_factory.mktemp("pages")
-    pages = [page_of(body, *case) for body in (views(), PLAIN) for case in CASES]
+    bodies = ((views(), 1300), (PLAIN, 1300), (wide_tables(), 700))
+    pages = [(page_of(body, *case), width) for body, width in bodies for case in CASES]
     frames = "".join(
-        f'<iframe width="1300" height="900" srcdoc="{escape(page)}"></iframe>' for page in pages
+        f'<iframe width="{width}" height="900" srcdoc="{escape(page)}"></iframe>'
+        for page, width in pages
     )
     whole = folder / "page.html"
     whole.write_text(
@@ -161,8 +190,27 @@ def test_html_in_a_notebook_is_left_aligned_in_its_colors(
 
 def test_notebook_rules_alone_align_to_the_right(styles: list[dict[str, Any]]) -> None:
     # Shows that the rules above reach a table that does not defend itself.
-    for found in styles[len(CASES) :]:
+    for found in styles[len(CASES) : 2 * len(CASES)]:
         assert [cell["align"] for cell in found["cells"]] == ["right"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_html_table_cells_do_not_wrap_below_a_readable_width(
+    styles: list[dict[str, Any]], notebook: str
+) -> None:
+    case = CASES.index((notebook, "light"))
+    for found in (styles[case], styles[2 * len(CASES) + case]):
+        in_tables = [cell for cell in found["cells"] if cell["column"]]
+        assert len(in_tables) > 20
+        for cell in in_tables:
+            is_readable = cell["lines"] <= 1 or cell["width"] > 300
+            assert is_readable if cell["column"] in TEXTS else cell["lines"] <= 1, cell
+        # What is too wide scrolls inside of the view.
+        assert not any(box["sticksOut"] for box in found["boxes"])
+    reasons = [cell["lines"] for cell in in_tables if "does not exist" in cell["text"]]
+    # Nor does a short text make a row as wide as a long one.
+    assert [1 < lines <= 5 for lines in reasons] == [True, True]
+    assert all(cell["width"] < 300 for cell in in_tables if cell["text"] == "behavior")
 
 
 def test_repr_of_assets_is_one_short_line(sandbox: Sandbox) -> None:

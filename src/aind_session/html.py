@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from aind_session.session import Session
     from aind_session.subject import Subject
 
-#: Rows that a table shows; of more, the first and the last.
+#: Rows that a table shows; of more, the first and the last, unless only a few would be hidden.
 MAX_ROWS = 20
+FEW_ROWS = 5
 
 # Every selector begins with the class three times: notebooks style tables with up to two classes
 # and an element (JupyterLab aligns every cell to the right), and the stronger selector wins.
@@ -52,7 +53,8 @@ background:none;color:inherit;font-size:inherit;white-space:normal;max-width:non
 @ tr,@ tr:hover,@ tr:nth-child(even){background:none}
 @ .aind-name{font-family:var(--jp-code-font-family,ui-monospace,monospace);
 font-size:.95em;overflow-wrap:anywhere}
-@ thead+tbody .aind-name{white-space:nowrap}
+@ thead th,@ thead+tbody td{white-space:nowrap}
+@ .aind-text div{width:max-content;max-width:24em;white-space:normal;overflow-wrap:anywhere}
 @ td.aind-number{text-align:right}
 @ summary{cursor:pointer;margin-top:.4em}
 </style>""".replace("@media", "\0")
@@ -134,7 +136,7 @@ def of_sessions(sessions: Sequence[Session]) -> str:
         return card("Sessions", "none", "")
     rows = [_cells(session) for session in ends(sessions)]
     names = ["session", "platform", "project", "modalities", "data assets"]
-    classes = ["aind-name", "", "", "", "aind-number"]
+    classes = ["aind-name", "", "aind-text", "aind-text", "aind-number"]
     # A column without any value is left out.
     kept = [i for i in range(len(names)) if any(row[i] not in (None, "") for row in rows)]
     body = table(
@@ -216,8 +218,8 @@ def _cell(value: object) -> str:
 
 
 def ends(items: Sequence[Any]) -> list[Any]:
-    """Return the items that a table shows: all, or of many the first and the last."""
-    if len(items) <= MAX_ROWS:
+    """Return the items that a table shows: all, or the first and the last of many."""
+    if len(items) <= MAX_ROWS + FEW_ROWS:
         return list(items)
     return [*items[: MAX_ROWS // 2], *items[-MAX_ROWS // 2 :]]
 
@@ -251,7 +253,10 @@ def table(
     classes: Sequence[str],
     total: int | None = None,
 ) -> str:
-    """Return a table; with a larger `total`, a line in its middle counts the rows left out."""
+    """Return a table; with a larger `total`, a line in its middle counts the rows left out.
+
+    Only cells of the class `aind-text` wrap, at a readable width.
+    """
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     lines = []
     for number, row in enumerate(rows):
@@ -259,7 +264,10 @@ def table(
             left_out = f"... {total - len(rows)} more ..."
             lines.append(f'<tr><td colspan="{len(names)}">{left_out}</td></tr>')
         cells = "".join(
-            f'<td class="{css}">{_cell(value)}</td>'
+            # A cell ignores a maximum width; a box in it does not.
+            f'<td class="{css}"><div>{_cell(value)}</div></td>'
+            if css == "aind-text"
+            else f'<td class="{css}">{_cell(value)}</td>'
             for value, css in zip(row, classes, strict=True)
         )
         lines.append(f"<tr>{cells}</tr>")

@@ -128,7 +128,7 @@ class _Table(msgspec.Struct, frozen=True):
         names = columns_used(rows)
         cells = [[_cell(row[name]) for name in names] for row in html.ends(rows)]
         # A reason is a sentence, which wraps; names and IDs do not.
-        classes = ["" if name == "why" else "aind-name" for name in names]
+        classes = ["aind-text" if name == "why" else "aind-name" for name in names]
         body = html.table(names, cells, classes, len(rows)) if rows else ""
         return html.card(kind, title, html.hint(self.summary()) + body)
 
