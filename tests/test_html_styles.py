@@ -207,6 +207,8 @@ def test_html_table_cells_do_not_wrap_below_a_readable_width(
             assert is_readable if cell["column"] in TEXTS else cell["lines"] <= 1, cell
         # What is too wide scrolls inside of the view.
         assert not any(box["sticksOut"] for box in found["boxes"])
+    # The reason is visible without scrolling: IDs of any number follow it.
+    assert [cell["column"] for cell in in_tables][:4] == ["session", "action", "why", "mounts"]
     reasons = [cell["lines"] for cell in in_tables if "does not exist" in cell["text"]]
     # Nor does a short text make a row as wide as a long one.
     assert [1 < lines <= 5 for lines in reasons] == [True, True]

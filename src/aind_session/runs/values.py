@@ -125,7 +125,9 @@ class _Table(msgspec.Struct, frozen=True):
 
     def _repr_html_(self) -> str:
         rows, (kind, title) = self.to_rows(), self._title
-        names = columns_used(rows)
+        used = columns_used(rows)
+        # The reason is in view before many IDs.
+        names = [*used[:2], *sorted(used[2:], key=lambda name: name != "why")]
         cells = [[_cell(row[name]) for name in names] for row in html.ends(rows)]
         # A reason is a sentence, which wraps; names and IDs do not.
         classes = ["aind-text" if name == "why" else "aind-name" for name in names]
