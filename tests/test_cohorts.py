@@ -131,6 +131,14 @@ def test_from_csv_reads_one_session_per_line(tmp_path: Path, text: str, column: 
     assert Sessions.from_csv(str(path), column=column) == Sessions(IDS[:2])
 
 
+def test_sessions_duplicates_stay_until_a_union(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.csv"
+    path.write_text("\n".join([SECOND, FIRST, SECOND]))
+    for sessions in (Sessions.from_csv(path), Sessions([SECOND, FIRST, SECOND])):
+        assert [one.id for one in sessions] == [SECOND, FIRST, SECOND]
+        assert sessions | [] == Sessions([FIRST, SECOND])
+
+
 @pytest.mark.parametrize(
     ("text", "column", "error", "message"),
     [

@@ -222,6 +222,18 @@ def test_create_asset_from_computation_copies_results(
     assert box.launched == [box.catalogue.data_assets[-1]]
 
 
+def test_launched_has_computations_and_created_assets(
+    box: Sandbox, client: codeocean.CodeOcean
+) -> None:
+    computation = run(client)
+    box.advance(steps=3)
+    asset_id = capture(client, Source(computation=ComputationSource(id=computation.id)))
+    assert [one["id"] for one in box.launched] == [computation.id, asset_id]
+    # As documented: only a computation has a run time.
+    assert [one["id"] for one in box.launched if "run_time" in one] == [computation.id]
+    assert box.launched_by_capsules == []
+
+
 def test_create_asset_with_target_is_external(box: Sandbox, client: codeocean.CodeOcean) -> None:
     target = Target(aws=AWSS3Target(bucket="aind-open-data", prefix="made"))
     asset_id = capture(client, Source(computation=ComputationSource(id="old", path="nwb")), target)

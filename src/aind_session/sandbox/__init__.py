@@ -288,12 +288,25 @@ class Sandbox:
 
     @property
     def launched(self) -> list[Json]:
-        """Computations and data assets that clients started or created, the first one first."""
+        """Computations that clients started and data assets that they created, oldest first.
+
+        The JSON of each; only a computation has a `run_time`, and a `_capsule`: the ID of its
+        capsule or pipeline.
+
+        Examples
+        --------
+        >>> import aind_session
+        >>> with aind_session.sandbox() as box:
+        ...     session = aind_session.Session("ecephys_676909_2023-12-14_12-43-11")
+        ...     computation = session.ecephys.run_sorting()
+        ...     [one["id"] == computation.id for one in box.launched if "run_time" in one]
+        [True]
+        """
         return self.launches.launched
 
     @property
     def launched_by_capsules(self) -> list[Json]:
-        """Computations that a launched capsule started in turn, the first one first."""
+        """Computations that a launched capsule started in turn, oldest first."""
         return self.launches.launched_by_capsules
 
     def advance(self, launched_id: str | None = None, steps: int = 1) -> None:

@@ -38,7 +38,7 @@ class Launches:
     Attributes
     ----------
     launched : list of dict
-        Computations and assets that clients made, the first one first.
+        Computations that clients started and data assets that they created, oldest first.
     launched_by_capsules : list of dict
         Computations that a launched capsule started in turn.
     outcome : str
