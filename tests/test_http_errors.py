@@ -20,7 +20,7 @@ from aind_session.services import connections
 from aind_session.services.exchange import (
     RequestConnectionError,
 )
-from aind_session.services.http import Transport, bare_session, get_link
+from aind_session.services.http import Transport, bare_session, get_link, read_document
 from aind_session.services.redact import escape, excerpt
 from loopback import OK, Answer, FakeClock, Loopback, everything_told_of, raw_server, session_at
 
@@ -224,6 +224,14 @@ def test_error_after_a_redirect_names_both_hosts(clock: FakeClock) -> None:
     text = str(caught.value)
     assert f"127.0.0.1:{gone.port} refused" in text
     assert f"redirected by 127.0.0.1:{server.port}/here" in text
+
+
+@pytest.mark.parametrize(("body", "shown"), [(b"", ""), (b"because", ": because")])
+def test_error_of_a_document_leaves_out_an_empty_body(body: bytes, shown: str) -> None:
+    with Loopback([Answer(400, body)]) as server, pytest.raises(ServiceError) as caught:
+        read_document(f"{server.url}/a")
+    expected = f"127.0.0.1:{server.port}/a: its server answered 400{shown}"
+    assert str(caught.value) == expected
 
 
 def test_error_has_one_cause_and_no_context(clock: FakeClock) -> None:

@@ -383,7 +383,8 @@ def read_document(url: str) -> bytes:
         raise AccessDeniedError(f"{place} is not public ({status}).", **facts)
     shown = redact.excerpt(response.content)
     if status >= 300:
-        raise ServiceError(f"{place}: its server answered {status}: {shown}", **facts)
+        because = f": {shown}" if shown else ""
+        raise ServiceError(f"{place}: its server answered {status}{because}", **facts)
     if redact.is_web_page(response):
         raise BadAnswerError(f"{place} is an HTML page: {shown}", **facts)
     return response.content
