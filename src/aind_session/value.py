@@ -150,10 +150,13 @@ class Downloadable:
         Returns
         -------
         tuple of pathlib.Path
-            The local paths, in the order of the names in S3.
+            The local paths, in the order of the names in S3. If nothing matches, it is empty, and a
+            warning is logged.
 
         Raises
         ------
+        InvalidFilterError
+            The folder does not have the modality (a `ValueError`); the message lists those it has.
         DownloadError
             Some files could not be downloaded (an `OSError`); the message lists them.
         MissingAttributeError
