@@ -162,17 +162,6 @@ def test_run_unknown_result_sets_the_exit_code(world: World, here: Here) -> None
     [
         (("run", "--yes", CAPSULE), 2, "run needs sessions, subjects, or a filter"),
         (("run", "--yes", CAPSULE, FIRST, "--platform", "ecephys"), 2, "filters are for subjects"),
-        (
-            ("run", "--yes", CAPSULE, "800000", "-p", "{nonsense}"),
-            2,
-            "in braces stand {session_id}",
-        ),
-        (("run", "--yes", CAPSULE, "800000", "-p", "{"), 2, "in braces stand {session_id}"),
-        (
-            ("run", "--yes", CAPSULE, "800000", "-p", "{session_id.x}"),
-            2,
-            "in braces stand {session_id}",
-        ),
         (("run", "--yes", CAPSULE, "800000", "--at-once", "0"), 2, "--at-once"),
         (("run", "--yes", CAPSULE, "800000", "--label", "a/b"), 2, "'a/b' is not a valid label"),
         (("run", "--yes", CAPSULE, "799999"), 1, "no session matches"),

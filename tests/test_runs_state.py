@@ -55,7 +55,7 @@ def test_run_existing_state_raises_and_is_kept(state: Path) -> None:
     catalogue, sessions = cohort(1, 2)
     before = state.read_bytes()
     with aind_session.sandbox(catalogue) as box:
-        with pytest.raises(RunStateError, match="already holds a run: use `resume`"):
+        with pytest.raises(RunStateError, match="holds a run of a sandbox that has ended"):
             sessions.run(CAPSULE, label=LABEL, state=state)
         assert box.count() == 0
     assert state.read_bytes() == before
@@ -64,7 +64,7 @@ def test_run_existing_state_raises_and_is_kept(state: Path) -> None:
 def test_resume_run_of_another_server_raises(state: Path) -> None:
     with (
         aind_session.sandbox(cohort(1, 2)[0]) as box,
-        pytest.raises(RunStateError, match="is a run in another sandbox"),
+        pytest.raises(RunStateError, match="holds a run of a sandbox that has ended"),
     ):
         aind_session.resume_run(state)
     assert box.count() == 0
@@ -274,7 +274,7 @@ def test_run_full_disk_is_a_state_error_and_resume_continues(
         with (
             use_clock(world),
             monkeypatch.context() as full,
-            pytest.raises(RunStateError, match=r"runs\.json.*No space left.*`resume`"),
+            pytest.raises(RunStateError, match=r"runs\.json.*No space left.*resume_run"),
         ):
             sessions.run(CAPSULE, label=LABEL, state=path)
         box.launches.on_run = noted

@@ -19,6 +19,9 @@ class Bar(Protocol):
     def update(self, n: float = 1) -> object:
         """Advance by `n`."""
 
+    def set_postfix_str(self, s: str) -> object:
+        """Show a text behind the bar, and draw it with its current count."""
+
 
 def is_wanted() -> bool:
     """Return False if the environment switches progress bars off."""
@@ -55,9 +58,15 @@ def size_text(size: float) -> str:
 
 
 @contextmanager
-def progress(total: int, what: str, shown: bool = True, unit: str = "it") -> Iterator[Bar]:
-    """Show a bar of `total` steps after a second; ``AIND_SESSION_PROGRESS=0`` shows none."""
-    if not (shown and total > 1 and is_watched()):
+def progress(
+    total: int, what: str, shown: bool = True, unit: str = "it", *, at_once: bool = False
+) -> Iterator[Bar]:
+    """Show a bar of `total` steps after a second; ``AIND_SESSION_PROGRESS=0`` shows none.
+
+    With `at_once` it is shown at once, also for a single step.
+    """
+    least, delay = (1, 0.0) if at_once else (2, DELAY)
+    if not (shown and total >= least and is_watched()):
         yield _Silent()
         return
     with warnings.catch_warnings():
@@ -66,11 +75,14 @@ def progress(total: int, what: str, shown: bool = True, unit: str = "it") -> Ite
         from tqdm.auto import tqdm
 
     with tqdm(
-        total=total, desc=what, delay=DELAY, leave=False, unit=unit, unit_scale=unit == "B"
+        total=total, desc=what, delay=delay, leave=False, unit=unit, unit_scale=unit == "B"
     ) as bar:
         yield bar
 
 
 class _Silent:
     def update(self, n: float = 1) -> None:
+        """Do nothing."""
+
+    def set_postfix_str(self, s: str) -> None:
         """Do nothing."""

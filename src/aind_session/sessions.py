@@ -303,7 +303,7 @@ class Sessions(tuple[Session, ...]):
 
         Sessions that have a good result of the label, or whose computation is in progress, are left
         out; this is checked again right before each start. The state of the run is written to a
-        small file before each request: after a kill at any moment `aind_session.resume_run`
+        small file before each request: if the process is killed, `aind_session.resume_run`
         continues, and no session is started twice.
 
         Parameters
@@ -334,7 +334,7 @@ class Sessions(tuple[Session, ...]):
             computation with an error in its log has also failed, even if Code Ocean reports that it
             succeeded.
         poll_seconds
-            Seconds between two checks of the running computations; by default 60.
+            Seconds between two checks of the running computations; by default 60, in a sandbox 0.5.
         tags, custom_metadata
             Of the results, in addition to the standard ones: tags `derived`, subject, platform;
             fields `data level`, `experiment type`, `subject id`.

@@ -45,6 +45,7 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -63,6 +64,8 @@ from aind_session.services.metadata import Records
 from aind_session.services.models import AssetSummary
 from aind_session.threads import outcomes
 from aind_session.trace import note
+
+logger = logging.getLogger("aind_session")
 
 
 class FirstValues:
@@ -233,6 +236,10 @@ def table(
     plain, result = result, {}
     for name in chain.from_iterable(_with_labels(name, rows) for name in names):
         kind, _, label = name.partition(":")
+        if label and (
+            hint := rules.label_hint(label, chain.from_iterable(r.by_label for r in rows))
+        ):
+            logger.warning(hint)
         if kind == "result":
             result[name] = _look_up(rows, partial(_status, label), name, progress)
         elif kind == "sorted":

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from aind_session.session import Session
     from aind_session.sessions import Sessions
 
+#: The names of Python in errors of the state file, as those of the command.
+_IN_COMMAND = {"aind_session.resume_run": "aind-session resume", "`state=`": "`--state`"}
+
 #: What stands for a value of the session, each looked up only if it is used.
 PLACES: dict[str, Callable[[Session], str]] = {
     "{session_id}": lambda session: session.id,
@@ -50,7 +53,12 @@ Retries = Annotated[
     int | None, typer.Option(min=0, metavar="N", help="Start a failed one again up to N times.")
 ]
 Poll = Annotated[
-    float | None, typer.Option(min=0, metavar="SECONDS", help="Seconds between two checks.")
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="Seconds between two checks; by default 60, in a sandbox 0.5.",
+    ),
 ]
 NoWait = Annotated[
     bool, typer.Option("--no-wait", help="Start what may start now; `resume` continues.")
@@ -111,7 +119,7 @@ def run(
     at_once: AtOnce = 20,
     per_minute: PerMinute = 30,
     retries: Retries = 0,
-    poll: Poll = 60.0,
+    poll: Poll = None,
     share: Annotated[bool, typer.Option("--share", help="Let everyone see the results.")] = False,
     no_wait: NoWait = False,
     project: Project = None,
@@ -127,8 +135,8 @@ def run(
 
     Shows the plan and asks for confirmation, except with --yes. With a label, results are captured
     as data assets, and sessions that have a good one are left out. Sessions whose computation is in
-    progress are left out in any case. After Ctrl-C, or a kill at any moment, `aind-session resume`
-    continues.
+    progress are left out in any case. After Ctrl-C, or if the process is killed, `aind-session
+    resume` continues.
 
     The exit code is 0 if all are done, 1 if a session failed or none matches, 3 if the result of at
     least one session could not be checked.
@@ -151,13 +159,13 @@ def run(
         "start_date": start,
         "end_date": end,
     }
-    with output.waiting("asking Code Ocean and DocDB"):
+    with output.waiting("searching Code Ocean and DocDB"):
         sessions = _sessions(what or [], filters)
     if not sessions:
         output.complain("no session matches.", "list", "--help")
         return NOT_FOUND
     state = state or str(default_path(label, capsule))
-    with _refusing(state), _noting_resume("" if dry_run else state):
+    with _refusing(state, "run"), _noting_resume("" if dry_run else state):
         done = conduct(
             sessions,
             capsule,
@@ -170,7 +178,7 @@ def run(
             at_once=at_once or 1,
             per_minute=per_minute,
             retries=retries or 0,
-            poll_seconds=60.0 if poll is None else poll,
+            poll_seconds=poll,
             share=share,
             wait=not no_wait,
         )
@@ -178,7 +186,7 @@ def run(
         if not dry_run:
             output.note("nothing was started.")
             return FOUND
-        _write(done.to_rows(), done.summary(), as_json, as_csv)
+        _write_plan(done, as_json, as_csv)
         if "error" in done.counts:
             return NOT_FOUND
         return UNKNOWN if "unknown" in done.counts else FOUND
@@ -188,7 +196,7 @@ def run(
 
 def _confirmed(plan: RunPlan) -> bool:
     """Show a plan, and ask whether to start it."""
-    _write(plan.to_rows(), plan.summary(), as_json=False, as_csv=False)
+    _write_plan(plan, as_json=False, as_csv=False)
     number = len(plan.starts)
     question = f"Start {number} computation{'s' if number != 1 else ''}? [y/N] "
     return input(question).strip().lower() in ("y", "yes")
@@ -201,7 +209,7 @@ def status(state: StateFile = None, as_json: AsJson = False, as_csv: AsCsv = Fal
     """
     from aind_session.runs import read_run
 
-    with _refusing(state):
+    with _refusing(state, "status"):
         report = read_run(state)
     return _show(report, state or report.state, as_json, as_csv)
 
@@ -231,7 +239,7 @@ def resume(
     """
     from aind_session.runs import resume_run
 
-    with _refusing(state), _noting_resume(state or ""):
+    with _refusing(state, "resume"), _noting_resume(state or ""):
         report = resume_run(
             state,
             at_once=at_once,
@@ -289,11 +297,13 @@ def _split(option: str, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or "{" in name or " " in name:
         name, value = "", text
-    if not set(_BRACES.findall(value)) <= {*PLACES, "{{", "}}"}:
-        raise InvalidFilterError(
-            f"{option} {text!r}: in braces stand {', '.join(PLACES)}; a brace itself is written "
-            "twice."
-        )
+    for found in _BRACES.findall(value):
+        if found not in PLACES and found not in ("{{", "}}"):
+            what = f"unknown placeholder {found}" if len(found) > 1 else f"a single {found}"
+            raise InvalidFilterError(
+                f"{option} {text!r}: {what}. Use {', '.join(PLACES)}; write {{{{ for a literal "
+                "brace."
+            )
     return name, value
 
 
@@ -320,6 +330,12 @@ def _show(report: RunReport, state: str, as_json: bool, as_csv: bool) -> int:
     if not report.is_complete:
         _note_resume(state)
     return NOT_FOUND if report.failed else FOUND
+
+
+def _write_plan(plan: RunPlan, as_json: bool, as_csv: bool) -> None:
+    _write(plan.to_rows(), plan.summary(), as_json, as_csv)
+    if plan.note:
+        output.note(plan.note)
 
 
 def _write(rows: list[dict[str, Any]], summary: str, as_json: bool, as_csv: bool) -> None:
@@ -351,7 +367,7 @@ def _note_resume(state: str) -> None:
 
 
 @contextlib.contextmanager
-def _refusing(state: str | None) -> Iterator[None]:
+def _refusing(state: str | None, command: str) -> Iterator[None]:
     """Turn an error of the state file into one of usage, with the next command to try."""
     from aind_session.runs import RunStateError
 
@@ -359,5 +375,8 @@ def _refusing(state: str | None) -> Iterator[None]:
         yield
     except RunStateError as error:
         exists = state is not None and os.path.exists(state)
-        advice = ("status", state) if exists else ("run", "--help")
-        raise InvalidFilterError(str(error), advice=advice) from error
+        advice = ("status", state) if exists else (command, "--help")
+        text = str(error)
+        for name, option in _IN_COMMAND.items():
+            text = text.replace(name, option)
+        raise InvalidFilterError(text, advice=advice) from error

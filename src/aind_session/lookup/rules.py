@@ -6,6 +6,7 @@ checked again here.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -259,3 +260,20 @@ def labelled(
         if label == same or label.startswith(f"{same}-")
         for asset in of
     )
+
+
+def label_hint(wanted: str, labels: Iterable[str]) -> str:
+    """Return a suggestion if no existing label is `wanted`, but one is similar; else "".
+
+    Examples
+    --------
+    >>> label_hint("srted", ["nwb", "sorted"])
+    "No result labelled 'srted' was found. Did you mean 'sorted'?"
+    """
+    same = same_label(wanted)
+    others = sorted({label for label in labels if label})
+    if any(label == same or label.startswith(f"{same}-") for label in others):
+        return ""
+    # `dlc-face` is not a misspelled `dlc-eye`.
+    near = difflib.get_close_matches(same, others, n=1, cutoff=0.8)
+    return f"No result labelled {wanted!r} was found. Did you mean {near[0]!r}?" if near else ""

@@ -1,11 +1,13 @@
 """Runs: one Code Ocean computation per session, conducted until all have ended; see `Sessions.run`.
 
 Code Ocean does the work. A run decides what to start, starts it at a limited pace and captures the
-results; its whole state is in one small file, so that it can be resumed after a kill at any moment.
+results; its whole state is in one small file, so that it can be resumed if the process is killed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,7 +17,7 @@ from msgspec import structs
 
 from aind_session import settings
 from aind_session.clock import CLOCK
-from aind_session.errors import InvalidFilterError
+from aind_session.errors import InvalidFilterError, MissingFileError
 from aind_session.identifiers import split_asset_name
 from aind_session.progress import progress as showing
 from aind_session.runs import plan as planning
@@ -51,7 +53,11 @@ __all__ = [
     "run",
 ]
 
+logger = logging.getLogger("aind_session")
+
 AnyPath = str | os.PathLike[str]
+#: Seconds between two checks; a sandbox moves its computations on at each check.
+POLL_SECONDS, SANDBOX_POLL_SECONDS = 60.0, 0.5
 #: The status of a session at the beginning, by the plan's action; of others "skipped".
 _FIRST: dict[str, Status] = {"start": "waiting", "error": "failed"}
 
@@ -67,6 +73,7 @@ def run(
     label: str | None = None,
     state: AnyPath | None = None,
     is_pipeline: bool | None = None,
+    poll_seconds: float | None = None,
     wait: bool = True,
     progress: bool = True,
     **options: Any,
@@ -78,7 +85,12 @@ def run(
     some = list(sessions)
     if label is not None:
         _check_label(label)
-    checked = Options(**_checked(options))
+    if poll_seconds is None:
+        # The settings start a sandbox that the environment requests.
+        settings.current()
+        in_sandbox = bool(os.environ.get(settings.SANDBOX_ACTIVE))
+        poll_seconds = SANDBOX_POLL_SECONDS if in_sandbox else POLL_SECONDS
+    checked = Options(**_checked({**options, "poll_seconds": poll_seconds}))
 
     def make_plan(strict: bool) -> tuple[RunPlan, dict[str, str | None]]:
         return planning.plan(some, capsule_or_pipeline_id, label, parameters, attach, strict=strict)
@@ -87,14 +99,12 @@ def run(
         return make_plan(strict=False)[0]
     path = states.resolve(state or states.default_path(label, str(capsule_or_pipeline_id)))
     with states.locked(path):
-        if path.exists():
-            raise RunStateError(
-                f"{str(path)!r} already holds a run: use `resume` to continue it, or choose "
-                "another state file."
-            )
+        _check_new(path)
         if is_pipeline is None:
             is_pipeline = codeocean.is_pipeline(capsule_or_pipeline_id)
         plan, platforms = make_plan(strict=True)
+        if confirm is None and plan.note:
+            logger.warning(plan.note)
         if confirm is not None and plan.starts and not confirm(plan):
             return plan
         made = RunState(
@@ -112,6 +122,7 @@ def run(
                 for one in plan.sessions
             ],
             created=CLOCK.time(),
+            note=plan.note,
         )
         states.save(path, made)
         return _conduct(path, made, wait=wait, progress=progress)
@@ -189,11 +200,9 @@ def resume_run(
     with states.locked(path):
         found = states.load(path)
         domain = settings.current().domain.value
+        _check_sandbox(path, found)
         if found.domain != domain:
-            place, why = f"at {found.domain}", ""
-            if is_loopback(found.domain):
-                place, why = "in another sandbox", ": a sandbox ends with its program"
-            raise RunStateError(f"{str(path)!r} is a run {place}, not at {domain}{why}.")
+            raise RunStateError(f"{str(path)!r} is a run at {found.domain}, not at {domain}.")
         given = {
             "at_once": at_once,
             "per_minute": per_minute,
@@ -206,6 +215,29 @@ def resume_run(
             _take_up(item, found.options.retries)
         return _conduct(
             path, found, wait=wait, progress=progress, restart_unconfirmed=restart_unconfirmed
+        )
+
+
+def _check_new(path: Path) -> None:
+    if not path.exists():
+        return
+    found = None
+    with contextlib.suppress(MissingFileError, RunStateError):
+        found = states.load(path)
+    if found is not None:
+        _check_sandbox(path, found)
+    raise RunStateError(
+        f"{str(path)!r} already holds a run: continue it by `aind_session.resume_run`, or choose "
+        "another state file (`state=`)."
+    )
+
+
+def _check_sandbox(path: Path, found: RunState) -> None:
+    """Raise an error if a run belongs to a sandbox that has ended: it cannot be resumed."""
+    if is_loopback(found.domain) and found.domain != settings.current().domain.value:
+        raise RunStateError(
+            f"{str(path)!r} holds a run of a sandbox that has ended, so it cannot be resumed. To "
+            "run again, delete this file or choose another state file (`state=`)."
         )
 
 
@@ -247,7 +279,7 @@ def _conduct(
     path: Path, state: RunState, *, wait: bool, progress: bool, restart_unconfirmed: bool = False
 ) -> RunReport:
     total = sum(item.action == "start" for item in state.items)
-    with showing(total, state.label or "runs", progress) as bar:
+    with showing(total, state.label or "runs", progress, at_once=True) as bar:
         bar.update(sum(i.action == "start" and i.status in ENDED for i in state.items))
         conductor = Conductor(path, state, bar, restart_unconfirmed=restart_unconfirmed)
         conductor.conduct(steps.look, steps.capture, steps.start, wait=wait)

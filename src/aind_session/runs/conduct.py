@@ -106,6 +106,7 @@ class Conductor:
         """Repeat rounds until every session has ended; without `wait`, do one round."""
         with tracing(self.state.capsule, "run"):
             try:
+                self._show()
                 while True:
                     self._answers, self._error = 0, None
                     if CLOCK.time() >= self._next_look:
@@ -114,6 +115,7 @@ class Conductor:
                     for step in steps:
                         step(self)
                     self.write()
+                    self._show()
                     if self.is_over or not wait:
                         return
                     self._check_silence()
@@ -127,6 +129,13 @@ class Conductor:
             finally:
                 for subject in self._touched:
                     refresh.subject(subject)
+
+    def _show(self) -> None:
+        """Draw the bar now: it leaves out updates that follow each other quickly."""
+        running, waiting = (
+            sum(1 for _ in self.those(*some)) for some in (("starting", "running"), ("waiting",))
+        )
+        self.bar.set_postfix_str(f"{running} running, {waiting} waiting")
 
     @property
     def is_over(self) -> bool:
@@ -218,7 +227,9 @@ class Conductor:
 
     def block(self, item: Item, why: str) -> None:
         """Note that only the user can decide what to do with an unconfirmed start."""
-        self.put(item, "starting", f"{why}: `resume --restart-unconfirmed` starts it again")
+        self.put(
+            item, "starting", f"{why}: `aind-session resume --restart-unconfirmed` starts it again"
+        )
         self._blocked.add(item.session)
 
     def ask(self, requests: Sequence[Callable[[], T]]) -> list[Outcome[T]]:

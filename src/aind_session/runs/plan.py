@@ -93,7 +93,11 @@ def plan(
             keeps = action in ("start", "running", "same", "unknown")
             planned.append(Planned(session.id, action, why, *(inputs if keeps else ((), ()))))
     platforms = {s.id: s._id.platform or rules.platform_of(known[s.id]) for s in some}
-    return RunPlan(capsule, label, tuple(planned)), platforms
+    hint = ""
+    if label is not None and not any(result.value for result in results):
+        assets = (asset for one in known.values() for asset in one.assets)
+        hint = rules.label_hint(label, rules.by_label(assets))
+    return RunPlan(capsule, label, tuple(planned), hint), platforms
 
 
 # -- results of a label ----------------------------------------------------------------------------

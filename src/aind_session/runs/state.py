@@ -144,6 +144,7 @@ class RunState(msgspec.Struct):
     options: Options
     items: list[Item]
     created: float
+    note: str = ""
     format: str = FORMAT
     version: int = VERSION
 
@@ -160,7 +161,7 @@ class RunState(msgspec.Struct):
             )
             for item in self.items
         )
-        happened = RunPlan(self.capsule, self.label, tuple(map(_happened, self.items)))
+        happened = RunPlan(self.capsule, self.label, tuple(map(_happened, self.items)), self.note)
         return RunReport(str(path), sessions, happened)
 
 
@@ -268,8 +269,8 @@ def save(path: Path, state: RunState) -> None:
             os.unlink(part)
         raise RunStateError(
             f"The state of the run cannot be written to {str(path)!r}: {error.strerror or error}. "
-            "Nothing more is started. Once this is solved, `resume` continues the run: what Code "
-            "Ocean has started meanwhile is found there and not started again."
+            "Nothing more is started. Once this is solved, `aind_session.resume_run` continues the "
+            "run: what Code Ocean has started meanwhile is found there and not started again."
         ) from error
 
 

@@ -123,6 +123,10 @@ class _Table(msgspec.Struct, frozen=True):
     def _title(self) -> tuple[str, str]:
         raise NotImplementedError
 
+    @property
+    def _lines(self) -> list[str]:
+        return [self.summary()]
+
     def _repr_html_(self) -> str:
         rows, (kind, title) = self.to_rows(), self._title
         used = columns_used(rows)
@@ -132,7 +136,8 @@ class _Table(msgspec.Struct, frozen=True):
         # A reason is a sentence, which wraps; names and IDs do not.
         classes = ["aind-text" if name == "why" else "aind-name" for name in names]
         body = html.table(names, cells, classes, len(rows)) if rows else ""
-        return html.card(kind, title, html.hint(self.summary()) + body)
+        hints = "".join(map(html.hint, self._lines))
+        return html.card(kind, title, hints + body)
 
     def __str__(self) -> str:
         rows = self.to_rows()
@@ -140,7 +145,7 @@ class _Table(msgspec.Struct, frozen=True):
         lines = [names, *([_cell(row[name]) for name in names] for row in rows)] if rows else []
         widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
         texts = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-        return "\n".join([*texts, self.summary()])
+        return "\n".join([*texts, *self._lines])
 
 
 class RunPlan(_Table, frozen=True):
@@ -156,11 +161,14 @@ class RunPlan(_Table, frozen=True):
         The label in the names of the results; None: results are not captured.
     sessions : tuple of Planned
         In the order in which they are started.
+    note : str
+        A suggestion if the label looks misspelled; else empty.
     """
 
     capsule: str
     label: str | None
     sessions: tuple[Planned, ...]
+    note: str = ""
 
     @property
     def starts(self) -> tuple[Planned, ...]:
@@ -189,8 +197,12 @@ class RunPlan(_Table, frozen=True):
     def _title(self) -> tuple[str, str]:
         return "Plan of a run", self.capsule
 
+    @property
+    def _lines(self) -> list[str]:
+        return [self.summary(), *([self.note] if self.note else [])]
+
     def __repr__(self) -> str:
-        return f"<RunPlan of {self.capsule}: {self.summary()}>"
+        return f"<RunPlan of {self.capsule}: {'. '.join(self._lines)}>"
 
 
 class SessionRun(msgspec.Struct, frozen=True):
