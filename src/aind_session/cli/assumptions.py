@@ -21,7 +21,7 @@ from typing import Any
 
 from aind_session import settings
 from aind_session.cli.doctor import SKEW_NOTED
-from aind_session.cli.selfcheck import Assumption, NotChecked, Seen, Traffic, assumes
+from aind_session.cli.selfcheck import Assumption, NotChecked, NotSeen, Seen, Traffic, assumes
 from aind_session.errors import ServiceError
 from aind_session.lookup import results
 from aind_session.services import codeocean, docdb, http, s3
@@ -47,7 +47,8 @@ BUCKETS = {
 }
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 OLDEST, TOO_NEW = ".".join(map(str, min(OLDEST_SERVERS.values()))), "999.0.0"
-MAX_ANSWER_BYTES = 10_000_000
+#: An answer is shortened by whole records, and so to less than the limit.
+MAX_ANSWER_BYTES, NEAR_BYTES = 10_000_000, 8_000_000
 MAX_CLOSED_TRIED = 3
 
 
@@ -106,7 +107,9 @@ def page_size(traffic: Traffic) -> Seen:
     """A page of a search holds up to {PAGE_SIZE} assets."""
     page = _search(sort_field="created", sort_order="desc")
     count, more = len(page["results"]), bool(page.get("has_more"))
-    return count == codeocean.PAGE_SIZE or not more, f"{count} assets, has_more is {more}"
+    if count < codeocean.PAGE_SIZE and not more:
+        raise NotSeen(f"the token sees only {count} assets")
+    return count == codeocean.PAGE_SIZE, f"{count} assets, has_more is {more}"
 
 
 @assumes("codeocean", "SDK changelog, 0.3.0", "codeocean.search_assets")
@@ -234,7 +237,7 @@ def clock(traffic: Traffic) -> Seen:
 def rate_limit(traffic: Traffic) -> Seen:
     """A response with status 429 has a `Retry-After` header."""
     if not traffic.refused:
-        return True, f"{traffic.sent} requests, none answered 429"
+        raise NotSeen(f"no 429 was seen in {traffic.sent} requests")
     text = f"{len(traffic.refused)} answered 429, {sum(traffic.refused)} with Retry-After"
     return all(traffic.refused), text
 
@@ -355,20 +358,27 @@ def _total(version: str) -> int:
     return int(_docdb(version, "count_documents", {}, 0).json()["total_record_count"])
 
 
+def _page(found: list[Any], size: int, version: str) -> Seen:
+    """Check that a page is full, unless fewer records exist."""
+    total = _total(version)
+    if len(found) == total < size:
+        raise NotSeen(f"only {total} records exist, fewer than {size}")
+    return _counted(found, min(size, total))
+
+
 @of_docdb("unknown", "docdb.find", PAGE_SIZE=docdb.PAGE_SIZE)
 def page(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} returns {PAGE_SIZE} projected records in one answer."""
     names = {"projection": {"name": 1}, "sort": {"_id": 1}}
     found = _records(version, "find", {}, docdb.PAGE_SIZE, **names)
-    return _counted(found, min(docdb.PAGE_SIZE, _total(version)))
+    return _page(found, docdb.PAGE_SIZE, version)
 
 
 @of_docdb("unknown", "metadata.prefetch_records", RECORDS_PER_REQUEST=RECORDS_PER_REQUEST)
 def full_records(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} returns {RECORDS_PER_REQUEST} full records in one answer to /aggregate."""
     answer = _docdb(version, "aggregate", [{"$sort": {"_id": 1}}], RECORDS_PER_REQUEST)
-    expected = min(RECORDS_PER_REQUEST, _total(version))
-    same, text = _counted(answer.json(), expected)
+    same, text = _page(answer.json(), RECORDS_PER_REQUEST, version)
     return same, f"{text}, in {len(answer.content)} bytes"
 
 
@@ -376,9 +386,12 @@ def full_records(version: str, traffic: Traffic) -> Seen:
 def large_answer(version: str, traffic: Traffic) -> Seen:
     """DocDB {each} shortens an answer to /find of more than 10 MB, without an error."""
     answer = _docdb(version, "find", {}, docdb.PAGE_SIZE, sort={"_id": 1})
-    size = len(answer.content)
-    text = f"{len(answer.json())} of at most {docdb.PAGE_SIZE} records, in {size} bytes"
-    return size <= MAX_ANSWER_BYTES, text
+    size, count = len(answer.content), len(answer.json())
+    text = f"{count} of at most {docdb.PAGE_SIZE} records, in {size} bytes"
+    is_complete = count == min(docdb.PAGE_SIZE, _total(version))
+    if is_complete and size <= MAX_ANSWER_BYTES:
+        raise NotSeen(f"no answer was near {MAX_ANSWER_BYTES // 10**6} MB: {text}")
+    return not is_complete and NEAR_BYTES <= size <= MAX_ANSWER_BYTES, text
 
 
 @of_docdb("unknown", "docdb.chunks_for_in", URL_LIMIT=docdb.URL_LIMIT)
@@ -440,6 +453,8 @@ def keys(traffic: Traffic) -> Seen:
     before = traffic.sent
     found = s3.list_keys("aind-open-data", "", s3.KEYS_PER_PAGE)
     used = traffic.sent - before
+    if used == 1 and len(found) < s3.KEYS_PER_PAGE:
+        raise NotSeen(f"the bucket has only {len(found)} keys, fewer than {s3.KEYS_PER_PAGE}")
     return used == 1, f"{len(found)} keys in {used} requests"
 
 

@@ -39,6 +39,10 @@ class NotChecked(Exception):
     """An assumption could not be checked; the text is the reason."""
 
 
+class NotSeen(NotChecked):
+    """What would show it did not happen, and reading cannot make it happen."""
+
+
 #: Whether an assumption holds, and what was seen.
 Seen = tuple[bool, str]
 
@@ -125,11 +129,15 @@ def assumes(
 
 @dataclass(frozen=True)
 class Result:
-    """The result of one check: same, different or could not check, and what was seen."""
+    """The result of one check: same, different or could not check, and what was seen.
+
+    `unseen`: it could not be checked because what would show it did not happen.
+    """
 
     assumption: Assumption
     state: str
     seen: str
+    unseen: bool = False
 
     @property
     def row(self) -> dict[str, str]:
@@ -152,6 +160,7 @@ def check_all(assumptions: Sequence[Assumption]) -> list[Result]:
 def _check(assumption: Assumption, traffic: Traffic) -> Result:
     from aind_session.clock import at_most, time_left
 
+    unseen = False
     try:
         if time_left() <= 0:
             raise NotChecked(f"{MAX_SECONDS:.0f} s were over")
@@ -161,10 +170,10 @@ def _check(assumption: Assumption, traffic: Traffic) -> Result:
             same, seen = assumption.check(traffic)
         state = SAME if same else DIFFERENT
     except NotChecked as reason:
-        state, seen = NOT_CHECKED, str(reason)
+        state, seen, unseen = NOT_CHECKED, str(reason), isinstance(reason, NotSeen)
     except Exception as error:
         state, seen = _state_of(error)
-    return Result(assumption, state, seen)
+    return Result(assumption, state, seen, unseen)
 
 
 def _state_of(error: Exception) -> tuple[str, str]:
@@ -205,7 +214,8 @@ def selfcheck(
 
     Reads only: at most 80 requests, one at a time, in at most 2 minutes. The report has no secrets,
     names or contents of records, so that it can be sent along with an issue. The exit code is 1 if
-    an assumption is wrong, 3 if one could not be checked.
+    an assumption is wrong, 3 if one could not be checked because a credential is missing or a
+    service failed. It is 0 if what would show the others, such as a large answer, was not seen.
     """
     with output.waiting("checking"):
         results = check_all(_selected(only or []))
@@ -215,7 +225,7 @@ def selfcheck(
         output.write_json([result.row for result in results])
     else:
         _write(results)
-    states = {result.state for result in results}
+    states = {result.state for result in results if not result.unseen}
     return NOT_FOUND if DIFFERENT in states else UNKNOWN if NOT_CHECKED in states else FOUND
 
 
