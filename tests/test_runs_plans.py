@@ -195,7 +195,7 @@ def test_run_existing_state_names_how_to_continue(world: World, here: Here) -> N
     sessions = sessions_of(world.box)
     state = Path(f"runs-{CAPSULE}.json")
     sessions.run(CAPSULE, state=state)
-    with pytest.raises(RunStateError, match="continue it by `aind_session.resume_run`"):
+    with pytest.raises(RunStateError, match="by `aind_session[.]resume_run`"):
         sessions.run(CAPSULE, state=state)
     done = here("run", CAPSULE, "800000", "--yes")
     assert "continue it by `aind-session resume`" in error_of(done)[0]

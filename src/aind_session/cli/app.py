@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import os
@@ -104,7 +105,15 @@ def _without_types(parameters: Sequence[Any]) -> list[Any]:
     for parameter in parameters:
         # There is no option for it; a value of our own is shown by its metavar.
         vars(parameter)["display_type"] = lambda ctx: ""
+        if parameter.param_type_name == "argument":
+            vars(parameter)["get_usage_pieces"] = functools.partial(_usage, parameter)
     return list(parameters)
+
+
+def _usage(argument: Any, ctx: Any) -> list[str]:
+    """Return an argument in the line of usage; releases of typer write it in different ways."""
+    name = f"{argument.metavar}{'...' if argument.nargs == -1 else ''}"
+    return [name if argument.required else f"[{name}]"]
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 import sys
 from collections.abc import Iterable
@@ -12,6 +14,7 @@ import typer
 from aind_session.cli import app as cli
 from aind_session.cli import output
 from aind_session.cli.output import AsCsv, AsJson
+from aind_session.errors import InvalidFilterError
 
 DEFAULT_COLUMNS = "id,platform,project,modalities"
 #: Those of `aind_session.table`, which is not loaded for `--help`; a test compares them.
@@ -76,11 +79,29 @@ def words_of(words: Iterable[str]) -> list[str]:
 
 
 def _piped() -> list[str]:
-    """Read words from standard input; of a table that `list` wrote, its first column."""
-    lines = [line for line in map(str.strip, sys.stdin) if line]
-    if lines and re.match(r"id\b", lines[0]):
-        return [re.split(r"[\s,]", line)[0] for line in lines[1:]]
-    return [word for line in lines for word in _words_in(line)]
+    """Read words from standard input, or the IDs in a table, CSV or JSON that `list` wrote."""
+    text = sys.stdin.read().lstrip("\ufeff")
+    if text.lstrip().startswith(("[", "{")):
+        return _ids_in_json(text)
+    lines = [line for line in map(str.rstrip, text.splitlines()) if line]
+    names = next(csv.reader(lines[:1]), [])
+    if "id" in names and set(names) != {"id"}:
+        return [row["id"] for row in csv.DictReader(lines)]
+    column = re.search(r"(^|  )id(?=  |$)", lines[0]) if lines else None
+    if column:
+        return [line[column.end(1) :].split()[0] for line in lines[1:]]
+    return [word for line in lines for word in _words_in(line.strip())]
+
+
+def _ids_in_json(text: str) -> list[str]:
+    try:
+        found = json.loads(text)
+        rows = found if isinstance(found, list) else [found]
+        return [row if isinstance(row, str) else str(row["id"]) for row in rows]
+    except (ValueError, TypeError, KeyError):
+        raise InvalidFilterError(
+            "standard input is neither a list of IDs nor the output of `list` with a column `id`."
+        ) from None
 
 
 def _words_in(line: str) -> list[str]:
@@ -119,7 +140,6 @@ def list_sessions(
     Ascending by date and time. The exit code is 1 if there is none.
     """
     from aind_session import search
-    from aind_session.errors import InvalidFilterError
     from aind_session.table import as_rows, table
 
     if not any((subjects, project, platform, modality, date, start, end)):
@@ -215,13 +235,20 @@ def attached(as_json: AsJson = False, as_csv: AsCsv = False) -> int:
 
 
 def download(
-    session_id: SessionArgument,
+    session_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="SESSION",
+            help="A session ID, or anything with one in it; - reads one or several from standard "
+            "input, as `list` writes them.",
+        ),
+    ],
     dest: Annotated[
         str, typer.Option("--output", "-o", metavar="FOLDER", help="The local folder.")
     ] = ".",
     pattern: Annotated[
         str | None,
-        typer.Option(metavar="GLOB", help='Only files whose path matches, as "**/*.json".'),
+        typer.Option(metavar="GLOB", help='Only files whose path matches, such as "**/*.json".'),
     ] = None,
     modality: Annotated[
         str | None,
@@ -236,20 +263,27 @@ def download(
     """Download the raw files of a session.
 
     Files that exist with the right size are kept, so an interrupted download resumes if it is
-    called again. Prints the path of each file.
+    called again. Prints the path of each file. If standard input has several sessions, each has a
+    folder of its own in the local folder.
     """
-    from aind_session.errors import InvalidFilterError
+    from pathlib import Path
+
     from aind_session.session import Session
 
     if pattern is None and modality is None:
         raise InvalidFilterError(
             'download needs --pattern or --modality: --pattern "**" downloads everything.'
         )
-    paths = Session(session_id).download(
-        dest, pattern=pattern, modality=modality, overwrite=overwrite
-    )
-    for one in paths:
-        print(output.printable(str(one)))
-    if not paths:
-        output.complain("no file matches.", "path", session_id)
-    return cli.FOUND if paths else cli.NOT_FOUND
+    sessions = dict.fromkeys(map(Session, words_of([session_id])))
+    if not sessions:
+        raise InvalidFilterError("standard input has no session.")
+    code = cli.FOUND
+    for session in sessions:
+        folder = Path(dest, session.id) if len(sessions) > 1 else dest
+        paths = session.download(folder, pattern=pattern, modality=modality, overwrite=overwrite)
+        for one in paths:
+            print(output.printable(str(one)))
+        if not paths:
+            output.complain("no file matches.", "path", session.id)
+            code = cli.NOT_FOUND
+    return code
