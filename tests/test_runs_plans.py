@@ -195,7 +195,7 @@ def test_run_existing_state_names_how_to_continue(world: World, here: Here) -> N
     sessions = sessions_of(world.box)
     state = Path(f"runs-{CAPSULE}.json")
     sessions.run(CAPSULE, state=state)
-    with pytest.raises(RunStateError, match="by `aind_session[.]resume_run`"):
+    with pytest.raises(RunStateError, match=r"by `aind_session[.]resume_run`"):
         sessions.run(CAPSULE, state=state)
     done = here("run", CAPSULE, "800000", "--yes")
     assert "continue it by `aind-session resume`" in error_of(done)[0]
@@ -209,8 +209,7 @@ def test_run_in_a_sandbox_waits_briefly_between_polls(
     given: float | None, seconds: float, world: World, here: Here
 ) -> None:
     sessions = sessions_of(world.box)
-    options = {} if given is None else {"poll_seconds": given}
-    assert sessions[:1].run(CAPSULE, state="a.json", **options).is_complete
+    assert sessions[:1].run(CAPSULE, state="a.json", poll_seconds=given).is_complete
     assert max(world.slept) == pytest.approx(seconds, abs=0.2)
     option = () if given is None else ("--poll", str(given))
     done = here("run", CAPSULE, sessions[1].id, "--yes", "--state", "b.json", *option)

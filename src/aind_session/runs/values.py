@@ -311,7 +311,7 @@ class RunOptions(TypedDict, total=False):
     at_once: int
     per_minute: int | None
     retries: int
-    poll_seconds: float
+    poll_seconds: float | None
     tags: Sequence[str]
     custom_metadata: Mapping[str, str] | None
     share: bool | Mapping[str, Any] | Permissions
