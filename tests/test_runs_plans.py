@@ -95,8 +95,20 @@ def test_run_label_is_noted_only_if_another_is_near(
     )
 
 
+def test_command_misspelled_label_is_noted_once(world: World, here: Here) -> None:
+    name = sessions_of(world.box)[0].id
+    add_result(world.box.catalogue, name)
+    note = "note: No result labelled 'dlc-eyes' was found. Did you mean 'dlc-eye'?"
+    for arguments in (
+        ("list", "800000", "--columns", "id,derived:dlc-eyes"),
+        ("run", CAPSULE, name, "--label", "dlc-eyes", "--yes"),
+    ):
+        done = here(*arguments)
+        assert (done.returncode, done.stderr) == (0, f"{note}\n")
+
+
 def test_run_misspelled_label_is_logged_and_kept(
-    world: World, caplog: pytest.LogCaptureFixture, here: Here
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     sessions = sessions_of(world.box)
     add_result(world.box.catalogue, sessions[0].id)

@@ -222,9 +222,15 @@ CHEAP = (
 
 
 def table(
-    sessions: Sequence[SessionID], columns: Iterable[str] | None, progress: bool = True
+    sessions: Sequence[SessionID],
+    columns: Iterable[str] | None,
+    progress: bool = True,
+    hint: Callable[[str], object] = logger.warning,
 ) -> dict[str, list[Any]]:
-    """Read columns of some sessions, with few requests for all of them."""
+    """Read columns of some sessions, with few requests for all of them.
+
+    `hint` is called with a suggestion for each label that looks misspelled.
+    """
     names = [columns] if isinstance(columns, str) else list(CHEAP if columns is None else columns)
     rows = _rows(sessions, {_cost(name) for name in names})
     result: dict[str, list[Any]] = {name: [] for name in names if name in COLUMNS}
@@ -237,9 +243,9 @@ def table(
     for name in chain.from_iterable(_with_labels(name, rows) for name in names):
         kind, _, label = name.partition(":")
         if label and (
-            hint := rules.label_hint(label, chain.from_iterable(r.by_label for r in rows))
+            text := rules.label_hint(label, chain.from_iterable(r.by_label for r in rows))
         ):
-            logger.warning(hint)
+            hint(text)
         if kind == "result":
             result[name] = _look_up(rows, partial(_status, label), name, progress)
         elif kind == "sorted":

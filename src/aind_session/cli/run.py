@@ -173,7 +173,7 @@ def run(
             parameters=parameters and (lambda session: _as_parameters(parameters(session))),
             attach=_mounts(attach),
             dry_run=dry_run,
-            confirm=None if yes else _confirmed,
+            confirm=_noted if yes else _confirmed,
             state=state,
             at_once=at_once or 1,
             per_minute=per_minute,
@@ -192,6 +192,13 @@ def run(
         return UNKNOWN if "unknown" in done.counts else FOUND
     code = _show(done, state, as_json, as_csv)
     return UNKNOWN if "unknown" in done.happened.counts and code == FOUND else code
+
+
+def _noted(plan: RunPlan) -> bool:
+    """Write the note of a plan that needs no confirmation."""
+    if plan.note:
+        output.note(plan.note)
+    return True
 
 
 def _confirmed(plan: RunPlan) -> bool:

@@ -159,7 +159,10 @@ def list_sessions(
             project=project,
             modality=modality,
         )
-        values = table([session._id for session in found], names)
+        hints: list[str] = []
+        values = table([session._id for session in found], names, hint=hints.append)
+    for hint in hints:
+        output.note(hint)
     rows = as_rows(values)
     output.write_rows(rows, as_json, as_csv, list(values))
     if not rows:
