@@ -131,13 +131,13 @@ def assumes(
 class Result:
     """The result of one check: same, different or could not check, and what was seen.
 
-    `unseen`: it could not be checked because what would show it did not happen.
+    `untested`: nothing contradicts the assumption, but what would show it did not happen.
     """
 
     assumption: Assumption
     state: str
     seen: str
-    unseen: bool = False
+    untested: bool = False
 
     @property
     def row(self) -> dict[str, str]:
@@ -160,7 +160,6 @@ def check_all(assumptions: Sequence[Assumption]) -> list[Result]:
 def _check(assumption: Assumption, traffic: Traffic) -> Result:
     from aind_session.clock import at_most, time_left
 
-    unseen = False
     try:
         if time_left() <= 0:
             raise NotChecked(f"{MAX_SECONDS:.0f} s were over")
@@ -169,11 +168,13 @@ def _check(assumption: Assumption, traffic: Traffic) -> Result:
             warnings.simplefilter("error", PartialAnswerWarning)
             same, seen = assumption.check(traffic)
         state = SAME if same else DIFFERENT
+    except NotSeen as reason:
+        return Result(assumption, SAME, f"nothing contradicts it: {reason}", untested=True)
     except NotChecked as reason:
-        state, seen, unseen = NOT_CHECKED, str(reason), isinstance(reason, NotSeen)
+        state, seen = NOT_CHECKED, str(reason)
     except Exception as error:
         state, seen = _state_of(error)
-    return Result(assumption, state, seen, unseen)
+    return Result(assumption, state, seen)
 
 
 def _state_of(error: Exception) -> tuple[str, str]:
@@ -215,7 +216,7 @@ def selfcheck(
     Reads only: at most 80 requests, one at a time, in at most 2 minutes. The report has no secrets,
     names or contents of records, so that it can be sent along with an issue. The exit code is 1 if
     an assumption is wrong, 3 if one could not be checked because a credential is missing or a
-    service failed. It is 0 if what would show the others, such as a large answer, was not seen.
+    service failed, else 0. What did not happen, such as a large answer, is marked as not tested.
     """
     with output.waiting("checking"):
         results = check_all(_selected(only or []))
@@ -225,7 +226,7 @@ def selfcheck(
         output.write_json([result.row for result in results])
     else:
         _write(results)
-    states = {result.state for result in results if not result.unseen}
+    states = {result.state for result in results}
     return NOT_FOUND if DIFFERENT in states else UNKNOWN if NOT_CHECKED in states else FOUND
 
 
@@ -252,7 +253,9 @@ def _write(results: Sequence[Result]) -> None:
 
 def _summary(results: Sequence[Result]) -> str:
     counts = Counter(result.state for result in results)
-    return ", ".join(f"{counts[state]} {state}" for state in (SAME, DIFFERENT, NOT_CHECKED))
+    summary = ", ".join(f"{counts[state]} {state}" for state in (SAME, DIFFERENT, NOT_CHECKED))
+    untested = sum(result.untested for result in results)
+    return f"{summary} ({untested} of the same not tested)" if untested else summary
 
 
 def _circumstances() -> str:
