@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -31,6 +32,25 @@ sys.exit("; ".join(failed) or 0)
 """
 
 
+DECODE_AT_ONCE = """
+import sys, threading
+from aind_session.services import models
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(16)
+
+def decode():
+    barrier.wait()
+    for _ in range(50):
+        models.decode_asset(sys.argv[1].encode())
+
+threads = [threading.Thread(target=decode) for _ in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
 HOME = Path(aind_session.__file__).parent
 IMPORTS = re.compile(r"^(?:from|import) codeocean\b", re.MULTILINE)
 
@@ -56,3 +76,16 @@ def test_modules_that_use_the_sdk_load_in_threads() -> None:
             timeout=60,
         )
         assert loaded.returncode == 0, loaded.stderr
+
+
+def test_first_models_decoded_in_threads_do_not_crash() -> None:
+    # Where each thread made its own decoder, half of such processes ended by a segmentation fault.
+    asset = {
+        **{"id": "a", "name": "b", "state": "ready", "type": "dataset", "tags": ["raw"]},
+        "source_bucket": {"bucket": "c", "origin": "aws", "prefix": "d", "external": True},
+        "provenance": {"commit": "e", "data_assets": ["f"]},
+    }
+    command = [sys.executable, "-W", "ignore", "-c", DECODE_AT_ONCE, json.dumps(asset)]
+    for _ in range(4):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")

@@ -13,7 +13,7 @@ import re
 import weakref
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from aind_session.services.sdk import RefusedTokenError as RefusedTokenError
 
 SERVICE = "Code Ocean"
+T = TypeVar("T")
+
 PAGE_SIZE = 1000
 MAX_PAGES = 100
 #: The route that shows whether a token is good.
@@ -308,6 +310,11 @@ class _Link(msgspec.Struct):
     download_url: str = ""
 
 
+# Made while one thread imports this: msgspec prepares a class when it is first decoded.
+_folders = msgspec.json.Decoder(_Folder)
+_links = msgspec.json.Decoder(_Link)
+
+
 def list_asset_files(asset_id: str, path: str = "") -> tuple[Item, ...]:
     """List a folder of an internal data asset."""
     return _list(f"data_assets/{checked_id(asset_id, 'data asset')}/files", path)
@@ -329,7 +336,7 @@ def read_result_file(computation_id: str, path: str) -> bytes:
 
 
 def _list(route: str, path: str) -> tuple[Item, ...]:
-    folder = _decode(request("POST", route, json={"path": path}), _Folder)
+    folder = _decode(request("POST", route, json={"path": path}), _folders)
     items = (item for item in folder.items or () if item.name or item.path)
     return tuple(
         (item.name or item.path.rstrip("/").rpartition("/")[2], item.type == "folder", item.size)
@@ -337,15 +344,15 @@ def _list(route: str, path: str) -> tuple[Item, ...]:
     )
 
 
-def _decode(response: requests.Response, model: type[Any]) -> Any:
+def _decode(response: requests.Response, decoder: msgspec.json.Decoder[T]) -> T:
     try:
-        return msgspec.json.decode(response.content, type=model)
+        return decoder.decode(response.content)
     except msgspec.MsgspecError as error:
         raise unreadable(response, "a list of files or a link") from error
 
 
 def _read(route: str, path: str) -> bytes:
-    link = _decode(request("GET", f"{route}/urls", params={"path": path}), _Link)
+    link = _decode(request("GET", f"{route}/urls", params={"path": path}), _links)
     if not is_url(link.download_url):
         raise BadAnswerError(f"{SERVICE} sent no link to {path} of {route}", service=SERVICE)
     response = get_link(SERVICE, link.download_url)

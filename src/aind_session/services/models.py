@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import datetime
 import enum
-import functools
 import gc
 import logging
 import math
@@ -99,14 +98,6 @@ class _Page(msgspec.Struct):
 _page = msgspec.json.Decoder(_Page)
 
 
-@functools.cache
-def _decoders() -> tuple[msgspec.json.Decoder[DataAsset], msgspec.json.Decoder[Computation]]:
-    # The SDK is loaded only where one of its models is returned.
-    from aind_session.services.sdk import Computation, DataAsset
-
-    return msgspec.json.Decoder(DataAsset), msgspec.json.Decoder(Computation)
-
-
 def summarise(raw: bytes) -> AssetSummary:
     """Return the summary of a data asset's JSON; raises `BadAnswerError` if it has no ID.
 
@@ -160,12 +151,17 @@ def decode_asset(raw: bytes) -> DataAsset:
 
     Raises `BadAnswerError` if it is not a JSON object, or has no ID.
     """
-    return _decode(_decoders()[0], raw, _ASSET)
+    # The SDK is loaded only where one of its models is returned.
+    from aind_session.services import sdk
+
+    return _decode(sdk.asset_decoder, raw, _ASSET)
 
 
 def decode_computation(raw: bytes) -> Computation:
     """Return the SDK's model of a computation's JSON; raises the same errors as `decode_asset`."""
-    return _decode(_decoders()[1], raw, "computation")
+    from aind_session.services import sdk
+
+    return _decode(sdk.computation_decoder, raw, "computation")
 
 
 def decode_assets(raws: Iterable[bytes]) -> tuple[DataAsset, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from codeocean import CodeOcean as CodeOcean
 from codeocean.components import Permissions as Permissions
 from codeocean.computation import Computation as Computation
@@ -49,6 +50,10 @@ OLDEST_SERVERS: Mapping[str, tuple[int, ...]] = {
     "0.13": (4, 1, 0),
     "0.12": (4, 0, 0),
 }
+# Made once, under the lock of this module's import: msgspec crashes the process if a thread decodes
+# a class while another one makes its first decoder.
+asset_decoder = msgspec.json.Decoder(DataAsset)
+computation_decoder = msgspec.json.Decoder(Computation)
 _VERSION_MESSAGE = re.compile(r"min(imum)?[-_ ]?server[-_ ]?version|server version", re.IGNORECASE)
 #: A header of the SDK; an older server answers 400 to every request that has it.
 SERVER_HEADER = "Min-Server-Version"
