@@ -45,9 +45,9 @@ def test_get_after_the_lifetime_fetches_again(cache: Cache, clock: Clock) -> Non
     answers = iter(("answer 1", "answer 2"))
     assert cache.get(("k",), lambda: next(answers), 10) == "answer 1"
     clock.now = 9.9
-    assert cache.get(("k",), lambda: next(answers), 10) == cache.peek(("k",)) == "answer 1"
+    assert cache.get(("k",), lambda: next(answers), 10) == cache.cached(("k",)) == "answer 1"
     clock.now = 10.0
-    assert cache.peek(("k",)) is None
+    assert cache.cached(("k",)) is None
     assert cache.get(("k",), lambda: next(answers), 10) == "answer 2"
 
 
@@ -73,9 +73,9 @@ def test_cache_is_bounded_by_number_and_size(clock: Clock) -> None:
     few = Cache(max_entries=3, clock=clock)
     for i in range(5):
         few.put((str(i),), "x", 10)
-        few.peek(("2",))
+        few.cached(("2",))
     # The least recently used were dropped.
-    assert [few.peek((str(i),)) for i in range(5)] == [None, None, "x", "x", "x"]
+    assert [few.cached((str(i),)) for i in range(5)] == [None, None, "x", "x", "x"]
     small = Cache(max_bytes=10_000, clock=clock)
     for i in range(100):
         small.put((str(i),), b"x" * 1000, 10)
@@ -83,7 +83,7 @@ def test_cache_is_bounded_by_number_and_size(clock: Clock) -> None:
     for size in (20_000, 6_000):
         # Kept, it would drive most of the others out.
         small.put(("large",), b"x" * size, 10)
-        assert small.peek(("large",)) is None
+        assert small.cached(("large",)) is None
         assert 5 <= len(small) <= 10
 
 
@@ -140,14 +140,14 @@ def test_put_of_a_key_forgotten_since_its_request_stores_nothing(cache: Cache) -
     cache.forget(lambda key: key[0] == "a")
     cache.put(("a", "1"), "old", moment=moment)
     cache.put(("b", "1"), "other", moment=moment)
-    assert (cache.peek(("a", "1")), cache.peek(("b", "1"))) == (None, "other")
+    assert (cache.cached(("a", "1")), cache.cached(("b", "1"))) == (None, "other")
     cache.put(("a", "1"), "new", moment=cache.moment())
-    assert cache.peek(("a", "1")) == "new"
+    assert cache.cached(("a", "1")) == "new"
     for _ in range(MAX_FORGOTTEN + 1):
         cache.forget(lambda key: False)
     # So many were forgotten since that not all are remembered.
     cache.put(("b", "2"), "old", moment=moment)
-    assert cache.peek(("b", "2")) is None
+    assert cache.cached(("b", "2")) is None
 
 
 def test_gather_of_nested_calls_never_blocks() -> None:

@@ -29,7 +29,7 @@ def test_get_of_an_answer_that_is_too_old_fetches_again() -> None:
     with newer_than(0):
         assert look() == "first"
     with newer_than(5):
-        assert cache.peek(("key",)) is None
+        assert cache.cached(("key",)) is None
         assert look() == look() == "second"
         with newer_than(1):
             # The inner limit does not undo the outer one.
@@ -43,9 +43,9 @@ def test_get_of_an_answer_that_is_too_old_fetches_again() -> None:
 def test_newer_than_holds_in_the_pool() -> None:
     context.current().cache.put(("a test", "", "old"), "old", 60)
     with newer_than(context.current().cache.clock() + 1):
-        found = gather(*[lambda: context.current().cache.peek(("a test", "", "old"))] * 4)
+        found = gather(*[lambda: context.current().cache.cached(("a test", "", "old"))] * 4)
     assert found == [None] * 4
-    assert context.current().cache.peek(("a test", "", "old")) == "old"
+    assert context.current().cache.cached(("a test", "", "old")) == "old"
 
 
 def test_get_data_assets_without_a_hash_uses_the_cache(sandbox: Sandbox) -> None:

@@ -253,6 +253,18 @@ def test_guard_of_the_suite_refuses_a_request_without_timeout(refusals: list[str
     assert refusals == ["GET / without a timeout"]
 
 
+def test_debug_log_shows_the_time_of_each_attempt_alone(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="aind_session.services")
+    with Loopback([Answer(503), Answer(503), OK]) as server:
+        session_at(server).get(server.url)
+    # Only the pauses in between take time.
+    assert [line.rpartition("(")[2] for line in caplog.messages] == [
+        f"attempt {number}, 0 ms)" for number in (1, 2, 3)
+    ]
+
+
 # --- threads and forks --------------------------------------------------------------------------
 
 

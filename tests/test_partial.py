@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import aind_session
-from aind_session import PartialAnswerWarning, Sandbox, Session, Subject, trace
+from aind_session import PartialAnswerWarning, Sandbox, Session, Subject, settings, trace
 from aind_session.clock import use_clock
 from aind_session.errors import (
     CredentialsError,
@@ -334,6 +334,27 @@ def test_every_lookup_with_all_services_down_raises(sandbox: Sandbox) -> None:
                 getattr(Session(SESSION), name)
         with pytest.raises(ServiceError):
             aind_session.get_sessions(676909)
+
+
+def test_error_of_all_services_names_each_and_pickles(sandbox: Sandbox) -> None:
+    down = sandbox.down
+    with down("docdb"), down("codeocean"), down("s3"), pytest.raises(ServiceError) as caught:
+        _ = Session(SESSION).raw_data_dir
+    for text in (str(caught.value), str(pickle.loads(pickle.dumps(caught.value)))):
+        for service in ("Code Ocean: ", "DocDB: ", "S3: "):
+            assert f"  {service}" in text
+
+
+def test_setting_that_was_invalid_leaves_no_lookup_open(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIND_SESSION_CACHE_SECONDS", "soon")
+    with pytest.raises(ValueError, match="AIND_SESSION_CACHE_SECONDS"):
+        _ = Session(SESSION).raw_data_asset
+    monkeypatch.delenv("AIND_SESSION_CACHE_SECONDS")
+    assert settings.lookup.get() is None
+    assert Session(SESSION).raw_data_asset.name == SESSION
+    assert trace.kept(SESSION)
 
 
 # -- messages --------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def newer_than(moment: float) -> Iterator[None]:
 @dataclass
 class _Entry:
     value: Any
-    asked: float
+    requested: float
     expires: float
     weight: int
 
@@ -184,12 +184,12 @@ class Cache:
         if entry.expires <= self.clock():
             self._drop(key)
             return None
-        if entry.asked < _since.get():
+        if entry.requested < _since.get():
             return None
         self._entries.move_to_end(key)
         return entry
 
-    def peek(self, key: Key) -> Any:
+    def cached(self, key: Key) -> Any:
         """Return the cached answer, else None; never fetches."""
         with self._lock:
             entry = self._fresh(key)

@@ -88,7 +88,7 @@ class Query(Generic[P, T]):
 
     def cached(self, *args: Any) -> T | None:
         """Return the cached answer for these arguments, else None; never sends a request."""
-        answer: T | None = context.current().cache.peek(self._key(args))
+        answer: T | None = context.current().cache.cached(self._key(args))
         return answer
 
     def store(self, answer: T, *args: Any, moment: int | None = None) -> None:

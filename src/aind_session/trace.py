@@ -81,8 +81,11 @@ def tracing(about: str, what: str) -> Iterator[Trace]:
     try:
         yield trace
     finally:
-        _keep(trace)
-        lookup.reset(token)
+        # Also if a setting is invalid, or Ctrl-C comes while the trace is kept.
+        try:
+            _keep(trace)
+        finally:
+            lookup.reset(token)
 
 
 def _keep(trace: Trace) -> None:

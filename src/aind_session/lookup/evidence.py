@@ -181,7 +181,7 @@ def own(session: SessionID, answer: tuple[Named, ...]) -> tuple[Named, ...]:
     if len(answer) <= MAX_UNGROUPED:
         return _BySession(answer).groups.get(session.id, ())
     cache, key = context.current().cache, ("by session", id(answer))
-    grouped: _BySession[Named] | None = cache.peek(key)
+    grouped: _BySession[Named] | None = cache.cached(key)
     if grouped is None or grouped.answer is not answer:
         grouped = _BySession(answer)
         cache.put(key, grouped)

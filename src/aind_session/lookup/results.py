@@ -169,7 +169,7 @@ def _remember(fact: tuple[str, str], seconds: float | None = None) -> None:
 
 
 def _is_remembered(fact: tuple[str, str]) -> bool:
-    return bool(context.current().cache.peek(("files", "", *fact)))
+    return bool(context.current().cache.cached(("files", "", *fact)))
 
 
 def _keys(folder: Folder, path: str) -> tuple[str, ...]:
@@ -384,7 +384,7 @@ def why_sorted(session: SessionID) -> tuple[bool, str]:
 
 def cached_is_sorted(session: SessionID) -> bool | None:
     """Return the cached answer to whether a session is sorted, else None."""
-    answer: bool | None = context.current().cache.peek(("files", "sorted", session.id))
+    answer: bool | None = context.current().cache.cached(("files", "sorted", session.id))
     return answer
 
 

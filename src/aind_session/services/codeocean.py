@@ -68,9 +68,17 @@ REFUSED_SECONDS = 10.0
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
+_ERRORS = frozenset(
+    {
+        *("ClosedAssetError", "CodeOceanError", "CodeOceanNotFoundError"),
+        *("IncompleteSearchError", "RefusedTokenError"),
+    }
+)
+
+
 def __getattr__(name: str) -> Any:
     # The errors are the SDK's as well: an `except` clause loads them only when one is raised.
-    if not name.endswith("Error"):
+    if name not in _ERRORS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from aind_session.services import sdk
 

@@ -15,6 +15,7 @@ import random
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timezone
@@ -24,7 +25,6 @@ from urllib.parse import urlsplit
 import requests
 import urllib3.exceptions as urllib3_errors
 
-from aind_session import context
 from aind_session.clock import CLOCK
 from aind_session.errors import (
     BadAnswerError,
@@ -54,6 +54,8 @@ LONGEST_RETRY_AFTER = 15.0
 #: How long a service that has used up a request's attempts is not contacted.
 CIRCUIT_SECONDS = 30.0
 LONGEST_MESSAGE = 1000
+#: No attempt begins with less time than this left.
+LEAST_SECONDS = 0.01
 
 _READING_VERBS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Code Ocean lists the files of an asset, and the results of a computation, by POST as well.
@@ -181,7 +183,7 @@ class Exchange:
         if self.attempts >= self.allowed:
             return None
         wait = wait_before(self.attempts, retry_after)
-        return wait if wait < self.remaining else None
+        return wait if wait + LEAST_SECONDS < self.remaining else None
 
     def facts(self, status: int | None = None) -> dict[str, Any]:
         """Return what every error holds of its exchange."""
@@ -265,6 +267,11 @@ class ResponseError(ServiceError, requests.HTTPError):
     def __reduce__(self) -> tuple[Any, ...]:
         facts = {key: fact for key, fact in facts_in(self).items() if key != "status"}
         return functools.partial(type(self), **facts), (str(self), self._answer)
+
+    def with_message(self, message: str) -> Self:
+        """Return an equal error with another message."""
+        make, (_, answer) = self.__reduce__()
+        return make(message, answer)  # type: ignore[no-any-return]
 
     @classmethod
     def of(cls, response: requests.Response, advice: str = "") -> Self:
@@ -430,10 +437,14 @@ class Circuits(dict[str, _Circuit]):
     the first part of the path (each schema of DocDB), a failed connection for the whole host.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
     def check(self, exchange: Exchange) -> requests.Response | None:
         """Return or raise what an earlier request failed with; None to contact the service."""
         now = CLOCK.monotonic()
-        with context.current().lock:
+        with self._lock:
             for circuit in filter(None, map(self.get, _keys(exchange.url))):
                 if circuit.until <= now:
                     # This request is the probe: others do not wait for what it finds out.
@@ -460,22 +471,27 @@ class Circuits(dict[str, _Circuit]):
             circuit = _Circuit(now, outcome, exchange.bare())
             key = group if isinstance(outcome, TimeoutError) else host
         circuit.until += CIRCUIT_SECONDS
-        with context.current().lock:
+        with self._lock:
             for old in [old for old, one in self.items() if one.until <= now]:
                 del self[old]
             self[key] = circuit
 
     def close(self, exchange: Exchange, *, path: bool = True) -> None:
         """Contact a service again that has answered; also its path, if that worked."""
-        with context.current().lock:
+        with self._lock:
             for key in _keys(exchange.url)[0 if path else 1 :]:
                 self.pop(key, None)
 
     def describe(self) -> tuple[str, ...]:
         """Return a line for each circuit that is open."""
         now = CLOCK.monotonic()
-        with context.current().lock:
+        with self._lock:
             return tuple(str(circuit) for circuit in self.values() if circuit.until > now)
+
+    def clear(self) -> None:
+        """Contact everything again at once."""
+        with self._lock:
+            super().clear()
 
 
 def _keys(url: str) -> tuple[str, str, str]:

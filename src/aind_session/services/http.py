@@ -33,6 +33,7 @@ from aind_session.services import redact
 from aind_session.services.connections import LIMITED_POOLS, proxy_for, read_body, ssl_context
 from aind_session.services.decode import is_json
 from aind_session.services.exchange import (
+    LEAST_SECONDS,
     PASSING,
     Circuits,
     Exchange,
@@ -53,8 +54,6 @@ MAX_REDIRECTS = 5
 CONNECTIONS = 256
 #: A connection that is not open after this time is tried once more; users wait for it.
 CONNECT_SECONDS = 4.0
-#: No attempt is begun with less time than this.
-LEAST_SECONDS = 0.01
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -174,7 +173,8 @@ class Transport(HTTPAdapter):
             response = self.circuits.check(exchange) if check else None
             while response is None:
                 exchange.attempts += 1
-                response = self._settled(attempt(), exchange)
+                began = CLOCK.monotonic()
+                response = self._settled(attempt(), exchange, began)
             target = response.headers.get("Location")
             if not self.redirects or response.status_code not in _REDIRECTS or not target:
                 break
@@ -218,12 +218,14 @@ class Transport(HTTPAdapter):
             # Others cannot be decoded within a limit.
             request.headers["Accept-Encoding"] = "gzip, deflate"
 
-    def _settled(self, outcome: Response | Failure, exchange: Exchange) -> Response | None:
+    def _settled(
+        self, outcome: Response | Failure, exchange: Exchange, began: float
+    ) -> Response | None:
         """Return a response that counts, or raise an error; None, after a wait, to try again."""
         status = None if isinstance(outcome, Failure) else outcome.status_code
         if log.isEnabledFor(logging.DEBUG):
             facts = (self.service, exchange.method, exchange.place, status or "failed")
-            times = (exchange.attempts, 1000 * exchange.seconds)
+            times = (exchange.attempts, 1000 * (CLOCK.monotonic() - began))
             log.debug("%s %s %s %s (attempt %d, %.0f ms)", *facts, *times)
         if isinstance(outcome, Failure):
             wait = self._wait_after(outcome, exchange)
