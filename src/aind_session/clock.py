@@ -78,18 +78,18 @@ def use_clock(clock: Clock) -> Iterator[Clock]:
         CLOCK.clock = before
 
 
-#: The moment at which the questions of a block are over, however long their services may take.
+#: The moment at which the requests of a block end.
 _over: ContextVar[float] = ContextVar("over", default=math.inf)
 
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """End the questions that are put in a block, to whichever service, within a time.
+    """End all requests of a block within a time.
 
     Parameters
     ----------
     seconds
-        For all of them together; what the settings allow each of them still counts.
+        For all of them together; the limit of the settings still holds for each.
 
     Examples
     --------

@@ -38,9 +38,9 @@ Key = tuple[Any, ...]
 
 MAX_ENTRIES = 50_000
 MAX_BYTES = 256 * 2**20
-# What an entry weighs beside its content: key, dictionary slot, objects.
+# Bytes of an entry in addition to its value: key, dictionary slot, objects.
 OVERHEAD = 400
-#: Calls of `forget` that are remembered, for answers that are on their way.
+#: How many calls of `forget` are remembered, for requests in progress.
 MAX_FORGOTTEN = 1_000
 
 
@@ -151,7 +151,7 @@ class Cache:
                         break
                     under_way = self._flights.setdefault(key, flight)
                     if under_way is not flight and is_abandoned(under_way.thread):
-                        # Who wanted it was interrupted, and it may hang: it is sent anew.
+                        # The thread that sent it was interrupted, and it may hang: send it again.
                         under_way = self._flights[key] = flight
                 if under_way is flight:
                     flight.value = value = fetch()
@@ -196,7 +196,7 @@ class Cache:
             return None if entry is None else entry.value
 
     def moment(self) -> int:
-        """Return a number for `put`: what was forgotten later concerns answers requested now."""
+        """Return a number to pass to `put`, so that a `forget` in between is noticed."""
         return self._forgets
 
     def _is_forgotten_since(self, key: Key, moment: int) -> bool:
@@ -305,7 +305,7 @@ class Context:
         self._kept: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
 
     def keep_once(self, key: Hashable, made: T) -> T:
-        """Return the equal object that was made before under a key: searches find the same."""
+        """Return an equal object that is kept already, to save memory."""
         before: T | None = self._kept.get(key)
         if before is not None and before == made:
             return before

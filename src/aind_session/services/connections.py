@@ -143,9 +143,9 @@ class _LimitedReader(io.RawIOBase):
 
     def _has_data(self, seconds: float) -> bool:
         # Decrypted data wait in the TLS socket; of TLS through a TLS proxy, out of sight.
-        is_plain = isinstance(self._sock, socket.socket)
+        can_be_polled = isinstance(self._sock, socket.socket)
         pending = getattr(self._sock, "pending", lambda: 0)
-        return not is_plain or pending() > 0 or wait_for_read(self._sock, seconds)
+        return not can_be_polled or pending() > 0 or wait_for_read(self._sock, seconds)
 
     def close(self) -> None:
         self._raw.close()
@@ -244,8 +244,8 @@ def read_body(raw: Any, exchange: Exchange, most: int, decode: bool) -> bytes:
             size += len(part)
             if size > most:
                 limit_of = "the limit that AIND_SESSION_MAX_RESPONSE_BYTES sets"
-                raise _GarbledError(f"more than {most:,} bytes, {limit_of}")
-    except _GarbledError as problem:
+                raise _UnusableBodyError(f"more than {most:,} bytes, {limit_of}")
+    except _UnusableBodyError as problem:
         raw.close()
         text = f"{exchange.service} sent {problem}. Request: {exchange.summary()}"
         raise BadAnswerError(text, **exchange.facts(raw.status)) from None
@@ -256,7 +256,7 @@ def read_body(raw: Any, exchange: Exchange, most: int, decode: bool) -> bytes:
     return b"".join(parts)
 
 
-class _GarbledError(Exception):
+class _UnusableBodyError(Exception):
     """A body that cannot be decompressed, or is too large."""
 
 
@@ -264,7 +264,7 @@ def _inflate(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """Yield what chunks decompress to, in pieces of limited size."""
     if encoding not in _ENCODINGS:
         # Several layers, too: a few hundred bytes could become terabytes.
-        raise _GarbledError(f"an unexpected Content-Encoding, {excerpt(encoding)!r}")
+        raise _UnusableBodyError(f"an unexpected Content-Encoding, {excerpt(encoding)!r}")
     bits = _ENCODINGS[encoding]
     inflate = zlib.decompressobj(bits)
     begun = False
@@ -275,7 +275,7 @@ def _inflate(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
                 part = inflate.decompress(data, _CHUNK)
             except zlib.error:
                 if begun or bits != 15:
-                    raise _GarbledError("garbled compression") from None
+                    raise _UnusableBodyError("garbled compression") from None
                 # "deflate" without the header that the standard asks for.
                 bits, begun = -15, True
                 inflate = zlib.decompressobj(bits)
@@ -286,4 +286,4 @@ def _inflate(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
             if inflate.eof and inflate.unused_data:
                 data, inflate = inflate.unused_data, zlib.decompressobj(bits)
     if begun and not inflate.eof:
-        raise _GarbledError("compressed data that end too early")
+        raise _UnusableBodyError("compressed data that end too early")

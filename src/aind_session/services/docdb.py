@@ -48,7 +48,7 @@ MAX_PAGES = 400
 URL_LIMIT = 6000
 # The gateway, whose limit is 10 MB, has not shortened a response smaller than this, as long as
 # records are projected to a few keys.
-_SURELY_WHOLE = 2**20
+_MAX_BYTES_SURELY_WHOLE = 2**20
 
 
 class DocDBError(ResponseError):
@@ -71,7 +71,7 @@ class _Gateway(Transport):
         return DocDBError.of(response)
 
 
-def _says_retired(error: DocDBError) -> bool:
+def _is_retired(error: DocDBError) -> bool:
     """Whether a well-formed request failed because its endpoint does not exist any more."""
     if redact.is_web_page(error.response):
         # A gateway or a login page in between.
@@ -117,7 +117,7 @@ def request(version: str, method: str, route: str, **options: Any) -> Response |
         path = f"/{version}/{DATABASE}/{COLLECTION}/{route}"
         return gateway.request(method, path, **options)
     except DocDBError as error:
-        if gateway.retired - {version} or not _says_retired(error):
+        if gateway.retired - {version} or not _is_retired(error):
             raise
         # Requests at the same time find out together.
         if version not in gateway.retired:
@@ -239,7 +239,7 @@ def _pages(
             )
         yield from found
         # The gateway sends fewer records than the limit if they would be too large.
-        small = projection is not None and len(response.content) < _SURELY_WHOLE
+        small = projection is not None and len(response.content) < _MAX_BYTES_SURELY_WHOLE
         if small and count < size:
             return
         skip, before = skip + count, response.content
@@ -288,7 +288,7 @@ def as_find(
     parts = dict(stages)
     projection = parts.get("$project")
     if projection and any(value not in (0, 1) for value in projection.values()):
-        # It computes keys.
+        # A computed key cannot be requested by /find.
         return None
     return parts.get("$match", {}), projection, parts.get("$sort")
 

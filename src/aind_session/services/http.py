@@ -50,9 +50,9 @@ T = TypeVar("T")
 log = logging.getLogger("aind_session.services")
 
 MAX_REDIRECTS = 5
-#: Connections that are kept to one host, at most as many as there were requests at one time.
+#: Largest number of connections that are kept open to one host.
 CONNECTIONS = 256
-#: A connection that is not open after this time is tried once more; users wait for it.
+#: Seconds to open a connection, which is tried twice.
 CONNECT_SECONDS = 4.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 

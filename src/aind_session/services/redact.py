@@ -46,7 +46,7 @@ _CONTROL = re.compile(
 
 
 class Target(NamedTuple):
-    """Where a URL leads: itself without user, also without query, its origin, if it is local."""
+    """A URL without user, also without query; its origin; whether it is on this machine."""
 
     url: str
     bare: str
