@@ -19,7 +19,7 @@ from aind_session import context
 from aind_session.clock import use_clock
 from aind_session.errors import BadAnswerError, ServiceError
 from aind_session.lookup import refresh
-from aind_session.services import http
+from aind_session.services import connections, http
 from aind_session.services.exchange import (
     CIRCUIT_SECONDS,
     RequestConnectionError,
@@ -218,6 +218,41 @@ def test_request_single_hang_is_answered_on_a_new_connection() -> None:
     assert response.json() == {"good": True}
     assert exchange_of(response).attempts == 2
     assert server.requests[1].peer != server.requests[2].peer
+
+
+def test_request_slow_upload_may_take_longer_than_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "CONNECT_SECONDS", 0.1)
+    body = b"x" * 16 * 2**20
+
+    def talk(connection: socket.socket) -> None:
+        # More than the system buffers: it cannot all be sent before it is read.
+        threading.Event().wait(0.3)
+        with connection.makefile("rb") as file:
+            while file.readline() not in (b"\r\n", b""):
+                pass
+            assert file.read(len(body)) == body
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with raw_server(talk) as url:
+        assert Transport("Service", timeout=10.0).request("PUT", url, data=body).ok
+
+
+def test_request_interim_response_is_not_taken_for_the_response() -> None:
+    def talk(connection: socket.socket) -> None:
+        with connection.makefile("rb") as file:
+            while (path := file.readline().split(b" ")[1:2]) and file.readline():
+                while file.readline() not in (b"\r\n", b""):
+                    pass
+                connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(path[0])
+                connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n" + head + path[0])
+
+    with raw_server(talk) as url:
+        transport = Transport("Service", timeout=5.0, attempts=1)
+        answers = [transport.request("GET", f"{url}/{n}").content for n in range(3)]
+    assert answers == [b"/0", b"/1", b"/2"]
 
 
 def test_request_slow_body_may_take_the_whole_time() -> None:

@@ -236,10 +236,12 @@ def _remove_outdated(current: Mapping[Path, Path]) -> None:
         for part in folder.glob(".*.*.part"):
             path = part.with_name(part.name[1:].rpartition(".")[0].rpartition(".")[0])
             if part not in current and current.get(path, part) != part:
-                out = _open_locked(part)
-                if out is not None:
-                    out.close()
-                    part.unlink(missing_ok=True)
+                # A colleague's, or one in a folder without permission to write, is left.
+                with contextlib.suppress(OSError):
+                    out = _open_locked(part)
+                    if out is not None:
+                        out.close()
+                        part.unlink(missing_ok=True)
 
 
 def _local(target: Path, path: str) -> Path | None:

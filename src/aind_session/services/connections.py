@@ -44,6 +44,8 @@ CA_VARIABLES = (
     "SSL_CERT_DIR",
     "AWS_CA_BUNDLE",
 )
+#: Seconds to open a connection, which is tried twice.
+CONNECT_SECONDS = 4.0
 
 
 class Bundle(NamedTuple):
@@ -158,6 +160,14 @@ class _LimitedResponse(http.client.HTTPResponse):
         raw: Any = self.fp.detach()
         self.fp = io.BufferedReader(_LimitedReader(raw, sock, limit))
 
+    def begin(self) -> None:
+        super().begin()
+        while self.status < 200:
+            # "Early Hints" and the like: taken for the response, the real one would be read in
+            # place of the next request's.
+            self.headers: Any = None
+            super().begin()
+
 
 class _Limited(HTTPConnection):
     """A connection of urllib3 that is opened, and read from, within its timeout."""
@@ -175,8 +185,9 @@ class _Limited(HTTPConnection):
 
     def connect(self) -> None:
         """Connect in a thread of its own, since name resolution cannot be interrupted."""
-        seconds = float(self.timeout or 0.0)
-        end = self.limit.until = time.monotonic() + seconds
+        begun, whole = time.monotonic(), float(self.timeout or 0.0)
+        seconds = min(CONNECT_SECONDS, whole)
+        end = self.limit.until = begun + seconds
         connect = super().connect
         done, late, failed = threading.Event(), threading.Event(), []
 
@@ -204,6 +215,8 @@ class _Limited(HTTPConnection):
             raise
         if failed:
             raise failed[0]
+        # Sending may take the rest: an upload has more to send than a connection needs time.
+        self.sock.settimeout(max(0.001, begun + whole - time.monotonic()))
 
 
 class _LimitedTLS(_Limited, HTTPSConnection):

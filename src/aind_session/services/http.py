@@ -52,8 +52,6 @@ log = logging.getLogger("aind_session.services")
 MAX_REDIRECTS = 5
 #: Largest number of connections that are kept open to one host.
 CONNECTIONS = 256
-#: Seconds to open a connection, which is tried twice.
-CONNECT_SECONDS = 4.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -291,7 +289,7 @@ class Transport(HTTPAdapter):
                 assert_same_host=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=urllib3.Timeout(limit, connect=min(CONNECT_SECONDS, limit), read=limit),
+                timeout=urllib3.Timeout(limit, connect=limit, read=limit),
                 chunked=not (body is None or "Content-Length" in headers),
             )
             exchange.answered = raw.headers
