@@ -12,7 +12,7 @@ import time
 import pytest
 
 from aind_session.context import Cache
-from aind_session.threads import WORKERS, gather, outcomes
+from aind_session.threads import WORKERS, Threads, gather, outcomes
 from loopback import Answer, Loopback
 
 LOOKUP = """
@@ -150,3 +150,18 @@ def test_pool_replaces_abandoned_threads() -> None:
     meeting = threading.Barrier(WORKERS)
     assert len(gather(*[lambda: meeting.wait(10)] * WORKERS)) == WORKERS
     go.set()
+
+
+def test_pool_closed_while_calls_are_added_ends_and_makes_them() -> None:
+    pool, go = Threads(4), threading.Event()
+    first = pool.submit(go.wait, 10)
+    closer = threading.Thread(target=pool.close, daemon=True)
+    closer.start()
+    # It waits for the first call.
+    closer.join(0.1)
+    later = [pool.submit(go.wait, 10) for _ in range(3)]
+    go.set()
+    closer.join(10)
+    assert not closer.is_alive()
+    assert [future.result(10) for future in (first, *later)] == [True] * 4
+    pool.close()

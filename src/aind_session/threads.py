@@ -31,28 +31,31 @@ class _Worker(threading.Thread):
 
     def __init__(self, pool: Threads) -> None:
         super().__init__(daemon=True, name="aind_session")
-        self.pool = pool
+        # Not the pool's own later: once it is closed, it has others.
+        self.jobs, self.idle, self.running = pool.jobs, pool.idle, pool.running
         self.caller: threading.Thread | None = None
         self.abandoned = False
 
     def run(self) -> None:
         while not self.abandoned:
             try:
-                job = self.pool.jobs.get_nowait()
+                job = self.jobs.get_nowait()
             except Empty:
-                self.pool.idle.release()
-                job = self.pool.jobs.get()
+                self.idle.release()
+                job = self.jobs.get()
             if job is None:
+                # For the next thread: a job added meanwhile may have started one more.
+                self.jobs.put(None)
                 return
             future, self.caller, call = job
             if future.set_running_or_notify_cancel():
-                self.pool.running[future] = self
+                self.running[future] = self
                 try:
                     future.set_result(call())
                 except BaseException as error:
                     future.set_exception(error)
                 finally:
-                    self.pool.running.pop(future, None)
+                    self.running.pop(future, None)
             self.caller = None
 
 
@@ -72,11 +75,14 @@ class Threads:
     """
 
     def __init__(self, workers: int = WORKERS) -> None:
+        self.running: dict[Future[Any], _Worker] = {}
+        self.workers = workers
+        self._open()
+
+    def _open(self) -> None:
+        self.threads: list[_Worker] = []
         self.jobs: SimpleQueue[Any] = SimpleQueue()
         self.idle = threading.Semaphore(0)
-        self.running: dict[Future[Any], _Worker] = {}
-        self.threads: list[_Worker] = []
-        self.workers = workers
 
     def submit(self, function: Callable[..., T], /, *args: object) -> Future[T]:
         """Call a function in a thread of the pool."""
@@ -100,10 +106,10 @@ class Threads:
                     self.threads.remove(worker)
 
     def close(self) -> None:
-        """End the threads once they are idle, and wait for that."""
-        threads = list(self.threads)
-        for _ in threads:
-            self.jobs.put(None)
+        """End the threads once they are idle, and wait for that; calls made later have new ones."""
+        threads, jobs = self.threads, self.jobs
+        self._open()
+        jobs.put(None)
         for thread in threads:
             thread.join()
 
