@@ -222,6 +222,16 @@ def test_download_removes_parts_of_killed_processes_but_not_those_in_use(
     assert set(folder.iterdir()) == {tmp_path / VIDEO, used, other}
 
 
+def test_download_beside_a_part_that_cannot_be_opened_leaves_it(
+    session: Session, tmp_path: Path
+) -> None:
+    # A folder, since root may open what is another user's.
+    part = tmp_path / "behavior_videos" / f".eye.mp4.{'a' * 32}.part"
+    part.mkdir(parents=True)
+    assert session.download(tmp_path, pattern="**/*.mp4") == (tmp_path / VIDEO,)
+    assert part.is_dir()
+
+
 def test_download_in_a_file_system_without_locks_resumes(
     sandbox: Sandbox,
     session: Session,
