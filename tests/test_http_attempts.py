@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import os
 import threading
@@ -274,6 +275,16 @@ def test_connection_after_a_response_is_reused() -> None:
         for _ in range(5):
             session.get(server.url)
     assert len({seen.peer for seen in server.requests}) == 1
+
+
+def test_connections_to_as_many_hosts_as_there_are_buckets_are_reused() -> None:
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Loopback([OK])) for _ in range(12)]
+        session = session_at(servers[0])
+        for server in servers * 2:
+            session.get(server.url)
+        session.close()
+    assert [len({seen.peer for seen in server.requests}) for server in servers] == [1] * 12
 
 
 def test_session_in_many_threads_answers_each_without_warning(

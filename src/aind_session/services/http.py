@@ -52,6 +52,8 @@ log = logging.getLogger("aind_session.services")
 MAX_REDIRECTS = 5
 #: Largest number of connections that are kept open to one host.
 CONNECTIONS = 256
+#: Hosts whose connections are kept open; each bucket of S3 is one.
+HOSTS = 64
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -100,7 +102,7 @@ class Transport(HTTPAdapter):
         self.home = home if home in (None, "*") else redact.target_of(str(home)).origin
         self.headers = requests.utils.default_headers()
         self.base, self.auth = "", cast("Any", None)
-        super().__init__(max_retries=0, pool_connections=8, pool_maxsize=CONNECTIONS)
+        super().__init__(max_retries=0, pool_connections=HOSTS, pool_maxsize=CONNECTIONS)
 
     def __repr__(self) -> str:
         return f"<Transport to {self.service}>"
@@ -148,7 +150,7 @@ class Transport(HTTPAdapter):
         """Send a request, repeated if necessary, until there is a response or its time is over."""
         if self.process != os.getpid():
             # In a forked child: on the parent's connections each would read the other's responses.
-            self.init_poolmanager(8, CONNECTIONS)
+            self.init_poolmanager(HOSTS, CONNECTIONS)
         limit = timeout[-1] if isinstance(timeout, tuple) else timeout
         if not isinstance(limit, int | float) or not 0 < limit < math.inf:
             limit = self.timeout
