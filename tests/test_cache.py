@@ -224,6 +224,8 @@ def test_refresh_sends_requests_again(sandbox: Sandbox) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_fork_during_lookups_looks_up(sandbox: Sandbox) -> None:
+    # While another thread imports, a fork can leave Python's import lock taken in the child.
+    assert Session(SESSION).is_uploaded
     sandbox.latency = 0.05
     stop = threading.Event()
 
