@@ -165,6 +165,10 @@ class RunState(msgspec.Struct):
         return RunReport(str(path), sessions, happened)
 
 
+# Made while one thread imports this: msgspec prepares a class when it is first decoded.
+_decoder = msgspec.json.Decoder(RunState)
+
+
 def _happened(item: Item) -> Planned:
     action: Action = item.action
     if item.computations:
@@ -232,7 +236,7 @@ def load(path: Path) -> RunState:
         head = msgspec.json.decode(content)
         is_state = isinstance(head, dict) and head.get("format") == FORMAT
         version = head.get("version") if is_state else VERSION
-        state = msgspec.json.decode(content, type=RunState) if version == VERSION else None
+        state = _decoder.decode(content) if version == VERSION else None
     except (ValueError, RecursionError) as error:
         # msgspec's errors, bad UTF-8, nesting without end.
         raise RunStateError(f"{name} is not the state of a run: {error}") from None
