@@ -40,7 +40,7 @@ class NotChecked(Exception):
 
 
 class NotSeen(NotChecked):
-    """What would show it did not happen, and reading cannot make it happen."""
+    """The situation that would test it did not occur."""
 
 
 #: Whether an assumption holds, and what was seen.

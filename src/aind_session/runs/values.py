@@ -130,7 +130,7 @@ class _Table(msgspec.Struct, frozen=True):
     def _repr_html_(self) -> str:
         rows, (kind, title) = self.to_rows(), self._title
         used = columns_used(rows)
-        # The reason is in view before many IDs.
+        # The reason comes first: a list of IDs may be long.
         names = [*used[:2], *sorted(used[2:], key=lambda name: name != "why")]
         cells = [[_cell(row[name]) for name in names] for row in html.ends(rows)]
         # A reason is a sentence, which wraps; names and IDs do not.
