@@ -202,6 +202,70 @@ def edit_lists(world: World, edit: Callable[[dict[str, Any]], str]) -> None:
     world.box.middleware.intercept(change)
 
 
+#: Data assets as a computation in progress shows them: in a list, and if requested alone.
+HIDDEN: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], bool]] = {
+    "one without an ID": (lambda c: c | {"data_assets": [*c["data_assets"], {"mount": "x"}]}, True),
+    "null": (lambda c: c | {"data_assets": None}, False),
+    "missing": (lambda c: {k: v for k, v in c.items() if k != "data_assets"}, False),
+}
+NOT_READ = "a computation of the capsule cannot be read, and may belong to this session"
+
+
+def count_single(world: World) -> int:
+    """Return how many requests asked for one computation."""
+    return sum(r.method == "GET" and "/computations/running-" in r.path for r in world.box.requests)
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+@pytest.mark.parametrize("everywhere", [False, True], ids=["in lists", "everywhere"])
+def test_run_computation_in_progress_with_hidden_data_assets_is_not_started_again(
+    kind: str, everywhere: bool, world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    hide, shows_own = HIDDEN[kind]
+    catalogue, (first, second) = world.box.catalogue, sessions
+    # One starts; the other has to wait until a computation of it, of another process, shows up.
+    sessions[::-1].run(CAPSULE, label=LABEL, state=state, at_once=1, wait=False)
+    running = add_running(catalogue, first.id)
+    (found,) = (c for c in catalogue.computations if c["id"] == running)
+    if everywhere:
+        shown = dict(found)
+        found.clear()
+        found.update(hide(shown))
+    else:
+        edit_lists(world, lambda c: json.dumps(hide(c) if c["id"] == running else c))
+    is_known = shows_own or not everywhere
+    action, why = (
+        ("running", f"computation {running} is running") if is_known else ("unknown", NOT_READ)
+    )
+    before = count_single(world)
+    plan = sessions.run(CAPSULE, dry_run=True)
+    assert (plan.sessions[0].action, plan.sessions[0].why) == (action, why)
+    # Once for all sessions, which have no other one in common.
+    assert count_single(world) - before == 1
+    report = aind_session.resume_run(state, at_once=2, wait=False)
+    assert [one.action for one in report.happened.sessions] == ["start", action]
+    assert [(one.status, one.why) for one in report.sessions] == [("running", ""), ("skipped", why)]
+    assert world.starts_of(first.id) == 0
+    found.update(state="failed", end_status="failed")
+    assert aind_session.resume_run(state).counts == {"done": 2}
+    assert [world.starts_of(one.id) for one in (first, second)] == [1, 1]
+
+
+def test_run_computation_without_an_answer_delays_the_starts(
+    world: World, sessions: aind_session.Sessions, state: Path
+) -> None:
+    sessions[::-1].run(CAPSULE, state=state, at_once=1, wait=False)
+    running = add_running(world.box.catalogue, sessions[0].id)
+    edit_lists(world, lambda c: json.dumps(HIDDEN["null"][0](c) if c["id"] == running else c))
+    world.box.fail("codeocean", f"/computations/{running}$", "GET", status=500, times=None)
+    report = aind_session.resume_run(state, at_once=2, wait=False)
+    assert report.counts == {"running": 1, "waiting": 1}
+    world.box.heal()
+    report = aind_session.resume_run(state, at_once=2, wait=False)
+    assert report.sessions[1].why == f"computation {running} is running"
+    assert world.starts_of(sessions[0].id) == 0
+
+
 def test_run_unreadable_computation_is_not_taken_for_none(
     garbled: set[str], world: World, sessions: aind_session.Sessions, state: Path
 ) -> None:

@@ -392,6 +392,15 @@ def test_run_sorting_unreadable_run_starts_nothing(box: Sandbox, readable: str) 
     assert session.ecephys.run_sorting(skip_already_sorting=False)
 
 
+def test_run_sorting_run_that_shows_a_part_of_its_assets_is_returned(box: Sandbox) -> None:
+    session = aind_session.Session(INVENTED)
+    attached = [{"id": session.raw_data_asset.id, "mount": "a"}, {"mount": "b"}]
+    known = run(state="running", end_status=None, _capsule=PIPELINE, data_assets=attached)
+    box.catalogue.add_computation(known)
+    assert session.ecephys.run_sorting().id == known["id"]
+    assert launched(box) == []
+
+
 def test_run_sorting_hidden_runs_starts(box: Sandbox) -> None:
     box.fail("codeocean", path=f"{TRIGGER}/computations", method="GET", status=403, times=None)
     assert aind_session.Session(INVENTED).ecephys.run_sorting()

@@ -27,7 +27,7 @@ from aind_session.trace import logger, note, tracing
 ENDED = frozenset({"completed", "failed"})
 #: Results of a run that did not get to any.
 NO_RESULTS = frozenset({results.OUTPUT, "nextflow"})
-#: What the text of a computation that cannot be read shows.
+# Patterns in the JSON of a computation that cannot be decoded.
 _HAS_ENDED = re.compile(rb'"state"\s*:\s*"(?:completed|failed)"')
 _SHOWS_ASSETS = re.compile(rb'"data_assets"\s*:\s*\[\s*\{')
 STATES = ("initializing", "running", "finalizing", "completed", "failed")
@@ -45,7 +45,7 @@ class ComputationSummary(msgspec.Struct):
     """The fields of a computation that a search compares; `raw` is all of it.
 
     Faster to read than the SDK's model: a pipeline can have thousands of runs. One that cannot be
-    read has no ID. `data_assets` is None if the list does not show them.
+    read has no ID. `data_assets` is None if the JSON does not show all of them.
     """
 
     id: str
@@ -97,18 +97,18 @@ def _summarise_odd(raw: bytes) -> ComputationSummary:
         state=str(odd.state),
         end_status=odd.end_status and str(odd.end_status),
         has_results=odd.has_results,
-        data_assets=data_assets_shown(raw),
+        data_assets=_data_assets_shown(raw),
     )
 
 
-def data_assets_shown(raw: bytes) -> list[_Attached] | None:
+def _data_assets_shown(raw: bytes) -> list[_Attached] | None:
     """Return the data assets in a computation's JSON; None if it does not show all of them."""
     with contextlib.suppress(*UNDECODABLE):
         return _inputs.decode(decode_strict(raw, null_if_infinite=True)[1]).data_assets
     return None
 
 
-def may_be_unreadable(raw: bytes, asset_ids: Iterable[str], *, in_progress: bool) -> bool:
+def unreadable_may_have(raw: bytes, asset_ids: Iterable[str], *, in_progress: bool) -> bool:
     """Whether a computation that cannot be read may have data assets attached, by its text.
 
     With `in_progress`, one that has ended does not count.
@@ -116,9 +116,9 @@ def may_be_unreadable(raw: bytes, asset_ids: Iterable[str], *, in_progress: bool
     Examples
     --------
     >>> raw = b'{"state": "running", "data_assets": [{"id": "8ad5f1a4"}]}'
-    >>> may_be_unreadable(raw, ["8ad5f1a4"], in_progress=True)
+    >>> unreadable_may_have(raw, ["8ad5f1a4"], in_progress=True)
     True
-    >>> may_be_unreadable(raw, ["another"], in_progress=True)
+    >>> unreadable_may_have(raw, ["another"], in_progress=True)
     False
     """
     if in_progress and _HAS_ENDED.search(raw):
@@ -208,18 +208,18 @@ def find(
 
 
 def _has_attached(one: ComputationSummary, asset_id: str, complete: bool) -> bool:
-    assets = one.data_assets
-    if assets is None and complete:
+    if one.data_assets is None and complete:
         # A list may leave out data assets that the computation itself shows.
-        assets = data_assets_shown(codeocean.get_computation(one.id))
-    return any(asset.id == asset_id for asset in assets or ())
+        found = decode_computation(codeocean.get_computation(one.id))
+        return any(asset.id == asset_id for asset in found.data_assets or ())
+    return any(asset.id == asset_id for asset in one.data_assets or ())
 
 
 def _require_readable(
     every: Sequence[ComputationSummary], owner: str, asset_id: str | None
 ) -> None:
     ids = [asset_id] if asset_id else []
-    unsure = [c for c in every if not c.id and may_be_unreadable(c.raw, ids, in_progress=True)]
+    unsure = [c for c in every if not c.id and unreadable_may_have(c.raw, ids, in_progress=True)]
     if unsure:
         raise BadAnswerError(
             f"{len(unsure)} of the {len(every)} computations of {owner} cannot be read and may be "

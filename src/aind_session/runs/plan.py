@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aind_session.errors import (
@@ -12,6 +12,7 @@ from aind_session.errors import (
     BadAnswerError,
     CredentialsError,
     InvalidFilterError,
+    InvalidIdentifierError,
     NotFoundError,
     ServiceError,
     name_session,
@@ -19,17 +20,18 @@ from aind_session.errors import (
 from aind_session.identifiers import SessionID
 from aind_session.lookup import batch, refresh, rules
 from aind_session.lookup.computations import (
-    data_assets_shown,
+    ComputationSummary,
     is_finished,
-    may_be_unreadable,
     of_owner,
+    summarise,
+    unreadable_may_have,
 )
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.results import is_good as is_good_asset
 from aind_session.query import CODE_OCEAN
 from aind_session.runs.values import Action, Mount, Parameter, Planned, RunPlan
 from aind_session.services import codeocean
-from aind_session.services.codeocean import CodeOceanNotFoundError
+from aind_session.services.codeocean import ClosedAssetError, CodeOceanNotFoundError
 from aind_session.services.models import AssetSummary, decode_asset, decode_computation
 from aind_session.services.sdk import Computation
 from aind_session.threads import Outcome, outcomes
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 Inputs = tuple[tuple[Mount, ...], tuple[Parameter, ...]]
 #: Why a session is left out; None: it is not.
 Verdict = tuple[Action, str] | None
-UNREADABLE = "a computation of the capsule cannot be read and may be its own"
+UNREADABLE = "a computation of the capsule cannot be read, and may belong to this session"
 NO_SESSION = "attach returned None: skip this session"
 
 
@@ -66,7 +68,7 @@ def plan(
     some = list({session.id: session for session in sessions}.values())
     with tracing(capsule, "plan of a run"):
         listed = computations_of(capsule)
-        in_progress = [c for c in listed.computations if not is_finished(c)]
+        in_progress = _in_progress(listed)
         known = _fetch([session._id for session in some])
         results = outcomes(*(lambda s=s: _verdict(known[s.id], label) for s in some))
         wanted = outcomes(*(lambda s=s: _inputs(s, known[s.id], parameters, attach) for s in some))
@@ -275,52 +277,88 @@ def _check_attached(wanted: list[Outcome[Inputs]], known: Mapping[str, Evidence]
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A computation, and whether it may have data assets that its JSON does not show."""
+
+    computation: Computation
+    hides_assets: bool
+
+    @property
+    def id(self) -> str:
+        """Its ID."""
+        return str(self.computation.id)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended."""
+        return is_finished(self.computation)
+
+    def has(self, mounts: Sequence[Mount], parameters: Sequence[Parameter]) -> bool:
+        """Whether it has these data assets and parameters; it may have more of both."""
+        attached = {asset.id for asset in self.computation.data_assets or ()}
+        wanted = {mount.id for mount in mounts}
+        return wanted <= attached and _fits(self.computation, parameters)
+
+    def may_have(self, mounts: Sequence[Mount], parameters: Sequence[Parameter]) -> bool:
+        """Whether it has these inputs, or may have them among what its JSON does not show."""
+        is_hidden = self.hides_assets and _fits(self.computation, parameters)
+        return is_hidden or self.has(mounts, parameters)
+
+
+@dataclass(frozen=True)
 class Listed:
     """The computations of a capsule, ascending; and the JSON of those that cannot be read."""
 
-    computations: tuple[Computation, ...]
+    computations: tuple[Shown, ...]
     unreadable: tuple[bytes, ...]
 
     def may_hide(self, mounts: Sequence[Mount], *, in_progress: bool) -> bool:
         """Whether one that cannot be read may have these data assets attached."""
         ids = [mount.id for mount in mounts]
-        return any(may_be_unreadable(r, ids, in_progress=in_progress) for r in self.unreadable)
+        return any(unreadable_may_have(r, ids, in_progress=in_progress) for r in self.unreadable)
 
 
 def computations_of(capsule: str) -> Listed:
     """List the computations of a capsule or pipeline; never from the cache."""
-    read = {one.raw: _read_or_none(one.raw) for one in of_owner(capsule)}
+    read = {one.raw: _read_or_none(one) for one in of_owner(capsule)}
     found = tuple(one for one in read.values() if one is not None)
     return Listed(found, tuple(raw for raw, one in read.items() if one is None))
 
 
-def _read_or_none(raw: bytes) -> Computation | None:
+def _read_or_none(summary: ComputationSummary) -> Shown | None:
+    if not summary.id:
+        return None
     try:
-        return computation_of(raw)
+        found = decode_computation(summary.raw)
     except BadAnswerError:
         return None
+    # A cloud workstation is never a computation of a session.
+    is_workstation = bool(getattr(found, "cloud_workstation", None))
+    return Shown(found, summary.data_assets is None and not is_workstation)
 
 
-def computation_of(raw: bytes) -> Computation:
-    """Read a computation; its data assets are None if the JSON does not show all of them."""
-    found = decode_computation(raw)
-    return found if data_assets_shown(raw) is not None else replace(found, data_assets=None)
+def requested_alone(listed: Shown) -> Shown:
+    """Request a computation by its ID, which may show data assets that a list leaves out."""
+    try:
+        found = _read_or_none(summarise(codeocean.get_computation(listed.id)))
+    except (CodeOceanNotFoundError, ClosedAssetError, BadAnswerError, InvalidIdentifierError):
+        # It is listed, and still hides its data assets.
+        found = None
+    return found or listed
 
 
-def has_inputs(
-    computation: Computation, mounts: Sequence[Mount], parameters: Sequence[Parameter]
-) -> bool:
-    """Whether a computation has these data assets and parameters; it may have more of both."""
-    attached = {asset.id for asset in computation.data_assets or ()}
-    return {mount.id for mount in mounts} <= attached and _fits(computation, parameters)
-
-
-def may_have_inputs(
-    computation: Computation, mounts: Sequence[Mount], parameters: Sequence[Parameter]
-) -> bool:
-    """Whether a computation has these inputs, or does not show its data assets."""
-    hidden = computation.data_assets is None and _fits(computation, parameters)
-    return hidden or has_inputs(computation, mounts, parameters)
+def _in_progress(listed: Listed) -> list[Shown]:
+    """Return the computations that have not ended, with all data assets that they show."""
+    found = {one.id: one for one in listed.computations if not one.is_finished}
+    hidden = [one for one in found.values() if one.hides_assets]
+    answers = outcomes(*(lambda c=c: requested_alone(c) for c in hidden))
+    for one, answer in zip(hidden, answers, strict=True):
+        if answer.error is None:
+            found[one.id] = answer.unwrap()
+        else:
+            # Only an error that concerns all is raised: without an answer, it may be anyone's.
+            _reason(answer.error)
+    return list(found.values())
 
 
 def _fits(computation: Computation, parameters: Sequence[Parameter]) -> bool:
@@ -341,14 +379,21 @@ def _fits(computation: Computation, parameters: Sequence[Parameter]) -> bool:
 
 
 def running(
-    computations: Iterable[Computation],
+    computations: Iterable[Shown],
     mounts: Sequence[Mount],
     parameters: Sequence[Parameter],
     *,
     alone: bool,
 ) -> Verdict:
-    """Return "running" if a computation has these inputs; with `alone`, any parameters."""
-    for one in computations:
-        if not is_finished(one) and has_inputs(one, mounts, () if alone and mounts else parameters):
-            return "running", f"computation {one.id} is {one.state}"
+    """Return "running" or "unknown" if a computation in progress has, or may have, these inputs.
+
+    With `alone`, no other session has these data assets: any parameters count.
+    """
+    wanted = () if alone and mounts else parameters
+    in_progress = [one for one in computations if not one.is_finished]
+    for one in in_progress:
+        if one.has(mounts, wanted):
+            return "running", f"computation {one.id} is {one.computation.state}"
+    if any(one.may_have(mounts, wanted) for one in in_progress):
+        return "unknown", UNREADABLE
     return None

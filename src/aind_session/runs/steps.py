@@ -274,13 +274,28 @@ def start(conductor: Conductor) -> None:
         return
     claimed = {c for item in conductor.state.items for c in item.computations}
     free = [c for c in listed.value.computations if c.id not in claimed]
+    answered = _request_hidden(conductor, unsure, free)
     # The most specific first: a computation with more data assets matches a session with fewer.
     for item in sorted(unsure, key=lambda item: -len(item.mounts)):
         _resolve_start(conductor, item, free, listed.value)
-    _start(conductor, _choose(conductor, free, listed.value), free)
+    if answered:
+        _start(conductor, _choose(conductor, free, listed.value), free)
 
 
-def _take(conductor: Conductor, item: Item, found: Computation, free: list[Computation]) -> None:
+def _request_hidden(conductor: Conductor, unsure: Sequence[Item], free: list[plan.Shown]) -> bool:
+    """Request each computation that may belong to a session and hides data assets in the list.
+
+    Returns False if one was not answered: it may be in progress for any session.
+    """
+    may_be = {one.id for item in unsure for one in _new_since_intent(item, free)}
+    hidden = [c for c in free if c.hides_assets and (c.id in may_be or not c.is_finished)]
+    answers = conductor.ask([functools.partial(plan.requested_alone, c) for c in hidden])
+    found = {c.id: a.value for c, a in zip(hidden, answers, strict=True) if a.value is not None}
+    free[:] = [found.get(c.id, c) for c in free]
+    return len(found) == len(hidden)
+
+
+def _take(conductor: Conductor, item: Item, found: plan.Shown, free: list[plan.Shown]) -> None:
     free[:] = [c for c in free if c.id != found.id]
     attempt = item.attempts[-1]
     attempt.computation, attempt.sent = found.id, attempt.sent or CLOCK.time()
@@ -288,44 +303,34 @@ def _take(conductor: Conductor, item: Item, found: Computation, free: list[Compu
     conductor.put(item, "running")
 
 
-def _new_since_intent(item: Item, free: Sequence[Computation]) -> list[Computation]:
+def _new_since_intent(item: Item, free: Sequence[plan.Shown]) -> list[plan.Shown]:
     """Return the computations that an unconfirmed attempt may have started."""
     attempt = item.open_attempt
     if attempt is None:
         return []
     return [
-        c
-        for c in free
-        if c.id not in attempt.seen and plan.may_have_inputs(c, item.mounts, item.parameters)
+        c for c in free if c.id not in attempt.seen and c.may_have(item.mounts, item.parameters)
     ]
 
 
-def _own(item: Item, candidates: Sequence[Computation]) -> Computation | None:
+def _own(item: Item, candidates: Sequence[plan.Shown]) -> plan.Shown | None:
     """Return the candidate that is certainly the session's."""
     ids = (item.session, *(mount.id for mount in item.mounts))
     for one in candidates:
-        if plan.has_inputs(one, item.mounts, item.parameters):
+        if one.has(item.mounts, item.parameters):
             return one
         # Its data assets are not shown, but its parameters name the session or its data asset.
         given = {parameter.value for parameter in item.parameters}
-        shown = [p.value for p in one.parameters or () if p.value in given]
+        shown = [p.value for p in one.computation.parameters or () if p.value in given]
         if any(i in value for i in ids for value in shown):
             return one
     return None
 
 
 def _resolve_start(
-    conductor: Conductor, item: Item, free: list[Computation], listed: plan.Listed
+    conductor: Conductor, item: Item, free: list[plan.Shown], listed: plan.Listed
 ) -> None:
     candidates = _new_since_intent(item, free)
-    if candidates and _own(item, candidates) is None:
-        # A list may leave out data assets that the computation itself shows.
-        requests = [functools.partial(codeocean.get_computation, c.id) for c in candidates]
-        single = [
-            plan.computation_of(o.value) for o in conductor.ask(requests) if o.value is not None
-        ]
-        if len(single) == len(candidates):
-            candidates = _new_since_intent(item, single)
     found = _own(item, candidates)
     if found is not None:
         _take(conductor, item, found, free)
@@ -335,7 +340,7 @@ def _resolve_start(
         return
     elif candidates:
         names = ", ".join(c.id for c in candidates)
-        conductor.block(item, f"not confirmed; computation {names} may be its own")
+        conductor.block(item, f"not confirmed; computation {names} may belong to this session")
     elif listed.may_hide(item.mounts, in_progress=False):
         conductor.block(item, f"not confirmed; {plan.UNREADABLE}")
     elif item.lost > MAX_LOST:
@@ -346,7 +351,7 @@ def _resolve_start(
         conductor.put(item, "waiting", item.why)
 
 
-def _choose(conductor: Conductor, free: list[Computation], listed: plan.Listed) -> list[Item]:
+def _choose(conductor: Conductor, free: list[plan.Shown], listed: plan.Listed) -> list[Item]:
     """Choose the sessions to start now; those that need no start any more are skipped."""
     room = min(conductor.room(), conductor.pace.free(CLOCK.time()))
     shared = Counter(item.mounts for item in conductor.state.items)
@@ -357,12 +362,12 @@ def _choose(conductor: Conductor, free: list[Computation], listed: plan.Listed) 
         found = _own(item, _new_since_intent(item, free))
         alone = shared[item.mounts] == 1
         verdict = plan.running(free, item.mounts, item.parameters, alone=alone)
+        if verdict is None and listed.may_hide(item.mounts, in_progress=True):
+            verdict = "unknown", plan.UNREADABLE
         if found is not None:
             _take(conductor, item, found, free)
-        elif verdict is not None:
+        elif verdict is not None and (verdict[0] == "running" or item.open_attempt is None):
             _skip(conductor, item, verdict)
-        elif item.open_attempt is None and listed.may_hide(item.mounts, in_progress=True):
-            _skip(conductor, item, ("unknown", plan.UNREADABLE))
         else:
             candidates.append(item)
     if not candidates or conductor.state.label is None:
@@ -384,13 +389,13 @@ def _skip(conductor: Conductor, item: Item, verdict: tuple[Action, str]) -> None
     conductor.put(item, "skipped", why)
 
 
-def _start(conductor: Conductor, items: Sequence[Item], free: Sequence[Computation]) -> None:
+def _start(conductor: Conductor, items: Sequence[Item], free: Sequence[plan.Shown]) -> None:
     fresh: set[str] = set()
 
     def intend(item: Item) -> None:
         attempt = item.open_attempt
         if attempt is None:
-            seen = (c.id for c in free if plan.may_have_inputs(c, item.mounts, item.parameters))
+            seen = (c.id for c in free if c.may_have(item.mounts, item.parameters))
             item.attempts.append(Attempt(CLOCK.time(), tuple(seen)))
             fresh.add(item.session)
         else:
