@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import logging
@@ -9,12 +10,16 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 import aind_session
 from aind_session.clock import use_clock
 from aind_session.runs import RunStateError
+from aind_session.runs.state import Options
+from aind_session.runs.values import RunOptions
 from aind_session.sandbox import Sandbox
 from cli_calls import Here, error_of
 from conducted import CAPSULE, LABEL, World, add_result, cohort
@@ -247,3 +252,22 @@ def test_run_wrong_placeholder_names_those_there_are(
     line, _ = error_of(here("run", "--yes", CAPSULE, "800000", "-p", parameter))
     assert f"{parameter!r}: {what}. Use {{session_id}}, {{subject_id}}" in line
     assert line.endswith("write {{ for a literal brace.")
+
+
+# -- the options -----------------------------------------------------------------------------------
+
+
+def test_run_signature_has_the_options_and_their_defaults() -> None:
+    shown = inspect.signature(aind_session.Sessions.run).parameters
+    assert {*shown} >= {*RunOptions.__annotations__}
+    assert not any(one.kind is one.VAR_KEYWORD for one in shown.values())
+    defaults = structs.asdict(Options())
+    # The state has None for `share`; the poll depends on where the run is.
+    for name in {*defaults} & {*shown} - {"share", "custom_metadata", "poll_seconds"}:
+        assert shown[name].default == defaults[name], name
+
+
+def test_run_misspelled_option_raises_the_error_of_python() -> None:
+    wrong: dict[str, Any] = {"lable": "dlc-eye"}
+    with pytest.raises(TypeError, match=r"run\(\) got an unexpected keyword argument 'lable'"):
+        aind_session.Sessions().run(CAPSULE, **wrong)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeVar, overload
 
 from aind_session.errors import (
-    InvalidContentError,
     InvalidFilterError,
     InvalidIdentifierError,
     MissingExtraError,
     name_session,
 )
 from aind_session.identifiers import SessionID, find_session_id, why_not_found
+from aind_session.identifiers.csv_files import read_csv
 from aind_session.progress import progress as showing
 from aind_session.session import Session
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+    from codeocean.components import Permissions
     from typing_extensions import Unpack
 
     from aind_session.runs import RunPlan, RunReport
     from aind_session.runs.values import Attach, Parameters, RunOptions
 
 T = TypeVar("T")
-logger = logging.getLogger("aind_session")
 
 #: The parts that `prefetch` can fetch.
 FETCHED = ("assets", "records", "modalities")
@@ -103,7 +101,7 @@ class Sessions(tuple[Session, ...]):
         >>> aind_session.Sessions.from_csv(path)
         (Session('ecephys_676909_2023-12-13_13-43-40'),)
         """
-        return cls(_read_csv(os.fspath(path), column))
+        return cls(_session(*cell) for cell in read_csv(os.fspath(path), column))
 
     # `int` is named apart: completion in notebooks does not take it for a `SupportsIndex`.
     @overload  # type: ignore[override]
@@ -297,7 +295,21 @@ class Sessions(tuple[Session, ...]):
         attach: Attach | Callable[[Session], Attach] = None,
         *,
         dry_run: bool = False,
-        **options: Unpack[RunOptions],
+        label: str | None = None,
+        state: str | os.PathLike[str] | None = None,
+        at_once: int = 20,
+        per_minute: int | None = 30,
+        retries: int = 0,
+        poll_seconds: float | None = None,
+        tags: Sequence[str] = (),
+        custom_metadata: Mapping[str, str] | None = None,
+        share: bool | Mapping[str, Any] | Permissions = False,
+        wait: bool = True,
+        wait_ready: bool = True,
+        is_pipeline: bool | None = None,
+        version: int | None = None,
+        nextflow_profile: str | None = None,
+        progress: bool = True,
     ) -> RunPlan | RunReport:
         """Start one computation per session, wait for all, and capture their results.
 
@@ -326,13 +338,12 @@ class Sessions(tuple[Session, ...]):
             The state file, which must not exist yet; by default `runs-<label>-<capsule>.json` in
             the working directory.
         at_once
-            Computations that run at the same time at most; by default 20.
+            Computations that run at the same time at most.
         per_minute
-            Computations that are started in any minute at most, by default 30; None: no limit.
+            Computations that are started in any minute at most; None: no limit.
         retries
-            How often a session is started again if its computation failed; by default never. A
-            computation with an error in its log has also failed, even if Code Ocean reports that it
-            succeeded.
+            How often a session is started again if its computation failed. A computation with an
+            error in its log has also failed, even if Code Ocean reports that it succeeded.
         poll_seconds
             Seconds between two checks of the running computations; by default 60, in a sandbox 0.5.
         tags, custom_metadata
@@ -390,7 +401,21 @@ class Sessions(tuple[Session, ...]):
             parameters=parameters,
             attach=attach,
             dry_run=dry_run,
-            **options,
+            label=label,
+            state=state,
+            at_once=at_once,
+            per_minute=per_minute,
+            retries=retries,
+            poll_seconds=poll_seconds,
+            tags=tags,
+            custom_metadata=custom_metadata,
+            share=share,
+            wait=wait,
+            wait_ready=wait_ready,
+            is_pipeline=is_pipeline,
+            version=version,
+            nextflow_profile=nextflow_profile,
+            progress=progress,
         )
         return done
 
@@ -466,35 +491,3 @@ def _session(value: object, where: str, advice: str = "") -> Session:
             advice = '\nIn pandas, leave out missing values with Sessions(df["column"].dropna())'
         raise InvalidIdentifierError(why_not_found(value, where) + advice)
     return Session(found)
-
-
-def _read_csv(path: str, column: str | None) -> list[Session]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        lines = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(row)]
-    index, first = _find_column(lines, column, path)
-    cells = [(n, row[index]) for n, row in lines[first:] if row[index:] and row[index].strip()]
-    blank = len(lines) - first - len(cells)
-    if blank:
-        some = "1 line" if blank == 1 else f"{blank} lines"
-        logger.info("%s of %s skipped: no value in the column with session IDs", some, path)
-    rest = f")[{lines[0][1][index]!r}].dropna())" if first else f", header=None)[{index}].dropna())"
-    advice = f"\nIn pandas, skip such lines with Sessions(pandas.read_csv({path!r}, na_values="
-    return [_session(cell, f"line {n} of {path}", f"{advice}[{cell!r}]{rest}") for n, cell in cells]
-
-
-def _find_column(
-    lines: list[tuple[int, list[str]]], column: str | None, path: str
-) -> tuple[int, int]:
-    """Return the index of the column with session IDs, and of the first line of values."""
-    if not lines:
-        raise InvalidContentError(f"{path} is empty")
-    header = [name.strip() for name in lines[0][1]]
-    if column is not None:
-        if column not in header:
-            raise InvalidContentError(f"{path} has no column {column!r}: {', '.join(header)}")
-        return header.index(column), 1
-    for number, (_, row) in enumerate(lines):
-        for index, value in enumerate(row):
-            if find_session_id(value) is not None:
-                return index, min(number, 1)
-    raise InvalidContentError(f"{path} has no column with session IDs; name it with `column`")

@@ -1,6 +1,6 @@
 """Parsing of session, data asset and subject names, and of dates, in all their forms.
 
-Nothing here sends a request, reads a file or imports a slow module.
+Nothing here sends a request or imports a slow module, and only `csv_files` reads a file.
 """
 
 from __future__ import annotations
