@@ -80,6 +80,24 @@ def test_standard_input_without_ids_is_refused(
     assert "neither a list of IDs nor the output of `list`" in error_of(done)[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (f"platform  id\n\necephys   {SESSION}\necephys\n", 4),
+        (f"platform,id\n\necephys,{SESSION}\necephys\n", 4),
+        (f"platform,id\necephys,\necephys,{SESSION}\n", 2),
+        ('platform,id\n"a\nb",\n', 3),
+    ],
+)
+def test_standard_input_with_a_short_line_names_it(
+    text: str, number: int, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    done = here("show", "-")
+    assert done.returncode == 2
+    assert f"line {number} of standard input has no value in the column `id`" in error_of(done)[0]
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("command", app.commands())
 def test_usage_has_arguments_as_in_manuals(

@@ -83,14 +83,25 @@ def _piped() -> list[str]:
     text = sys.stdin.read().lstrip("\ufeff")
     if text.lstrip().startswith(("[", "{")):
         return _ids_in_json(text)
-    lines = [line for line in map(str.rstrip, text.splitlines()) if line]
-    names = next(csv.reader(lines[:1]), [])
+    lines = {n: line.rstrip() for n, line in enumerate(text.splitlines(), 1) if line.strip()}
+    first = next(iter(lines.values()), "")
+    names = next(csv.reader([first]), [])
     if "id" in names and set(names) != {"id"}:
-        return [row["id"] for row in csv.DictReader(lines)]
-    column = re.search(r"(^|  )id(?=  |$)", lines[0]) if lines else None
+        rows, numbers = csv.DictReader(lines.values()), list(lines)
+        return [_cell(row["id"], numbers[rows.line_num - 1]) for row in rows]
+    column = re.search(r"(^|  )id(?=  |$)", first)
     if column:
-        return [line[column.end(1) :].split()[0] for line in lines[1:]]
-    return [word for line in lines for word in _words_in(line.strip())]
+        return [_cell(line[column.end(1) :], n).split()[0] for n, line in list(lines.items())[1:]]
+    return [word for line in lines.values() for word in _words_in(line.strip())]
+
+
+def _cell(text: str | None, number: int) -> str:
+    """Return a value of the column `id`; raise an error if the line is too short to have one."""
+    if text is None or not text.strip():
+        raise InvalidFilterError(
+            f"line {number} of standard input has no value in the column `id`."
+        )
+    return text.strip()
 
 
 def _ids_in_json(text: str) -> list[str]:
