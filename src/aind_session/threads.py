@@ -51,11 +51,13 @@ class _Worker(threading.Thread):
             if future.set_running_or_notify_cancel():
                 self.running[future] = self
                 try:
-                    future.set_result(call())
+                    settle = functools.partial(future.set_result, call())
                 except BaseException as error:
-                    future.set_exception(error)
-                finally:
-                    self.running.pop(future, None)
+                    settle = functools.partial(future.set_exception, error)
+                # Ctrl-C in a thread that waits can leave its lock released, which is an error here.
+                with contextlib.suppress(RuntimeError):
+                    settle()
+                self.running.pop(future, None)
             self.caller = None
 
 

@@ -47,8 +47,7 @@ if TYPE_CHECKING:
 
 #: Statuses after which a request may be repeated.
 PASSING = frozenset({429, 500, 502, 503, 504})
-FIRST_WAIT = 0.5
-LONGEST_WAIT = 8.0
+FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
 #: The longest `Retry-After`, in seconds, that is respected.
 LONGEST_RETRY_AFTER = 15.0
 #: How long a service that has used up a request's attempts is not contacted.
