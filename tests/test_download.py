@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -222,32 +224,125 @@ def test_download_removes_parts_of_killed_processes_but_not_those_in_use(
     assert set(folder.iterdir()) == {tmp_path / VIDEO, used, other}
 
 
-def test_download_beside_a_part_that_cannot_be_opened_leaves_it(
-    session: Session, tmp_path: Path
-) -> None:
-    # A folder, since root may open what is another user's.
-    part = tmp_path / "behavior_videos" / f".eye.mp4.{'a' * 32}.part"
-    part.mkdir(parents=True)
-    assert session.download(tmp_path, pattern="**/*.mp4") == (tmp_path / VIDEO,)
-    assert part.is_dir()
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the file system have no locks."""
 
-
-def test_download_in_a_file_system_without_locks_resumes(
-    sandbox: Sandbox,
-    session: Session,
-    tmp_path: Path,
-    interrupt: Stop,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
     def refuse(handle: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(download, "lock_file", refuse)
-    interrupt(KeyboardInterrupt)
-    before = sandbox.count("s3")
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_download_in_a_file_system_without_locks_leaves_no_part(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session.download(tmp_path, pattern="**/*.mp4")
-    assert sandbox.count("s3") == before + 3
     assert below(tmp_path) == {VIDEO: FILES[VIDEO]}
+    (tmp_path / VIDEO).unlink()
+
+    def interrupt(*part: object) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(s3, "read_part", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        session.download(tmp_path, pattern="**/*.mp4")
+    assert below(tmp_path) == {}
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_download_without_locks_leaves_parts_that_may_be_in_use(
+    session: Session, tmp_path: Path
+) -> None:
+    used = tmp_path / f"behavior_videos/.eye.mp4.{'a' * 32}.part"
+    used.parent.mkdir()
+    used.write_text("x")
+    session.download(tmp_path, pattern="**/*.mp4")
+    assert set(used.parent.iterdir()) == {tmp_path / VIDEO, used}
+
+
+def _part_of_video(folder: Path) -> Path:
+    """Return the part with which a download of the video resumes."""
+    key, text = f"{NAME}/{VIDEO}", FILES[VIDEO]
+    ((_, _, etag),) = s3.list_objects(BUCKET, key)
+    return download.File(key, VIDEO, len(text), etag).part_of(folder / VIDEO)
+
+
+def test_download_part_that_is_too_long_begins_again(session: Session, tmp_path: Path) -> None:
+    part = _part_of_video(tmp_path)
+    part.parent.mkdir()
+    part.write_text("x" * 200)
+    session.download(tmp_path, pattern="**/*.mp4")
+    assert below(tmp_path) == {VIDEO: FILES[VIDEO]}
+
+
+def test_download_part_that_another_process_wrote_to_is_reported_and_not_left(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = _part_of_video(tmp_path)
+    read = s3.read_part
+
+    def read_and_write(bucket: str, key: str, start: int, size: int, etag: str) -> bytes:
+        with open(part, "a") as out:
+            out.write("x")
+        return read(bucket, key, start, size, etag)
+
+    monkeypatch.setattr(s3, "read_part", read_and_write)
+    with pytest.raises(DownloadError, match=f"{VIDEO}: another program wrote to its part"):
+        session.download(tmp_path, pattern="**/*.mp4")
+    assert below(tmp_path) == {}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_download_part_that_vanishes_is_reported_beside_an_older_file(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    path = tmp_path / VIDEO
+    path.parent.mkdir()
+    # Of another size, or the same size but to be replaced.
+    path.write_text("x" * (100 if overwrite else 5))
+    read = s3.read_part
+
+    def read_and_remove(bucket: str, key: str, start: int, size: int, etag: str) -> bytes:
+        (part,) = path.parent.glob(".*.part")
+        part.unlink()
+        return read(bucket, key, start, size, etag)
+
+    monkeypatch.setattr(s3, "read_part", read_and_remove)
+    with pytest.raises(DownloadError, match=VIDEO):
+        session.download(tmp_path, pattern="**/*.mp4", overwrite=overwrite)
+    assert set(below(tmp_path)[VIDEO]) == {"x"}
+
+
+@pytest.mark.parametrize("is_current", [False, True])
+@pytest.mark.parametrize("kind", ["folder", "read-only"])
+def test_download_part_that_cannot_be_opened_is_left_alone(
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    is_current: bool,
+) -> None:
+    part = _part_of_video(tmp_path)
+    part = part if is_current else part.with_name(".eye.mp4.abc.part")
+    part.parent.mkdir()
+    if kind == "folder":
+        part.mkdir()
+    else:
+        part.write_text("x")
+        # The superuser may open what is read-only.
+        opened = builtins.open
+
+        def refuse(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if path == part:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return opened(path, *args, **kwargs)
+
+        monkeypatch.setattr(download, "open", refuse, raising=False)
+    session.download(tmp_path, pattern="**/*.mp4")
+    assert (tmp_path / VIDEO).read_text() == FILES[VIDEO]
+    assert set(part.parent.iterdir()) == {tmp_path / VIDEO, part}
 
 
 def test_download_object_that_changes_meanwhile_is_reported_and_not_left(
@@ -267,10 +362,20 @@ def test_download_object_that_changes_meanwhile_is_reported_and_not_left(
     assert below(tmp_path) == {}
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("has_locks", [True, False])
+@pytest.mark.parametrize("overwrite", [(False, False), (False, True), (True, False), (True, True)])
 def test_download_twice_at_once_to_one_folder_mixes_nothing(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    overwrite: tuple[bool, bool],
+    has_locks: bool,
 ) -> None:
+    if not has_locks:
+        request.getfixturevalue("no_locks")
+    (tmp_path / VIDEO).parent.mkdir()
+    (tmp_path / VIDEO).write_text("old")
     monkeypatch.setattr(download, "PART_BYTES", 30)
     read = s3.read_part
     reads: list[int] = []
@@ -279,11 +384,11 @@ def test_download_twice_at_once_to_one_folder_mixes_nothing(
         reads.append(start)
         if len(reads) == 2:
             # Another process, in the middle of the first one's file.
-            session.download(tmp_path, pattern="**/*.mp4", overwrite=overwrite)
+            session.download(tmp_path, pattern="**/*.mp4", overwrite=overwrite[1])
         return read(bucket, key, start, size, etag)
 
     monkeypatch.setattr(s3, "read_part", read_with_another)
-    (path,) = session.download(tmp_path, pattern="**/*.mp4")
+    (path,) = session.download(tmp_path, pattern="**/*.mp4", overwrite=overwrite[0])
     assert below(tmp_path) == {VIDEO: FILES[VIDEO]}
     assert path == tmp_path / VIDEO
     assert sorted(reads) == [0, 0, 30, 30, 60, 60, 90, 90]

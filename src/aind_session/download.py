@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from aind_session.errors import AindSessionError, DownloadError, InvalidFilterError, first_line
 from aind_session.lookup.folders import Folder, abbreviation, modality_names
@@ -29,6 +29,8 @@ logger = logging.getLogger("aind_session")
 PART_BYTES = 16 * 2**20
 #: Files downloaded at the same time.
 FILES_AT_ONCE = 16
+
+CHANGED = "it changed while it was downloaded"
 
 
 class File(NamedTuple):
@@ -149,41 +151,66 @@ def _fetch(
         advance(file.size)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    if overwrite or not _into_shared_part(bucket, file, path, advance):
+        _into_own_part(bucket, file, path, advance)
+
+
+def _into_shared_part(
+    bucket: str, file: File, path: Path, advance: Callable[[float], object]
+) -> bool:
+    """Download a file so that it can be resumed; return False if its part cannot be used."""
     part = file.part_of(path)
-    out = None if overwrite else _open_locked(part)
-    is_resumable = out is not None
+    out = _open_locked(part, "ab")
     if out is None:
-        # Another process may be downloading the same file.
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-        out = open(part, "xb")  # noqa: SIM115
-        with contextlib.suppress(OSError):
-            lock_file(out.fileno())
-    is_complete = False
+        return False
     try:
         with out:
-            is_complete = _append_rest(out, bucket, file, advance)
-            is_resumable = is_resumable and is_complete
-        if is_complete:
-            _rename(part, path)
+            _append_rest(out, bucket, file, advance)
+    except DownloadError:
+        part.unlink(missing_ok=True)
+        raise
+    try:
+        os.replace(part, path)
+    except FileNotFoundError:
+        # Another process may have found the part complete and renamed it.
+        if not path.is_file() or path.stat().st_size != file.size:
+            raise
+    return True
+
+
+def _into_own_part(bucket: str, file: File, path: Path, advance: Callable[[float], object]) -> None:
+    """Download a file into a part that no other process uses; it is removed if interrupted."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with open(part, "xb") as out:
+            # With a lock, other processes do not remove it as outdated.
+            with contextlib.suppress(OSError):
+                lock_file(out.fileno())
+            _append_rest(out, bucket, file, advance)
+        os.replace(part, path)
     finally:
-        if not is_resumable:
-            part.unlink(missing_ok=True)
-    if not is_complete:
-        raise DownloadError("it changed while it was downloaded")
+        part.unlink(missing_ok=True)
 
 
-def _open_locked(part: Path) -> BinaryIO | None:
-    """Open a file to append to it; None if another process does so."""
-    out = open(part, "ab")  # noqa: SIM115
+def _open_locked(part: Path, mode: Literal["ab", "rb+"]) -> BinaryIO | None:
+    """Open and lock a part; None if another process uses it, or it cannot be opened or locked."""
+    try:
+        out = open(part, mode)  # noqa: SIM115
+    except OSError:
+        return None
     try:
         lock_file(out.fileno())
     except (BlockingIOError, PermissionError):
         out.close()
-        return None
     except OSError:
-        # The file system has no locks: a second process cannot be noticed.
-        pass
-    return out
+        # The file system has no locks: a second process could not be noticed.
+        was_made_here = mode == "ab" and out.seek(0, os.SEEK_END) == 0
+        out.close()
+        if was_made_here:
+            part.unlink(missing_ok=True)
+    else:
+        return out
+    return None
 
 
 def lock_file(handle: int) -> None:
@@ -201,9 +228,11 @@ def lock_file(handle: int) -> None:
 
 def _append_rest(
     out: BinaryIO, bucket: str, file: File, advance: Callable[[float], object]
-) -> bool:
-    """Download what a file lacks; return False if the object in S3 has changed."""
+) -> None:
+    """Download what a part lacks; a `DownloadError` if it cannot become the file."""
     done = out.seek(0, os.SEEK_END)
+    if done > file.size:
+        done = out.truncate(0)
     advance(done)
     while done < file.size:
         size = min(PART_BYTES, file.size - done)
@@ -211,37 +240,35 @@ def _append_rest(
             data = s3.read_part(bucket, file.key, done, size, file.etag)
         except s3.StorageError as error:
             if error.status == HTTPStatus.PRECONDITION_FAILED:
-                return False
+                raise DownloadError(CHANGED) from error
             raise
         if not data:
-            return False
+            raise DownloadError(CHANGED)
         out.write(data)
         done += len(data)
         advance(len(data))
-    return done == file.size
-
-
-def _rename(part: Path, path: Path) -> None:
-    try:
-        os.replace(part, path)
-    except FileNotFoundError:
-        # Another process has completed and renamed the same part.
-        if not path.is_file():
-            raise
+    out.flush()
+    if done != file.size:
+        raise DownloadError(CHANGED)
+    if os.fstat(out.fileno()).st_size != file.size:
+        raise DownloadError("another program wrote to its part")
 
 
 def _remove_outdated(current: Mapping[Path, Path]) -> None:
-    """Remove parts of earlier versions, and of processes that were killed, by path and part."""
+    """Remove parts of earlier versions, and of processes that were killed, by path and part.
+
+    Parts that are in use, or may be, stay.
+    """
     for folder in {path.parent for path in current}:
         for part in folder.glob(".*.*.part"):
             path = part.with_name(part.name[1:].rpartition(".")[0].rpartition(".")[0])
-            if part not in current and current.get(path, part) != part:
-                # A colleague's, or one in a folder without permission to write, is left.
-                with contextlib.suppress(OSError):
-                    out = _open_locked(part)
-                    if out is not None:
-                        out.close()
-                        part.unlink(missing_ok=True)
+            if part in current or current.get(path, part) == part:
+                continue
+            with contextlib.suppress(OSError):
+                out = _open_locked(part, "rb+") if part.is_file() else None
+                if out is not None:
+                    out.close()
+                    part.unlink()
 
 
 def _local(target: Path, path: str) -> Path | None:

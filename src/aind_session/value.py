@@ -128,7 +128,7 @@ class Downloadable:
         progress: bool = True,
         overwrite: bool = False,
     ) -> tuple[Path, ...]:
-        """Download the files (of a session: the raw ones) from S3 to a local folder.
+        """Download files from S3 to a local folder: a session's raw files, or those of an asset.
 
         Each file is written under a temporary name and renamed once its size is right. Files that
         exist with the right size are kept; an interrupted download resumes when it is called again.
