@@ -147,6 +147,9 @@ def test_sessions_duplicates_stay_until_a_union(tmp_path: Path) -> None:
         ("a,b\n1,2\n", None, InvalidContentError, "no column with session IDs"),
         (f"session\n{FIRST}\n\n\nnan\n", None, InvalidIdentifierError, "line 5 of .*'nan'"),
         (f"{FIRST}\n676909\n", None, InvalidIdentifierError, "line 2 of .*'676909'"),
+        (f'n,s\n"a\n\nb",{FIRST}\n2,x\n', None, InvalidIdentifierError, "line 5 of .*'x'"),
+        (f"{FIRST},\n,{SECOND}\n", None, InvalidContentError, f"line 2 of .*'{SECOND}' in another"),
+        (f"s,t\n{FIRST},\n ,{SECOND}\n", "s", InvalidContentError, f"line 3 of .*'{SECOND}'"),
     ],
 )
 def test_from_csv_invalid_content_raises(
@@ -158,16 +161,33 @@ def test_from_csv_invalid_content_raises(
         Sessions.from_csv(path, column)
 
 
-def test_from_csv_blank_cells_are_counted_in_the_log(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("text", "some"),
+    [
+        (f"mouse,session\n1,\n2,{FIRST}\n3,  \n4\n\n", "Lines 2, 4 and 5"),
+        (f"mouse,session\n1,{FIRST}\n,\n3,\n", "Line 4"),
+        (f"mouse,session\n1,{FIRST}\n" + "2,\n" * 12, "Lines 3, 4, 5, 6, 7 and 7 others"),
+    ],
+)
+def test_from_csv_blank_cells_are_reported_with_their_lines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, some: str
 ) -> None:
     path = tmp_path / "sessions.csv"
-    path.write_text(f"mouse,session\n1,\n2,{FIRST}\n3,  \n4\n")
-    with caplog.at_level("INFO", "aind_session"):
+    path.write_text(text)
+    with caplog.at_level("WARNING", "aind_session"):
         assert Sessions.from_csv(path) == Sessions([FIRST])
         assert Sessions.from_csv(path, "session") == Sessions([FIRST])
-    skipped = f"3 lines of {path} skipped: no value in the column with session IDs"
+    skipped = f"{some} of {path} skipped: no value in the column with session IDs"
     assert caplog.messages == [skipped] * 2
+
+
+def test_from_csv_advice_to_skip_lines_with_an_id_elsewhere_works(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.csv"
+    path.write_text(f"session,other\n{FIRST},\n  ,{SECOND}\n")
+    with pytest.raises(InvalidContentError) as caught:
+        Sessions.from_csv(path)
+    _, _, call = str(caught.value).rpartition("In pandas, skip such lines with ")
+    assert eval(call, {"pandas": pd, "Sessions": Sessions}) == Sessions([FIRST])
 
 
 @pytest.mark.parametrize("value", ["n/a", "nan", "not recorded", "676909", " - ", "a 'b' \"c\""])

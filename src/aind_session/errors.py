@@ -108,6 +108,12 @@ def first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0].removesuffix(":") or type(error).__name__
 
 
+def in_words(names: list[str]) -> str:
+    """Return names as "a, b and c"."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 _PLAIN = (str, int, float, bool, type(None), tuple)
 
 

@@ -78,7 +78,9 @@ class Sessions(tuple[Session, ...]):
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str], column: str | None = None) -> Sessions:
-        r"""Read sessions from a CSV file, one per line; lines without a value are skipped.
+        r"""Read sessions from a CSV file, one per line.
+
+        Lines without a value are skipped, with a warning in the log.
 
         Parameters
         ----------
@@ -91,7 +93,8 @@ class Sessions(tuple[Session, ...]):
         Raises
         ------
         InvalidContentError, InvalidIdentifierError
-            The column does not exist, or a value has no session ID (both a `ValueError`).
+            The column does not exist, or a value has no session ID, or it is blank and another
+            column has one (both a `ValueError`).
 
         Examples
         --------
