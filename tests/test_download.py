@@ -209,21 +209,6 @@ def test_download_interrupted_of_an_object_that_changed_begins_again(
     assert below(tmp_path) == {VIDEO: other}
 
 
-def test_download_removes_parts_of_killed_processes_but_not_those_in_use(
-    session: Session, tmp_path: Path
-) -> None:
-    folder = tmp_path / "behavior_videos"
-    folder.mkdir()
-    killed, used = (folder / f".eye.mp4.{letter * 32}.part" for letter in "ab")
-    other = folder / ".another.mp4.aaaaaaaaaaaa.part"
-    for part in (killed, other):
-        part.write_text("x")
-    with open(used, "ab") as out:
-        download.lock_file(out.fileno())
-        session.download(tmp_path, pattern="**/*.mp4")
-    assert set(folder.iterdir()) == {tmp_path / VIDEO, used, other}
-
-
 @pytest.fixture
 def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the file system have no locks."""
@@ -251,15 +236,23 @@ def test_download_in_a_file_system_without_locks_leaves_no_part(
     assert below(tmp_path) == {}
 
 
-@pytest.mark.usefixtures("no_locks")
-def test_download_without_locks_leaves_parts_that_may_be_in_use(
-    session: Session, tmp_path: Path
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_download_removes_parts_of_killed_processes_but_none_that_may_be_in_use(
+    session: Session, tmp_path: Path, request: pytest.FixtureRequest, has_locks: bool
 ) -> None:
-    used = tmp_path / f"behavior_videos/.eye.mp4.{'a' * 32}.part"
-    used.parent.mkdir()
-    used.write_text("x")
-    session.download(tmp_path, pattern="**/*.mp4")
-    assert set(used.parent.iterdir()) == {tmp_path / VIDEO, used}
+    folder = tmp_path / "behavior_videos"
+    folder.mkdir()
+    killed, used = (folder / f".eye.mp4.{letter * 32}.part" for letter in "ab")
+    other = folder / ".another.mp4.aaaaaaaaaaaa.part"
+    for part in (killed, other):
+        part.write_text("x")
+    with open(used, "ab") as out:
+        download.lock_file(out.fileno())
+        if not has_locks:
+            request.getfixturevalue("no_locks")
+        session.download(tmp_path, pattern="**/*.mp4")
+    expected = {tmp_path / VIDEO, used, other} | (set() if has_locks else {killed})
+    assert set(folder.iterdir()) == expected
 
 
 def _part_of_video(folder: Path) -> Path:
@@ -300,7 +293,6 @@ def test_download_part_that_vanishes_is_reported_beside_an_older_file(
 ) -> None:
     path = tmp_path / VIDEO
     path.parent.mkdir()
-    # Of another size, or the same size but to be replaced.
     path.write_text("x" * (100 if overwrite else 5))
     read = s3.read_part
 
@@ -318,11 +310,7 @@ def test_download_part_that_vanishes_is_reported_beside_an_older_file(
 @pytest.mark.parametrize("is_current", [False, True])
 @pytest.mark.parametrize("kind", ["folder", "read-only"])
 def test_download_part_that_cannot_be_opened_is_left_alone(
-    session: Session,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    is_current: bool,
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, is_current: bool
 ) -> None:
     part = _part_of_video(tmp_path)
     part = part if is_current else part.with_name(".eye.mp4.abc.part")
