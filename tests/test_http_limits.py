@@ -97,7 +97,7 @@ def test_explain_while_every_service_hangs_shows_each_failed_request_once(
     session = aind_session.Session(SESSION)
     with raw_server(say_nothing) as url:
         all_at(monkeypatch, url, "0.4")
-        with pytest.raises(ServiceError, match="Code Ocean and DocDB and S3 could not be queried"):
+        with pytest.raises(ServiceError, match="Code Ocean, DocDB and S3 could not be queried"):
             _ = session.raw_data_dir
         session.explain()
         text = capsys.readouterr().out

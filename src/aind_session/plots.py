@@ -73,7 +73,7 @@ def subject_timeline(
     label
         Mark whether there is a good result of this label ("sorted", "dlc-eye"): `good`, `failed` or
         `never`. By default each session is marked `with results`, `raw only` or `not uploaded`,
-        which sends no request per session.
+        which sends no request per session. What could not be looked up is `unknown`.
 
     Returns
     -------
@@ -103,9 +103,9 @@ def subject_timeline(
     places: dict[str, list[tuple[Any, float]]] = {}
     rows = zip(*columns.values(), _offsets(columns["platform"], columns["dt"]), strict=True)
     for platform, dt, uploaded, raw, result, offset in rows:
-        if not uploaded:
+        if uploaded is False:
             state = "not uploaded"
-        elif label:
+        elif label or result is None:
             state = result or "unknown"
         else:
             state = "with results" if result > (raw is not None) else "raw only"

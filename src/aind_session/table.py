@@ -31,9 +31,13 @@ column              content                                                     
 ``result:LABEL``    `good`, `failed` or `never`, by the assets of a label              results
 ==================  =================================================================  =========
 
-If a session's own records do not describe the subject, another session's do. A value that could not
-be checked because a service failed is None in the columns `sorted` and `result:LABEL`, with a
-`PartialAnswerWarning`.
+If a session's own records do not describe the subject, another session's do.
+
+A value that could not be looked up because a service failed is None, with a `PartialAnswerWarning`:
+without Code Ocean, the columns that need data assets, unless another answer suffices (a folder on
+record, a good or failed result among the assets that were found); without DocDB, those that need
+records, `n_assets`, and whatever would mean that there is no asset (`never`, False in `uploaded`),
+as an asset may be linked by a record only.
 
 Costs, with nothing cached. *Records*: 1 request per 100 subjects and schema. *Assets*: 1 per
 subject (with more than 30 subjects: 1 per 25) and 3 per 100 subjects, further pages, and 1 per data
@@ -50,7 +54,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from aind_session.errors import InvalidFilterError
 from aind_session.identifiers import SessionID
@@ -58,6 +62,7 @@ from aind_session.lookup import batch, folders, metadata, results, rules
 from aind_session.lookup.evidence import Evidence
 from aind_session.lookup.failures import Failures
 from aind_session.progress import progress as showing
+from aind_session.query import CODE_OCEAN, DOCDB
 from aind_session.records import Record
 from aind_session.services.assets import Assets, asset_url
 from aind_session.services.metadata import Records
@@ -65,6 +70,7 @@ from aind_session.services.models import AssetSummary
 from aind_session.threads import outcomes
 from aind_session.trace import note
 
+T = TypeVar("T")
 logger = logging.getLogger("aind_session")
 
 
@@ -127,10 +133,34 @@ class Row:
         born = self.subject_value("date_of_birth")
         return None if born is None else (self.session.dt.date() - born).days
 
+    def complete(self, value: T, *services: str) -> T | None:
+        """Return a value that needs the whole answer of services; None if one of them failed."""
+        return value if self.evidence.failures.errors.keys().isdisjoint(services) else None
+
     @cached_property
+    def _found_raw(self) -> AssetSummary | None:
+        return rules.choose_raw(self.evidence.assets)
+
+    @property
     def raw_asset(self) -> AssetSummary | None:
         """The raw data asset."""
-        return rules.choose_raw(self.evidence.assets)
+        return self.complete(self._found_raw, CODE_OCEAN)
+
+    @property
+    def modalities(self) -> list[str] | None:
+        """The modalities in a raw record."""
+        found = self.value("modalities")
+        return list(found) if found else self.complete([], DOCDB)
+
+    @property
+    def uploaded(self) -> bool | None:
+        """Whether there is a raw data asset, or a folder in a raw record."""
+        return bool(self._found_raw or self.location) or self.complete(False, CODE_OCEAN, DOCDB)
+
+    @property
+    def n_assets(self) -> int | None:
+        """The number of data assets."""
+        return self.complete(len(self.evidence.assets), CODE_OCEAN, DOCDB)
 
     @property
     def url(self) -> str | None:
@@ -170,7 +200,7 @@ class Row:
                     label,
                     found[-1].name,
                 )
-        return found[-1].name if found else None
+        return self.complete(found[-1].name, CODE_OCEAN) if found else None
 
 
 @dataclass(frozen=True)
@@ -180,10 +210,6 @@ class Column:
     read: Callable[[Row], Any]
     cost: str = "none"
     kind: Any = str
-
-
-def _list(values: tuple[str, ...] | None) -> list[str]:
-    return list(values or ())
 
 
 COLUMNS: dict[str, Column] = {
@@ -201,14 +227,14 @@ COLUMNS: dict[str, Column] = {
     "age_days": Column(lambda row: row.age_days, "records", int),
     "project": Column(lambda row: row.value("project"), "records"),
     "session_type": Column(lambda row: row.value("session_type"), "records"),
-    "modalities": Column(lambda row: _list(row.value("modalities")), "records", list[str]),
+    "modalities": Column(lambda row: row.modalities, "records", list[str]),
     "location": Column(lambda row: row.location, "records"),
-    "uploaded": Column(lambda row: bool(row.raw_asset or row.location), "assets", bool),
+    "uploaded": Column(lambda row: row.uploaded, "assets", bool),
     "raw_asset_id": Column(lambda row: row.raw_asset.id if row.raw_asset else None, "assets"),
     "raw_asset_name": Column(lambda row: row.raw_asset.name if row.raw_asset else None, "assets"),
     "folder": Column(lambda row: row.folder, "assets"),
     "url": Column(lambda row: row.url, "assets"),
-    "n_assets": Column(lambda row: len(row.evidence.assets), "assets", int),
+    "n_assets": Column(lambda row: row.n_assets, "assets", int),
     "derived": Column(lambda row: row.newest(), "assets"),
     # Looked up for all rows together.
     "sorted": Column(lambda row: None, "sorting", bool),
@@ -304,8 +330,9 @@ def _is_sorted(row: Row) -> bool:
     return results.why_sorted(row.session)[0]
 
 
-def _status(label: str, row: Row) -> str:
-    return results.status(rules.labelled(row.by_label, label))
+def _status(label: str, row: Row) -> str | None:
+    status = results.status(rules.labelled(row.by_label, label))
+    return row.complete(status, CODE_OCEAN, DOCDB) if status == "never" else status
 
 
 def _look_up(

@@ -85,6 +85,7 @@ def with_assets(
             of_subjects.update(evidence.of_subjects(chunk, noted.missing, noted))
         complete = gather_all(evidence.with_linked, of_subjects.values())
         for subject_id, of_subject in zip(of_subjects, complete, strict=True):
+            noted.update(of_subject.failures)
             found.update(_split(of_subject, wanted[subject_id]))
         if failures is None:
             noted.warn()

@@ -205,7 +205,8 @@ def of_subjects(
 ) -> dict[str, Evidence]:
     """Gather the evidence of several subjects: one search each, and three for all of them.
 
-    Many subjects are searched by name together, if Code Ocean is seen to do so. `progress` is
+    Many subjects are searched by name together, if Code Ocean is seen to do so. Services that
+    failed are noted for the subjects that lack their answer, and in `failures`. `progress` is
     called with the number of subjects whenever some have been searched.
     """
 
@@ -214,7 +215,7 @@ def of_subjects(
         progress(1)
         return found
 
-    failures = Failures(missing) if failures is None else failures
+    for_all = Failures(missing)
     many = len(subject_ids) > MAX_SEPARATE_SUBJECTS
     of_field, *rest = outcomes(
         lambda: assets_of_subjects(subject_ids),
@@ -223,13 +224,22 @@ def of_subjects(
         *(lambda s=s: mentioning(s) for s in (() if many else subject_ids)),
     )
     records, texts = rest[: len(SCHEMAS)], rest[len(SCHEMAS) :]
-    assets = list(failures.value_or((), of_field, CODE_OCEAN))
-    found = [record for some in records for record in failures.value_or((), some, DOCDB)]
+    assets = list(for_all.value_or((), of_field, CODE_OCEAN))
+    found = [record for some in records for record in for_all.value_or((), some, DOCDB)]
     if many:
         # Subjects not found together, or not checked, are searched one by one.
-        texts = outcomes(*(lambda s=s: assets_mentioning(s) for s in subject_ids if not failures))
-    for some in texts:
-        assets += failures.value_or((), some, CODE_OCEAN)
+        one_by_one = () if CODE_OCEAN in for_all.errors else subject_ids
+        with for_all.limit():
+            texts = outcomes(*(lambda s=s: assets_mentioning(s) for s in one_by_one))
+    failures_of = {s: Failures(missing) for s in subject_ids}
+    for own in failures_of.values():
+        own.update(for_all)
+    # None are searched one by one if Code Ocean has failed for all.
+    for subject_id, some in zip(subject_ids, texts, strict=False):
+        assets += failures_of[subject_id].value_or((), some, CODE_OCEAN)
+    if failures is not None:
+        for own in failures_of.values():
+            failures.update(own)
     assets_of: dict[str, list[AssetSummary]] = {s: [] for s in subject_ids}
     records_by: dict[str, list[RecordSummary]] = {s: [] for s in subject_ids}
     for asset in assets:
@@ -238,7 +248,8 @@ def of_subjects(
     for record in found:
         records_by.get(record.subject_id, []).append(record)
     return {
-        s: Evidence(ascending(assets_of[s]), tuple(records_by[s]), failures) for s in subject_ids
+        s: Evidence(ascending(assets_of[s]), tuple(records_by[s]), failures_of[s])
+        for s in subject_ids
     }
 
 

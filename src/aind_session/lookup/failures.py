@@ -19,6 +19,7 @@ from aind_session.errors import (
     SandboxWarning,
     ServiceError,
     first_line,
+    in_words,
 )
 from aind_session.identifiers import find_session_id
 from aind_session.settings import CATALOGUE_HEADER, SANDBOX_ACTIVE, SANDBOX_CATALOGUE
@@ -48,6 +49,11 @@ class Failures:
         """Note an error of a service, unless one of the same service is noted."""
         name = service or str(getattr(error, "service", ""))
         self.errors.setdefault(name, error)
+
+    def update(self, other: Failures) -> None:
+        """Note the errors of another lookup."""
+        for service, error in other.errors.items():
+            self.add(error, service)
 
     def value_or(self, default: T, outcome: Outcome[T], service: str | None = None) -> T:
         """Return the outcome's value; if a service failed, note it and return the default.
@@ -108,7 +114,7 @@ def _combined(errors: dict[str, AindSessionError], main: AindSessionError) -> Ai
     lines = [f"  {service}: {first_line(error)}" for service, error in errors.items()]
     message = "\n".join(
         [
-            f"{' and '.join(errors)} could not be queried:",
+            f"{in_words(list(errors))} could not be queried:",
             *lines,
             "To try the package without them: `with aind_session.sandbox(): ...`.",
         ]

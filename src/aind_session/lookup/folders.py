@@ -11,6 +11,7 @@ from aind_session.errors import (
     MissingAttributeError,
     ServiceError,
     first_line,
+    in_words,
 )
 from aind_session.identifiers import SessionID, split_asset_name
 from aind_session.lookup import evidence
@@ -151,7 +152,7 @@ def _why_no_raw_asset(session: SessionID) -> str:
             f"{found.assets[-1].name}; a folder of its raw files was not found."
         )
     if found.failures:
-        failed = " and ".join(found.failures.errors)
+        failed = in_words(list(found.failures.errors))
         return f"{text}; a folder could not be looked up: {failed} failed."
     return f"{text}, and no folder of raw files.{_nearby(session, found)}"
 

@@ -95,9 +95,10 @@ class Filters:
 
 def of_subjects(subject_ids: Sequence[str]) -> tuple[Found, Failures]:
     """Find all sessions of some subjects, in Code Ocean and both schemas of DocDB."""
+    failures = Failures(MISSING)
     with tracing(subject_ids[0], "sessions"):
         with progress(len(subject_ids), "subjects") as bar:
-            by_subject = evidence.of_subjects(subject_ids, MISSING, progress=bar.update)
+            by_subject = evidence.of_subjects(subject_ids, MISSING, failures, bar.update)
         found: Found = {}
         for subject_id, of_subject in by_subject.items():
             sessions = evidence.by_session(of_subject)
@@ -105,7 +106,7 @@ def of_subjects(subject_ids: Sequence[str]) -> tuple[Found, Failures]:
             if not sessions:
                 note("No session was found of subject %s", subject_id)
             note_not_recorded(subject_id, empty=not sessions)
-        return found, next(iter(by_subject.values())).failures
+        return found, failures
 
 
 def matching(filters: Filters) -> tuple[Found, Failures]:
