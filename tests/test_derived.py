@@ -292,7 +292,7 @@ def test_provenance_chain_asset_unreadable_warns(world: Catalogue) -> None:
         box.fail("codeocean", path=f"data_assets/{_id(2)}$", times=None)
         with (
             pytest.warns(UnresolvedInputsWarning),
-            pytest.warns(PartialAnswerWarning, match="Code Ocean did not.*further back"),
+            pytest.warns(PartialAnswerWarning, match="Code Ocean failed.*further back"),
         ):
             assert [a.id for a in asset.provenance_chain] == [_id(3)]
 

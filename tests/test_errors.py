@@ -55,8 +55,9 @@ def test_error_with_a_client_pickles_plain_facts_only() -> None:
     assert vars(pickle.loads(pickle.dumps(error))).get("path") == "a"
 
 
-def test_warning_pickles() -> None:
+def test_warning_names_the_service_and_pickles() -> None:
     warning = PartialAnswerWarning("DocDB", "the record", "503")
+    assert str(warning) == "DocDB failed (503): the record may be missing"
     again = pickle.loads(pickle.dumps(warning))
     assert str(again) == str(warning)
     assert (again.service, again.missing) == ("DocDB", "the record")

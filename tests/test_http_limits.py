@@ -103,9 +103,7 @@ def test_explain_while_every_service_hangs_shows_each_failed_request_once(
         text = capsys.readouterr().out
         assert len(http.open_circuits()) >= 3
         assert all(line.partition(" for another ")[0] in text for line in http.open_circuits())
-        assert (
-            "raw data folder: RequestTimeoutError: Code Ocean and DocDB and S3 could not be" in text
-        )
+        assert "raw data folder: RequestTimeoutError: Code Ocean, DocDB and S3 could not be" in text
         assert text.count("data assets for the query") == text.count("(v1) -> ") - 2 == 1
         assert "S3 was not contacted: the limit of time was used up before" in text
         session.refresh()

@@ -447,7 +447,7 @@ def test_explain_lists_answers_and_requests(
     with sandbox.down("docdb"):
         Session(SESSION).refresh()
         Session(SESSION).explain()
-        assert "data assets: 42; DocDB did not answer" in capsys.readouterr().out
+        assert "data assets: 42; DocDB failed" in capsys.readouterr().out
 
 
 def test_explain_of_a_retired_schema_shows_that_it_is_not_queried(

@@ -5,7 +5,7 @@ already::
 
     AindSessionError
     ├── InvalidIdentifierError      (ValueError)         no session, subject or asset ID in the text
-    ├── InvalidFilterError          (ValueError)         a date, platform or column that is none
+    ├── InvalidFilterError          (ValueError)         an invalid date, platform or column
     ├── InvalidContentError         (ValueError)         a file or table with invalid content
     ├── NotFoundError                                    looked everywhere, found nothing
     │   ├── MissingAttributeError   (AttributeError)     a session without raw asset, folder, ...
@@ -15,13 +15,13 @@ already::
     │   └── MissingAlignmentError   (KeyError)           no probe alignment
     ├── CredentialsError
     │   ├── MissingTokenError       (KeyError)           no Code Ocean token
-    │   └── UnsafeDomainError       (ValueError)         the token would go to a stranger
+    │   └── UnsafeDomainError       (ValueError)         the token would be sent to another host
     ├── ServiceError                                     could not find out
     │   ├── ServiceTimeoutError     (TimeoutError)
     │   ├── ServiceConnectionError  (ConnectionError)
     │   ├── BadAnswerError          (ValueError)         no JSON, HTML, cut short
     │   ├── IncompleteAnswerError                        a page is missing
-    │   ├── SettingsError           (ValueError)         a setting that cannot be right
+    │   ├── SettingsError           (ValueError)         an invalid setting
     │   └── AccessDeniedError       (PermissionError)
     ├── NotReadyError               (TimeoutError)       a data asset, when the wait for it was over
     ├── FailedAssetError            (RuntimeError)       a data asset that will never be ready
@@ -206,7 +206,7 @@ class ServiceError(AindSessionError):
     status : int or None
         HTTP status of the last answer.
     attempts : int
-        How often the question was put.
+        Number of attempts.
     seconds : float
         Time spent, in seconds.
     request_id : str or None
@@ -241,7 +241,7 @@ class AccessDeniedError(ServiceError, PermissionError):
 
 
 class SettingsError(ServiceError, ValueError):
-    """A setting has a value that cannot be right; its service is not used.
+    """A setting has an invalid value; its service is not used.
 
     Attributes
     ----------
@@ -318,12 +318,12 @@ class PluginWarning(UserWarning):
 
 
 class PartialAnswerWarning(UserWarning):
-    """A service did not answer: what was returned is what the others know.
+    """A service failed: the answer is from the others.
 
     Attributes
     ----------
     service : str
-        The service that did not answer.
+        The service that failed.
     missing : str
         What may be missing from the answer.
     """
@@ -337,7 +337,7 @@ class PartialAnswerWarning(UserWarning):
 
     def __str__(self) -> str:
         because = f" ({self.why})" if self.why else ""
-        return f"{self.service} did not answer{because}: {self.missing} may be missing"
+        return f"{self.service} failed{because}: {self.missing} may be missing"
 
 
 class UnresolvedInputsWarning(PartialAnswerWarning):

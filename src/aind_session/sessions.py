@@ -345,7 +345,7 @@ class Sessions(tuple[Session, ...]):
         per_minute
             Computations that are started in any minute at most; None: no limit.
         retries
-            How often a session is started again if its computation failed. A computation with an
+            Number of further attempts for a session whose computation failed. A computation with an
             error in its log has also failed, even if Code Ocean reports that it succeeded.
         poll_seconds
             Seconds between two checks of the running computations; by default 60, in a sandbox 0.5.

@@ -26,7 +26,7 @@ These are read from the environment only: ``AIND_SESSION_PROGRESS=0`` turns prog
 If ``CODE_OCEAN_API_TOKEN`` is not set, a variable whose value begins with `cop_` is used instead,
 preferably one with 20 or more letters and digits after it.
 
-A value that cannot be right raises `SettingsError` when its service is used. Other services are not
+An invalid value raises `SettingsError` when its service is used. Other services are not
 affected.
 """
 
@@ -149,7 +149,7 @@ class Setting(Generic[T]):
     Attributes
     ----------
     value
-        The value. Reading it raises `SettingsError` if it cannot be right.
+        The value. Reading it raises `SettingsError` if it is invalid.
     source : str
         "environment", the path of a `.env` file, or "default".
     name : str
@@ -174,7 +174,7 @@ class Setting(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The value; raises `SettingsError` if it cannot be right."""
+        """The value; raises `SettingsError` if it is invalid."""
         if self.problem:
             raise SettingsError(self.problem, service=self.service, variable=self.name)
         return self._value

@@ -36,7 +36,7 @@ from aind_session.threads import Outcome
 
 #: Requests without a trace after which a session has failed.
 MAX_LOST = 3
-#: How often sharing is tried.
+#: Number of attempts to share.
 MAX_SHARE_TRIES = 3
 UNCONFIRMED_START = "Code Ocean has not confirmed the start: its computations are searched"
 UNCONFIRMED_CAPTURE = "Code Ocean has not confirmed the capture: its data assets are searched"

@@ -22,7 +22,7 @@ from aind_session.sandbox.server import Request as Request
 
 SERVICES = ("codeocean", "docdb", "s3", "files")
 KINDS = ("status", "reset", "hang", "truncate", "slow")
-#: How often a hanging connection is checked for a client that has given up.
+#: Seconds between checks whether the client of a hanging connection has given up.
 POLL_SECONDS = 0.02
 
 

@@ -50,7 +50,7 @@ class Launches:
         How many requests of a computation or a new asset it takes to its next state; None: only
         `advance` changes it.
     listings_until_visible : int
-        How often a new asset's folder in S3 is listed before its files are visible.
+        Number of times a new asset's folder in S3 is listed before its files are visible.
     on_run : callable or None
         Called with each new computation.
     """

@@ -126,7 +126,7 @@ class Exchange:
     url, first_url : str
         Where the last attempt went, and the first one if that was to another URL; without query.
     allowed : int
-        How often it may be sent at most.
+        Maximum number of attempts.
     headers, answered : mapping
         Headers of the request, whose secrets no message contains, and of the last response.
     is_read, is_local : bool

@@ -70,7 +70,7 @@ class Transport(HTTPAdapter):
     timeout
         Seconds for a whole request, repetitions and waiting included.
     attempts
-        How often a request is sent at most. What changes something is sent once.
+        Maximum number of attempts. What changes something is sent once.
     plain
         Send plain HTTP although the URL has https, on loopback only.
     redirects

@@ -76,7 +76,7 @@ def get_codeocean_client(
     check_credentials
         Check with Code Ocean whether the token is valid; the answer is cached.
     retries
-        How often a failed request is repeated; by default as in the settings. Requests that start
+        Number of attempts after a failed one; by default as in the settings. Requests that start
         or create something are sent once in any case.
 
     Returns

@@ -49,7 +49,7 @@ def get_docdb_api_client(retries: int | None = None, **kwargs: Any) -> MetadataD
     Parameters
     ----------
     retries
-        How often a failed request is repeated; by default as in the settings.
+        Number of attempts after a failed one; by default as in the settings.
     **kwargs
         As the client takes them: `version` ("v1" by default, or "v2"), `database`, ...
 
