@@ -26,7 +26,7 @@ def tests(session: nox.Session, library: str) -> None:
 def slow(session: nox.Session) -> None:
     """Run soak tests and benchmarks."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "0", "--slow", "-m", "slow", *session.posargs)
+    session.run("pytest", "-n", "0", "--slow", "-m", "slow", "-o", "timeout=1200", *session.posargs)
 
 
 @nox.session
