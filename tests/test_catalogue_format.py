@@ -127,7 +127,11 @@ def test_load_folder_without_a_catalogue_raises(tmp_path: Path) -> None:
         ("s3.jsonl", b'{"bucket": "b", "key": 1}', '"key" is missing or not text'),
         ("computations.jsonl", b"<html>", "malformed"),
         ("docdb_v1.jsonl", b'{"_id": "\xff"}', "decode"),
-        ("docdb_v1.jsonl", b'{"_id": "1", "a": ' + b"[" * 5000 + b"]" * 5000 + b"}", "too deeply"),
+        (
+            "docdb_v1.jsonl",
+            b'{"_id": "1", "a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            "too deeply",
+        ),
         ("docdb_v1.jsonl", b'{"_id": "1", "a": 1e999}', "out of range"),
         ("docdb_v1.jsonl", b'{"_id": "1", "a": 1e999, "b": NaN}', "out of range"),
         ("docdb_v2.jsonl", b'{"_id": "\\ud800"}', "truncated"),

@@ -173,7 +173,7 @@ def test_parse_dates_of_nothing_is_open(value: object) -> None:
     [
         *("yesterday", "2023-13-01", "2023-02-30", "20230230", "2023-12-13 25:00:00", "13/12/2023"),
         *("676909", 676909, 5, True, 2023.0, float("nan"), "2023-12-13_13-43-40_1", "2023121"),
-        *(object(), (), pandas.NaT, numpy.datetime64("NaT"), "0001-01-01T00:00:00Z"),
+        *(object(), (), pandas.NaT, numpy.datetime64("NaT", "s"), "0001-01-01T00:00:00Z"),
         "2023-12-13T10:00:00+99:00",
     ],
 )

@@ -60,7 +60,8 @@ def test_examples_of_the_readme_print_what_they_show(heading: str, live: None) -
     )
     assert not found.failed, "".join(output)
     run = [example for example in test.examples if not example.options.get(doctest.SKIP)]
-    assert found.attempted == len(run) > 0
+    # Python 3.13 counts those that were skipped.
+    assert found.attempted - getattr(found, "skipped", 0) == len(run) > 0
 
 
 CONTRACT: dict[str, Callable[[], Any]] = {

@@ -172,7 +172,7 @@ def test_run_listed_computation_without_data_assets_is_a_candidate(
 UNREADABLE: dict[str, Callable[[dict[str, Any]], str]] = {
     "no ID": lambda c: json.dumps({k: v for k, v in c.items() if k != "id"}),
     "surrogate": lambda c: json.dumps(c | {"name": "x"}).replace('"x"', '"\\ud800"'),
-    "deep": lambda c: json.dumps(c | {"name": "x"}).replace('"x"', "[" * 5000 + "]" * 5000),
+    "deep": lambda c: json.dumps(c | {"name": "x"}).replace('"x"', "[" * 100_000 + "]" * 100_000),
 }
 
 

@@ -128,7 +128,8 @@ def is_json(body: bytes) -> bool:
         return False
     except msgspec.MsgspecError:
         try:
-            json.loads(body)
+            # As text: a number may have more digits than Python reads.
+            json.loads(body, parse_int=str)
         except RecursionError:
             return True
         except ValueError:
