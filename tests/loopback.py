@@ -326,7 +326,7 @@ def session_at(server: Loopback, **options: Any) -> requests.Session:
     return session
 
 
-def everything_told_of(error: BaseException) -> str:
+def text_of_error(error: BaseException) -> str:
     """Return all text of an error, its causes, and their pickles."""
     texts, links = [], [error]
     for link in links:

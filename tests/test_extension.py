@@ -246,7 +246,7 @@ def test_namespace_attribute_error_in_init_is_a_runtime_error() -> None:
     class Buggy(ExtensionBaseClass):
         def __init__(self, base: Any) -> None:
             super().__init__(base)
-            base.no_such_thing  # noqa: B018
+            _ = base.no_such_thing
 
     assert hasattr(Session, INVENTED)
     with pytest.raises(RuntimeError, match="no_such_thing") as caught:

@@ -80,7 +80,7 @@ def test_html_sends_no_request(box: Sandbox) -> None:
         assert "676909" in thing._repr_html_()
     assert box.count() == 0
     sessions = aind_session.get_sessions([676909, 668759, 999999])
-    session.data_assets  # noqa: B018
+    _ = session.data_assets
     for known in (*sessions, *(s.subject for s in sessions)):
         assert known.id in known._repr_html_()
     before = box.count()
@@ -188,7 +188,7 @@ def test_html_any_text_is_escaped(box: Sandbox) -> None:
     session = aind_session.Session(SESSION)
     assets = session.data_assets
     assert evil in assets[-1].name
-    session.docdb  # noqa: B018
+    _ = session.docdb
     made = session._repr_html_()
     assert words(made).count(evil) > 1
     assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in read(made).tags}
@@ -210,7 +210,7 @@ def test_html_invalid_time_hides_nothing(
 
 def test_html_loads_nothing_and_is_the_same_after_a_pickle(box: Sandbox) -> None:
     session = aind_session.Session(SESSION)
-    session.data_assets  # noqa: B018
+    _ = session.data_assets
     made = session._repr_html_() + session.subject._repr_html_()
     assert pickle.loads(pickle.dumps(session))._repr_html_() == session._repr_html_()
     assert "url(" not in made

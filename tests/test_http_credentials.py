@@ -20,8 +20,8 @@ from loopback import (
     Answer,
     Loopback,
     Seen,
-    everything_told_of,
     session_at,
+    text_of_error,
 )
 
 
@@ -165,7 +165,7 @@ def test_error_of_a_request_holds_no_token(
         session = session_at(server, attempts=2, timeout=0.2, home=url)
         with caplog.at_level(logging.DEBUG), pytest.raises(ServiceError) as caught:
             session.get(signed)
-    text = everything_told_of(caught.value)
+    text = text_of_error(caught.value)
     for secret in (CANARY, BASIC):
         assert secret not in text + caplog.text
     assert "12ab34cd" not in text

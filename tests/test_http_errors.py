@@ -22,7 +22,7 @@ from aind_session.services.exchange import (
 )
 from aind_session.services.http import Transport, bare_session, get_link, read_document
 from aind_session.services.redact import escape, excerpt
-from loopback import OK, Answer, FakeClock, Loopback, everything_told_of, raw_server, session_at
+from loopback import OK, Answer, FakeClock, Loopback, raw_server, session_at, text_of_error
 
 # --- what is used of the surroundings ---
 
@@ -203,7 +203,7 @@ def test_proxy_that_fails_is_named(
         with pytest.raises(RequestConnectionError, match="set by HTTPS_PROXY") as caught:
             bare_session(Transport("Service")).get("https://example.org/a")
     assert proxy.rpartition("@")[2] in str(caught.value)
-    assert "secret-of-proxy" not in everything_told_of(caught.value)
+    assert "secret-of-proxy" not in text_of_error(caught.value)
     assert caught.value.attempts == (1 if kind == "denied" else 2)
 
 

@@ -37,7 +37,7 @@ from loopback import (
     Loopback,
     Seen,
     Serve,
-    everything_told_of,
+    text_of_error,
 )
 
 ID = "11ee1e1e-11e1-4111-8111-e11eeeee1e11"
@@ -186,7 +186,7 @@ def test_error_that_repeats_the_token_holds_no_token(
     serve(script)
     with caplog.at_level(logging.DEBUG), pytest.raises(ServiceError) as caught:
         ask()
-    text = everything_told_of(caught.value) + caplog.text
+    text = text_of_error(caught.value) + caplog.text
     assert CANARY not in text
     assert BASIC not in text
 
@@ -290,7 +290,7 @@ def test_response_without_json_that_repeats_the_token_holds_none(
     serve([Answer(200, f"you sent {CANARY}, {BASIC}".encode() + end)])
     with pytest.raises(BadAnswerError) as caught:
         ask()
-    text = everything_told_of(caught.value)
+    text = text_of_error(caught.value)
     links: list[BaseException | None] = [caught.value]
     while (link := links[-1]) is not None:
         text += repr([getattr(link, name, "") for name in ("doc", "object")])

@@ -22,7 +22,7 @@ from loopback import (
     Script,
     Seen,
     Serve,
-    everything_told_of,
+    text_of_error,
 )
 
 ID = "11ee1e1e-11e1-4111-8111-e11eeeee1e11"
@@ -109,7 +109,7 @@ def test_error_page_is_not_returned_as_a_file(
     with pytest.raises(kind) as caught:
         service.read_asset_file(ID, "output")
     assert kind is ServiceError or type(caught.value) is kind
-    assert "Signature" not in everything_told_of(caught.value)
+    assert "Signature" not in text_of_error(caught.value)
 
 
 def test_read_file_that_is_empty_returns_nothing(serve: Serve) -> None:

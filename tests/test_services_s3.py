@@ -39,7 +39,7 @@ from loopback import (
     Loopback,
     Seen,
     Serve,
-    everything_told_of,
+    text_of_error,
 )
 
 
@@ -384,7 +384,7 @@ def test_error_that_repeats_the_session_token_does_not_contain_it(
         with caplog.at_level(logging.DEBUG), pytest.raises(ServiceError) as caught:
             ask()
         path = s3.path("bucket", "a")
-        shown = everything_told_of(caught.value) + caplog.text + repr((path, pickle.dumps(path)))
+        shown = text_of_error(caught.value) + caplog.text + repr((path, pickle.dumps(path)))
         assert "canary/Token0" not in shown
         assert SECRET not in shown
 

@@ -24,7 +24,7 @@ from aind_session.errors import CredentialsError, ServiceError, SettingsError
 from aind_session.services import s3
 from aind_session.services.s3 import Request
 from aind_session.services.s3_account import Account, Keys, sign
-from loopback import Answer, Loopback, Seen, Serve, everything_told_of, point_at
+from loopback import Answer, Loopback, Seen, Serve, point_at, text_of_error
 
 if TYPE_CHECKING:
     from aind_session.sandbox import Sandbox
@@ -131,7 +131,7 @@ def test_invalid_aws_setting_disables_s3_only(variable: str, value: str) -> None
         with pytest.raises(SettingsError, match=f"{variable} in the environment") as caught:
             s3.list_folder("bucket", "a")
         assert (caught.value.service, caught.value.variable) == ("S3", variable)
-        assert "Secret0Password" not in everything_told_of(caught.value)
+        assert "Secret0Password" not in text_of_error(caught.value)
         session = aind_session.Session("ecephys_676909_2023-12-13_13-43-40")
         assert session.is_uploaded
         assert session.raw_data_dir.name == session.id
@@ -175,7 +175,7 @@ def test_half_of_a_key_raises_credentials_error(
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(CredentialsError, match="cannot be read") as caught:
         s3.list_folder("bucket", "a")
-    assert "AKIAEXAMPLE" not in everything_told_of(caught.value)
+    assert "AKIAEXAMPLE" not in text_of_error(caught.value)
 
 
 # --- certificates ---------------------------------------------------------------------------------

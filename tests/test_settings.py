@@ -28,7 +28,7 @@ from aind_session.setting_values import looks_like_token, may_be_token
 from aind_session.settings import DEFAULT, OTHER_TOKEN_NAMES, TOKEN_NAME
 from aind_session.threads import gather
 from aind_session.trace import tracing
-from loopback import everything_told_of
+from loopback import text_of_error
 
 # Invented; the form is that of a token.
 TOKEN = "cop_0Invented0Canary0Token0For0Tests0"
@@ -168,9 +168,9 @@ def test_require_token_with_unsendable_character_raises_without_the_token(
     with pytest.raises(CredentialsError, match=f"{name} in the environment contains {kind}") as got:
         now.require_token()
     assert not isinstance(got.value, MissingTokenError)
-    told = everything_told_of(got.value) + repr(now) + str(now.token) + caplog.text
-    assert TOKEN[:20] not in told
-    assert TOKEN[20:] not in told
+    shown = text_of_error(got.value) + repr(now) + str(now.token) + caplog.text
+    assert TOKEN[:20] not in shown
+    assert TOKEN[20:] not in shown
     assert got.value.__cause__ is got.value.__context__ is None
 
 
@@ -200,7 +200,7 @@ def test_require_token_with_variable_in_wrong_case_mentions_it(
     now = settings.current()
     with pytest.raises(MissingTokenError, match="code_ocean_api_token in the environment") as got:
         now.require_token()
-    assert "7fq2Xk0aB3dZ9LmN4sT6" not in everything_told_of(got.value)
+    assert "7fq2Xk0aB3dZ9LmN4sT6" not in text_of_error(got.value)
     assert f"Aind_Session_Timeout in {path}" in now.misspelled
 
 

@@ -12,7 +12,7 @@ import pytest
 import aind_session
 from aind_session import settings
 from aind_session.errors import PartialAnswerWarning, SettingsError
-from loopback import everything_told_of
+from loopback import text_of_error
 
 SESSION = "ecephys_676909_2023-12-13_13-43-40"
 
@@ -127,12 +127,12 @@ def test_secret_in_a_url_is_refused_and_not_shown(
         with pytest.warns(PartialAnswerWarning, match=variable) as caught:
             assert session.raw_data_dir.name == SESSION
         session.explain()
-        told = [*capsys.readouterr(), *(str(one.message) for one in caught), caplog.text]
+        shown = [*capsys.readouterr(), *(str(one.message) for one in caught), caplog.text]
         now = settings.current()
         setting = now.domain if "DOMAIN" in variable else now.docdb_host
         with pytest.raises(SettingsError) as got:
             _ = setting.value
-    assert "Secret0Password" not in "".join(told) + everything_told_of(got.value) + repr(now)
+    assert "Secret0Password" not in "".join(shown) + text_of_error(got.value) + repr(now)
 
 
 @pytest.mark.parametrize(

@@ -28,17 +28,17 @@ CHANCE = 0.05 / 5
 @contextmanager
 def _warnings_by_thread() -> Iterator[threading.local]:
     """Keep the warnings of each thread apart: `catch_warnings` is one for all of them."""
-    told = threading.local()
+    caught = threading.local()
     show = warnings.showwarning
 
     def keep(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-        told.seen = [*getattr(told, "seen", []), message]
+        caught.seen = [*getattr(caught, "seen", []), message]
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning = keep
         try:
-            yield told
+            yield caught
         finally:
             warnings.showwarning = show
 
@@ -88,7 +88,7 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = threading.Lock()
     requests = 0
 
-    with aind_session.sandbox(catalogue) as box, _warnings_by_thread() as told:
+    with aind_session.sandbox(catalogue) as box, _warnings_by_thread() as caught:
         _break_by_chance(box)
         until = time.monotonic() + SECONDS
 
@@ -99,8 +99,8 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
                 if dice.random() < 0.7:
                     session.refresh()
                 for what, look in LOOKS.items():
-                    told.seen = []
-                    outcome, why = _try(what, look, session, told)
+                    caught.seen = []
+                    outcome, why = _try(what, look, session, caught)
                     with lock:
                         count[outcome] += 1
                         if outcome == "typed error":
@@ -108,7 +108,7 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
                         if outcome == "wrong":
                             wrong.append(f"{session.id} {what}: {why}")
 
-        def _try(what: str, look: Look, session: Session, told: Any) -> tuple[str, str]:
+        def _try(what: str, look: Look, session: Session, caught: Any) -> tuple[str, str]:
             of = truth.sessions[session.id]
             try:
                 answer = look(session)
@@ -118,9 +118,9 @@ def test_soak(monkeypatch: pytest.MonkeyPatch) -> None:
                 return "wrong", repr(error)
             if is_right(what, answer, of, truth):
                 return "right", ""
-            partial = any(isinstance(w, PartialAnswerWarning) for w in told.seen)
+            partial = any(isinstance(w, PartialAnswerWarning) for w in caught.seen)
             if partial and is_partial(what, answer, of, truth):
-                return "partial, told", ""
+                return "partial, warned", ""
             return "wrong", f"{answer!r}, {of}"
 
         threads = [

@@ -88,7 +88,7 @@ def test_value_pickle_of_the_former_form_is_read() -> None:
 
 def test_value_pickle_without_user_attributes_holds_the_id_only() -> None:
     session = Session(ID)
-    session.ecephys  # noqa: B018
+    _ = session.ecephys
     for value in (session, Subject("018559")):
         assert len(pickle.dumps(value)) < len(ID) + 120
 

@@ -195,7 +195,7 @@ def _into_own_part(bucket: str, file: File, path: Path, advance: Callable[[float
 def _open_locked(part: Path, mode: Literal["ab", "rb+"]) -> BinaryIO | None:
     """Open and lock a part; None if another process uses it, or it cannot be opened or locked."""
     try:
-        out = open(part, mode)  # noqa: SIM115
+        out = open(part, mode)  # noqa: SIM115 (the caller closes it)
     except OSError:
         return None
     try:

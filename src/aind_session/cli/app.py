@@ -103,7 +103,7 @@ class _Group(TyperGroup):
 def _without_types(parameters: Sequence[Any]) -> list[Any]:
     """Keep Python's types out of the help text: newer typer adds `<list[str]>` and `<bool>`."""
     for parameter in parameters:
-        # There is no option for it; a value of our own is shown by its metavar.
+        # Typer has no setting that leaves types out; the metavar names what is expected.
         vars(parameter)["display_type"] = lambda ctx: ""
         if parameter.param_type_name == "argument":
             vars(parameter)["get_usage_pieces"] = functools.partial(_usage, parameter)
@@ -296,13 +296,13 @@ def import_services() -> None:
     Ctrl-C during an import can leave Python's import lock taken: then no other thread can import
     anything, and the process does not end.
     """
-    import botocore.session  # noqa: F401
+    import botocore.session  # noqa: F401 (loaded, not used)
 
     import aind_session.attached_data
     import aind_session.extension
     import aind_session.services.docdb
     import aind_session.services.s3
-    import aind_session.services.sdk  # noqa: F401
+    import aind_session.services.sdk  # noqa: F401 (loaded, not used)
 
 
 def write_notes(caught: list[warnings.WarningMessage], besides: str = "") -> None:

@@ -270,7 +270,8 @@ class ResponseError(ServiceError, requests.HTTPError):
     def with_message(self, message: str) -> Self:
         """Return an equal error with another message."""
         make, (_, answer) = self.__reduce__()
-        return make(message, answer)  # type: ignore[no-any-return]
+        renamed: Self = make(message, answer)
+        return renamed
 
     @classmethod
     def of(cls, response: requests.Response, advice: str = "") -> Self:

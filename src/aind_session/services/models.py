@@ -240,7 +240,7 @@ def _each(read: Callable[[bytes], T], raws: Iterable[bytes]) -> list[T]:
         for raw in raws:
             try:
                 found.append(read(raw))
-            except BadAnswerError as error:  # noqa: PERF203
+            except BadAnswerError as error:  # noqa: PERF203 (each on its own)
                 log.warning("Left out of %s's answer: %s", SERVICE, error)
     finally:
         if enabled:
