@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -270,8 +270,7 @@ class ResponseError(ServiceError, requests.HTTPError):
     def with_message(self, message: str) -> Self:
         """Return an equal error with another message."""
         make, (_, answer) = self.__reduce__()
-        renamed: Self = make(message, answer)
-        return renamed
+        return cast("Self", make(message, answer))
 
     @classmethod
     def of(cls, response: requests.Response, advice: str = "") -> Self:
